@@ -1,0 +1,41 @@
+"""Every error that a user can cause or mend.
+
+A message says where, what was found, and what is allowed or what to do next. The command line prints it and exits
+with `exit_code`; nothing half-written stays behind.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DamageSSLError(Exception):
+    """Base of all errors with a message meant for the user."""
+
+    exit_code = 2
+
+
+class InputError(DamageSSLError):
+    """A file or value that the user gave cannot be used: imagery, footprints, labels, AOI."""
+
+
+class SettingsError(DamageSSLError):
+    """An unknown or impossible setting."""
+
+
+class WorkspaceError(DamageSSLError):
+    """The event or run asked for is not there, or a stage before this one has not run."""
+
+
+class LabelsError(DamageSSLError):
+    """The labels do not allow training: one class only, or too few to train and validate."""
+
+
+class StorageError(DamageSSLError):
+    """The disk is full or cannot be written to."""
+
+
+def nearest_name(name: str, allowed: Iterable[str]) -> str:
+    """A closing phrase for an error about an unknown name: the nearest known one, else the whole list."""
+    known = sorted(allowed)
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"

@@ -1,0 +1,1 @@
+"""What happened, where, seen by whom: scenes, footprints and their catalogue on disk."""

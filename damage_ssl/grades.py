@@ -1,0 +1,130 @@
+"""The words for damage: grades, other answers, and the classes that a model tells apart.
+
+Class codes exist only here; everything else goes through these types.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from damage_ssl.errors import InputError, SettingsError, nearest_name
+
+
+class DamageGrade(IntEnum):
+    """The xBD joint damage scale (Gupta et al. 2019, table 1)."""
+
+    NO_DAMAGE = 0
+    MINOR_DAMAGE = 1
+    MAJOR_DAMAGE = 2
+    DESTROYED = 3
+
+    @property
+    def label(self) -> str:
+        """The grade's name in files, e.g. `minor-damage`."""
+        return self.name.lower().replace("_", "-")
+
+
+class LabelValue(StrEnum):
+    """All that can be said of a building: a grade, a binary verdict, or why no grade can be given."""
+
+    NO_DAMAGE = "no-damage"
+    MINOR_DAMAGE = "minor-damage"
+    MAJOR_DAMAGE = "major-damage"
+    DESTROYED = "destroyed"
+    INTACT = "intact"
+    DAMAGED = "damaged"
+    UNCLEAR = "unclear"
+    BAD_IMAGERY = "bad-imagery"
+    OFFSET = "offset"
+    NOT_A_BUILDING = "not-a-building"
+    UNCLASSIFIED = "un-classified"
+
+    @property
+    def grade(self) -> DamageGrade | None:
+        """The grade on the xBD scale; None for a binary verdict or another answer."""
+        return _GRADES.get(self.value)
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> "LabelValue":
+        """Read a name as written in a file; `where` (file and row) opens the error message.
+
+        Raises:
+            InputError: the name is not one of the known values.
+        """
+        name = text.strip().lower().replace("_", "-").replace(" ", "-")
+        try:
+            return cls(name)
+        except ValueError:
+            allowed = ", ".join(member.value for member in cls)
+            raise InputError(f"{where}: grade '{text}' is not one of {allowed}") from None
+
+
+_GRADES = {grade.label: grade for grade in DamageGrade}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScheme:
+    """The classes of one model, in order of severity, and which label values fall into each.
+
+    `damaged_from` is the index of the first class that counts as damaged: P(damaged) is the sum from there on.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    members: tuple[frozenset[LabelValue], ...]
+    damaged_from: int
+    statement: str
+
+    def index_of(self, value: LabelValue) -> int | None:
+        """The class index of a label value; None where the scheme has no class for it."""
+        for index, values in enumerate(self.members):
+            if value in values:
+                return index
+        return None
+
+    def grade_of(self, index: int) -> DamageGrade | None:
+        """The xBD grade of a class, where the class is exactly one grade; None for a binary class."""
+        return LabelValue(self.class_names[index]).grade
+
+    def __len__(self) -> int:
+        return len(self.class_names)
+
+
+def _binary(first_damaged: DamageGrade) -> ClassScheme:
+    intact = {LabelValue.INTACT} | {LabelValue(g.label) for g in DamageGrade if g < first_damaged}
+    damaged = {LabelValue.DAMAGED} | {LabelValue(g.label) for g in DamageGrade if g >= first_damaged}
+    short = first_damaged.label.split("-")[0]
+    return ClassScheme(
+        name=f"binary-{short}",
+        class_names=(LabelValue.INTACT.value, LabelValue.DAMAGED.value),
+        members=(frozenset(intact), frozenset(damaged)),
+        damaged_from=1,
+        statement=f"damaged means {first_damaged.label} or worse on the xBD joint damage scale",
+    )
+
+
+SCHEMES: dict[str, ClassScheme] = {
+    scheme.name: scheme
+    for scheme in (
+        _binary(DamageGrade.MAJOR_DAMAGE),
+        _binary(DamageGrade.MINOR_DAMAGE),
+        ClassScheme(
+            name="grades",
+            class_names=tuple(grade.label for grade in DamageGrade),
+            members=tuple(frozenset({LabelValue(grade.label)}) for grade in DamageGrade),
+            damaged_from=int(DamageGrade.MAJOR_DAMAGE),
+            statement="four grades of the xBD joint damage scale; damaged means major-damage or worse",
+        ),
+    )
+}
+
+
+def scheme_named(name: str) -> ClassScheme:
+    """Look a scheme up by name.
+
+    Raises:
+        SettingsError: no such scheme.
+    """
+    try:
+        return SCHEMES[name]
+    except KeyError:
+        raise SettingsError(f"scheme '{name}' is unknown: {nearest_name(name, SCHEMES)}") from None

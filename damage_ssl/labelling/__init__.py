@@ -1,0 +1,1 @@
+"""Who said what of which building, and which building to ask about next."""

@@ -1,0 +1,1 @@
+"""From a few labels and many unlabelled pairs to class probabilities."""

@@ -1,0 +1,1 @@
+"""Files that are handed over: one feature a footprint, with its provenance."""

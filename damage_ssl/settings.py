@@ -1,0 +1,107 @@
+"""Frozen settings, one class a stage; an unknown key is an error that names the nearest known one."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from damage_ssl.errors import SettingsError, nearest_name
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchSettings:
+    """How pairs are cut.
+
+    `context_gsd_m` adds a second, wider view of the same pixel size (None: no context view). A building needs
+    `min_valid_share` of its footprint's pixels usable on both dates, or it is not assessed.
+    """
+
+    gsd_m: float = 0.5
+    size_px: int = 64
+    context_gsd_m: float | None = None
+    min_valid_share: float = 0.75
+    min_area_m2: float = 6.0
+    stretch_low_percent: float = 1.0
+    stretch_high_percent: float = 99.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """How labelled buildings are divided: whole spatial blocks of `block_m` metres, never single buildings."""
+
+    block_m: float = 150.0
+    validation_share: float = 0.25
+    min_train_per_class: int = 3
+    min_validation_per_class: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """One training run. Hyper-parameters of a single algorithm go into `options`, checked by that algorithm.
+
+    `minutes` bounds the run (None: the full number of steps). `network` is `efficientnet-lite0`, `small-cnn` or
+    `smp:<encoder>`; `fusion` says whether pre and post go through one shared encoder or are stacked as channels.
+    """
+
+    algorithm: str = "fixmatch"
+    scheme: str = "binary-major"
+    network: str = "efficientnet-lite0"
+    fusion: Literal["siamese", "stacked"] = "siamese"
+    seed: int = 0
+    steps: int = 150
+    minutes: float | None = None
+    batch_labelled: int = 16
+    unlabelled_ratio: int = 4
+    learning_rate_encoder: float = 2e-4
+    learning_rate_head: float = 1e-3
+    weight_decay: float = 5e-4
+    ema_decay: float = 0.97
+    input_px: int = 64
+    prediction_rotations: int = 4
+    device: str = "auto"
+    options: Mapping[str, float | int | str | bool] = dataclasses.field(default_factory=dict)
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build a settings class from a mapping, e.g. one table of a TOML file.
+
+    Raises:
+        SettingsError: an unknown key or a value of the wrong type, saying where.
+    """
+    hints = typing.get_type_hints(cls)
+    unknown = [key for key in values if key not in hints]
+    if unknown:
+        raise SettingsError(f"{where}: setting '{unknown[0]}' is unknown: {nearest_name(unknown[0], hints)}")
+    return cls(**{key: _checked(value, hints[key], f"{where}: {key}") for key, value in values.items()})
+
+
+def to_mapping(settings: Any) -> dict[str, Any]:
+    """The settings as plain JSON values, read back by `from_mapping`."""
+    return {
+        field.name: dict(value) if isinstance(value := getattr(settings, field.name), Mapping) else value
+        for field in dataclasses.fields(settings)
+    }
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        if value is None and type(None) in typing.get_args(hint):
+            return None
+        hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        allowed = typing.get_args(hint)
+        if value not in allowed:
+            raise SettingsError(f"{where} is {value!r}; allowed: {', '.join(map(str, allowed))}")
+        return value
+    if origin is not None:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise SettingsError(f"{where} is {value!r}, which is not of type {hint.__name__}")
+    return value
