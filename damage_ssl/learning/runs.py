@@ -84,12 +84,16 @@ class Run:
             raise WorkspaceError(f"{self.path}: is not a run (no status.json)")
         status = RunStatus(**read_json(self.status_path))
         if status.state == "running" and not status.alive:
-            return RunStatus(**{**asdict(status), "state": "failed", "message": "the training process ended unexpectedly"})
+            return RunStatus(
+                **{**asdict(status), "state": "failed", "message": "the training process ended unexpectedly"}
+            )
         return status
 
     def set_status(self, state: State, *, step: int, steps: int, message: str = "", pid: int | None = None) -> None:
         """Record where the run stands, atomically."""
-        status = RunStatus(state=state, step=step, steps=steps, updated=time.time(), pid=pid or os.getpid(), message=message)
+        status = RunStatus(
+            state=state, step=step, steps=steps, updated=time.time(), pid=pid or os.getpid(), message=message
+        )
         write_json(self.status_path, asdict(status))
 
     def log_metrics(self, values: dict[str, Any]) -> None:

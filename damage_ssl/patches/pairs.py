@@ -26,7 +26,11 @@ class PairViews:
     def take(self, rows: NDArray[np.intp]) -> "PairViews":
         """The pairs at these rows, in this order."""
         return PairViews(
-            pre=self.pre[rows], post=self.post[rows], footprint=self.footprint[rows], valid=self.valid[rows], gsd_m=self.gsd_m
+            pre=self.pre[rows],
+            post=self.post[rows],
+            footprint=self.footprint[rows],
+            valid=self.valid[rows],
+            gsd_m=self.gsd_m,
         )
 
 
