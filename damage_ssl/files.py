@@ -24,7 +24,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise StorageError(
-                f"{path}: the disk is full; free some space and run the same command again (nothing half-written was kept)"
+                f"{path}: the disk is full; free some space and run the same command again "
+                "(nothing half-written was kept)"
             ) from error
         if error.errno in _NO_ACCESS:
             raise StorageError(f"{path}: cannot be written ({error.strerror}); check its permissions") from error
@@ -44,7 +45,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
         try:
             yield temporary
-            os.replace(temporary, path)
+            temporary.replace(path)
         finally:
             if temporary.is_dir():
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -63,11 +64,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             yield temporary
             if path.exists():
                 old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-                os.replace(path, old / path.name)
-                os.replace(temporary, path)
+                path.replace(old / path.name)
+                temporary.replace(path)
                 shutil.rmtree(old, ignore_errors=True)
             else:
-                os.replace(temporary, path)
+                temporary.replace(path)
             path.chmod(0o755)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

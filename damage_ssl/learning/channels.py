@@ -15,7 +15,7 @@ VIEW_CHANNELS = 7
 
 
 def pair_bytes(pairs: PairSet) -> Tensor:
-    """All pairs as one uint8 tensor [N, 7 or 14, H, W]: pre RGB, post RGB, footprint (0 or 255), then the context view's.
+    """All pairs as one uint8 tensor [N, 7 or 14, H, W]: pre RGB, post RGB, footprint (0 or 255), then the context.
 
     Pixels that are not valid take the mean colour of the valid ones of the same date and building, so that missing data
     neither looks like a black roof nor shifts the contrast.

@@ -1,4 +1,4 @@
-"""One training run on disk: its folder, its state, and what it wrote. Needs no torch, so that the app can watch runs."""
+"""One training run on disk: its folder, its state, what it wrote. Needs no torch, so that the app can watch runs."""
 
 import json
 import os
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def predictions_path(self) -> Path:
-        """GeoParquet-free table: building_id, one probability a class, p_damaged."""
+        """Parquet table: building_id, one probability a class, p_damaged, uncertainty."""
         return self.path / "predictions.parquet"
 
     @property

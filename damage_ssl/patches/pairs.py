@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 class PairViews:
     """Pixels of N buildings at one ground sampling distance.
 
-    Shapes: `pre`, `post` uint8 [N, 3, H, W] (red, green, blue; 0 where not valid); `footprint` uint8 [N, H, W], 1 inside
-    the building; `valid` uint8 [N, H, W], 1 where both dates are usable. `gsd_m` is metres a pixel.
+    Shapes: `pre`, `post` uint8 [N, 3, H, W] (red, green, blue; 0 where not valid); `footprint` uint8 [N, H, W],
+    1 inside the building; `valid` uint8 [N, H, W], 1 where both dates are usable. `gsd_m` is metres a pixel.
     """
 
     pre: NDArray[np.uint8]
@@ -36,7 +36,7 @@ class PairViews:
 
 @dataclass(frozen=True, kw_only=True)
 class PairSet:
-    """Pairs of N assessable buildings: `building_id` [N] str, the close view, and the wider context view if one was cut."""
+    """Pairs of N assessable buildings: `building_id` [N] str, the close view, and the wider context view if cut."""
 
     building_id: NDArray[np.str_]
     close: PairViews
