@@ -1,0 +1,39 @@
+# make demo   a damage map from nothing: set-up, a simulated event, 40 labels, training, export, evaluation
+# make app    the map viewer in the browser, on ./workspace
+# make test   lint, types, layers and tests
+PYTHON ?= python3
+VENV ?= .venv
+WORKSPACE ?= workspace
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo app test check bench clean
+
+setup: $(READY)
+
+# The stamp is written only after a complete installation, so an interrupted one is done again.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python -m benchmarks.demo --workspace demo
+
+app: setup
+	DAMAGE_SSL_WORKSPACE=$(WORKSPACE) $(BIN)/damage-ssl app --workspace $(WORKSPACE)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python -m benchmarks.accuracy
+
+clean:
+	rm -rf demo benchmarks/work .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,11 @@
+"""The command line: one verb a stage."""
+
+import sys
+
+
+def main() -> None:
+    """Run `damage-ssl` on the process's own arguments and exit with its code."""
+    from damage_ssl.cli.arguments import spread_path_lists
+    from damage_ssl.cli.commands import cli
+
+    cli(args=spread_path_lists(sys.argv[1:]), prog_name="damage-ssl")
