@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/python -m benchmarks.demo --workspace demo
+	$(BIN)/python -m benchmarks.demo --directory demo
 
 app: setup
 	DAMAGE_SSL_WORKSPACE=$(WORKSPACE) $(BIN)/damage-ssl app --workspace $(WORKSPACE)

@@ -1,0 +1,325 @@
+"""One command a stage. Each imports what it needs when it runs, so that `--help` answers at once."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from damage_ssl import __version__
+from damage_ssl.cli.console import Console
+
+cli = typer.Typer(
+    help="Building damage maps from pre/post imagery and a handful of labels.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+label_cli = typer.Typer(help="Labels in, out, and which building to look at next.", no_args_is_help=True)
+cli.add_typer(label_cli, name="label")
+
+EventName = Annotated[str, typer.Argument(metavar="EVENT", help="Name of the event (a folder in the workspace).")]
+Workspace = Annotated[Path, typer.Option(help="Folder that holds the events.", envvar="DAMAGE_SSL_WORKSPACE")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a machine instead of text.")]
+Rasters = Annotated[list[str], typer.Option(metavar="PATH...", help="Rasters: files, folders or globs.")]
+Footprints = Annotated[Path, typer.Option(metavar="FILE", help="Building polygons, any format that GDAL reads.")]
+Aoi = Annotated[Path | None, typer.Option(metavar="FILE", help="Area of interest: only buildings inside it.")]
+Hazard = Annotated[str | None, typer.Option(help="earthquake, fire, flood, wind, conflict …")]
+PreDate = Annotated[str | None, typer.Option(help="Acquisition date of the pre images, where the files do not say.")]
+PostDate = Annotated[str | None, typer.Option(help="Acquisition date of the post images, where the files do not say.")]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", metavar="TOML", help="Settings file with [patches], [train], [split].")
+]
+Algorithm = Annotated[str | None, typer.Option(help="fixmatch, mixmatch, supervised-strong, frozen-lite0 …")]
+Scheme = Annotated[str | None, typer.Option(help="binary-major, binary-minor or grades.")]
+Network = Annotated[str | None, typer.Option(help="efficientnet-lite0, small-cnn or smp:<encoder>.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the split, the network and the views.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Training steps.")]
+Minutes = Annotated[float | None, typer.Option(min=0.05, help="Upper bound of the training time.")]
+GsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the patches.")]
+SizePx = Annotated[int | None, typer.Option(min=16, help="Pixels a side of the patches.")]
+ContextGsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the wider context view.")]
+RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the newest, or a new one).")]
+
+WORKSPACE = Path("workspace")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    """Building damage maps from pre/post imagery and a handful of labels."""
+
+
+@cli.command()
+def init(
+    event: EventName,
+    pre: Rasters = [],  # noqa: B006 (typer copies it)
+    post: Rasters = [],  # noqa: B006
+    footprints: Annotated[Path | None, typer.Option(metavar="FILE", help="Building polygons.")] = None,
+    aoi: Aoi = None,
+    hazard: Hazard = None,
+    pre_date: PreDate = None,
+    post_date: PostDate = None,
+    from_xbd: Annotated[Path | None, typer.Option(metavar="DIR", help="An xBD folder with images/ and labels/.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an event of this name.")] = False,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Describe an event: check imagery and footprints, and write its STAC catalogue and footprints."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        stages.init(
+            console,
+            workspace,
+            event,
+            stages.EventInputs(
+                pre=pre,
+                post=post,
+                footprints=footprints,
+                aoi=aoi,
+                hazard=hazard,
+                pre_datetime=pre_date,
+                post_datetime=post_date,
+                from_xbd=from_xbd,
+            ),
+            overwrite=overwrite,
+        )
+
+
+@cli.command()
+def patches(
+    event: EventName,
+    gsd_m: GsdM = None,
+    size_px: SizePx = None,
+    context_gsd_m: ContextGsdM = None,
+    settings: SettingsFile = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Cut a pre/post pair for every building; nothing is done when nothing changed."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        stages.patches(
+            console, workspace, event, settings, {"gsd_m": gsd_m, "size_px": size_px, "context_gsd_m": context_gsd_m}
+        )
+
+
+@label_cli.command("import")
+def label_import(
+    event: EventName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV with building_id,grade.")],
+    labeller: Annotated[str, typer.Option(help="Who gave these labels.")] = "import",
+    skip_unknown: Annotated[bool, typer.Option(help="Leave out labels of buildings that the event lacks.")] = False,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Add labels from a CSV file; all of them or none."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        stages.label_import(console, workspace, event, file, labeller=labeller, skip_unknown=skip_unknown)
+
+
+@label_cli.command("export")
+def label_export(
+    event: EventName,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="CSV to write.")],
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Write the current labels as CSV."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        stages.label_export(console, workspace, event, out)
+
+
+@label_cli.command("next")
+def label_next(
+    event: EventName,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many buildings.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the random draws.")] = 0,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Propose the buildings to label next: spread over the event, uncertain ones once there is a model."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        stages.label_next(console, workspace, event, count=count, seed=seed)
+
+
+@cli.command()
+def train(
+    event: EventName,
+    algorithm: Algorithm = None,
+    scheme: Scheme = None,
+    network: Network = None,
+    seed: Seed = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    settings: SettingsFile = None,
+    run_id: RunId = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Train on the labels and all unlabelled buildings, then predict every building. Goes on where it was stopped."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        given = _train_options(algorithm, scheme, network, seed, steps, minutes)
+        stages.train(console, workspace, event, settings, given, run_id=run_id)
+
+
+@cli.command()
+def predict(
+    event: EventName, run_id: RunId = None, workspace: Workspace = WORKSPACE, json: Json = False
+) -> None:
+    """Predict every building again with a finished run."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        stages.predict(console, workspace, event, run_id=run_id)
+
+
+@cli.command()
+def evaluate(
+    event: EventName,
+    truth: Annotated[Path, typer.Option(metavar="FILE", help="CSV with building_id,grade.")],
+    run_id: RunId = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Measure a run against known grades, leaving out every building that it was trained or calibrated on."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        stages.evaluate(console, workspace, event, truth, run_id=run_id)
+
+
+@cli.command()
+def export(
+    event: EventName,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="GeoJSON to write.")],
+    run_id: RunId = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Write the damage map: every footprint once; before any training, its coverage and reasons only."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        stages.export(console, workspace, event, out, run_id=run_id)
+
+
+@cli.command()
+def status(
+    event: Annotated[str | None, typer.Argument(metavar="[EVENT]", help="An event; without it, all of them.")] = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Say where an event stands and what comes next."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        stages.status(console, workspace, event)
+
+
+@cli.command()
+def simulate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write the simulated event to.")],
+    buildings: Annotated[int, typer.Option(min=1, help="How many buildings.")] = 600,
+    hazard: Annotated[str, typer.Option(help="earthquake, fire, flood or wind.")] = "earthquake",
+    seed: Annotated[int, typer.Option(help="The same seed draws the same town.")] = 0,
+    json: Json = False,
+) -> None:
+    """Draw a synthetic town before and after a disaster, with known truth."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        stages.simulate(console, directory, buildings=buildings, hazard=hazard, seed=seed)
+
+
+@cli.command()
+def assess(
+    event: EventName,
+    pre: Rasters,
+    post: Rasters,
+    footprints: Footprints,
+    labels: Annotated[Path, typer.Option(metavar="FILE", help="CSV with building_id,grade.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="GeoJSON to write.")],
+    aoi: Aoi = None,
+    hazard: Hazard = None,
+    pre_date: PreDate = None,
+    post_date: PostDate = None,
+    algorithm: Algorithm = None,
+    scheme: Scheme = None,
+    network: Network = None,
+    seed: Seed = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    settings: SettingsFile = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """All stages in one: from rasters, footprints and labels to a GeoJSON damage map. Stages already done are kept."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        inputs = stages.EventInputs(
+            pre=pre,
+            post=post,
+            footprints=footprints,
+            aoi=aoi,
+            hazard=hazard,
+            pre_datetime=pre_date,
+            post_datetime=post_date,
+        )
+        given = _train_options(algorithm, scheme, network, seed, steps, minutes)
+        stages.assess(console, workspace, event, inputs, labels, out, settings, given)
+
+
+@cli.command()
+def app(
+    workspace: Workspace = WORKSPACE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on localhost.")] = 8501,
+) -> None:
+    """Open the map viewer in the browser (localhost only)."""
+    console = Console(json_output=False)
+    with console.errors():
+        from damage_ssl.cli import stages
+
+        stages.app(console, workspace, port=port)
+
+
+def _train_options(
+    algorithm: str | None, scheme: str | None, network: str | None, seed: int | None, steps: int | None, minutes: float | None
+) -> dict[str, Any]:
+    return {
+        "algorithm": algorithm,
+        "scheme": scheme,
+        "network": network,
+        "seed": seed,
+        "steps": steps,
+        "minutes": minutes,
+    }

@@ -1,0 +1,302 @@
+"""What each command does: calls the pipeline, shows progress, says what happened and what comes next."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from damage_ssl import pipeline
+from damage_ssl.cli.console import Console
+from damage_ssl.errors import DamageSSLError, InputError, SettingsError, nearest_name
+from damage_ssl.event.catalog import Event, list_events
+from damage_ssl.learning.runs import Run
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.settings import PatchSettings, SplitSettings, TrainSettings, from_mapping, to_mapping
+
+_TABLES = {"patches": PatchSettings, "train": TrainSettings, "split": SplitSettings}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventInputs:
+    """What `init` and `assess` are given to describe an event."""
+
+    pre: list[str]
+    post: list[str]
+    footprints: Path | None
+    aoi: Path | None = None
+    hazard: str | None = None
+    pre_datetime: str | None = None
+    post_datetime: str | None = None
+    from_xbd: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllSettings:
+    """The settings of all stages: the file's values, overridden by what the command line gave."""
+
+    patches: PatchSettings | None
+    train: TrainSettings
+    split: SplitSettings
+
+
+def init(console: Console, workspace: Path, name: str, inputs: EventInputs, *, overwrite: bool) -> Event:
+    """Create the event and say what was found."""
+    if inputs.from_xbd is not None:
+        event = Event.create_from_xbd(workspace, name, inputs.from_xbd, overwrite=overwrite)
+    else:
+        if not inputs.pre or not inputs.post or inputs.footprints is None:
+            raise InputError("init: give --pre, --post and --footprints (or --from-xbd with an xBD folder)")
+        event = Event.create(
+            workspace,
+            name,
+            pre=inputs.pre,
+            post=inputs.post,
+            footprints=inputs.footprints,
+            aoi=inputs.aoi,
+            hazard=inputs.hazard,
+            pre_datetime=inputs.pre_datetime,
+            post_datetime=inputs.post_datetime,
+            overwrite=overwrite,
+        )
+    summary = pipeline.event_status(event)
+    console.say(
+        f"event '{name}': {summary.footprints:,} footprints, {summary.pre_scenes} pre and {summary.post_scenes} post scenes"
+    )
+    console.say(f"next: {summary.next_step}")
+    console.result(dataclasses.asdict(summary))
+    return event
+
+
+def patches(
+    console: Console, workspace: Path, name: str, settings_file: Path | None, given: Mapping[str, Any]
+) -> PatchStore:
+    """Cut the pairs and say how many buildings can be assessed, and why others cannot."""
+    event = Event.open(workspace, name)
+    settings = _patch_settings(event, settings_file, given)
+    with console.progress("patches") as bar:
+        store = pipeline.cut_patches(event, settings, progress=bar)
+    summary = pipeline.event_status(event)
+    console.say(f"{summary.assessable:,} of {summary.footprints:,} buildings can be assessed{_reasons(summary.not_assessed)}")
+    console.say(f"next: {summary.next_step}")
+    console.result(dataclasses.asdict(summary))
+    return store
+
+
+def label_import(
+    console: Console, workspace: Path, name: str, file: Path, *, labeller: str, skip_unknown: bool = False
+) -> None:
+    """Import labels and say how many of each."""
+    event = Event.open(workspace, name)
+    report = pipeline.import_labels(event, file, labeller=labeller, skip_unknown=skip_unknown)
+    counts = pipeline.event_status(event).labels
+    console.say(f"{report.added:,} labels added, {report.unchanged:,} already there, {report.skipped:,} left out")
+    console.say("labels now: " + ", ".join(f"{count:,} {value}" for value, count in counts.items()))
+    console.result({**dataclasses.asdict(report), "labels": counts})
+
+
+def label_export(console: Console, workspace: Path, name: str, out: Path) -> None:
+    """Write the current labels."""
+    count = pipeline.open_labels(Event.open(workspace, name)).export_csv(out)
+    console.say(f"{count:,} labels written to {out}")
+    console.result({"out": out, "labels": count})
+
+
+def label_next(console: Console, workspace: Path, name: str, *, count: int, seed: int) -> None:
+    """Print the buildings to look at next, one a line."""
+    table = pipeline.next_to_label(Event.open(workspace, name), count, np.random.default_rng(seed))
+    rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
+    for row in rows:
+        console.say(f"{row['building_id']}  ({row['drawn']})")
+    console.result({"buildings": rows})
+
+
+def train(
+    console: Console,
+    workspace: Path,
+    name: str,
+    settings_file: Path | None,
+    given: Mapping[str, Any],
+    *,
+    run_id: str | None = None,
+) -> Run:
+    """Train, calibrate and predict; a run that was stopped goes on, a run that is done is not done again."""
+    event = Event.open(workspace, name)
+    settings = _settings(event, settings_file, given)
+    with console.progress("patches") as bar:
+        pipeline.cut_patches(event, settings.patches, progress=bar)
+    planned = pipeline.start_run(event, settings.train, settings.split, run_id=run_id)
+    if planned.done:
+        console.say(f"run {planned.run.run_id} was trained with the same labels, pixels and settings: nothing to do")
+    else:
+        with console.progress("train") as bar:
+            pipeline.train_run(event, planned.run, lambda p: bar(p.step, p.steps, _remark(p)))
+        with console.progress("predict") as bar:
+            pipeline.predict_run(event, planned.run, progress=bar)
+    summary = pipeline.run_summary(planned.run)
+    console.say(f"run {planned.run.run_id}: {summary['algorithm']}, {summary['labels']} labels, {summary['threshold_text']}")
+    console.say(f"next: damage-ssl export {name} --out map.geojson --workspace {workspace}")
+    console.result(summary)
+    return planned.run
+
+
+def predict(console: Console, workspace: Path, name: str, *, run_id: str | None) -> None:
+    """Predict every building again with one run."""
+    event = Event.open(workspace, name)
+    run = pipeline.chosen_run(event, run_id)
+    with console.progress("predict") as bar:
+        table = pipeline.predict_run(event, run, progress=bar)
+    console.say(f"{len(table):,} buildings predicted with run {run.run_id}")
+    console.result({"run_id": run.run_id, "predicted": len(table)})
+
+
+def evaluate(console: Console, workspace: Path, name: str, truth: Path, *, run_id: str | None) -> None:
+    """Measure a run on buildings that it has not seen."""
+    event = Event.open(workspace, name)
+    report = pipeline.evaluate_event(event, truth, run=pipeline.chosen_run(event, run_id))
+    for line in report.lines():
+        console.say(line)
+    console.result(report.to_json())
+
+
+def export(console: Console, workspace: Path, name: str, out: Path, *, run_id: str | None = None) -> None:
+    """Write the map and say what is in it."""
+    event = Event.open(workspace, name)
+    summary = pipeline.export_event(event, out, run_id=run_id)
+    console.say(summary.sentence)
+    console.say(f"written to {out}")
+    console.result(dataclasses.asdict(summary))
+
+
+def status(console: Console, workspace: Path, name: str | None) -> None:
+    """Say where one event, or each, stands."""
+    names = [name] if name is not None else list_events(workspace)
+    if not names:
+        console.say(f"no events in {workspace}; begin with damage-ssl init")
+    summaries = [pipeline.event_status(Event.open(workspace, each)) for each in names]
+    for summary in summaries:
+        assessable = "not cut yet" if summary.assessable is None else f"{summary.assessable:,} assessable"
+        console.say(f"{summary.name}: {summary.footprints:,} footprints ({assessable}){_reasons(summary.not_assessed)}")
+        if summary.labels:
+            console.say("  labels: " + ", ".join(f"{count:,} {value}" for value, count in summary.labels.items()))
+        for run in summary.runs:
+            console.say(f"  run {run['run_id']}: {run['state']}, step {run['step']} of {run['steps']} {run['message']}")
+        console.say(f"  next: {summary.next_step}")
+    values = [dataclasses.asdict(summary) | {"next_step": summary.next_step} for summary in summaries]
+    console.result(values[0] if name is not None else {"events": values})
+
+
+def simulate(console: Console, directory: Path, *, buildings: int, hazard: str, seed: int) -> None:
+    """Draw the synthetic event and say how to use it."""
+    from damage_ssl.simulation import SimulationSettings
+    from damage_ssl.simulation import simulate as draw
+
+    event = draw(directory, SimulationSettings(buildings=buildings, hazard=hazard, seed=seed))
+    console.say(f"{buildings:,} buildings, {hazard}: {event.pre}, {event.post}, {event.footprints}, {event.truth}")
+    console.say(
+        f"next: damage-ssl init {directory.name} --pre {event.pre} --post {event.post} --footprints {event.footprints}"
+    )
+    console.result({field.name: getattr(event, field.name) for field in dataclasses.fields(event)})
+
+
+def assess(
+    console: Console,
+    workspace: Path,
+    name: str,
+    inputs: EventInputs,
+    labels: Path,
+    out: Path,
+    settings_file: Path | None,
+    given: Mapping[str, Any],
+) -> None:
+    """Run every stage. Text is printed stage by stage; in JSON mode only the last stage's object is."""
+    quiet = Console(json_output=False) if not console.json_output else _Silent(json_output=True)
+    if name in list_events(workspace) and pipeline.made_from(Event.open(workspace, name), **_inputs_of(inputs)):
+        quiet.say(f"event '{name}' is already there, from the same inputs")
+    else:
+        init(quiet, workspace, name, inputs, overwrite=False)
+    patches(quiet, workspace, name, settings_file, {})
+    label_import(quiet, workspace, name, labels, labeller="import")
+    train(quiet, workspace, name, settings_file, given)
+    export(console, workspace, name, out)
+
+
+def app(console: Console, workspace: Path, *, port: int) -> None:
+    """Run the Streamlit app, bound to localhost."""
+    entry = Path(__file__).resolve().parents[2] / "app" / "main.py"
+    if not entry.exists():
+        raise DamageSSLError(f"{entry}: the app is not installed beside the package; run it from a checkout: make app")
+    workspace.mkdir(parents=True, exist_ok=True)
+    console.say(f"http://localhost:{port} (stop with Ctrl+C)")
+    command = [sys.executable, "-m", "streamlit", "run", str(entry), "--server.port", str(port)]
+    options = ["--server.address", "localhost", "--browser.gatherUsageStats", "false", "--server.headless", "true"]
+    environment = {**os.environ, "DAMAGE_SSL_WORKSPACE": str(workspace.resolve())}
+    raise SystemExit(subprocess.run([*command, *options], env=environment, check=False).returncode)
+
+
+class _Silent(Console):
+    """A console for the inner stages of `assess --json`, whose results are not the answer."""
+
+    def result(self, values: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+def _inputs_of(inputs: EventInputs) -> dict[str, Any]:
+    return {"pre": inputs.pre, "post": inputs.post, "footprints": inputs.footprints, "aoi": inputs.aoi}
+
+
+def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllSettings:
+    tables = _read_tables(file)
+    train = {**tables.get("train", {}), **{key: value for key, value in given.items() if value is not None}}
+    where = str(file) if file is not None else "command line"
+    return AllSettings(
+        patches=_patch_settings(event, file, {}),
+        train=from_mapping(TrainSettings, train, f"{where}, [train]"),
+        split=from_mapping(SplitSettings, tables.get("split", {}), f"{where}, [split]"),
+    )
+
+
+def _patch_settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> PatchSettings | None:
+    """None where nothing was asked for: the settings of the last cut are then kept."""
+    table = _read_tables(file).get("patches", {})
+    values = {**table, **{key: value for key, value in given.items() if value is not None}}
+    if not values:
+        return None
+    kept = to_mapping(PatchStore.open(event.patches_path).settings) if event.patches_path.exists() else {}
+    return from_mapping(PatchSettings, {**kept, **values}, f"{file or 'command line'}, [patches]")
+
+
+def _read_tables(file: Path | None) -> dict[str, dict[str, Any]]:
+    if file is None:
+        return {}
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{file}: there is no such settings file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: is not a TOML file: {error}") from None
+    for name, value in tables.items():
+        if name not in _TABLES or not isinstance(value, dict):
+            raise SettingsError(f"{file}: table [{name}] is unknown: {nearest_name(name, _TABLES)}")
+    return tables
+
+
+def _reasons(not_assessed: Mapping[str, int]) -> str:
+    if not not_assessed:
+        return ""
+    return "; not: " + ", ".join(f"{count:,} {reason}" for reason, count in not_assessed.items())
+
+
+def _remark(progress: Any) -> str:
+    parts = [f"loss {progress.loss:.3f}"]
+    if progress.mask_rate is not None:
+        parts.append(f"mask {progress.mask_rate:.0%}")
+    if progress.validation_score is not None:
+        parts.append(f"validation AUROC {progress.validation_score:.3f}")
+    return ", ".join(parts)

@@ -1,1 +1,0 @@
-"""Which stages follow which."""

@@ -1,0 +1,51 @@
+"""The stages in order, on one event. The command line and the app call these; each reads what the one before wrote.
+
+`cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`, `evaluate_event`.
+"""
+
+from damage_ssl.pipeline.handover import ExportSummary, export_event, export_table
+from damage_ssl.pipeline.learning import (
+    PlannedRun,
+    RunPlan,
+    RunSummary,
+    chosen_run,
+    plan_of,
+    plan_run,
+    predict_event,
+    run_summary,
+    start_run,
+    train_run,
+)
+from damage_ssl.pipeline.review import EvaluationReport, evaluate_event
+from damage_ssl.pipeline.stages import (
+    EventStatus,
+    cut_patches,
+    event_status,
+    import_labels,
+    next_to_label,
+    open_labels,
+)
+
+__all__ = [
+    "EvaluationReport",
+    "EventStatus",
+    "ExportSummary",
+    "PlannedRun",
+    "RunPlan",
+    "RunSummary",
+    "chosen_run",
+    "cut_patches",
+    "evaluate_event",
+    "event_status",
+    "export_event",
+    "export_table",
+    "import_labels",
+    "next_to_label",
+    "open_labels",
+    "plan_of",
+    "plan_run",
+    "predict_event",
+    "run_summary",
+    "start_run",
+    "train_run",
+]

@@ -1,0 +1,91 @@
+"""The damage map as a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.prediction import read_predictions
+from damage_ssl.errors import WorkspaceError
+from damage_ssl.event.catalog import Event
+from damage_ssl.learning.runs import Run, latest_finished
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.pipeline.learning import chosen_run, plan_of
+from damage_ssl.pipeline.stages import open_labels
+from damage_ssl.products.geojson import write_geojson
+from damage_ssl.products.table import assessed_footprints
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSummary:
+    """What an exported map holds. `damaged` and `run_id` are None before any training."""
+
+    out: str
+    footprints: int
+    assessed: int
+    not_assessed: int
+    damaged: int | None
+    by_analyst: int
+    run_id: str | None
+
+    @property
+    def sentence(self) -> str:
+        """The summary for a person."""
+        head = f"{self.footprints:,} footprints: {self.assessed:,} assessed, {self.not_assessed:,} not"
+        if self.run_id is None:
+            return f"{head}; no model yet, so coverage, reasons and the analyst's {self.by_analyst:,} labels only"
+        return f"{head}; {self.damaged:,} damaged ({self.by_analyst:,} graded by an analyst), run {self.run_id}"
+
+
+def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
+    """Every footprint of the event exactly once, with the result of `run`; None: coverage and reasons only.
+
+    Raises:
+        WorkspaceError: the patches are not cut, or the run has not predicted.
+    """
+    index = PatchStore.open(event.patches_path).index()
+    labels = open_labels(event).current()
+    if run is None:
+        return assessed_footprints(
+            event.footprints(), index, None, labels, scheme=None, threshold=None, run_id=None
+        )
+    return assessed_footprints(
+        event.footprints(),
+        index,
+        read_predictions(run),
+        labels,
+        scheme=plan_of(run).scheme,
+        threshold=Calibration.read(run.calibration_path).threshold,
+        run_id=run.run_id,
+    )
+
+
+def export_event(event: Event, out: Path, *, run_id: str | None = None) -> ExportSummary:
+    """Write the event's map as GeoJSON, with the named run, else the newest finished one, else none.
+
+    Raises:
+        WorkspaceError: the named run is not there. StorageError: the disk is full.
+    """
+    run = chosen_run(event, run_id) if run_id is not None else _latest_or_none(event)
+    table = export_table(event, run)
+    write_geojson(table, out)
+    assessed = int(table["assessed"].sum())
+    return ExportSummary(
+        out=str(out),
+        footprints=len(table),
+        assessed=assessed,
+        not_assessed=len(table) - assessed,
+        damaged=None if run is None else int(table["damaged"].eq(True).sum()),
+        by_analyst=int(table["label_source"].eq("analyst").sum()),
+        run_id=None if run is None else run.run_id,
+    )
+
+
+def _latest_or_none(event: Event) -> Run | None:
+    try:
+        return latest_finished(event.runs_path)
+    except WorkspaceError:
+        return None

@@ -1,0 +1,258 @@
+"""From labels to a run: who is trained on and who is held out, training, calibration, prediction."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from damage_ssl import __version__
+from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.prediction import calibrate_run, predict_run
+from damage_ssl.errors import LabelsError, WorkspaceError
+from damage_ssl.event.blocks import split_by_position
+from damage_ssl.event.catalog import Event
+from damage_ssl.files import read_json, write_json
+from damage_ssl.grades import ClassScheme, LabelValue, scheme_named
+from damage_ssl.learning.runs import Run, latest_finished, new_run_id, runs_in
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.pipeline.stages import Progress, open_labels
+from damage_ssl.settings import SplitSettings, TrainSettings, from_mapping, to_mapping
+
+if TYPE_CHECKING:
+    from damage_ssl.learning.training import TrainProgress
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """All that determines a run's weights: settings, who is trained on, who is held out, which pixels.
+
+    Classes are indices of `scheme`. Two plans with the same fingerprint give the same run, so it is not trained twice.
+    """
+
+    train: TrainSettings
+    split: SplitSettings
+    train_id: tuple[str, ...]
+    train_class: tuple[int, ...]
+    validation_id: tuple[str, ...]
+    validation_class: tuple[int, ...]
+    block_m: float
+    patches_fingerprint: str
+    version: str = __version__
+
+    @property
+    def scheme(self) -> ClassScheme:
+        """The classes that the model tells apart."""
+        return scheme_named(self.train.scheme)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything above."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, read back by `from_json`."""
+        return {**asdict(self), "train": to_mapping(self.train), "split": to_mapping(self.split)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], where: str) -> "RunPlan":
+        """Read what `to_json` wrote.
+
+        Raises:
+            SettingsError: a setting that this version does not know.
+        """
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        train = from_mapping(TrainSettings, values["train"], where)
+        split = from_mapping(SplitSettings, values["split"], where)
+        return cls(**{**values, **lists, "train": train, "split": split})
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run and whether it was finished before, from the same plan."""
+
+    run: Run
+    done: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What to say of a finished run."""
+
+    run_id: str
+    algorithm: str
+    network: str
+    scheme: str
+    trained_on: int
+    validated_on: int
+    threshold: float
+    threshold_method: str
+
+
+def plan_run(event: Event, store: PatchStore, train: TrainSettings, split: SplitSettings) -> RunPlan:
+    """Decide who is trained on and who is held out, from the labels as they are now.
+
+    Raises:
+        LabelsError: no usable labels, one class only, or too few to train and validate.
+    """
+    labelled = _labelled_buildings(event, store, scheme_named(train.scheme))
+    building_id = labelled["building_id"].to_numpy(str)
+    parts = split_by_position(
+        building_id,
+        labelled["x_m"].to_numpy(float),
+        labelled["y_m"].to_numpy(float),
+        labelled["class_index"].to_numpy(np.int64),
+        split,
+        np.random.default_rng(train.seed),
+    )
+    class_of = dict(zip(building_id.tolist(), labelled["class_index"].tolist(), strict=True))
+    return RunPlan(
+        train=train,
+        split=split,
+        train_id=tuple(parts.train.tolist()),
+        train_class=tuple(int(class_of[building]) for building in parts.train.tolist()),
+        validation_id=tuple(parts.validation.tolist()),
+        validation_class=tuple(int(class_of[building]) for building in parts.validation.tolist()),
+        block_m=parts.block_m,
+        patches_fingerprint=store.fingerprint,
+    )
+
+
+def start_run(event: Event, train: TrainSettings, split: SplitSettings, *, run_id: str | None = None) -> PlannedRun:
+    """Find the run of this plan (finished, or stopped and to be gone on with), or begin a new one.
+
+    With `run_id`, a run of that name is gone on with under its own plan, or a new one gets that name.
+
+    Raises:
+        LabelsError: the labels do not allow training. WorkspaceError: the run is being trained right now.
+    """
+    if run_id is not None and (event.runs_path / run_id / "status.json").exists():
+        run = Run(event.runs_path / run_id)
+        _refuse_if_alive(run)
+        return PlannedRun(run, done=_is_done(run))
+    plan = plan_run(event, PatchStore.open(event.patches_path), train, split)
+    if run_id is None:
+        for run in reversed(list(runs_in(event.runs_path))):
+            if run.settings_path.exists() and plan_of(run).fingerprint == plan.fingerprint:
+                _refuse_if_alive(run)
+                return PlannedRun(run, done=_is_done(run))
+    run = Run(event.runs_path / (run_id or new_run_id(train.algorithm)))
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_json(run.settings_path, plan.to_json())
+    run.set_status("queued", step=0, steps=train.steps)
+    return PlannedRun(run, done=False)
+
+
+def train_run(
+    event: Event,
+    run: Run,
+    progress: Callable[["TrainProgress"], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> None:
+    """Train what was planned (going on from its checkpoint if it was stopped) and calibrate it.
+
+    At most `max_unlabelled` unlabelled buildings, drawn at random, are held in memory.
+
+    Raises:
+        WorkspaceError: the patches changed since the run was planned.
+    """
+    from damage_ssl.learning.training import Targets, train
+
+    plan, store = plan_of(run), PatchStore.open(event.patches_path)
+    if store.fingerprint != plan.patches_fingerprint:
+        raise WorkspaceError(f"{run.path}: the patches were cut again since this run was planned; start a new run")
+    targets = Targets(
+        train_id=np.array(plan.train_id, dtype=str),
+        train_class=np.array(plan.train_class, dtype=np.int64),
+        validation_id=np.array(plan.validation_id, dtype=str),
+        validation_class=np.array(plan.validation_class, dtype=np.int64),
+    )
+    pairs = store.load(_buildings_in_memory(plan, store))
+    train(pairs, targets, plan.train, run, progress=progress, should_stop=should_stop)
+    if run.status().state == "cancelled":
+        return
+    calibrate_run(run, store, targets.validation_id, targets.validation_class)
+
+
+def predict_event(event: Event, run: Run, progress: Progress | None = None) -> pd.DataFrame:
+    """Predict every assessable building with a run and mark the run finished."""
+    table = predict_run(run, PatchStore.open(event.patches_path), progress=progress)
+    steps = run.status().steps
+    run.set_status("finished", step=steps, steps=steps)
+    return table
+
+
+def plan_of(run: Run) -> RunPlan:
+    """The plan that a run was started with."""
+    return RunPlan.from_json(read_json(run.settings_path), str(run.settings_path))
+
+
+def chosen_run(event: Event, run_id: str | None) -> Run:
+    """The named run, else the newest finished one.
+
+    Raises:
+        WorkspaceError: there is no such run, or it has not finished.
+    """
+    if run_id is None:
+        return latest_finished(event.runs_path)
+    run = Run(event.runs_path / run_id)
+    if not run.status_path.exists():
+        known = ", ".join(each.run_id for each in runs_in(event.runs_path)) or "none yet"
+        raise WorkspaceError(f"run '{run_id}': is not a run of event '{event.name}'; its runs: {known}")
+    if not run.checkpoint_path.exists():
+        raise WorkspaceError(f"run '{run_id}': has not finished ({run.status().state}); go on with damage-ssl train")
+    return run
+
+
+def run_summary(run: Run) -> RunSummary:
+    """What a finished run was made of, and how its threshold was chosen."""
+    plan, calibration = plan_of(run), Calibration.read(run.calibration_path)
+    return RunSummary(
+        run_id=run.run_id,
+        algorithm=plan.train.algorithm,
+        network=plan.train.network,
+        scheme=plan.scheme.statement,
+        trained_on=len(plan.train_id),
+        validated_on=len(plan.validation_id),
+        threshold=calibration.threshold,
+        threshold_method=calibration.method,
+    )
+
+
+def _labelled_buildings(event: Event, store: PatchStore, scheme: ClassScheme) -> pd.DataFrame:
+    """Assessable buildings whose current label has a class in the scheme: building_id, class_index, x_m, y_m."""
+    current = open_labels(event).current()
+    class_index = [scheme.index_of(LabelValue(value)) for value in current["value"]]
+    current = current.assign(class_index=pd.array(class_index, dtype="Int64")).dropna(subset=["class_index"])
+    if current.empty:
+        raise LabelsError(
+            f"event '{event.name}': no building has a label that '{scheme.name}' can use; label some in the app or "
+            "with `damage-ssl label import`"
+        )
+    index = store.index()
+    assessed = index.loc[index["assessed"], ["building_id", "x_m", "y_m"]]
+    return current[["building_id", "class_index"]].merge(assessed, on="building_id", validate="one_to_one")
+
+
+def _buildings_in_memory(plan: RunPlan, store: PatchStore) -> NDArray[np.str_]:
+    index = store.index()
+    assessed = index.loc[index["assessed"], "building_id"].to_numpy(str)
+    labelled = np.isin(assessed, plan.train_id + plan.validation_id)
+    unlabelled = np.flatnonzero(~labelled)
+    if len(unlabelled) <= plan.train.max_unlabelled:
+        return np.asarray(assessed)
+    drawn = np.random.default_rng(plan.train.seed).choice(unlabelled, plan.train.max_unlabelled, replace=False)
+    return np.asarray(assessed[np.sort(np.concatenate([np.flatnonzero(labelled), drawn]))])
+
+
+def _is_done(run: Run) -> bool:
+    return run.status().state == "finished" and run.predictions_path.exists()
+
+
+def _refuse_if_alive(run: Run) -> None:
+    if run.status().alive:
+        raise WorkspaceError(f"run '{run.run_id}': is being trained right now (process {run.status().pid}); wait or stop it")

@@ -1,0 +1,160 @@
+"""Measuring a run against known grades, on buildings that it has not seen."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.metrics import Estimate, Evaluation, evaluate
+from damage_ssl.assessment.prediction import class_probabilities, read_predictions
+from damage_ssl.errors import InputError
+from damage_ssl.event.blocks import block_of
+from damage_ssl.event.catalog import Event
+from damage_ssl.grades import ClassScheme, LabelValue
+from damage_ssl.labelling.label_csv import read_label_csv
+from damage_ssl.learning.runs import Run
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.pipeline.learning import plan_of
+
+_MEASURES = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "f1": "F1 of damaged",
+    "precision": "precision",
+    "recall": "recall",
+    "brier": "Brier score",
+    "ece": "calibration error",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationReport:
+    """An evaluation and who was left out of it.
+
+    `seen`: trained or calibrated on; `not_assessed`: no usable imagery; `ungraded`: an answer that is no grade;
+    `unknown`: not a building of the event. `unseen_blocks` is the evaluation on the blocks of `block_m` metres without
+    any building that the run has seen, None where there are none with both classes.
+    """
+
+    run_id: str
+    evaluation: Evaluation
+    unseen_blocks: Evaluation | None
+    block_m: float
+    seen: int
+    not_assessed: int
+    ungraded: int
+    unknown: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, the evaluation's own at the top level."""
+        return {
+            **self.evaluation.to_json(),
+            "run_id": self.run_id,
+            "unseen_blocks": None if self.unseen_blocks is None else self.unseen_blocks.to_json(),
+            "block_m": self.block_m,
+            "left_out": {
+                "seen": self.seen,
+                "not_assessed": self.not_assessed,
+                "ungraded": self.ungraded,
+                "unknown": self.unknown,
+            },
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The report for a person."""
+        e = self.evaluation
+        yield f"run {self.run_id} on {e.n:,} buildings that it has not seen ({e.n_damaged:,} damaged; {e.statement})"
+        yield (
+            f"left out: {self.seen} trained or calibrated on, {self.not_assessed} not assessed, {self.ungraded} without "
+            f"a grade, {self.unknown} not in the event"
+        )
+        for name, title in _MEASURES.items():
+            yield f"  {title:<18} {_text(getattr(e, name))}"
+        for name, estimate in e.class_f1.items():
+            yield f"  {'F1 ' + name:<18} {_text(estimate)}"
+        yield f"  confusion (rows: truth; columns: map; {', '.join(e.class_names)}): {[list(row) for row in e.confusion]}"
+        if self.unseen_blocks is not None:
+            yield (
+                f"  on the {self.unseen_blocks.n:,} buildings in blocks of {self.block_m:g} m without any label: "
+                f"AUROC {_text(self.unseen_blocks.auroc)}"
+            )
+
+
+def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> EvaluationReport:
+    """Measure a run's predictions against a truth file (`building_id,grade`).
+
+    Raises:
+        InputError: the file cannot be read, or no building in it is left to be measured on.
+    """
+    plan, calibration = plan_of(run), Calibration.read(run.calibration_path)
+    known = _known_grades(truth, plan.scheme)
+    index = PatchStore.open(event.patches_path).index()
+    rows = known.merge(index[["building_id", "assessed", "x_m", "y_m"]], on="building_id", how="left")
+    in_event = rows["assessed"].notna().to_numpy(bool)
+    assessed = rows["assessed"].eq(True).to_numpy(bool)
+    graded = rows["damaged"].notna().to_numpy(bool)
+    seen = rows["building_id"].isin(plan.train_id + plan.validation_id).to_numpy(bool)
+    predictions = read_predictions(run)
+    measured = rows[assessed & graded & ~seen].merge(predictions, on="building_id", validate="one_to_one")
+    if measured.empty:
+        raise InputError(
+            f"{truth}: none of its {len(rows)} buildings can be measured on ({int(seen.sum())} were trained on, "
+            f"{int((~in_event).sum())} are not in the event, {int((in_event & ~assessed).sum())} not assessed)"
+        )
+    block_m = plan.block_m
+    measured["block"] = block_of(measured["x_m"].to_numpy(float), measured["y_m"].to_numpy(float), block_m)
+    seen_rows = index[index["building_id"].isin(plan.train_id + plan.validation_id)]
+    seen_blocks = block_of(seen_rows["x_m"].to_numpy(float), seen_rows["y_m"].to_numpy(float), block_m)
+    apart = measured[~measured["block"].isin(seen_blocks)]
+    return EvaluationReport(
+        run_id=run.run_id,
+        evaluation=_evaluate(measured, plan.scheme, calibration.threshold, seed),
+        unseen_blocks=_evaluate(apart, plan.scheme, calibration.threshold, seed) if apart["damaged"].nunique() == 2 else None,
+        block_m=block_m,
+        seen=int(seen.sum()),
+        not_assessed=int((in_event & ~assessed & ~seen).sum()),
+        ungraded=int((assessed & ~graded & ~seen).sum()),
+        unknown=int((~in_event).sum()),
+    )
+
+
+def _known_grades(truth: Path, scheme: ClassScheme) -> pd.DataFrame:
+    """building_id, class_index (-1: no class of the scheme), damaged (True, False, None: no grade)."""
+    rows = read_label_csv(truth, labeller="truth").rows
+    return pd.DataFrame(
+        {
+            "building_id": [row.building_id for row in rows],
+            "class_index": [-1 if (i := scheme.index_of(row.value)) is None else i for row in rows],
+            "damaged": pd.array([_is_damaged(row.value, scheme) for row in rows], dtype="boolean"),
+        }
+    )
+
+
+def _is_damaged(value: LabelValue, scheme: ClassScheme) -> bool | None:
+    if value in (LabelValue.INTACT, LabelValue.DAMAGED):
+        return value is LabelValue.DAMAGED
+    index = scheme.index_of(value)
+    return None if index is None else index >= scheme.damaged_from
+
+
+def _evaluate(rows: pd.DataFrame, scheme: ClassScheme, threshold: float, seed: int) -> Evaluation:
+    return evaluate(
+        class_probabilities(rows, scheme),
+        rows["class_index"].to_numpy(np.int64),
+        rows["damaged"].to_numpy(bool),
+        rows["block"].to_numpy(str),
+        scheme=scheme,
+        threshold=threshold,
+        rng=np.random.default_rng(seed),
+    )
+
+
+def _text(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return f"undefined: {estimate.reason}"
+    interval = "" if estimate.low is None else f"  [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return f"{estimate.value:.3f}{interval}"

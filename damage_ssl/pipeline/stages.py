@@ -1,0 +1,137 @@
+"""Patches, labels and the state of an event: everything up to the model. Needs no torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from damage_ssl.assessment.prediction import read_predictions
+from damage_ssl.errors import WorkspaceError
+from damage_ssl.event.catalog import Event
+from damage_ssl.labelling.label_csv import ImportReport
+from damage_ssl.labelling.queue import next_buildings
+from damage_ssl.labelling.store import LabelStore
+from damage_ssl.learning.runs import latest_finished, runs_in
+from damage_ssl.patches.extract import extract_patches
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.settings import PatchSettings
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """One run in an event's status."""
+
+    run_id: str
+    state: str
+    step: int
+    steps: int
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventStatus:
+    """Where an event stands, stage by stage; None or empty where a stage has not run.
+
+    `not_assessed` counts buildings by reason; `labels` counts buildings by current label.
+    """
+
+    name: str
+    footprints: int
+    pre_scenes: int
+    post_scenes: int
+    assessable: int | None
+    not_assessed: dict[str, int]
+    labels: dict[str, int]
+    runs: tuple[RunState, ...]
+
+    @property
+    def next_step(self) -> str:
+        """What to do next, as a command."""
+        if self.assessable is None:
+            return f"cut the patches: damage-ssl patches {self.name}"
+        if not self.labels:
+            return f"label some buildings: damage-ssl label import {self.name} labels.csv, or in the app"
+        if not any(run.state == "finished" for run in self.runs):
+            return f"train: damage-ssl train {self.name}"
+        return f"export the map: damage-ssl export {self.name} --out map.geojson"
+
+
+def open_labels(event: Event) -> LabelStore:
+    """The event's label log."""
+    return LabelStore(event.labels_path)
+
+
+def cut_patches(
+    event: Event, settings: PatchSettings | None = None, progress: Progress | None = None
+) -> PatchStore:
+    """Cut the event's pairs, or open them when nothing changed since. Without settings, those of the last cut are kept.
+
+    Raises:
+        StorageError: the disk is full. InputError: a scene can no longer be read.
+    """
+    if settings is None:
+        settings = PatchStore.open(event.patches_path).settings if event.patches_path.exists() else PatchSettings()
+    return extract_patches(event, settings, progress=progress)
+
+
+def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool = False) -> ImportReport:
+    """Add labels from a CSV file to the event's log; all of them or none.
+
+    Raises:
+        InputError: the file cannot be read, or names buildings or grades that are not known.
+    """
+    known = set(event.footprints()["building_id"])
+    return open_labels(event).import_csv(file, known_ids=known, labeller=labeller, skip_unknown=skip_unknown)
+
+
+def next_to_label(event: Event, count: int, rng: np.random.Generator) -> pd.DataFrame:
+    """The buildings to look at next (see `labelling.queue`), the uncertain ones first once a model has predicted.
+
+    Raises:
+        WorkspaceError: the patches are not cut yet.
+    """
+    try:
+        predictions = read_predictions(latest_finished(event.runs_path))
+        uncertainty = predictions.set_index("building_id")["uncertainty"]
+    except WorkspaceError:
+        uncertainty = None
+    index = PatchStore.open(event.patches_path).index()
+    return next_buildings(index, open_labels(event).current(), count, rng, uncertainty=uncertainty)
+
+
+def event_status(event: Event) -> EventStatus:
+    """Read where the event stands from what its stages wrote."""
+    assessable, not_assessed = None, {}
+    if event.patches_path.exists():
+        index = PatchStore.open(event.patches_path).index()
+        assessed = index["assessed"].to_numpy(bool)
+        assessable = int(assessed.sum())
+        reasons = index.loc[~assessed, "not_assessed_reason"].value_counts()
+        not_assessed = {str(reason): int(count) for reason, count in reasons.items()}
+    labels = open_labels(event).counts() if event.labels_path.exists() else {}
+    return EventStatus(
+        name=event.name,
+        footprints=len(event.footprints()),
+        pre_scenes=len(event.scenes("pre")),
+        post_scenes=len(event.scenes("post")),
+        assessable=assessable,
+        not_assessed=not_assessed,
+        labels={value.value: count for value, count in labels.items()},
+        runs=tuple(_run_states(event)),
+    )
+
+
+def _run_states(event: Event) -> list[RunState]:
+    states = []
+    for run in runs_in(event.runs_path):
+        status = run.status()
+        states.append(
+            RunState(
+                run_id=run.run_id, state=status.state, step=status.step, steps=status.steps, message=status.message
+            )
+        )
+    return states
