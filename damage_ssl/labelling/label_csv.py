@@ -1,0 +1,203 @@
+"""Labels as CSV: what analysts bring from a spreadsheet and take back to one."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from damage_ssl.errors import InputError, nearest_name
+from damage_ssl.files import atomic_path
+from damage_ssl.grades import LabelValue
+
+REQUIRED = ("building_id", "grade")
+OPTIONAL = ("labeller", "time", "drawn", "inclusion_probability", "comment")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """What an import did.
+
+    `added` rows are new in the log; `unchanged` ones said what the log already says; `repeated` ones say again what an
+    earlier row of the file says; `unclassified` ones carry no grade. `unknown` are the buildings left out because the
+    event does not have them, `ignored_columns` the columns that were not used.
+    """
+
+    added: int
+    unchanged: int
+    repeated: int
+    unclassified: int
+    unknown: tuple[str, ...]
+    ignored_columns: tuple[str, ...]
+
+    @property
+    def skipped(self) -> int:
+        """Rows left out on purpose: no grade, said twice, or of unknown buildings."""
+        return self.repeated + self.unclassified + len(self.unknown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRow:
+    """One row of a label file; `row` counts from the header, which is row 1."""
+
+    row: int
+    building_id: str
+    value: LabelValue
+    labeller: str
+    drawn: str
+    inclusion_probability: float | None
+    comment: str
+    time: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelFile:
+    """A label file, read and checked: rows with a grade or answer, each said once."""
+
+    rows: tuple[LabelRow, ...]
+    repeated: int
+    unclassified: int
+    ignored_columns: tuple[str, ...]
+
+
+def read_label_csv(path: Path, *, labeller: str) -> LabelFile:
+    """Read a label file; see `LabelStore.import_csv` for its columns.
+
+    A separator other than the comma (semicolon, tab) is recognised by the header.
+
+    Raises:
+        InputError: file and row of the first thing that is wrong.
+    """
+    records = _records(path)
+    header_row, header = next(records, (1, []))
+    if not header:
+        raise InputError(f"{path}: is empty; a label file starts with the header {','.join(REQUIRED)}")
+    names = [name.strip().lower() for name in header]
+    _check_header(names, f"{path}, row {header_row}")
+    rows: list[LabelRow] = []
+    unclassified = 0
+    for number, record in records:
+        where = f"{path}, row {number}"
+        if len(record) != len(names):
+            raise InputError(f"{where}: {len(record)} values under {len(names)} columns; quote values with separators")
+        row = _parse_row(dict(zip(names, (value.strip() for value in record), strict=True)), number, where, labeller)
+        if row.value is LabelValue.UNCLASSIFIED:
+            unclassified += 1
+        else:
+            rows.append(row)
+    once = _said_once(rows, path)
+    return LabelFile(
+        rows=tuple(once),
+        repeated=len(rows) - len(once),
+        unclassified=unclassified,
+        ignored_columns=tuple(name for name in names if name not in (*REQUIRED, *OPTIONAL)),
+    )
+
+
+def write_label_csv(labels: pd.DataFrame, path: Path) -> None:
+    """Write labels (`LabelStore.current`) atomically; `read_label_csv` reads them back.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    table = labels.rename(columns={"value": "grade"})[[*REQUIRED, *OPTIONAL]]
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def unknown_buildings_error(path: Path, unknown: Sequence[LabelRow]) -> InputError:
+    """The error for labels of buildings that the event does not have: the first five, and how many."""
+    names = list(dict.fromkeys(row.building_id for row in unknown))
+    listed = ", ".join(f"'{name}'" for name in names[:5]) + (", …" if len(names) > 5 else "")
+    buildings = "1 building is" if len(names) == 1 else f"{len(names)} buildings are"
+    return InputError(
+        f"{path}, row {unknown[0].row}: {buildings} not among the event's footprints: {listed}; "
+        "check that the labels belong to this event, or skip unknown buildings"
+    )
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(row number, values) of every row that is not blank; a blank row counts, as it does in a spreadsheet."""
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            separator = next((mark for mark in (",", ";", "\t") if mark in first), ",")
+            for number, record in enumerate(csv.reader(file, delimiter=separator, strict=True), start=1):
+                if any(value.strip() for value in record):
+                    yield number, record
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file; give the path of a CSV of labels") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a CSV of labels") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{path}, row {number + 1}: is not valid CSV ({error}); check the quotes") from None
+
+
+def _check_header(names: Sequence[str], where: str) -> None:
+    for name in REQUIRED:
+        if name not in names:
+            others = [other for other in names if other not in (*REQUIRED, *OPTIONAL)] or list(names)
+            raise InputError(
+                f"{where}: the column '{name}' is missing among {', '.join(names)}; {nearest_name(name, others)}"
+            )
+    repeated = next((name for name in (*REQUIRED, *OPTIONAL) if names.count(name) > 1), None)
+    if repeated is not None:
+        raise InputError(f"{where}: the column '{repeated}' is there {names.count(repeated)} times; keep one")
+
+
+def _parse_row(values: dict[str, str], number: int, where: str, labeller: str) -> LabelRow:
+    if not values["building_id"]:
+        raise InputError(f"{where}: building_id is empty; every label names its building")
+    return LabelRow(
+        row=number,
+        building_id=values["building_id"],
+        value=LabelValue.parse(values["grade"], where),
+        labeller=values.get("labeller") or labeller,
+        drawn=values.get("drawn") or "import",
+        inclusion_probability=_probability(values.get("inclusion_probability", ""), where),
+        comment=values.get("comment", ""),
+        time=_time(values.get("time", ""), where),
+    )
+
+
+def _probability(text: str, where: str) -> float | None:
+    if not text:
+        return None
+    try:
+        probability = float(text)
+    except ValueError:
+        probability = -1.0
+    if not 0.0 < probability <= 1.0:
+        raise InputError(
+            f"{where}: inclusion_probability '{text}' is not a number in (0, 1]; leave it empty if unknown"
+        )
+    return probability
+
+
+def _time(text: str, where: str) -> str | None:
+    if not text:
+        return None
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{where}: time '{text}' is not ISO 8601, e.g. 2025-01-31T12:00:00Z") from None
+    return text
+
+
+def _said_once(rows: Sequence[LabelRow], path: Path) -> list[LabelRow]:
+    """Rows without repetitions; a labeller who says two things of one building is an error."""
+    first: dict[tuple[str, str], LabelRow] = {}
+    for row in rows:
+        earlier = first.setdefault((row.building_id, row.labeller), row)
+        if earlier.value is not row.value:
+            raise InputError(
+                f"{path}, row {row.row}: building '{row.building_id}' is {row.value.value} here and "
+                f"{earlier.value.value} in row {earlier.row}; keep one of the two"
+            )
+    return list(first.values())

@@ -1,0 +1,117 @@
+"""Which buildings to ask about next."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from damage_ssl.errors import InputError
+
+RANDOM, SPREAD, UNCERTAIN = "random", "spread", "uncertain"
+
+
+def next_buildings(
+    index: pd.DataFrame,
+    current: pd.DataFrame,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    uncertainty: pd.Series | None = None,
+    random_share: float = 0.25,
+    spacing_m: float = 70.0,
+) -> pd.DataFrame:
+    """Propose up to `n` assessed buildings without a current label, in the order in which to ask.
+
+    A share of them is a simple random sample of all candidates, so that totals can be estimated from it without a
+    model; where `n · random_share` is not whole, chance decides between the two neighbours, so that the share also
+    holds for buildings drawn one by one. The others are spread over the event: in random order, or the most uncertain
+    first, each at least `spacing_m` from the labelled and the proposed ones. Where the event has no room left, the
+    spacing is halved until it has.
+
+    Args:
+        index: the patch index: `building_id`, `assessed`, `x_m`, `y_m` (one projected CRS, metres).
+        current: the current labels (`LabelStore.current`).
+        n: how many, at least 1.
+        rng: source of all chance.
+        uncertainty: a number for each `building_id` (the series' index), the highest asked first; buildings that it
+            lacks come last.
+        random_share: share of plain random draws, in [0, 1].
+        spacing_m: metres between buildings that were not drawn at random.
+
+    Returns:
+        `building_id`; `drawn`: `random`, `spread` or `uncertain`; `inclusion_probability`: draws / candidates for the
+        random ones, given how many this call draws, NaN for the others. Fewer than `n` rows when candidates run out.
+
+    Raises:
+        InputError: `n` or a setting is out of range.
+    """
+    if n < 1 or not 0.0 <= random_share <= 1.0 or not spacing_m >= 0.0:
+        raise InputError(
+            f"labelling queue: n = {n}, random share = {random_share}, spacing = {spacing_m} m; "
+            "allowed: n ≥ 1, a share in [0, 1], a spacing ≥ 0"
+        )
+    labelled = index["building_id"].isin(current["building_id"]).to_numpy()
+    open_rows = np.flatnonzero(index["assessed"].to_numpy(dtype=bool) & ~labelled)
+    position_m = index[["x_m", "y_m"]].to_numpy(dtype=np.float64)
+    candidates_m = position_m[open_rows]
+    wanted = min(n, len(open_rows))
+    n_random = _rounded_by_chance(wanted * random_share, rng)
+    random_rows = rng.permutation(len(open_rows))[:n_random]
+
+    order = rng.permutation(len(open_rows))
+    if uncertainty is not None:
+        score = uncertainty.reindex(index["building_id"].iloc[open_rows]).fillna(-np.inf).to_numpy(dtype=np.float64)
+        order = order[np.argsort(-score[order], kind="stable")]
+    distance_m = _distance_to(candidates_m, position_m[labelled])
+    for row in random_rows:
+        distance_m = np.minimum(distance_m, _distance_from(candidates_m, row))
+    order = order[~np.isin(order, random_rows)]
+    other_rows = _spread(candidates_m, distance_m, order, wanted - n_random, spacing_m)
+
+    table = pd.DataFrame(
+        {
+            "building_id": index["building_id"].iloc[open_rows[np.concatenate([random_rows, other_rows])]].to_numpy(),
+            "drawn": [RANDOM] * n_random + [SPREAD if uncertainty is None else UNCERTAIN] * len(other_rows),
+            "inclusion_probability": [n_random / max(len(open_rows), 1)] * n_random + [np.nan] * len(other_rows),
+        }
+    )
+    return table.iloc[rng.permutation(len(table))].reset_index(drop=True)
+
+
+def _rounded_by_chance(value: float, rng: np.random.Generator) -> int:
+    """An integer whose expectation is `value`."""
+    return int(value) + int(rng.random() < value - int(value))
+
+
+def _distance_to(points_m: NDArray[np.float64], others_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Metres from each point [N, 2] to the nearest of the others; infinite where there is none."""
+    others_m = others_m[np.isfinite(others_m).all(axis=1)]
+    if not len(others_m) or not len(points_m):
+        return np.full(len(points_m), np.inf)
+    return np.asarray(cKDTree(others_m).query(points_m)[0], dtype=np.float64)
+
+
+def _distance_from(points_m: NDArray[np.float64], row: int) -> NDArray[np.float64]:
+    return np.asarray(np.hypot(*(points_m - points_m[row]).T), dtype=np.float64)
+
+
+def _spread(
+    points_m: NDArray[np.float64],
+    distance_m: NDArray[np.float64],
+    order: NDArray[np.intp],
+    wanted: int,
+    spacing_m: float,
+) -> NDArray[np.intp]:
+    """The first `wanted` rows of `order` that keep their distance; the spacing is halved when none is left."""
+    chosen: list[int] = []
+    taken = np.zeros(len(points_m), dtype=bool)
+    while len(chosen) < wanted:
+        free = order[(distance_m[order] >= spacing_m) & ~taken[order]]
+        if not len(free):
+            spacing_m = spacing_m / 2 if spacing_m > 0.01 else 0.0
+            continue
+        row = int(free[0])
+        chosen.append(row)
+        taken[row] = True
+        distance_m = np.minimum(distance_m, _distance_from(points_m, row))
+    return np.array(chosen, dtype=np.intp)

@@ -1,0 +1,413 @@
+"""The label log: append-only, many writers at once, SQLite by default and the same schema on PostgreSQL."""
+
+import math
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Select,
+    String,
+    Table,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql.expression import TextClause
+
+from damage_ssl.errors import InputError, StorageError
+from damage_ssl.files import storage_errors
+from damage_ssl.grades import LabelValue
+from damage_ssl.labelling.label_csv import ImportReport, read_label_csv, unknown_buildings_error, write_label_csv
+
+WITHDRAWN = "withdrawn"
+"""The value of a row that takes a building's label back."""
+
+LABEL_COLUMNS = ("building_id", "value", "labeller", "time", "drawn", "inclusion_probability", "comment")
+BUSY_TIMEOUT_S = 60.0
+
+_metadata = MetaData()
+_log = Table(
+    "label_log",
+    _metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("building_id", String, nullable=False),
+    Column("value", String, nullable=False),
+    Column("labeller", String, nullable=False),
+    Column("time", String, nullable=False),
+    Column("drawn", String, nullable=False),
+    Column("inclusion_probability", Float),
+    Column("comment", String, nullable=False),
+    sqlite_autoincrement=True,
+)
+_building_index = Index("label_log_building", _log.c.building_id, _log.c.id)
+
+_APPEND_ONLY: Mapping[str, tuple[TextClause, ...]] = {
+    "sqlite": tuple(
+        text(
+            f"CREATE TRIGGER IF NOT EXISTS label_log_no_{verb.lower()} BEFORE {verb} ON label_log "
+            "BEGIN SELECT RAISE(ABORT, 'label_log is append-only'); END"
+        )
+        for verb in ("UPDATE", "DELETE")
+    ),
+    "postgresql": (
+        text(
+            "CREATE OR REPLACE FUNCTION label_log_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'label_log is append-only'; END $$"
+        ),
+        text(
+            "CREATE OR REPLACE TRIGGER label_log_append_only BEFORE UPDATE OR DELETE ON label_log "
+            "FOR EACH ROW EXECUTE FUNCTION label_log_refuse()"
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewLabel:
+    """One answer about one building, ready to be appended.
+
+    `drawn` says how the building came to be asked about (`map`, `random`, `spread`, `uncertain`, `import`, …);
+    `inclusion_probability` in (0, 1] is the probability with which a random draw took it, None (or NaN) if it was not
+    drawn at random. `time` is ISO 8601 (no zone means UTC); None means now.
+
+    Raises:
+        InputError: an empty id or name, or a probability outside (0, 1].
+    """
+
+    building_id: str
+    value: LabelValue
+    labeller: str
+    drawn: str
+    inclusion_probability: float | None = None
+    comment: str = ""
+    time: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("building_id", "labeller", "drawn"):
+            if not str(getattr(self, field)).strip():
+                raise InputError(f"label of building '{self.building_id}': {field} is empty; give a name")
+        probability = self.inclusion_probability
+        if probability is None or math.isnan(probability):
+            object.__setattr__(self, "inclusion_probability", None)
+        elif not 0.0 < probability <= 1.0:
+            raise InputError(
+                f"label of building '{self.building_id}': inclusion probability {probability} is not in (0, 1]; "
+                "leave it out for a building that was not drawn at random"
+            )
+
+
+class LabelStore:
+    """The labels of one event: a log to which rows are only ever added.
+
+    The current label of a building is its latest row, whoever wrote it; a `withdrawn` row leaves it without one. Safe
+    for many threads and processes at once (SQLite: write-ahead log, writers wait for each other).
+    """
+
+    def __init__(self, url_or_path: str | Path) -> None:
+        """Open the store, creating its table where it is not there yet.
+
+        `url_or_path` is a file, or an SQLAlchemy URL such as `postgresql+psycopg://host/database`.
+
+        Raises:
+            StorageError: the place cannot be written to. InputError: the file is not a label store.
+        """
+        given = str(url_or_path)
+        if "://" in given:
+            url, self._where = make_url(given), make_url(given).render_as_string(hide_password=True)
+        else:
+            path = Path(url_or_path)
+            with storage_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            url, self._where = URL.create("sqlite", database=str(path)), str(path)
+        self._is_sqlite = url.get_backend_name() == "sqlite"
+        if self._is_sqlite:
+            self._engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S})
+            event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+        else:
+            self._engine = create_engine(url, pool_pre_ping=True)
+        self._writer = self._engine.execution_options(label_writer=True)
+        self._create()
+
+    def close(self) -> None:
+        """Let go of any open connection."""
+        self._engine.dispose()
+
+    def add(
+        self,
+        building_id: str,
+        value: LabelValue,
+        *,
+        labeller: str,
+        drawn: str,
+        inclusion_probability: float | None,
+        comment: str = "",
+    ) -> None:
+        """Append one answer.
+
+        Raises:
+            InputError: see `NewLabel`. StorageError: the disk is full or not writable.
+        """
+        self.add_many(
+            [
+                NewLabel(
+                    building_id=building_id,
+                    value=value,
+                    labeller=labeller,
+                    drawn=drawn,
+                    inclusion_probability=inclusion_probability,
+                    comment=comment,
+                )
+            ]
+        )
+
+    def add_many(self, labels: Iterable[NewLabel]) -> None:
+        """Append all or none, in the given order.
+
+        Raises:
+            InputError: a time that is not ISO 8601. StorageError: the disk is full or not writable.
+        """
+        rows = _rows_of(labels)
+        if rows:
+            with self._transaction() as connection:
+                connection.execute(insert(_log), rows)
+
+    def clear(self, building_id: str, labeller: str) -> None:
+        """Take a building's label back by appending a `withdrawn` row; the log keeps what was said.
+
+        Raises:
+            InputError: no building or labeller named. StorageError: the disk is full or not writable.
+        """
+        label = NewLabel(building_id=building_id, value=LabelValue.UNCLASSIFIED, labeller=labeller, drawn=WITHDRAWN)
+        with self._transaction() as connection:
+            connection.execute(insert(_log), [{**_row_of(label), "value": WITHDRAWN}])
+
+    def current(self) -> pd.DataFrame:
+        """The latest row of every building whose label was not withdrawn, oldest first.
+
+        Columns `LABEL_COLUMNS`: text, but `inclusion_probability` float (NaN: not drawn at random); `time` is UTC,
+        ISO 8601.
+        """
+        return self._read(_current_rows())
+
+    def history(self, building_id: str) -> pd.DataFrame:
+        """All that was ever said of a building, by anyone, oldest first; withdrawals are rows too."""
+        return self._read(_columns().where(_log.c.building_id == building_id).order_by(_log.c.id))
+
+    def counts(self) -> dict[LabelValue, int]:
+        """How many buildings carry each value now; values that none carries are left out."""
+        latest = _current_rows().subquery()
+        query = select(latest.c.value, func.count()).group_by(latest.c.value)
+        with self._reading() as connection:
+            found = {LabelValue(value): int(count) for value, count in connection.execute(query)}
+        return {value: found[value] for value in LabelValue if value in found}
+
+    def revision(self) -> int:
+        """A number that grows with every row added, 0 for an empty log; cheap, to notice that labels changed."""
+        with self._reading() as connection:
+            return int(connection.execute(select(func.coalesce(func.max(_log.c.id), 0))).scalar_one())
+
+    def import_csv(
+        self, path: Path, *, known_ids: Collection[str], labeller: str, skip_unknown: bool = False
+    ) -> ImportReport:
+        """Append the labels of a CSV file, all or none.
+
+        Rows that say what the log already says are not added again, so importing a file twice changes nothing.
+        `labeller` is used where the file names none.
+
+        Args:
+            path: columns `building_id` and `grade`; optional `labeller`, `time`, `comment`, `drawn`,
+                `inclusion_probability`. UTF-8, with or without a byte order mark.
+            known_ids: the event's buildings.
+            labeller: who gave the labels, unless the file says so.
+            skip_unknown: leave out labels of other buildings instead of refusing the file.
+
+        Raises:
+            InputError: the file cannot be read, or a row is wrong; file and row (the header is row 1) are named.
+            StorageError: the disk is full or not writable.
+        """
+        path = Path(path)
+        file = read_label_csv(path, labeller=labeller)
+        known = set(known_ids)
+        unknown = [row for row in file.rows if row.building_id not in known]
+        if unknown and not skip_unknown:
+            raise unknown_buildings_error(path, unknown)
+        labels = [
+            NewLabel(
+                building_id=row.building_id,
+                value=row.value,
+                labeller=row.labeller,
+                drawn=row.drawn,
+                inclusion_probability=row.inclusion_probability,
+                comment=row.comment,
+                time=row.time,
+            )
+            for row in file.rows
+            if row.building_id in known
+        ]
+        with self._transaction() as connection:
+            said = _latest_by_labeller(connection)
+            new = [label for label in labels if not _already_said(label, said)]
+            if rows := _rows_of(new):
+                connection.execute(insert(_log), rows)
+        return ImportReport(
+            added=len(new),
+            unchanged=len(labels) - len(new),
+            repeated=file.repeated,
+            unclassified=file.unclassified,
+            unknown=tuple(sorted({row.building_id for row in unknown})),
+            ignored_columns=file.ignored_columns,
+        )
+
+    def export_csv(self, path: Path) -> int:
+        """Write the current labels as CSV that `import_csv` reads back to the same labels; returns how many.
+
+        Raises:
+            StorageError: the disk is full or not writable.
+        """
+        current = self.current()
+        write_label_csv(current, Path(path))
+        return len(current)
+
+    def _create(self) -> None:
+        with self._transaction() as connection:
+            connection.execute(CreateTable(_log, if_not_exists=True))
+            connection.execute(CreateIndex(_building_index, if_not_exists=True))
+            for statement in _APPEND_ONLY.get(self._engine.dialect.name, ()):
+                connection.execute(statement)
+
+    def _read(self, query: Select[Any]) -> pd.DataFrame:
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        table = pd.DataFrame([tuple(row) for row in rows], columns=list(LABEL_COLUMNS), dtype=object)
+        types = {name: "str" for name in LABEL_COLUMNS if name != "inclusion_probability"}
+        return table.astype({**types, "inclusion_probability": "float64"})
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._errors(), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._errors(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            raise _explained(error, self._where) from error
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    """Switch the driver's own transactions off, so that `_begin_sqlite` decides (SQLAlchemy's page on pysqlite)."""
+    connection.isolation_level = None
+    cursor = connection.execute("PRAGMA journal_mode=WAL")
+    cursor.close()
+    connection.execute("PRAGMA synchronous=FULL").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A writer takes the lock at once: one that first reads and then writes would fail instead of waiting."""
+    writes = connection.get_execution_options().get("label_writer", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _explained(error: DatabaseError, where: str) -> Exception:
+    cause = str(error.orig)
+    if "full" in cause:
+        return StorageError(f"{where}: the disk is full; free some space and try again (no label was half-written)")
+    if "append-only" in cause:
+        return StorageError(f"{where}: the label log is append-only; add a new row instead of changing one")
+    if "not a database" in cause or "malformed" in cause:
+        return InputError(f"{where}: is not a label store ({cause}); restore it from a copy or move it away")
+    if isinstance(error, OperationalError):
+        return StorageError(f"{where}: cannot be read or written ({cause}); check its folder, permissions and disk")
+    return StorageError(f"{where}: the database refused ({cause})")
+
+
+def _columns() -> Select[Any]:
+    return select(*(_log.c[name] for name in LABEL_COLUMNS))
+
+
+def _current_rows() -> Select[Any]:
+    latest = select(func.max(_log.c.id)).group_by(_log.c.building_id)
+    return _columns().where(_log.c.id.in_(latest), _log.c.value != WITHDRAWN).order_by(_log.c.id)
+
+
+def _latest_by_labeller(connection: Connection) -> dict[tuple[str, str], tuple[str, str, str, float | None]]:
+    """What each labeller last said of each building, of buildings that are not withdrawn: value, time, comment, π."""
+    current = select(_log.c.building_id).where(
+        _log.c.id.in_(select(func.max(_log.c.id)).group_by(_log.c.building_id)), _log.c.value != WITHDRAWN
+    )
+    latest = select(func.max(_log.c.id)).group_by(_log.c.building_id, _log.c.labeller)
+    query = _columns().where(_log.c.id.in_(latest), _log.c.building_id.in_(current))
+    return {
+        (row.building_id, row.labeller): (row.value, row.time, row.comment, row.inclusion_probability)
+        for row in connection.execute(query)
+    }
+
+
+def _already_said(label: NewLabel, said: Mapping[tuple[str, str], tuple[str, str, str, float | None]]) -> bool:
+    """A file without times repeats the log when the rest is the same."""
+    known = said.get((label.building_id, label.labeller))
+    if known is None:
+        return False
+    value, time, comment, probability = known
+    same_time = label.time is None or utc_iso(label.time) == time
+    return same_time and (value, comment, probability) == (
+        label.value.value,
+        label.comment,
+        label.inclusion_probability,
+    )
+
+
+def _rows_of(labels: Iterable[NewLabel]) -> list[dict[str, str | float | None]]:
+    return [_row_of(label) for label in labels]
+
+
+def _row_of(label: NewLabel) -> dict[str, str | float | None]:
+    return {
+        "building_id": str(label.building_id),
+        "value": LabelValue(label.value).value,
+        "labeller": label.labeller,
+        "time": utc_iso(label.time),
+        "drawn": label.drawn,
+        "inclusion_probability": label.inclusion_probability,
+        "comment": label.comment,
+    }
+
+
+def utc_iso(time: str | None) -> str:
+    """ISO 8601 in UTC to the millisecond, `2025-01-31T12:00:00.000Z`; None means now.
+
+    Raises:
+        InputError: the text is not an ISO 8601 time.
+    """
+    try:
+        moment = datetime.now(UTC) if time is None else datetime.fromisoformat(time.strip())
+    except ValueError:
+        raise InputError(f"time '{time}' is not ISO 8601, e.g. 2025-01-31T12:00:00Z") from None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

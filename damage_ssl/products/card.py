@@ -1,0 +1,143 @@
+"""The card of a product: what it shows, what it was made from, and how far to trust it. Markdown, one page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+
+from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.metrics import Evaluation
+from damage_ssl.files import write_text
+from damage_ssl.grades import ClassScheme
+
+FEW_VALIDATION_BUILDINGS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What the card says that the product's own rows do not.
+
+    `label_counts` are the labels that the run was trained and validated with, by value; `validation` are the metrics
+    on the run's held-out blocks. Everything about the model is None before any training.
+    """
+
+    event: str
+    hazard: str | None = None
+    algorithm: str | None = None
+    scheme: ClassScheme | None = None
+    label_counts: Mapping[str, int] | None = None
+    calibration: Calibration | None = None
+    validation: Evaluation | None = None
+
+
+def run_card(product: gpd.GeoDataFrame, facts: CardFacts) -> str:
+    """The card as Markdown. `product` is what `assessed_footprints` returns."""
+    run_ids = product["run_id"].dropna().unique()
+    sections = [
+        f"# Damage map: {facts.event}",
+        *_bullets(
+            {
+                "Hazard": facts.hazard or "not stated",
+                "Run": run_ids[0] if len(run_ids) else "none yet: coverage and the analysts' answers only",
+                "Algorithm": facts.algorithm or "none",
+                "Scale": facts.scheme.statement if facts.scheme is not None else "no model yet",
+            }
+        ),
+        "## Imagery",
+        *_imagery(product, "pre"),
+        *_imagery(product, "post"),
+        "## Result",
+        *_result(product),
+        "## Coverage",
+        *_coverage(product),
+        "## Labels",
+        *(_bullets({value: f"{count:,}" for value, count in (facts.label_counts or {}).items()}) or ["- none"]),
+        "## Threshold and validation",
+        *_validation(facts),
+        "## Before you use it",
+        *(f"- {caveat}" for caveat in _caveats(facts)),
+    ]
+    spaced = (f"\n{line}\n" if line.startswith("#") else line for line in sections)
+    return "\n".join(spaced).lstrip("\n") + "\n"
+
+
+def write_card(path: Path, product: gpd.GeoDataFrame, facts: CardFacts) -> None:
+    """Write the card, atomically.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    write_text(path, run_card(product, facts))
+
+
+def _bullets(values: Mapping[str, str]) -> list[str]:
+    return [f"- {name}: {value}" for name, value in values.items()]
+
+
+def _imagery(product: gpd.GeoDataFrame, side: str) -> list[str]:
+    name, date = f"{side}_image_id", f"{side}_datetime"
+    seen = product[[name, date]].dropna(subset=[name])
+    if seen.empty:
+        return [f"- {side}: no scene was used"]
+    dates = sorted(seen[date].dropna().astype(str).str[:10].unique())
+    unknown = int(seen.loc[seen[date].isna(), name].nunique())
+    when = f"{dates[0]} to {dates[-1]}" if len(dates) > 1 else dates[0] if dates else "date unknown"
+    missing = f", {unknown} of unknown date" if unknown and dates else ""
+    return [f"- {side}: {_count(seen[name].nunique(), 'scene')}, {when}{missing}"]
+
+
+def _result(product: gpd.GeoDataFrame) -> list[str]:
+    classes = product["damage_class"].dropna().value_counts()
+    if classes.empty:
+        return ["- no building has a class yet"]
+    damaged = int(product["damaged"].fillna(False).astype(bool).sum())
+    by_analyst = int((product["label_source"] == "analyst").sum())
+    return [
+        f"- damaged: {damaged:,} of {int(product['assessed'].sum()):,} assessed buildings "
+        "(a count of verdicts, not an unbiased estimate of the total)",
+        *(f"- {name}: {int(count):,}" for name, count in classes.items()),
+        f"- answered by an analyst: {by_analyst:,}",
+    ]
+
+
+def _coverage(product: gpd.GeoDataFrame) -> list[str]:
+    reasons = product.loc[~product["assessed"], "not_assessed_reason"].fillna("not stated").value_counts()
+    return [
+        f"- footprints: {len(product):,}",
+        f"- assessed: {int(product['assessed'].sum()):,}",
+        f"- not assessed: {int((~product['assessed']).sum()):,}",
+        *(f"  - {reason}: {int(count):,}" for reason, count in reasons.items()),
+    ]
+
+
+def _validation(facts: CardFacts) -> list[str]:
+    if facts.calibration is None:
+        return ["- no model yet"]
+    lines = [f"- threshold {facts.calibration.threshold:.3f}: {facts.calibration.method}"]
+    if facts.validation is None:
+        return [*lines, "- no validation metrics"]
+    return lines + [f"- {line}" for line in facts.validation.lines()]
+
+
+def _caveats(facts: CardFacts) -> list[str]:
+    caveats = [
+        "A building that is not assessed is not a building without damage.",
+        "Damage is judged from above: walls, interiors and most flood damage do not show.",
+        "`ems_damage_gra` and `unosat_class` are indicative: those scales ask other questions.",
+    ]
+    if facts.calibration is not None:
+        caveats.append(
+            "The threshold was chosen on the validation buildings, so the numbers above are somewhat optimistic; "
+            "`damage-ssl evaluate` with independent labels is the honest measure."
+        )
+        if facts.calibration.n_validation < FEW_VALIDATION_BUILDINGS:
+            caveats.append(
+                f"Only {_count(facts.calibration.n_validation, 'building')} decided the threshold: label more to "
+                "make it firm."
+            )
+    return caveats
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
