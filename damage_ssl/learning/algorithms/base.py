@@ -1,0 +1,113 @@
+"""What every algorithm gives the trainer: the views it needs, and a loss of one batch."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from damage_ssl.errors import SettingsError
+
+ViewName = Literal["weak", "strong"]
+Network = Callable[[Tensor], Tensor]
+"""Views [N, channels, H, W] → logits [N, C], C classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The views of one step; B labelled pairs and n = μB unlabelled ones.
+
+    `target` int64 [B] is the class of each labelled pair, in the order of `labelled_weak` and `labelled_strong`
+    (float32 [B, channels, H, W], None where the algorithm did not ask for that view). `unlabelled` holds one tensor
+    [n, channels, H, W] for each name in the algorithm's `unlabelled_views`, all of the same pairs in the same order.
+    """
+
+    target: Tensor
+    labelled_weak: Tensor | None = None
+    labelled_strong: Tensor | None = None
+    unlabelled: tuple[Tensor, ...] = ()
+
+    def labelled(self, view: ViewName) -> Tensor:
+        """One view of the labelled pairs.
+
+        Raises:
+            ValueError: the trainer did not make this view, although the algorithm asks for it.
+        """
+        views = self.labelled_weak if view == "weak" else self.labelled_strong
+        if views is None:
+            raise ValueError(f"the batch holds no {view} view of the labelled pairs, which this algorithm asks for")
+        return views
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossTerms:
+    """What one step gives: scalars on the device of the logits; all but `loss` detached.
+
+    `loss` is what to minimise: `supervised` + weight · ramp · `unlabelled`. `mask_rate` is the share of unlabelled
+    pairs that added a gradient (0 without an unlabelled term). Reading one on the host waits for the device.
+    """
+
+    loss: Tensor
+    supervised: Tensor
+    unlabelled: Tensor
+    mask_rate: Tensor
+
+
+class Algorithm(Protocol):
+    """A way to learn from labelled and unlabelled pairs."""
+
+    @property
+    def name(self) -> str:
+        """The key in `ALGORITHMS`."""
+
+    @property
+    def labelled_views(self) -> tuple[ViewName, ...]:
+        """Views of the labelled pairs that `loss` reads."""
+
+    @property
+    def unlabelled_views(self) -> tuple[ViewName, ...]:
+        """Views of the unlabelled pairs, in the order of `Batch.unlabelled`; a name given twice is drawn twice."""
+
+    def loss(
+        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+    ) -> LossTerms:
+        """The loss of one batch.
+
+        `ema` is the averaged network, for algorithms with a teacher. `progress` is the share of the training done,
+        0 to 1. `generator` is on the CPU and gives every random draw.
+        """
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What the algorithm has learnt besides the network; belongs into a checkpoint."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up a state from `state_dict`."""
+
+
+class Stateless:
+    """Mixin for algorithms that learn nothing besides the network."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        if state:
+            raise ValueError(f"{type(self).__name__} has no state, but was given {', '.join(sorted(state))}")
+
+
+def linear_ramp(progress: float, share: float) -> float:
+    """Weight that grows linearly from 0 to 1 over the first `share` of the training and stays 1 (no ramp: share 0)."""
+    return min(max(progress, 0.0) / share, 1.0) if share > 0 else 1.0
+
+
+def check_range(where: str, value: float, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
+    """Check a numeric setting.
+
+    Raises:
+        SettingsError: the value is below `low` (or at it, where `open_low`) or above `high`, or not a number.
+    """
+    if not (low < value <= high if open_low else low <= value <= high):
+        bound = f"above {low:g}" if open_low else f"at least {low:g}"
+        upper = "" if high == float("inf") else f", at most {high:g}"
+        raise SettingsError(f"{where} is {value:g}; it must be {bound}{upper}")

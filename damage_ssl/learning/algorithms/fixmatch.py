@@ -1,0 +1,135 @@
+"""FixMatch: a confident prediction on the weak view is the label of the strong view of the same pair.
+
+Sohn et al. 2020, arXiv:2001.07685. Distribution alignment (off by default) is that of Berthelot et al. 2020
+(ReMixMatch, arXiv:1911.09785, section 3.1), as in the FixMatch authors' released code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from damage_ssl.learning.algorithms.base import Batch, LossTerms, Network, ViewName, check_range
+from damage_ssl.learning.algorithms.supervised import supervised_loss
+from damage_ssl.settings import from_mapping
+
+
+class PseudoLabels(NamedTuple):
+    """`target` int64 [n]: the likeliest class of each pair; `mask` [n]: 1 where it is confident, else 0."""
+
+    target: Tensor
+    mask: Tensor
+
+
+def pseudo_labels(weak_logits: Tensor, *, threshold: float, ratio: Tensor | None = None) -> PseudoLabels:
+    """Labels guessed from the weak views [n, C], without a gradient: section 2.2, q_b and argmax(q_b).
+
+    `ratio` [C], expected over predicted class share, multiplies the probabilities before they are used
+    (distribution alignment).
+    """
+    p = weak_logits.detach().softmax(dim=-1)  # [n, C]
+    if ratio is not None:
+        p = p * ratio  # [n, C]
+        p = p / p.sum(dim=-1, keepdim=True)  # [n, C]
+    confidence, target = p.max(dim=-1)  # [n], [n]
+    return PseudoLabels(target, (confidence >= threshold).to(p.dtype))
+
+
+def unlabelled_loss(strong_logits: Tensor, labels: PseudoLabels) -> Tensor:
+    """Masked cross-entropy of the strong views [n, C]: eq. 4.
+
+    The mean is over all n = μB pairs, not over the confident ones: few confident pairs pull little.
+    """
+    per_pair = F.cross_entropy(strong_logits, labels.target, reduction="none")  # [n]
+    return (per_pair * labels.mask).mean()  # []
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixMatchSettings:
+    """Defaults are the paper's (section 4; μ, the ratio of unlabelled pairs, is the trainer's).
+
+    `labelled_view` `strong` or `both` (mean of the two losses) trains the labelled pairs as the strong baseline does.
+    `distribution_alignment` pulls the predicted class shares, averaged over steps with `alignment_decay`, towards the
+    class shares of the labelled batches. The trainer draws those balanced, so the target is uniform: harmful where few
+    buildings are damaged. `weak_pass` `separate` runs the weak views without a graph: faster, with the same result in a
+    network without batch statistics and dropout.
+    """
+
+    threshold: float = 0.95
+    unlabelled_weight: float = 1.0
+    labelled_view: Literal["weak", "strong", "both"] = "weak"
+    distribution_alignment: bool = False
+    alignment_decay: float = 0.99
+    weak_pass: Literal["fused", "separate"] = "fused"
+
+    def __post_init__(self) -> None:
+        check_range("fixmatch: threshold", self.threshold, 0.0, 1.0)
+        check_range("fixmatch: unlabelled_weight", self.unlabelled_weight, 0.0)
+        check_range("fixmatch: alignment_decay", self.alignment_decay, 0.0, 1.0)
+
+
+class FixMatch:
+    """The paper's loss: cross-entropy of the labelled pairs + λ · `unlabelled_loss`."""
+
+    name = "fixmatch"
+    unlabelled_views: tuple[ViewName, ...] = ("weak", "strong")
+
+    def __init__(self, settings: FixMatchSettings) -> None:
+        self.settings = settings
+        self._shares: dict[str, Tensor] = {}
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], where: str) -> "FixMatch":
+        """Build from the options of a run; `where` opens an error message."""
+        return cls(from_mapping(FixMatchSettings, options, where))
+
+    @property
+    def labelled_views(self) -> tuple[ViewName, ...]:
+        return ("weak", "strong") if self.settings.labelled_view == "both" else (self.settings.labelled_view,)
+
+    def loss(
+        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+    ) -> LossTerms:
+        labelled = [batch.labelled(view) for view in self.labelled_views]
+        weak, strong = batch.unlabelled
+        logits, weak_logits, strong_logits = self._logits(student, torch.cat(labelled), weak, strong)
+
+        ratio = self._alignment_ratio(weak_logits, batch.target) if self.settings.distribution_alignment else None
+        labels = pseudo_labels(weak_logits, threshold=self.settings.threshold, ratio=ratio)
+        supervised = supervised_loss(logits, batch.target.repeat(len(labelled)))
+        unlabelled = unlabelled_loss(strong_logits, labels)
+        return LossTerms(
+            loss=supervised + self.settings.unlabelled_weight * unlabelled,
+            supervised=supervised.detach(),
+            unlabelled=unlabelled.detach(),
+            mask_rate=labels.mask.mean(),
+        )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return dict(self._shares)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._shares = dict(state)
+
+    def _logits(self, student: Network, x: Tensor, weak: Tensor, strong: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.settings.weak_pass == "separate":
+            with torch.no_grad():
+                weak_logits = student(weak).float()  # [n, C]
+            fused = student(torch.cat([x, strong])).float()  # [B + n, C], float32 under autocast
+            return fused[: len(x)], weak_logits, fused[len(x) :]
+        fused = student(torch.cat([x, weak, strong])).float()  # [B + 2n, C]
+        return fused[: len(x)], fused[len(x) : -len(strong)], fused[-len(strong) :]
+
+    def _alignment_ratio(self, weak_logits: Tensor, target: Tensor) -> Tensor:
+        predicted = weak_logits.detach().softmax(dim=-1).mean(dim=0)  # [C]
+        expected = F.one_hot(target, weak_logits.shape[-1]).to(predicted.dtype).mean(dim=0)  # [C]
+        now = {"predicted_share": predicted, "expected_share": expected}
+        decay = self.settings.alignment_decay
+        self._shares = {
+            key: torch.lerp(share, self._shares[key].to(share), decay) if key in self._shares else share
+            for key, share in now.items()
+        }
+        return self._shares["expected_share"] / self._shares["predicted_share"].clamp_min(1e-6)  # [C]
