@@ -25,16 +25,8 @@ REASON_OF_ANSWER: Mapping[LabelValue, str] = {
 }
 """What an analyst's answer other than a grade puts into `not_assessed_reason`."""
 
-_FROM_INDEX = (
-    "pre_image_id",
-    "pre_datetime",
-    "post_image_id",
-    "post_datetime",
-    "gsd_m",
-    "shift_x_m",
-    "shift_y_m",
-    "align_score",
-)
+_TEXTS_FROM_INDEX = ("pre_image_id", "pre_datetime", "post_image_id", "post_datetime")
+_NUMBERS_FROM_INDEX = ("gsd_m", "shift_x_m", "shift_y_m", "align_score")
 
 
 @dataclass(frozen=True)
@@ -99,7 +91,7 @@ def assessed_footprints(
     said = labels.set_index(labels["building_id"].astype(str)).reindex(building_id)
     model_class = _model_classes(predictions, scheme, threshold, building_id)
     results = [
-        _result(model, bool(assessed), _text(reason), _text(value), scheme, predicted=predictions is not None)
+        _result(model, bool(assessed), _text(reason), _text(value), scheme)
         for model, assessed, reason, value in zip(
             model_class, by_building["assessed"], by_building["not_assessed_reason"], said["value"], strict=True
         )
@@ -121,7 +113,8 @@ def assessed_footprints(
         **_probabilities(predictions, scheme, building_id),
         "assessed": np.array([result.assessed for result in results], dtype=bool),
         "not_assessed_reason": _objects([result.reason for result in results]),
-        **{name: _as_stored(by_building[name]) for name in _FROM_INDEX},
+        **{name: _texts(by_building[name]) for name in _TEXTS_FROM_INDEX},
+        **{name: by_building[name].to_numpy(dtype=np.float64) for name in _NUMBERS_FROM_INDEX},
         "run_id": _objects([run_id] * len(results)),
         "threshold": np.full(len(results), np.nan if threshold is None else threshold),
         "label_source": _objects([result.source for result in results]),
@@ -184,8 +177,6 @@ def _result(
     reason: str | None,
     answer: str | None,
     scheme: ClassScheme | None,
-    *,
-    predicted: bool,
 ) -> _Result:
     value = None if answer is None else LabelValue(answer)
     if value is None or value is LabelValue.UNCLASSIFIED:
@@ -238,11 +229,6 @@ def _crosswalk(results: list[_Result], scheme: ClassScheme | None) -> dict[str, 
     ]
     unosat = [None if grade is None else unosat_class(grade) for grade in grades]
     return {"ems_damage_gra": _objects(ems), "unosat_class": pd.array(unosat, dtype="Int64")}
-
-
-def _as_stored(column: pd.Series) -> object:
-    """Numbers as float64, anything else as text."""
-    return column.to_numpy(dtype=np.float64) if pd.api.types.is_numeric_dtype(column) else _texts(column)
 
 
 def _texts(column: pd.Series) -> pd.Series:
