@@ -27,9 +27,8 @@ class PixelGrid:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """(left, bottom, right, top) in `crs`."""
-        left, top = self.transform * (0, 0)
-        right, bottom = self.transform * (self.width, self.height)
-        return left, bottom, right, top
+        left, top = self.transform.c, self.transform.f
+        return left, top + self.height * self.transform.e, left + self.width * self.transform.a, top
 
     @classmethod
     def centred(cls, x: float, y: float, crs: CRS, *, size_px: int, gsd_m: float) -> "PixelGrid":

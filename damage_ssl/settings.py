@@ -43,7 +43,7 @@ class SplitSettings:
 class TrainSettings:
     """One training run. Hyper-parameters of a single algorithm go into `options`, checked by that algorithm.
 
-    `minutes` bounds the run (None: the full number of steps). `network` is `efficientnet-lite0`, `small-cnn` or
+    `minutes` bounds the run (None: the full number of steps); `max_unlabelled` bounds its memory (32 KiB a pair). `network` is `efficientnet-lite0`, `small-cnn` or
     `smp:<encoder>`; `fusion` says whether pre and post go through one shared encoder or are stacked as channels.
     """
 
@@ -56,6 +56,7 @@ class TrainSettings:
     minutes: float | None = None
     batch_labelled: int = 16
     unlabelled_ratio: int = 4
+    max_unlabelled: int = 20_000
     learning_rate_encoder: float = 2e-4
     learning_rate_head: float = 1e-3
     weight_decay: float = 5e-4

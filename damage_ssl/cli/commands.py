@@ -66,7 +66,9 @@ def init(
     hazard: Hazard = None,
     pre_date: PreDate = None,
     post_date: PostDate = None,
-    from_xbd: Annotated[Path | None, typer.Option(metavar="DIR", help="An xBD folder with images/ and labels/.")] = None,
+    from_xbd: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An xBD folder with images/ and labels/.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an event of this name.")] = False,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -186,9 +188,7 @@ def train(
 
 
 @cli.command()
-def predict(
-    event: EventName, run_id: RunId = None, workspace: Workspace = WORKSPACE, json: Json = False
-) -> None:
+def predict(event: EventName, run_id: RunId = None, workspace: Workspace = WORKSPACE, json: Json = False) -> None:
     """Predict every building again with a finished run."""
     console = Console(json_output=json)
     with console.errors():
@@ -313,7 +313,12 @@ def app(
 
 
 def _train_options(
-    algorithm: str | None, scheme: str | None, network: str | None, seed: int | None, steps: int | None, minutes: float | None
+    algorithm: str | None,
+    scheme: str | None,
+    network: str | None,
+    seed: int | None,
+    steps: int | None,
+    minutes: float | None,
 ) -> dict[str, Any]:
     return {
         "algorithm": algorithm,

@@ -66,9 +66,8 @@ def init(console: Console, workspace: Path, name: str, inputs: EventInputs, *, o
             overwrite=overwrite,
         )
     summary = pipeline.event_status(event)
-    console.say(
-        f"event '{name}': {summary.footprints:,} footprints, {summary.pre_scenes} pre and {summary.post_scenes} post scenes"
-    )
+    scenes = f"{summary.pre_scenes} pre and {summary.post_scenes} post scenes"
+    console.say(f"event '{name}': {summary.footprints:,} footprints, {scenes}")
     console.say(f"next: {summary.next_step}")
     console.result(dataclasses.asdict(summary))
     return event
@@ -83,7 +82,9 @@ def patches(
     with console.progress("patches") as bar:
         store = pipeline.cut_patches(event, settings, progress=bar)
     summary = pipeline.event_status(event)
-    console.say(f"{summary.assessable:,} of {summary.footprints:,} buildings can be assessed{_reasons(summary.not_assessed)}")
+    console.say(
+        f"{summary.assessable:,} of {summary.footprints:,} buildings can be assessed{_reasons(summary.not_assessed)}"
+    )
     console.say(f"next: {summary.next_step}")
     console.result(dataclasses.asdict(summary))
     return store
@@ -96,16 +97,19 @@ def label_import(
     event = Event.open(workspace, name)
     report = pipeline.import_labels(event, file, labeller=labeller, skip_unknown=skip_unknown)
     counts = pipeline.event_status(event).labels
-    console.say(f"{report.added:,} labels added, {report.unchanged:,} already there, {report.skipped:,} left out")
+    left_out = report.unclassified + len(report.unknown)
+    console.say(f"{report.added:,} labels added, {report.unchanged:,} already there, {left_out:,} left out")
     console.say("labels now: " + ", ".join(f"{count:,} {value}" for value, count in counts.items()))
     console.result({**dataclasses.asdict(report), "labels": counts})
 
 
 def label_export(console: Console, workspace: Path, name: str, out: Path) -> None:
     """Write the current labels."""
-    count = pipeline.open_labels(Event.open(workspace, name)).export_csv(out)
+    labels = pipeline.open_labels(Event.open(workspace, name))
+    labels.export_csv(out)
+    count = sum(labels.counts().values())
     console.say(f"{count:,} labels written to {out}")
-    console.result({"out": out, "labels": count})
+    console.result({"out": str(out), "labels": count})
 
 
 def label_next(console: Console, workspace: Path, name: str, *, count: int, seed: int) -> None:
@@ -138,11 +142,15 @@ def train(
         with console.progress("train") as bar:
             pipeline.train_run(event, planned.run, lambda p: bar(p.step, p.steps, _remark(p)))
         with console.progress("predict") as bar:
-            pipeline.predict_run(event, planned.run, progress=bar)
+            pipeline.predict_event(event, planned.run, progress=bar)
     summary = pipeline.run_summary(planned.run)
-    console.say(f"run {planned.run.run_id}: {summary['algorithm']}, {summary['labels']} labels, {summary['threshold_text']}")
+    console.say(
+        f"run {summary.run_id}: {summary.algorithm}, trained on {summary.trained_on} and validated on "
+        f"{summary.validated_on} labelled buildings; damaged from p = {summary.threshold:.2f} "
+        f"({summary.threshold_method})"
+    )
     console.say(f"next: damage-ssl export {name} --out map.geojson --workspace {workspace}")
-    console.result(summary)
+    console.result(dataclasses.asdict(summary))
     return planned.run
 
 
@@ -151,7 +159,7 @@ def predict(console: Console, workspace: Path, name: str, *, run_id: str | None)
     event = Event.open(workspace, name)
     run = pipeline.chosen_run(event, run_id)
     with console.progress("predict") as bar:
-        table = pipeline.predict_run(event, run, progress=bar)
+        table = pipeline.predict_event(event, run, progress=bar)
     console.say(f"{len(table):,} buildings predicted with run {run.run_id}")
     console.result({"run_id": run.run_id, "predicted": len(table)})
 
@@ -186,7 +194,7 @@ def status(console: Console, workspace: Path, name: str | None) -> None:
         if summary.labels:
             console.say("  labels: " + ", ".join(f"{count:,} {value}" for value, count in summary.labels.items()))
         for run in summary.runs:
-            console.say(f"  run {run['run_id']}: {run['state']}, step {run['step']} of {run['steps']} {run['message']}")
+            console.say(f"  run {run.run_id}: {run.state}, step {run.step} of {run.steps} {run.message}")
         console.say(f"  next: {summary.next_step}")
     values = [dataclasses.asdict(summary) | {"next_step": summary.next_step} for summary in summaries]
     console.result(values[0] if name is not None else {"events": values})

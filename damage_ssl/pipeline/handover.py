@@ -49,9 +49,7 @@ def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
     index = PatchStore.open(event.patches_path).index()
     labels = open_labels(event).current()
     if run is None:
-        return assessed_footprints(
-            event.footprints(), index, None, labels, scheme=None, threshold=None, run_id=None
-        )
+        return assessed_footprints(event.footprints(), index, None, labels, scheme=None, threshold=None, run_id=None)
     return assessed_footprints(
         event.footprints(),
         index,

@@ -255,4 +255,6 @@ def _is_done(run: Run) -> bool:
 
 def _refuse_if_alive(run: Run) -> None:
     if run.status().alive:
-        raise WorkspaceError(f"run '{run.run_id}': is being trained right now (process {run.status().pid}); wait or stop it")
+        raise WorkspaceError(
+            f"run '{run.run_id}': is being trained right now (process {run.status().pid}); wait or stop it"
+        )

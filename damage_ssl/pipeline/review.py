@@ -76,7 +76,7 @@ class EvaluationReport:
             yield f"  {title:<18} {_text(getattr(e, name))}"
         for name, estimate in e.class_f1.items():
             yield f"  {'F1 ' + name:<18} {_text(estimate)}"
-        yield f"  confusion (rows: truth; columns: map; {', '.join(e.class_names)}): {[list(row) for row in e.confusion]}"
+        yield f"  confusion, rows truth, columns map ({', '.join(e.class_names)}): {[list(row) for row in e.confusion]}"
         if self.unseen_blocks is not None:
             yield (
                 f"  on the {self.unseen_blocks.n:,} buildings in blocks of {self.block_m:g} m without any label: "
@@ -113,7 +113,9 @@ def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> Eva
     return EvaluationReport(
         run_id=run.run_id,
         evaluation=_evaluate(measured, plan.scheme, calibration.threshold, seed),
-        unseen_blocks=_evaluate(apart, plan.scheme, calibration.threshold, seed) if apart["damaged"].nunique() == 2 else None,
+        unseen_blocks=_evaluate(apart, plan.scheme, calibration.threshold, seed)
+        if apart["damaged"].nunique() == 2
+        else None,
         block_m=block_m,
         seen=int(seen.sum()),
         not_assessed=int((in_event & ~assessed & ~seen).sum()),

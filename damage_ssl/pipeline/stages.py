@@ -65,9 +65,7 @@ def open_labels(event: Event) -> LabelStore:
     return LabelStore(event.labels_path)
 
 
-def cut_patches(
-    event: Event, settings: PatchSettings | None = None, progress: Progress | None = None
-) -> PatchStore:
+def cut_patches(event: Event, settings: PatchSettings | None = None, progress: Progress | None = None) -> PatchStore:
     """Cut the event's pairs, or open them when nothing changed since. Without settings, those of the last cut are kept.
 
     Raises:
