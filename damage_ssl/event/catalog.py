@@ -1,0 +1,288 @@
+"""An event on disk: its scenes, its footprints and where every later stage keeps its files."""
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from shapely import Geometry
+from shapely.geometry import mapping, shape
+
+from damage_ssl.errors import InputError, WorkspaceError, nearest_name
+from damage_ssl.event.footprints import FootprintSet, read_aoi, read_footprints
+from damage_ssl.event.imagery import Role, Scene, inspect_scene
+from damage_ssl.event.sources import SourceNotes, acquired_at, expand_rasters, read_notes
+from damage_ssl.event.stac import read_scenes, write_collection
+from damage_ssl.files import atomic_directory, read_json, write_json
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MADE_HERE = {"collection.json", "items", "footprints.parquet", "aoi.geojson", "images", "truth.csv"}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One disaster in a workspace: `path` is the folder `<workspace>/<name>`."""
+
+    path: Path
+    name: str
+
+    @classmethod
+    def create(
+        cls,
+        workspace: Path,
+        name: str,
+        *,
+        pre: Sequence[str | Path],
+        post: Sequence[str | Path],
+        footprints: Path,
+        aoi: Path | None = None,
+        hazard: str | None = None,
+        pre_datetime: str | None = None,
+        post_datetime: str | None = None,
+        overwrite: bool = False,
+    ) -> "Event":
+        """Check all inputs, then write the event's folder in one step.
+
+        A raster path is a file, a folder or a glob. Rasters are referenced where they lie, not copied. With `overwrite`,
+        scenes and footprints are replaced; labels, patches, runs and products of the older event stay.
+
+        Raises:
+            InputError: an input cannot be used, or imagery and footprints do not overlap.
+            WorkspaceError: the event exists already and `overwrite` is False.
+            StorageError: the disk is full or read-only.
+        """
+        event = cls._vacant(Path(workspace), name, overwrite)
+        scenes, notes = inspect_sides(pre, post, pre_datetime=pre_datetime, post_datetime=post_datetime)
+        area = None if aoi is None else read_aoi(aoi)
+        found = read_footprints(Path(footprints), aoi=area)
+        check_overlap(scenes, found, footprints)
+        with atomic_directory(event.path) as folder:
+            write_event(folder, event, scenes, found, area, hazard or notes.hazard, notes.source)
+            event.keep_later_stages(folder)
+        return event
+
+    @classmethod
+    def create_from_xbd(cls, workspace: Path, name: str, xbd: Path, *, overwrite: bool = False) -> "Event":
+        """Make an event from a folder in xBD's own layout (`images/*.png`, `labels/*.json`); see `xbd.import_xbd`.
+
+        Raises:
+            InputError: the folder is not in xBD's layout, or a scene cannot be georeferenced.
+            WorkspaceError: the event exists already and `overwrite` is False.
+            StorageError: the disk is full or read-only.
+        """
+        from damage_ssl.event.xbd import import_xbd
+
+        event = cls._vacant(Path(workspace), name, overwrite)
+        import_xbd(event, Path(xbd))
+        return event
+
+    @classmethod
+    def open(cls, workspace: Path, name: str) -> "Event":
+        """Open an event of a workspace.
+
+        Raises:
+            WorkspaceError: there is no such event; the message names those that exist.
+        """
+        event = cls(Path(workspace).absolute() / name, name)
+        if not _NAME.fullmatch(name) or not (event.path / "collection.json").is_file():
+            known = list_events(workspace)
+            hint = nearest_name(name, known) if known else "there are none yet; create one with `damage-ssl init`"
+            raise WorkspaceError(f"{workspace}: no event '{name}': {hint}")
+        return event
+
+    def scenes(self, role: Role) -> list[Scene]:
+        """The scenes of one side, in the order of their ids."""
+        return [scene for scene in read_scenes(self.path) if scene.role == role]
+
+    def footprints(self) -> gpd.GeoDataFrame:
+        """All footprints in EPSG:4326: building_id, source, source_id, area_m2, geometry.
+
+        Raises:
+            WorkspaceError: the file is missing or broken.
+        """
+        try:
+            return gpd.read_parquet(self.footprints_path)
+        except (OSError, ValueError) as error:
+            raise WorkspaceError(f"{self.footprints_path}: cannot be read ({error}); create the event again") from error
+
+    def aoi(self) -> Geometry | None:
+        """The area of interest in EPSG:4326, if one was given."""
+        path = self.path / "aoi.geojson"
+        return shape(read_json(path)["features"][0]["geometry"]) if path.exists() else None
+
+    @property
+    def hazard(self) -> str | None:
+        """The kind of disaster, e.g. `fire`, if it is known."""
+        value = self._collection().get("damage_ssl:hazard")
+        return None if value is None else str(value)
+
+    @property
+    def created(self) -> datetime:
+        """When the event was set up."""
+        return datetime.fromisoformat(str(self._collection()["damage_ssl:created"]))
+
+    @property
+    def footprints_path(self) -> Path:
+        """GeoParquet of the footprints."""
+        return self.path / "footprints.parquet"
+
+    @property
+    def patches_path(self) -> Path:
+        """Folder of the patch store."""
+        return self.path / "patches"
+
+    @property
+    def labels_path(self) -> Path:
+        """The SQLite file of the labels."""
+        return self.path / "labels.sqlite"
+
+    @property
+    def runs_path(self) -> Path:
+        """Folder of the training runs."""
+        return self.path / "runs"
+
+    @property
+    def products_path(self) -> Path:
+        """Folder of what was handed over."""
+        return self.path / "products"
+
+    @property
+    def truth_path(self) -> Path:
+        """`building_id,grade` of a benchmark event, written by the xBD import."""
+        return self.path / "truth.csv"
+
+    @classmethod
+    def _vacant(cls, workspace: Path, name: str, overwrite: bool) -> "Event":
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"event name '{name}': use letters, digits, '.', '_' and '-', beginning with a letter or digit"
+            )
+        event = cls(workspace.absolute() / name, name)
+        if event.path.exists() and any(event.path.iterdir()) and not overwrite:
+            raise WorkspaceError(f"{event.path}: exists already; choose another name, or ask to overwrite it")
+        return event
+
+    def keep_later_stages(self, folder: Path) -> None:
+        """Bring labels, patches, runs and products of an older event of this name into the folder that replaces it."""
+        if not self.path.is_dir():
+            return
+        for entry in sorted(self.path.iterdir()):
+            if entry.name in _MADE_HERE or entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                shutil.copytree(entry, folder / entry.name, copy_function=_link_or_copy)
+            else:
+                _link_or_copy(str(entry), str(folder / entry.name))
+
+    def _collection(self) -> dict[str, Any]:
+        values: dict[str, Any] = read_json(self.path / "collection.json")
+        return values
+
+
+def list_events(workspace: Path) -> list[str]:
+    """Names of the events in a workspace, sorted."""
+    workspace = Path(workspace)
+    if not workspace.is_dir():
+        return []
+    return sorted(path.parent.name for path in workspace.glob("*/collection.json") if _NAME.fullmatch(path.parent.name))
+
+
+def inspect_sides(
+    pre: Sequence[str | Path],
+    post: Sequence[str | Path],
+    *,
+    pre_datetime: str | None,
+    post_datetime: str | None,
+) -> tuple[list[Scene], SourceNotes]:
+    """Find and check the rasters of both sides; also what an `event.json` beside them says.
+
+    Raises:
+        InputError: a raster is missing or cannot be used.
+    """
+    sides: list[tuple[Role, list[str], str | None]] = [
+        ("pre", expand_rasters(pre, "pre"), pre_datetime),
+        ("post", expand_rasters(post, "post"), post_datetime),
+    ]
+    notes = read_notes([href for _, hrefs, _ in sides for href in hrefs])
+    scenes: list[Scene] = []
+    taken: set[str] = set()
+    for role, hrefs, given in sides:
+        for href in hrefs:
+            scene_id = _free_id(f"{role}-{re.sub(r'[^A-Za-z0-9._-]+', '-', Path(href).stem)}", taken)
+            scenes.append(
+                inspect_scene(
+                    href,
+                    scene_id=scene_id,
+                    role=role,
+                    acquired=acquired_at(href, role, given, notes),
+                    sensor=notes.sensors.get(Path(href).stem),
+                )
+            )
+    return scenes, notes
+
+
+def check_overlap(scenes: list[Scene], found: FootprintSet, footprints: Path) -> None:
+    """Check that pre, post and footprints meet somewhere.
+
+    Raises:
+        InputError: they do not; the message gives the extents.
+    """
+    sides = {role: shapely.union_all([s.extent for s in scenes if s.role == role]) for role in ("pre", "post")}
+    if not sides["pre"].intersects(sides["post"]):
+        raise InputError(
+            f"the pre and post imagery do not overlap: pre covers {_place(sides['pre'].bounds)}, post covers "
+            f"{_place(sides['post'].bounds)}; give rasters of the same place"
+        )
+    both = sides["pre"].intersection(sides["post"])
+    shapely.prepare(both)
+    if not shapely.intersects(both, found.table.geometry.to_numpy()).any():
+        raise InputError(
+            f"{footprints}: none of {len(found.table)} footprints lies where there is both pre and post imagery: "
+            f"footprints at {_place(found.table.total_bounds)}, imagery at {_place(both.bounds)}; check the files' CRS and place"
+        )
+
+
+def write_event(
+    folder: Path,
+    event: Event,
+    scenes: list[Scene],
+    found: FootprintSet,
+    aoi: Geometry | None,
+    hazard: str | None,
+    source: str | None,
+) -> None:
+    """Write collection, items, footprints and AOI of an event into `folder`."""
+    created = datetime.now(UTC)
+    write_collection(folder, name=event.name, scenes=scenes, hazard=hazard, source=source, created=created)
+    found.table.to_parquet(folder / "footprints.parquet")
+    if aoi is not None:
+        feature = {"type": "Feature", "properties": {}, "geometry": mapping(aoi)}
+        write_json(folder / "aoi.geojson", {"type": "FeatureCollection", "features": [feature]})
+
+
+def _free_id(wanted: str, taken: set[str]) -> str:
+    number, name = 1, wanted
+    while name in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    taken.add(name)
+    return name
+
+
+def _place(bounds: "tuple[float, ...] | np.ndarray[Any, Any]") -> str:
+    left, bottom, right, top = (float(value) for value in bounds)
+    return f"lon {left:.5f} to {right:.5f}, lat {bottom:.5f} to {top:.5f}"
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

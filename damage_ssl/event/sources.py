@@ -1,0 +1,126 @@
+"""Which rasters a PATH means, and what is known of them: date, sensor, hazard."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from damage_ssl.errors import InputError
+from damage_ssl.event.imagery import Role, open_raster
+from damage_ssl.files import read_json
+
+RASTER_SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img", ".ntf"}
+_DATE_IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+_DATE_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "TIFFTAG_DATETIME")
+
+
+@dataclass(frozen=True)
+class SourceNotes:
+    """What an `event.json` beside the rasters says; empty where there is none."""
+
+    hazard: str | None
+    source: str | None
+    dates: dict[str, str]
+    sensors: dict[str, str]
+
+    def date_of(self, role: Role, stem: str) -> str | None:
+        """Acquisition time of a scene, or of the whole side."""
+        return self.dates.get(f"{role}/{stem}") or self.dates.get(role)
+
+
+def expand_rasters(paths: Sequence[str | Path], role: Role) -> list[str]:
+    """Absolute names of the rasters meant by files, folders and globs, sorted and each once; URLs stay as they are.
+
+    Raises:
+        InputError: a path does not exist, or a folder or glob holds no raster.
+    """
+    found: dict[str, None] = {}
+    for given in paths:
+        text = str(given)
+        if "://" in text or text.startswith("/vsi"):
+            found[text] = None
+            continue
+        path = Path(text).expanduser()
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in RASTER_SUFFIXES)
+            if not files:
+                raise InputError(f"--{role} {text}: the folder holds no raster ({', '.join(sorted(RASTER_SUFFIXES))})")
+        elif path.is_file():
+            files = [path]
+        elif any(sign in text for sign in "*?["):
+            files = sorted(Path(name) for name in glob(str(path), recursive=True) if Path(name).is_file())
+            if not files:
+                raise InputError(f"--{role} {text}: no file matches")
+        else:
+            raise InputError(f"--{role} {text}: no such file or folder")
+        found.update((str(file.resolve()), None) for file in files)
+    if not found:
+        raise InputError(f"--{role}: no raster was given; at least one is needed on each side")
+    return list(found)
+
+
+def read_notes(hrefs: Sequence[str]) -> SourceNotes:
+    """Read `event.json` from the rasters' folder or the one above, if there is one."""
+    folders = {folder: None for href in hrefs for folder in (Path(href).parent, Path(href).parent.parent)}
+    for folder in folders:
+        path = folder / "event.json"
+        if path.is_file():
+            values = read_json(path)
+            return _notes(values) if isinstance(values, dict) else SourceNotes(None, None, {}, {})
+    return SourceNotes(None, None, {}, {})
+
+
+def acquired_at(href: str, role: Role, given: str | None, notes: SourceNotes) -> datetime | None:
+    """When a scene was taken: as given, from `event.json`, from the file's tags, from a date in its name, or None.
+
+    Raises:
+        InputError: the given time is not an ISO 8601 date or time.
+    """
+    if given is not None:
+        return parse_time(given, f"--{role}-datetime")
+    stem = Path(href).stem
+    noted = notes.date_of(role, stem)
+    if noted is not None:
+        return parse_time(noted, f"event.json: {role} date of {stem}")
+    with open_raster(href) as source:
+        tags = {**source.tags(), **source.tags(ns="IMAGERY")}
+    for name in _DATE_TAGS:
+        if tags.get(name):
+            text = re.sub(r"^(\d{4}):(\d\d):(\d\d)", r"\1-\2-\3", tags[name].strip())
+            try:
+                return parse_time(text, name)
+            except InputError:
+                continue
+    match = _DATE_IN_NAME.search(stem)
+    return datetime(*(int(part) for part in match.groups()), tzinfo=UTC) if match else None  # type: ignore[arg-type, misc]
+
+
+def parse_time(text: str, where: str) -> datetime:
+    """An ISO 8601 date or time; without a time zone it is taken as UTC.
+
+    Raises:
+        InputError: it is not one.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{where}: '{text}' is not a date or time; write it like 2017-10-11T19:19:41Z") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _notes(values: dict[str, Any]) -> SourceNotes:
+    dates: dict[str, str] = {}
+    sensors: dict[str, str] = {}
+    scenes = values.get("scenes") if isinstance(values.get("scenes"), list) else []
+    for entry in [values, *(scenes or [])]:
+        prefix = f"/{entry['scene']}" if "scene" in entry else ""
+        for role in ("pre", "post"):
+            if entry.get(f"{role}_datetime"):
+                dates[role + prefix] = str(entry[f"{role}_datetime"])
+        if prefix and entry.get("sensor"):
+            sensors[prefix[1:]] = str(entry["sensor"])
+    hazard, source = values.get("hazard"), values.get("source")
+    return SourceNotes(str(hazard) if hazard else None, str(source) if source else None, dates, sensors)

@@ -1,0 +1,130 @@
+"""An event as a STAC collection: one item a scene."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pystac
+from affine import Affine
+from pyproj import CRS
+from shapely.geometry import box, mapping, shape
+
+from damage_ssl.errors import WorkspaceError
+from damage_ssl.event.imagery import Scene
+from damage_ssl.files import read_json, write_json
+
+_ASSET = "image"
+_UNKNOWN_START = "1970-01-01T00:00:00Z"
+_PREFIX = "damage_ssl:"
+
+
+def write_collection(
+    folder: Path, *, name: str, scenes: list[Scene], hazard: str | None, source: str | None, created: datetime
+) -> None:
+    """Write collection.json and items/<scene>.json (STAC 1.1; the rasters are referenced by absolute href)."""
+    items = [_item(scene, created) for scene in scenes]
+    areas = [scene.extent.bounds for scene in scenes]
+    whole = [min(a[0] for a in areas), min(a[1] for a in areas), max(a[2] for a in areas), max(a[3] for a in areas)]
+    times = sorted(scene.datetime for scene in scenes if scene.datetime)
+    collection = pystac.Collection(
+        id=name,
+        description=f"Imagery before and after the event '{name}'" + (f". Source: {source}" if source else ""),
+        extent=pystac.Extent(
+            pystac.SpatialExtent([whole]),
+            pystac.TemporalExtent([[times[0], times[-1]] if times else [None, created]]),
+        ),
+        extra_fields={_PREFIX + "hazard": hazard, _PREFIX + "created": created.isoformat()},
+    )
+    collection.set_self_href("collection.json")
+    for item in items:
+        collection.add_link(
+            pystac.Link(pystac.RelType.ITEM, f"./items/{item.id}.json", media_type="application/geo+json")
+        )
+        values = item.to_dict(include_self_link=False, transform_hrefs=False)
+        values["collection"] = name
+        values["links"] = [
+            {"rel": rel, "href": "../collection.json", "type": "application/json"}
+            for rel in ("root", "parent", "collection")
+        ]
+        write_json(folder / "items" / f"{item.id}.json", values)
+    values = collection.to_dict(include_self_link=False, transform_hrefs=False)
+    values["links"] = [link for link in values["links"] if link["rel"] != "root"]
+    values["links"].insert(0, {"rel": "root", "href": "./collection.json", "type": "application/json"})
+    write_json(folder / "collection.json", values)
+
+
+def read_scenes(folder: Path) -> list[Scene]:
+    """All scenes of an event folder, in the order of their ids.
+
+    Raises:
+        WorkspaceError: an item cannot be read.
+    """
+    scenes = []
+    for path in sorted((folder / "items").glob("*.json")):
+        try:
+            scenes.append(_scene(pystac.Item.from_dict(read_json(path))))
+        except (OSError, ValueError, KeyError, TypeError, pystac.STACError) as error:
+            raise WorkspaceError(f"{path}: is not a scene of an event ({error!r}); create the event again") from error
+    return scenes
+
+
+def _item(scene: Scene, created: datetime) -> pystac.Item:
+    left, bottom, right, top = scene.bounds
+    properties = {
+        "created": _text(created),
+        "gsd": scene.gsd_m,
+        "proj:code": _code(scene.crs),
+        "proj:wkt2": scene.crs.to_wkt(),
+        "proj:shape": [scene.height, scene.width],
+        "proj:transform": list(scene.transform)[:6],
+        "proj:bbox": [left, bottom, right, top],
+        _PREFIX + "role": scene.role,
+        _PREFIX + "stretch": scene.stretch and [list(limits) for limits in scene.stretch],
+        _PREFIX + "nodata": scene.nodata,
+    }
+    if scene.sensor:
+        properties["instruments"] = [scene.sensor]
+    if scene.datetime is None:
+        # STAC wants an interval where the time is not known: some time before the event was set up.
+        properties |= {"start_datetime": _UNKNOWN_START, "end_datetime": _text(created)}
+    item = pystac.Item(
+        id=scene.scene_id,
+        geometry=mapping(scene.extent),
+        bbox=list(scene.extent.bounds),
+        datetime=scene.datetime,
+        properties=properties,
+        stac_extensions=["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
+    )
+    media = pystac.MediaType.GEOTIFF if scene.href.lower().endswith((".tif", ".tiff")) else None
+    item.add_asset(_ASSET, pystac.Asset(href=scene.href, media_type=media, roles=["data"]))
+    return item
+
+
+def _scene(item: pystac.Item) -> Scene:
+    values = item.properties
+    height, width = values["proj:shape"]
+    stretch = values[_PREFIX + "stretch"]
+    geometry = item.geometry
+    return Scene(
+        scene_id=item.id,
+        role=values[_PREFIX + "role"],
+        href=item.assets[_ASSET].href,
+        datetime=item.datetime,
+        sensor=(values.get("instruments") or [None])[0],
+        crs=CRS.from_wkt(values["proj:wkt2"]),
+        transform=Affine(*values["proj:transform"]),
+        width=width,
+        height=height,
+        gsd_m=values["gsd"],
+        extent=shape(geometry) if geometry else box(*item.bbox or (0, 0, 0, 0)),
+        stretch=None if stretch is None else tuple((low, high) for low, high in stretch),
+        nodata=values[_PREFIX + "nodata"],
+    )
+
+
+def _code(crs: CRS) -> str | None:
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else None
+
+
+def _text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
