@@ -121,7 +121,7 @@ class FixMatch:
             fused = student(torch.cat([x, strong])).float()  # [B + n, C], float32 under autocast
             return fused[: len(x)], weak_logits, fused[len(x) :]
         fused = student(torch.cat([x, weak, strong])).float()  # [B + 2n, C]
-        return fused[: len(x)], fused[len(x) : -len(strong)], fused[-len(strong) :]
+        return fused[: len(x)], fused[len(x) : len(x) + len(weak)], fused[len(x) + len(weak) :]
 
     def _alignment_ratio(self, weak_logits: Tensor, target: Tensor) -> Tensor:
         predicted = weak_logits.detach().softmax(dim=-1).mean(dim=0)  # [C]

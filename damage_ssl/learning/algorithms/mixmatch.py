@@ -5,7 +5,7 @@ Berthelot et al. 2019, arXiv:1905.02249. Equation numbers are the paper's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -92,8 +92,8 @@ class MixMatch(Stateless):
     """
 
     settings: MixMatchSettings
-    name = "mixmatch"
-    labelled_views: tuple[ViewName, ...] = ("weak",)
+    name: ClassVar[str] = "mixmatch"
+    labelled_views: ClassVar[tuple[ViewName, ...]] = ("weak",)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], where: str) -> "MixMatch":

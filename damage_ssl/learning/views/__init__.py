@@ -1,0 +1,135 @@
+"""Weak and strong views of pairs, as batched tensor operations on the device that holds the pairs.
+
+The layout of a pair is that of `damage_ssl.learning.channels`. Geometry is shared by both dates and the footprint; the
+context view has the same without the shift, so that it stays centred on its building. The footprint is moved but keeps
+its values: no photometry, no cutout. Per-sample parameters are drawn on the CPU; nothing waits for the device.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from damage_ssl.errors import SettingsError, nearest_name
+from damage_ssl.learning.channels import FOOTPRINT, VIEW_CHANNELS
+from damage_ssl.learning.views.geometry import (
+    AffineRanges,
+    WeakDraws,
+    centred,
+    draw_affine,
+    draw_weak,
+    move_pixels,
+    resample,
+)
+from damage_ssl.learning.views.photometry import OPERATIONS, apply_drawn
+
+DEFAULT_OPERATIONS = tuple(name for name in OPERATIONS if name not in ("solarize",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSettings:
+    """How far views may go from the pair.
+
+    Weak: `weak_shift` is the largest shift as a share of the side. Strong: rotation up to ±`rotation_deg` beside the
+    quarter turns, zoom up to `zoom` times in or out, `shear`, `strong_shift`; `operations_per_sample` photometric
+    operations out of `operations`, whose ranges are multiplied by `photometric_strength`; then a grey square of up to
+    `cutout` of the side in both dates. `per_date_photometry` draws the operations of pre and post separately: another
+    sensor, sun and haze is what separates two acquisitions of an intact building.
+    """
+
+    weak_shift: float = 0.125
+    rotation_deg: float = 30.0
+    zoom: float = 1.25
+    shear: float = 0.1
+    strong_shift: float = 0.125
+    operations: tuple[str, ...] = DEFAULT_OPERATIONS
+    operations_per_sample: int = 2
+    photometric_strength: float = 1.0
+    per_date_photometry: bool = True
+    cutout: float = 0.5
+
+    def __post_init__(self) -> None:
+        limits = {
+            "weak_shift": (0.0, 0.125),
+            "rotation_deg": (0.0, 45.0),
+            "zoom": (1.0, 2.0),
+            "shear": (0.0, 0.5),
+            "strong_shift": (0.0, 0.5),
+            "photometric_strength": (0.0, 1.0),
+            "cutout": (0.0, 1.0),
+        }
+        for name, (low, high) in limits.items():
+            if not low <= (value := getattr(self, name)) <= high:
+                raise SettingsError(f"views: {name} is {value:g}; it must be {low:g} to {high:g}")
+        if self.operations_per_sample < 0:
+            raise SettingsError(f"views: operations_per_sample is {self.operations_per_sample}; it must be 0 or more")
+        for name in self.operations:
+            if name not in OPERATIONS:
+                raise SettingsError(f"views: operation '{name}' is unknown: {nearest_name(name, OPERATIONS)}")
+        if not self.operations:
+            raise SettingsError("views: operations is empty; name 'identity' for none")
+
+
+class Views:
+    """Draws views of `x`, float32 [N, 7 or 14, S, S] in [0, 1]; the input is never changed.
+
+    `generator` is on the CPU; the same state gives the same views.
+    """
+
+    def __init__(self, settings: ViewSettings | None = None) -> None:
+        self.settings = settings or ViewSettings()
+
+    def weak(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Flip, quarter turn and a shift of whole pixels: values are moved, never changed."""
+        close, context = _split(x)
+        draws = draw_weak(len(x), x.shape[-1], self.settings.weak_shift, generator)
+        views = [move_pixels(close, draws)]
+        if context is not None:
+            still = WeakDraws(turns=draws.turns, mirror=draws.mirror, shift_px=torch.zeros_like(draws.shift_px))
+            views.append(move_pixels(context, still))
+        return torch.cat(views, dim=1) if len(views) > 1 else views[0]
+
+    def strong(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """An affine map, then photometric operations, each sample its own, then cutout."""
+        settings = self.settings
+        close, context = _split(x)
+        ranges = AffineRanges(
+            rotation_deg=settings.rotation_deg, zoom=settings.zoom, shear=settings.shear, shift=settings.strong_shift
+        )
+        maps = draw_affine(len(x), ranges, generator)
+        views = [resample(close, maps)]
+        if context is not None:
+            views.append(resample(context, centred(maps)))
+        out = torch.stack(views, dim=1)  # [N, V, 7, S, S]
+        out[:, :, : FOOTPRINT.start] = self._recoloured(out[:, :, : FOOTPRINT.start], generator)
+        _cut_out(out, settings.cutout, generator)
+        return out.flatten(1, 2)
+
+    def _recoloured(self, colours: Tensor, generator: torch.Generator) -> Tensor:
+        count, views, _, height, width = colours.shape
+        images = colours.view(count, views, 2, 3, height, width).transpose(1, 2)  # [N, date, V, 3, S, S]
+        shared = images.flatten(0, 1) if self.settings.per_date_photometry else images.flatten(1, 2)
+        table = [OPERATIONS[name] for name in self.settings.operations]
+        changed = apply_drawn(
+            shared, table, self.settings.operations_per_sample, self.settings.photometric_strength, generator
+        )
+        return changed.view(count, 2, views, 3, height, width).transpose(1, 2).flatten(2, 3)
+
+
+def _split(x: Tensor) -> tuple[Tensor, Tensor | None]:
+    channels, height, width = x.shape[1:]
+    if channels not in (VIEW_CHANNELS, 2 * VIEW_CHANNELS) or height != width:
+        raise ValueError(f"views: pairs are [N, 7 or 14, S, S], but these are {list(x.shape)}")
+    return x[:, :VIEW_CHANNELS], x[:, VIEW_CHANNELS:] if channels > VIEW_CHANNELS else None
+
+
+def _cut_out(views: Tensor, largest: float, generator: torch.Generator) -> None:
+    """Grey one square in the colour channels of each view [N, V, 7, S, S], in place; side uniform up to `largest`."""
+    count, kinds, _, size, _ = views.shape
+    u = torch.rand(count, kinds, 3, generator=generator).to(views.device)
+    half = u[..., 2:] * (largest / 2)  # [N, V, 1]
+    at = (torch.arange(size, device=views.device) + 0.5) / size  # [S]
+    rows = (at - u[..., :1]).abs() < half  # [N, V, S]
+    columns = (at - u[..., 1:2]).abs() < half  # [N, V, S]
+    square = rows[..., :, None] & columns[..., None, :]  # [N, V, S, S]
+    views[:, :, : FOOTPRINT.start].masked_fill_(square[:, :, None], 0.5)

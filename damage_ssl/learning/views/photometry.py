@@ -1,0 +1,157 @@
+"""Photometric operations for strong views: one table, applied in batches; operation and strength drawn per sample.
+
+After RandAugment (Cubuk et al. 2020, arXiv:1909.13719) as FixMatch uses it (arXiv:2001.07685, appendix), with the ranges
+narrowed and haze, tint, gamma and sensor noise added for aerial imagery: how dark, grey or rough a roof is carries the
+damage, so an operation must not make an intact roof look burnt.
+
+An operation takes images [n, k, 3, H, W] in [0, 1] (k images share a draw), a strength `u` [n, 1, 1, 1, 1] in −1 to 1,
+`colour` [n, 1, 3, 1, 1] in −1 to 1 and a generator on the images' device, and returns new images, clamped afterwards.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Operation = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
+
+
+def identity(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Nothing: RandAugment's table holds it too."""
+    return x
+
+
+def autocontrast(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Stretch each channel to its full range, blended by |u|."""
+    low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
+    return torch.lerp(x, (x - low) / (high - low).clamp_min(1e-3), u.abs())
+
+
+def brightness(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Times 0.6 to 1.4."""
+    return x * (1 + 0.4 * u)
+
+
+def contrast(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Distance from the image's mean grey times 0.5 to 1.5."""
+    mean = x.mean((-3, -2, -1), keepdim=True)
+    return torch.lerp(mean, x, 1 + 0.5 * u)
+
+
+def saturation(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Distance from grey times 0.3 to 1.7."""
+    return torch.lerp(_grey(x), x, 1 + 0.7 * u)
+
+
+def gamma(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """To the power of 0.6 to 1.65."""
+    return x.clamp_min(1e-4) ** torch.exp(0.5 * u)
+
+
+def tint(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Each channel times 0.85 to 1.15: another sensor or sun."""
+    return x * (1 + 0.15 * colour)
+
+
+def haze(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Up to 40 % of a bluish white veil: thin smoke or cloud."""
+    veil = x.new_tensor([0.74, 0.77, 0.82]).view(3, 1, 1)
+    return torch.lerp(x, veil.expand_as(x), 0.4 * u.abs())
+
+
+def posterize(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Round to between 4 and 8 bits."""
+    levels = 2 ** (8 - 4 * u.abs()) - 1
+    return (x * levels).round() / levels
+
+
+def equalize(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Flatten each channel's histogram of 256 bins, blended by |u|."""
+    bins = (x * 255).long().clamp_(0, 255).flatten(-2)  # [n, k, 3, H·W]
+    histogram = torch.zeros(*bins.shape[:-1], 256, device=x.device).scatter_add_(
+        -1, bins, torch.ones_like(x).flatten(-2)
+    )
+    cumulative = histogram.cumsum(-1) / bins.shape[-1]  # [n, k, 3, 256]
+    return torch.lerp(x, cumulative.gather(-1, bins).view_as(x).to(x.dtype), u.abs())
+
+
+def solarize(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Invert what is brighter than 1 − |u|/2. Not in the default table: no sensor shows a roof's negative."""
+    return torch.where(x > 1 - 0.5 * u.abs(), 1 - x, x)
+
+
+def sharpness(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Between a 3 × 3 blur (u = −1) and twice the detail (u = 1)."""
+    return torch.lerp(_smooth(x), x, 1 + u)
+
+
+def blur(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Blend with the image smoothed three times: a coarser sensor or a leaning view."""
+    return torch.lerp(x, _smooth(_smooth(_smooth(x))), u.abs())
+
+
+def noise(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Sensor noise, standard deviation up to 0.06."""
+    drawn = torch.randn(x.shape, device=x.device, dtype=x.dtype, generator=generator)
+    return torch.addcmul(x, drawn, 0.06 * u.abs())
+
+
+def _grey(x: Tensor) -> Tensor:
+    weights = x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # Rec. 601, as PIL
+    return (x * weights).sum(-3, keepdim=True).expand_as(x)
+
+
+def _smooth(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x.flatten(0, 1), 3, stride=1, padding=1, count_include_pad=False).view_as(x)
+
+
+OPERATIONS: dict[str, Operation] = {
+    operation.__name__: operation
+    for operation in (
+        identity,
+        autocontrast,
+        brightness,
+        contrast,
+        saturation,
+        gamma,
+        tint,
+        haze,
+        posterize,
+        equalize,
+        solarize,
+        sharpness,
+        blur,
+        noise,
+    )
+}
+
+
+def apply_drawn(
+    x: Tensor, operations: Sequence[Operation], per_sample: int, strength: float, generator: torch.Generator
+) -> Tensor:
+    """Apply to each sample of `x` [n, k, 3, H, W] its own `per_sample` operations, drawn uniformly from the table.
+
+    The choice is drawn on the CPU, so sorting samples by operation costs no wait for the device; each operation then
+    runs once a round on the samples that drew it.
+    """
+    count = len(x)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    pixels = torch.Generator(x.device).manual_seed(seed)
+    place = torch.arange(count)  # [n] sample that each row of x now holds
+    for _ in range(per_sample):
+        chosen = torch.randint(len(operations), (count,), generator=generator)  # [n]
+        u = (torch.rand(count, 4, generator=generator) * 2 - 1) * strength  # [n, 4]
+        order = chosen.argsort(stable=True)
+        sizes = chosen.bincount(minlength=len(operations)).tolist()
+        values = torch.split(u.to(x.device), sizes)  # rows are alike, so need no sorting
+        parts = [
+            operation(part, value[:, 0].view(-1, 1, 1, 1, 1), value[:, 1:].view(-1, 1, 3, 1, 1), pixels)
+            for operation, part, value in zip(
+                operations, torch.split(x[order.to(x.device)], sizes), values, strict=True
+            )
+            if len(part)
+        ]
+        x = torch.cat(parts).clamp_(0, 1)
+        place = place[order]
+    return x[place.argsort().to(x.device)]
