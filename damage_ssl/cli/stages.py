@@ -14,7 +14,7 @@ import numpy as np
 
 from damage_ssl import pipeline
 from damage_ssl.cli.console import Console
-from damage_ssl.errors import DamageSSLError, InputError, SettingsError, nearest_name
+from damage_ssl.errors import DamageSSLError, InputError, SettingsError, WorkspaceError, nearest_name
 from damage_ssl.event.catalog import Event, list_events
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.store import PatchStore
@@ -225,10 +225,17 @@ def assess(
 ) -> None:
     """Run every stage. Text is printed stage by stage; in JSON mode only the last stage's object is."""
     quiet = Console(json_output=False) if not console.json_output else _Silent(json_output=True)
-    if name in list_events(workspace) and pipeline.made_from(Event.open(workspace, name), **_inputs_of(inputs)):
-        quiet.say(f"event '{name}' is already there, from the same inputs")
-    else:
+    if name not in list_events(workspace):
         init(quiet, workspace, name, inputs, overwrite=False)
+    elif pipeline.made_from(
+        Event.open(workspace, name), pre=inputs.pre, post=inputs.post, footprints=inputs.footprints, aoi=inputs.aoi
+    ):
+        quiet.say(f"event '{name}' is there already, from the same inputs")
+    else:
+        raise WorkspaceError(
+            f"{workspace / name}: was made from other imagery or footprints; choose another event name, or replace them "
+            "with `damage-ssl init --overwrite` (labels and runs are kept)"
+        )
     patches(quiet, workspace, name, settings_file, {})
     label_import(quiet, workspace, name, labels, labeller="import")
     train(quiet, workspace, name, settings_file, given)
@@ -253,10 +260,6 @@ class _Silent(Console):
 
     def result(self, values: dict[str, Any]) -> None:
         """Nothing."""
-
-
-def _inputs_of(inputs: EventInputs) -> dict[str, Any]:
-    return {"pre": inputs.pre, "post": inputs.post, "footprints": inputs.footprints, "aoi": inputs.aoi}
 
 
 def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllSettings:

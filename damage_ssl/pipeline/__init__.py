@@ -22,6 +22,7 @@ from damage_ssl.pipeline.stages import (
     cut_patches,
     event_status,
     import_labels,
+    made_from,
     next_to_label,
     open_labels,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "export_event",
     "export_table",
     "import_labels",
+    "made_from",
     "next_to_label",
     "open_labels",
     "plan_of",

@@ -1,9 +1,12 @@
 """The damage map as a file."""
 
+from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from damage_ssl import __version__
 from damage_ssl.assessment.calibration import Calibration
 from damage_ssl.assessment.prediction import read_predictions
 from damage_ssl.errors import WorkspaceError
@@ -11,7 +14,9 @@ from damage_ssl.event.catalog import Event
 from damage_ssl.learning.runs import Run, latest_finished
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline.learning import chosen_run, plan_of
+from damage_ssl.pipeline.review import validation_of
 from damage_ssl.pipeline.stages import open_labels
+from damage_ssl.products.card import CardFacts, write_card
 from damage_ssl.products.geojson import write_geojson
 from damage_ssl.products.table import assessed_footprints
 
@@ -69,7 +74,9 @@ def export_event(event: Event, out: Path, *, run_id: str | None = None) -> Expor
     """
     run = chosen_run(event, run_id) if run_id is not None else _latest_or_none(event)
     table = export_table(event, run)
-    write_geojson(table, out)
+    write_geojson(table, out, metadata=_metadata(event, run))
+    if run is not None:
+        write_card(run.path / "card.md", table, _card_facts(event, run))
     assessed = int(table["assessed"].sum())
     return ExportSummary(
         out=str(out),
@@ -79,6 +86,35 @@ def export_event(event: Event, out: Path, *, run_id: str | None = None) -> Expor
         damaged=None if run is None else int(table["damaged"].eq(True).sum()),
         by_analyst=int(table["label_source"].eq("analyst").sum()),
         run_id=None if run is None else run.run_id,
+    )
+
+
+def _metadata(event: Event, run: Run | None) -> dict[str, str | float | int | None]:
+    plan = None if run is None else plan_of(run)
+    return {
+        "event": event.name,
+        "hazard": event.hazard,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "run_id": None if run is None else run.run_id,
+        "algorithm": None if plan is None else plan.train.algorithm,
+        "scheme": None if plan is None else plan.scheme.name,
+        "scale": None if plan is None else plan.scheme.statement,
+        "threshold": None if run is None else Calibration.read(run.calibration_path).threshold,
+    }
+
+
+def _card_facts(event: Event, run: Run) -> CardFacts:
+    plan = plan_of(run)
+    names = plan.scheme.class_names
+    return CardFacts(
+        event=event.name,
+        hazard=event.hazard,
+        algorithm=plan.train.algorithm,
+        scheme=plan.scheme,
+        label_counts=Counter(names[index] for index in (*plan.train_class, *plan.validation_class)),
+        calibration=Calibration.read(run.calibration_path),
+        validation=validation_of(event, run),
     )
 
 

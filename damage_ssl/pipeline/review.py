@@ -124,6 +124,19 @@ def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> Eva
     )
 
 
+def validation_of(event: Event, run: Run, *, seed: int = 0) -> Evaluation | None:
+    """The run on its own validation blocks, which chose its threshold; None where nothing was held out."""
+    plan = plan_of(run)
+    if not plan.validation_id:
+        return None
+    held_out = pd.DataFrame({"building_id": plan.validation_id, "class_index": plan.validation_class})
+    held_out["damaged"] = held_out["class_index"] >= plan.scheme.damaged_from
+    index = PatchStore.open(event.patches_path).index()[["building_id", "x_m", "y_m"]]
+    rows = held_out.merge(index, on="building_id").merge(read_predictions(run), on="building_id")
+    rows["block"] = block_of(rows["x_m"].to_numpy(float), rows["y_m"].to_numpy(float), plan.block_m)
+    return _evaluate(rows, plan.scheme, Calibration.read(run.calibration_path).threshold, seed)
+
+
 def _known_grades(truth: Path, scheme: ClassScheme) -> pd.DataFrame:
     """building_id, class_index (-1: no class of the scheme), damaged (True, False, None: no grade)."""
     rows = read_label_csv(truth, labeller="truth").rows

@@ -1,6 +1,6 @@
 """Patches, labels and the state of an event: everything up to the model. Needs no torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import pandas as pd
 from damage_ssl.assessment.prediction import read_predictions
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
+from damage_ssl.event.footprints import read_aoi, read_footprints
+from damage_ssl.event.sources import expand_rasters
 from damage_ssl.labelling.label_csv import ImportReport
 from damage_ssl.labelling.queue import next_buildings
 from damage_ssl.labelling.store import LabelStore
@@ -63,6 +65,27 @@ class EventStatus:
 def open_labels(event: Event) -> LabelStore:
     """The event's label log."""
     return LabelStore(event.labels_path)
+
+
+def made_from(
+    event: Event, *, pre: Sequence[str], post: Sequence[str], footprints: Path, aoi: Path | None = None
+) -> bool:
+    """Whether an event was made from just these rasters and footprints, so that it need not be made again.
+
+    Raises:
+        InputError: an input is missing or cannot be read.
+    """
+    asked = {("pre", href) for href in expand_rasters(pre, "pre")} | {
+        ("post", href) for href in expand_rasters(post, "post")
+    }
+    have = {(scene.role, scene.href) for role in ("pre", "post") for scene in event.scenes(role)}
+    if asked != have:
+        return False
+    table = read_footprints(footprints, aoi=None if aoi is None else read_aoi(aoi)).table
+    kept = event.footprints()
+    return table["building_id"].tolist() == kept["building_id"].tolist() and bool(
+        table.geometry.geom_equals_exact(kept.geometry, 1e-9, align=False).all()
+    )
 
 
 def cut_patches(event: Event, settings: PatchSettings | None = None, progress: Progress | None = None) -> PatchStore:
