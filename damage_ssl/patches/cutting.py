@@ -166,6 +166,12 @@ def _cut_side(
             if scene_id[row] is None and (candidate.covered[place] & footprint[row]).any():
                 scene_id[row] = candidate.scene.scene_id
             for view in range(len(grids)):
+                if candidate is found[0][1]:
+                    colour[view][row] = candidate.colour[view][place]
+                    valid[view][row] = candidate.valid[view][place]
+                    continue
+                if valid[view][row].all():
+                    continue
                 gap = ~valid[view][row] & candidate.valid[view][place]
                 if gap.any():
                     colour[view][row][:, gap] = candidate.colour[view][place][:, gap]
@@ -175,6 +181,8 @@ def _cut_side(
 
 def _cut_scene(grids: list[GridBatch], scene: Scene) -> _Candidate | None:
     """Pixels of the grids that touch a scene; None if none does."""
+    if not _may_touch(max(grids, key=lambda grid: grid.half_m), scene):
+        return None
     maps = [source_map(grid, scene.crs, scene.transform) for grid in grids]
     boxes = np.stack([where.boxes() for where in maps])  # [views, N, 4]
     touches = (boxes[..., 0] < scene.width) & (boxes[..., 1] > 0) & (boxes[..., 2] < scene.height) & (boxes[..., 3] > 0)
@@ -200,6 +208,15 @@ def _cut_scene(grids: list[GridBatch], scene: Scene) -> _Candidate | None:
         valid=[valid for _, valid in cut],
         covered=covered(maps[0].take(rows), grids[0].size_px, scene.width, scene.height),
     )
+
+
+def _may_touch(grids: GridBatch, scene: Scene) -> bool:
+    """Whether one square around all grids reaches the scene: spares most scenes the exact look."""
+    x, y = (grids.x_m.min() + grids.x_m.max()) / 2, (grids.y_m.min() + grids.y_m.max()) / 2
+    reach_m = 2 * max(np.ptp(grids.x_m), np.ptp(grids.y_m)) + 4 * grids.half_m  # twice of what is needed
+    around = GridBatch(grids.crs, np.array([x]), np.array([y]), 1, float(reach_m))
+    left, right, top, bottom = source_map(around, scene.crs, scene.transform).boxes()[0]
+    return bool(left < scene.width and right > 0 and top < scene.height and bottom > 0)
 
 
 def _check_fit(maps: list[SourceMap], rows: NDArray[np.intp], scene: Scene) -> None:

@@ -82,7 +82,7 @@ def extract_patches(
             index[f"{role}_datetime"] = (
                 index[f"{role}_image_id"].map(dates).astype(object).where(lambda s: s.notna(), None)
             )
-        writer.finish(index, fingerprint)
+        writer.finish(index, fingerprint, settings)
     return PatchStore.open(event.patches_path)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import read_json, write_json
 from damage_ssl.patches.pairs import PairSet, PairViews
+from damage_ssl.settings import PatchSettings, from_mapping, to_mapping
 
 CHUNK_BUILDINGS = 128
 PLANES = ("pre", "post", "footprint", "valid")
@@ -56,6 +57,8 @@ class PatchStore:
     fingerprint: str
     views: Mapping[str, float]
     """Name of each view (`close`, `context`) and its metres a pixel."""
+    settings: PatchSettings
+    """What it was cut with."""
 
     @classmethod
     def open(cls, path: Path) -> "PatchStore":
@@ -67,7 +70,8 @@ class PatchStore:
         path = Path(path)
         try:
             values = read_json(path / "store.json")
-            store = cls(path, values["fingerprint"], values["views"])
+            settings = from_mapping(PatchSettings, values["settings"], str(path / "store.json"))
+            store = cls(path, values["fingerprint"], values["views"], settings)
         except FileNotFoundError:
             raise WorkspaceError(f"{path}: no patches yet; cut them with `damage-ssl patches`") from None
         except (ValueError, KeyError, TypeError) as error:
@@ -138,7 +142,12 @@ class StoreWriter:
             for plane in PLANES:
                 shape = (3, size_px, size_px) if plane in ("pre", "post") else (size_px, size_px)
                 self._group.create_array(
-                    f"{view}/{plane}", shape=(0, *shape), chunks=(CHUNK_BUILDINGS, *shape), dtype="uint8", fill_value=0
+                    f"{view}/{plane}",
+                    shape=(0, *shape),
+                    chunks=(CHUNK_BUILDINGS, *shape),
+                    dtype="uint8",
+                    fill_value=0,
+                    chunk_key_encoding={"name": "default", "separator": "."},  # one flat folder an array
                 )
 
     def append(self, pairs: PairSet) -> None:
@@ -147,14 +156,18 @@ class StoreWriter:
         while sum(map(len, self._pending)) >= CHUNK_BUILDINGS:
             self._flush(CHUNK_BUILDINGS)
 
-    def finish(self, index: pd.DataFrame, fingerprint: str) -> None:
+    def finish(self, index: pd.DataFrame, fingerprint: str, settings: PatchSettings) -> None:
         """Write what is pending, the index, and last the file that makes the store complete."""
         if pending := sum(map(len, self._pending)):
             self._flush(pending)
         index[list(INDEX_COLUMNS)].to_parquet(self._path / "index.parquet", index=False)
-        write_json(
-            self._path / "store.json", {"fingerprint": fingerprint, "views": self._views, "pairs": self._written}
-        )
+        values = {
+            "fingerprint": fingerprint,
+            "views": self._views,
+            "pairs": self._written,
+            "settings": to_mapping(settings),
+        }
+        write_json(self._path / "store.json", values)
 
     def _flush(self, count: int) -> None:
         joined = _joined(self._pending)
