@@ -1,0 +1,1 @@
+"""The analyst's app: pages lay out, `damage_ssl` computes."""

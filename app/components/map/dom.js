@@ -1,0 +1,68 @@
+/** Small helpers: elements with text (never HTML from outside), dates, requests to this server. */
+
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (name === 'class') element.className = value;
+    else if (name === 'dataset') Object.assign(element.dataset, value);
+    else if (name === 'style') Object.assign(element.style, value);
+    else if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? '' : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export function svg(tag, attributes = {}) {
+  const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+export const percent = (value) => (value === null || value === undefined ? '–' : `${Math.round(value * 100)} %`);
+
+/** Requests to the app's own routes. Writing goes through one queue, so that labels arrive in the order given. */
+export class Api {
+  constructor(event) {
+    this.base = new URL(`ds/${encodeURIComponent(event)}/`, document.baseURI);
+    this.writing = Promise.resolve();
+  }
+
+  url(path, params = {}) {
+    const url = new URL(path, this.base);
+    for (const [name, value] of Object.entries(params)) {
+      if (value === null || value === undefined) continue;
+      for (const item of Array.isArray(value) ? value : [value]) url.searchParams.append(name, item);
+    }
+    return url.href;
+  }
+
+  async get(path, params, signal) {
+    return answer(await fetch(this.url(path, params), { signal }));
+  }
+
+  post(path, body) {
+    const send = async () =>
+      answer(
+        await fetch(this.url(path), {
+          method: 'POST',
+          headers: { 'Content-Type': 'application/json' },
+          body: JSON.stringify(body),
+        }),
+      );
+    const sent = this.writing.then(send, send);
+    this.writing = sent.catch(() => undefined);
+    return sent;
+  }
+}
+
+async function answer(response) {
+  if (response.ok) return response.json();
+  let message = `the server answered ${response.status}`;
+  try {
+    message = (await response.json()).error ?? message;
+  } catch {
+    /* no JSON body: the status says enough */
+  }
+  throw new Error(message);
+}

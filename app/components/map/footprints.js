@@ -1,0 +1,158 @@
+/** The footprints in view: fetched by viewport, drawn on one canvas, coloured by grade or probability. */
+
+const MOVE_DELAY_MS = 120;
+
+export class Footprints {
+  constructor(L, map, api, { onSelect, onCount, onError }) {
+    this.L = L;
+    this.map = map;
+    this.api = api;
+    this.onSelect = onSelect;
+    this.onCount = onCount;
+    this.onError = onError;
+    this.layers = new Map();
+    this.labels = new Map(); // what this page has labelled, newer than any answer on its way
+    this.data = null;
+    this.mode = 'result';
+    this.selectedId = null;
+    map.createPane('footprints').style.zIndex = 450;
+    map.createPane('selected').style.zIndex = 460;
+    map.getPane('selected').style.pointerEvents = 'none';
+    this.canvas = L.canvas({ pane: 'footprints', padding: 0.3, tolerance: 3 });
+    this.group = L.layerGroup([], { pane: 'footprints' }).addTo(map);
+    this.selection = L.layerGroup().addTo(map);
+    map.on('moveend', () => {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.load(), MOVE_DELAY_MS);
+    });
+  }
+
+  update(data) {
+    const key = JSON.stringify([data.run_id, data.run_stamp, data.filter]);
+    this.data = data;
+    if (key !== this.key) {
+      this.key = key;
+      this.load(true);
+    } else this.restyle();
+  }
+
+  async load(fresh = false) {
+    if (!this.data) return;
+    this.abort?.abort();
+    this.abort = new AbortController();
+    const bounds = this.map.getBounds().pad(0.25);
+    const bbox = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((v) => v.toFixed(6));
+    try {
+      const answer = await this.api.get(
+        'footprints',
+        { bbox: bbox.join(','), run: this.data.run_id, ...this.data.filter },
+        this.abort.signal,
+      );
+      this.draw(answer, fresh);
+      this.onCount(answer);
+    } catch (error) {
+      if (error.name !== 'AbortError') this.onError(`Footprints could not be loaded: ${error.message}`);
+    }
+  }
+
+  draw(answer, fresh) {
+    const wanted = new Set(answer.features.map((feature) => feature.properties.id));
+    for (const [id, layer] of this.layers) {
+      if (fresh || !wanted.has(id)) {
+        this.group.removeLayer(layer);
+        this.layers.delete(id);
+      }
+    }
+    for (const feature of answer.features) {
+      const { id } = feature.properties;
+      if (this.labels.has(id)) {
+        if (this.labels.get(id).revision <= answer.revision) this.labels.delete(id);
+        else feature.properties.label = this.labels.get(id).value;
+      }
+      const known = this.layers.get(id);
+      if (known) {
+        known.feature.properties = feature.properties;
+        known.setStyle(this.style(feature.properties));
+        continue;
+      }
+      const layer = this.L.GeoJSON.geometryToLayer(feature, {
+        pointToLayer: (_, position) => this.L.circleMarker(position, { radius: 3 }),
+      });
+      layer.feature = feature;
+      layer.options.renderer = this.canvas;
+      layer.options.pane = 'footprints';
+      layer.setStyle(this.style(feature.properties));
+      layer.on('click', (event) => {
+        this.L.DomEvent.stopPropagation(event);
+        this.onSelect(id);
+      });
+      layer.addTo(this.group);
+      this.layers.set(id, layer);
+    }
+    this.map.getContainer().dataset.footprints = String(this.layers.size);
+    this.map.getContainer().dataset.revision = String(answer.revision);
+  }
+
+  restyle() {
+    for (const layer of this.layers.values()) layer.setStyle(this.style(layer.feature.properties));
+  }
+
+  setMode(mode) {
+    this.mode = mode;
+    this.restyle();
+  }
+
+  /** Recolour one building at once; the server's answer confirms it later with a revision. */
+  setLabel(id, value, revision = Infinity) {
+    this.labels.set(id, { value, revision });
+    const layer = this.layers.get(id);
+    if (!layer) return;
+    layer.feature.properties.label = value;
+    layer.setStyle(this.style(layer.feature.properties));
+  }
+
+  forgetLabel(id) {
+    this.labels.delete(id);
+  }
+
+  colourOf(properties) {
+    const { palette, ramp } = this.data;
+    if (properties.label && (this.mode !== 'probability' || !palette[properties.label]?.grade)) {
+      return palette[properties.label]?.colour ?? palette.unclear.colour;
+    }
+    if (!properties.assessed) return null;
+    if (this.mode === 'labels') return undefined;
+    if (this.mode === 'probability') {
+      return properties.p === null ? undefined : ramp[Math.min(ramp.length - 1, Math.floor(properties.p * ramp.length))];
+    }
+    return properties.cls ? palette[properties.cls]?.colour : undefined;
+  }
+
+  style(properties) {
+    const colour = this.colourOf(properties);
+    const labelled = Boolean(properties.label);
+    if (colour === null) return { color: '#d7dce2', weight: 1, opacity: 0.8, dashArray: '3 3', fillColor: '#8d96a0', fillOpacity: 0.25 };
+    if (colour === undefined) return { color: '#ffffff', weight: 1.4, opacity: 0.95, dashArray: null, fillColor: '#ffffff', fillOpacity: 0.08 };
+    return {
+      color: labelled ? '#10151b' : colour,
+      weight: labelled ? 2.2 : 1.2,
+      opacity: 1,
+      dashArray: null,
+      fillColor: colour,
+      fillOpacity: labelled ? 0.85 : 0.55,
+    };
+  }
+
+  /** Ring the selected building, wherever its geometry comes from (it may lie outside the view). */
+  select(id, geometry) {
+    this.selectedId = id;
+    this.selection.clearLayers();
+    if (!geometry) return;
+    for (const [colour, weight] of [['#0b1118', 6], ['#19e3ff', 3]]) {
+      this.selection.addLayer(
+        this.L.geoJSON(geometry, { pane: 'selected', interactive: false, style: { color: colour, weight, fill: false } }),
+      );
+    }
+    this.map.getContainer().dataset.selected = id;
+  }
+}

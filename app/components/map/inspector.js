@@ -1,0 +1,182 @@
+/** The selected building: its two crops with the outline, what is known of it, and the answers one can give. */
+
+import { h, svg, percent } from './dom.js';
+
+export const GRADE_KEYS = [
+  ['1', 'no-damage'],
+  ['2', 'minor-damage'],
+  ['3', 'major-damage'],
+  ['4', 'destroyed'],
+];
+export const OTHER_KEYS = [
+  ['U', 'unclear'],
+  ['B', 'bad-imagery'],
+  ['O', 'offset'],
+  ['N', 'not-a-building'],
+];
+
+export class Inspector {
+  constructor(root, api, { onLabel, onUndo, onNext, onPrevious, onZoom }) {
+    this.root = root;
+    this.api = api;
+    this.view = 'close';
+    this.detail = null;
+    this.pending = new Map();
+    this.build({ onLabel, onUndo, onNext, onPrevious, onZoom });
+  }
+
+  build({ onLabel, onUndo, onNext, onPrevious, onZoom }) {
+    this.title = h('div', { class: 'wb-id', title: 'Building id; click to centre the map on it', role: 'button', tabindex: '0', onclick: onZoom });
+    this.state = h('div', { class: 'wb-state' });
+    this.crops = Object.fromEntries(['pre', 'post'].map((role) => [role, this.crop(role)]));
+    this.viewButton = h('button', { class: 'wb-ghost', type: 'button', title: 'Key W', onclick: () => this.toggleView() });
+    this.facts = h('dl', { class: 'wb-facts' });
+    this.model = h('div', { class: 'wb-model' });
+    this.buttons = new Map();
+    const button = (kind) => ([key, value]) => {
+      const element = h('button', { class: `wb-answer ${kind}`, type: 'button', dataset: { value }, onclick: () => onLabel(value) },
+        h('kbd', {}, key), h('span', { class: 'wb-answer-name' }));
+      this.buttons.set(value, element);
+      return element;
+    };
+    this.undoButton = h('button', { class: 'wb-ghost', type: 'button', onclick: onUndo }, h('kbd', {}, 'Z'), ' Undo');
+    this.nextButton = h('button', { class: 'wb-next', type: 'button', onclick: onNext }, 'Next building ', h('kbd', {}, '→'));
+    this.previousButton = h('button', { class: 'wb-ghost', type: 'button', title: 'Back to the building before', onclick: onPrevious }, h('kbd', {}, '←'), ' Back');
+    this.tally = h('div', { class: 'wb-tally' });
+    this.body = h('div', { class: 'wb-body' },
+      h('div', { class: 'wb-head' }, this.title, this.state),
+      h('div', { class: 'wb-crops' }, this.crops.pre.figure, this.crops.post.figure),
+      h('div', { class: 'wb-under' }, this.model, this.viewButton),
+      h('div', { class: 'wb-question' }, 'What does the post image show?'),
+      h('div', { class: 'wb-grades' }, ...GRADE_KEYS.map(button('grade'))),
+      h('div', { class: 'wb-others' }, ...OTHER_KEYS.map(button('other'))),
+      h('div', { class: 'wb-steps' }, this.previousButton, this.undoButton, this.nextButton),
+      this.facts, this.tally);
+    this.empty = h('div', { class: 'wb-empty' },
+      h('strong', {}, 'No building selected'),
+      h('p', {}, 'Click a footprint on the map, or take the next building of the queue.'),
+      h('button', { class: 'wb-next', type: 'button', onclick: onNext }, 'Next building ', h('kbd', {}, '→')));
+    this.root.replaceChildren(this.empty, this.body);
+    this.body.hidden = true;
+    this.showView();
+  }
+
+  crop(role) {
+    const image = h('img', { alt: `${role}-event crop of the selected building`, draggable: 'false' });
+    const outline = svg('svg', { viewBox: '0 0 1000 1200', preserveAspectRatio: 'none' });
+    const date = h('span', { class: 'wb-date' });
+    const missing = h('div', { class: 'wb-missing' });
+    const bar = h('span', { class: 'wb-bar' });
+    const frame = h('div', { class: 'wb-frame' }, image, outline, missing, bar);
+    const figure = h('figure', { class: `wb-crop ${role}` }, h('figcaption', {}, h('b', {}, role === 'pre' ? 'Pre' : 'Post'), date), frame);
+    image.addEventListener('error', () => figure.classList.add('failed'));
+    image.addEventListener('load', () => figure.classList.remove('failed'));
+    return { figure, image, outline, date, missing, bar };
+  }
+
+  update(data) {
+    this.data = data;
+    for (const [value, button] of this.buttons) {
+      const entry = data.palette[value];
+      button.style.setProperty('--colour', entry.colour);
+      button.querySelector('.wb-answer-name').textContent = entry.name;
+      button.title = entry.help ?? '';
+    }
+    if (this.detail) this.show(this.detail);
+  }
+
+  /** The facts of a building, asked for once; its crops are loaded into the browser's cache on the way. */
+  fetch(id, run) {
+    const key = `${id}\n${run ?? ''}`;
+    if (!this.pending.has(key)) {
+      const detail = this.api.get('building', { id, run }).then((answer) => {
+        for (const role of ['pre', 'post']) {
+          if (answer[role]) new Image().src = this.cropUrl(id, role, this.view);
+        }
+        return answer;
+      });
+      detail.catch(() => this.pending.delete(key));
+      this.pending.set(key, detail);
+      if (this.pending.size > 200) this.pending.delete(this.pending.keys().next().value);
+    }
+    return this.pending.get(key);
+  }
+
+  cropUrl(id, role, view) {
+    return this.api.url(`crop/${role}`, { id, view, v: this.data?.stamp });
+  }
+
+  show(detail, label = detail.label) {
+    this.detail = detail;
+    detail.label = label;
+    this.empty.hidden = true;
+    this.body.hidden = false;
+    this.root.dataset.building = detail.id;
+    this.title.textContent = detail.id;
+    this.showState(label);
+    for (const role of ['pre', 'post']) this.showCrop(role, detail);
+    this.showModel(detail);
+    const shift = detail.shift_x_m === null ? null : `${signed(detail.shift_x_m)} m E, ${signed(detail.shift_y_m)} m N`;
+    const facts = [
+      ['Footprint', detail.area_m2 === null ? null : `${Math.round(detail.area_m2)} m²`],
+      ['Post shifted by', shift],
+      ['Position', `${detail.lat.toFixed(5)}, ${detail.lon.toFixed(5)}`],
+    ];
+    this.facts.replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)]));
+  }
+
+  showState(label) {
+    const entry = label ? this.data.palette[label.value] : null;
+    this.state.textContent = entry ? `${entry.name} · ${label.labeller}` : 'Not labelled yet';
+    this.state.style.setProperty('--colour', entry ? entry.colour : 'transparent');
+    this.state.classList.toggle('on', Boolean(entry));
+    for (const [value, button] of this.buttons) button.classList.toggle('on', label?.value === value);
+  }
+
+  showCrop(role, detail) {
+    const crop = this.crops[role];
+    const side = detail[role];
+    crop.date.textContent = this.data.dates[role].of?.[side?.scene] ?? this.data.dates[role].text;
+    crop.missing.textContent = side ? '' : `No ${role} imagery here`;
+    crop.image.hidden = !side;
+    if (side) {
+      const url = this.cropUrl(detail.id, role, this.view);
+      if (crop.image.src !== url) crop.image.src = url;
+    }
+    const geometry = detail.views[this.view];
+    crop.outline.replaceChildren(...geometry.outline.flatMap((ring) => {
+      const points = ring.map(([x, y]) => `${(x * 1000).toFixed(1)},${(y * 1200).toFixed(1)}`).join(' ');
+      return ['casing', 'line'].map((name) => svg('polygon', { points, class: name, 'vector-effect': 'non-scaling-stroke' }));
+    }));
+    const bar = this.view === 'close' ? 10 : 30;
+    crop.bar.textContent = `${bar} m`;
+    crop.bar.style.width = `${(100 * bar) / geometry.width_m}%`;
+  }
+
+  showModel(detail) {
+    if (detail.p === null) {
+      this.model.replaceChildren(h('span', { class: 'wb-muted' },
+        detail.assessed ? 'No prediction yet' : `Not assessed: ${detail.reason_text}`));
+      return;
+    }
+    const fill = h('i', {});
+    fill.style.width = `${detail.p * 100}%`;
+    this.model.replaceChildren(h('span', {}, `Model: ${percent(detail.p)} damaged`), h('div', { class: 'wb-meter' }, fill));
+  }
+
+  toggleView() {
+    this.view = this.view === 'close' ? 'wide' : 'close';
+    this.showView();
+    if (this.detail) for (const role of ['pre', 'post']) this.showCrop(role, this.detail);
+  }
+
+  showView() {
+    this.viewButton.replaceChildren(h('kbd', {}, 'W'), this.view === 'close' ? ' Wider view' : ' Closer view');
+  }
+
+  setTally(text) {
+    this.tally.textContent = text;
+  }
+}
+
+const signed = (value) => (value < 0 ? '−' : '+') + Math.abs(value).toFixed(1);

@@ -1,0 +1,49 @@
+/** What the colours mean, and which of the three colourings is shown. */
+
+import { h } from './dom.js';
+
+const MODES = [
+  ['result', 'Result'],
+  ['probability', 'Probability'],
+  ['labels', 'Labels'],
+];
+
+export class Legend {
+  constructor(root, onMode) {
+    this.root = root;
+    this.onMode = onMode;
+    this.mode = 'result';
+  }
+
+  update(data) {
+    this.data = data;
+    if (!data.run_id) this.mode = 'labels';
+    else if (this.run !== data.run_id) this.mode = 'result';
+    if (this.run !== data.run_id) this.onMode(this.mode);
+    this.run = data.run_id;
+    this.draw();
+  }
+
+  draw() {
+    const { palette, legend, ramp } = this.data;
+    const modes = h('div', { class: 'wb-modes', role: 'group', 'aria-label': 'Colour footprints by' }, ...MODES.map(([mode, name]) =>
+      h('button', {
+        type: 'button', 'aria-pressed': String(mode === this.mode), disabled: !this.data.run_id && mode !== 'labels', dataset: { mode },
+        onclick: () => { this.mode = mode; this.onMode(mode); this.draw(); },
+      }, name)));
+    const swatch = (colour, name, kind = '') => h('li', {}, h('i', { class: kind, style: { background: colour } }), name);
+    const rows = [];
+    if (this.mode === 'probability') {
+      rows.push(h('li', { class: 'wb-ramp' },
+        h('div', {}, ...ramp.map((colour) => h('i', { style: { background: colour } }))),
+        h('div', { class: 'wb-ramp-ends' }, h('span', {}, '0 %'), h('span', {}, 'P(damaged)'), h('span', {}, '100 %'))));
+    } else {
+      const values = this.mode === 'result' ? [...legend.result, ...legend.labels.filter((v) => !legend.result.includes(v))] : legend.labels;
+      rows.push(...values.map((value) => swatch(palette[value].colour, palette[value].name)));
+    }
+    rows.push(swatch('rgba(255,255,255,.2)', this.mode === 'labels' ? 'Not labelled' : 'No result', 'open'));
+    rows.push(swatch('rgba(141,150,160,.5)', 'Not assessed', 'dashed'));
+    if (this.mode === 'result') rows.push(swatch('rgba(255,255,255,.0)', 'Dark rim: analyst', 'rim'));
+    this.root.replaceChildren(modes, h('ul', {}, ...rows));
+  }
+}

@@ -1,0 +1,87 @@
+"""The workbench component: mounts the map, the selected building and the queue, whose code is `map.js` beside this file."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+_HERE = Path(__file__).parent
+_LEAFLET = _HERE.parent / "vendor" / "leaflet"
+
+ASSETS: dict[str, tuple[Path, str]] = {
+    **{path.name: (path, "text/javascript") for path in sorted(_HERE.glob("*.js"))},
+    "leaflet.js": (_LEAFLET / "leaflet.js", "text/javascript"),
+}
+"""The scripts that the browser may ask for, by name; nothing else is served from this folder."""
+
+_HTML = """
+<div class="wb">
+  <div class="wb-stage" data-view="swipe">
+    <div class="wb-map" aria-label="Map of the event"></div>
+    <div class="wb-swipe" role="slider" tabindex="0" aria-label="Swipe between pre and post imagery"
+      aria-valuemin="0" aria-valuemax="100" aria-valuenow="50"></div>
+    <div class="wb-over wb-chip pre"><b>Pre</b><span></span></div>
+    <div class="wb-over wb-chip post"><b>Post</b><span></span></div>
+    <div class="wb-over wb-switch" role="group" aria-label="Imagery">
+      <button type="button" data-view-mode="pre" aria-pressed="false">Pre</button>
+      <button type="button" data-view-mode="swipe" aria-pressed="true">Swipe</button>
+      <button type="button" data-view-mode="post" aria-pressed="false">Post</button>
+    </div>
+    <button type="button" class="wb-over wb-fit" title="Show the whole event" aria-label="Show the whole event">⤢</button>
+    <div class="wb-over wb-legend"></div>
+    <div class="wb-over wb-count" hidden></div>
+    <div class="wb-over wb-toasts"></div>
+  </div>
+  <aside class="wb-inspector" aria-label="Selected building"></aside>
+</div>
+"""
+
+
+@dataclass(frozen=True)
+class WorkbenchState:
+    """What the browser told the page: the selected building, and the newest label revision it wrote."""
+
+    selected: str | None
+    revision: int | None
+
+
+def workbench(event: str, data: dict[str, Any]) -> WorkbenchState:
+    """Mount the workbench of one event; `data` is what `app.data.workbench_data` returns.
+
+    The page's script runs again when a building is selected or labels were saved, never on panning or zooming.
+    """
+    result = _component()(
+        key=f"workbench-{event}",
+        data=data,
+        on_selected_change=_ignore,
+        on_revision_change=_ignore,
+    )
+    return WorkbenchState(selected=result.selected, revision=result.revision)
+
+
+def assets_version() -> str:
+    """Changes whenever a script changes, so that no browser keeps an old one."""
+    digest = hashlib.sha256()
+    for path, _ in ASSETS.values():
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@lru_cache(maxsize=1)
+def _component() -> Any:
+    version = assets_version()
+    loader = f"""
+    let code;
+    export default function(component) {{
+      code ??= import(new URL('ds/assets/{version}/map.js', document.baseURI).href);
+      return code.then((module) => module.mount(component));
+    }}"""
+    css = (_LEAFLET / "leaflet.css").read_text(encoding="utf-8") + (_HERE / "map.css").read_text(encoding="utf-8")
+    return st.components.v2.component("damage_ssl_workbench", html=_HTML, css=css, js=loader, isolate_styles=False)
+
+
+def _ignore() -> None:
+    """A state value needs a callback to exist; what it says is read from the result."""

@@ -1,0 +1,231 @@
+"""What the pages and routes show of an event. Every cached function takes all of its inputs as arguments."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from shapely import STRtree
+
+from app.workspace import open_event
+from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.prediction import read_predictions
+from damage_ssl.errors import WorkspaceError
+from damage_ssl.event.catalog import Event
+from damage_ssl.event.imagery import Role, Scene
+from damage_ssl.grades import LabelValue
+from damage_ssl.labelling.store import LABEL_COLUMNS, LabelStore
+from damage_ssl.learning.runs import Run, runs_in
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.pipeline import export_table, plan_of
+from damage_ssl.products.table import assessed_footprints
+
+
+NOT_PREPARED = "not_prepared"
+"""Why no building is assessed before the pairs were cut."""
+
+
+@dataclass(frozen=True)
+class EventView:
+    """An event as read from disk: footprints, the index of its pairs (None: not cut yet), its scenes.
+
+    Rows of `index` are in the order of `footprints`. `stamp` changes when any of it changes on disk.
+    """
+
+    event: Event
+    stamp: str
+    footprints: gpd.GeoDataFrame
+    index: pd.DataFrame | None
+    scenes: Mapping[Role, tuple[Scene, ...]]
+
+    @cached_property
+    def building_id(self) -> NDArray[np.str_]:
+        """All building ids, in order."""
+        return self.footprints["building_id"].to_numpy(str)
+
+    @cached_property
+    def position_of(self) -> dict[str, int]:
+        """Row of each building."""
+        return {building: row for row, building in enumerate(self.building_id.tolist())}
+
+    @cached_property
+    def tree(self) -> STRtree:
+        """Spatial index of the footprints, longitude and latitude."""
+        return STRtree(self.footprints.geometry.to_numpy())
+
+    @cached_property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north of the footprints."""
+        west, south, east, north = self.footprints.total_bounds
+        return float(west), float(south), float(east), float(north)
+
+    @property
+    def assessed(self) -> NDArray[np.bool_]:
+        """Per building: True where a pair was cut; all False before."""
+        if self.index is None:
+            return np.zeros(len(self.footprints), dtype=bool)
+        return self.index["assessed"].to_numpy(bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapFilter:
+    """Which buildings the results show: classes as in the product (None: all), a range of P(damaged), or not assessed.
+
+    A building without a probability passes only the full range; one without a class only when no classes are chosen
+    or `not_assessed` admits it.
+    """
+
+    classes: tuple[str, ...] | None = None
+    p_min: float = 0.0
+    p_max: float = 1.0
+    not_assessed: bool = True
+
+    @property
+    def is_open(self) -> bool:
+        """True where nothing is left out."""
+        return self == MapFilter()
+
+    def query(self) -> dict[str, Any]:
+        """As query parameters of the footprint route, read back by `from_query`."""
+        if self.is_open:
+            return {}
+        classes = {} if self.classes is None else {"class": list(self.classes) or ["none"]}
+        return {**classes, "p_min": self.p_min, "p_max": self.p_max, "not_assessed": int(self.not_assessed)}
+
+    def mask(self, table: pd.DataFrame) -> NDArray[np.bool_]:
+        """Rows of an assessment table that pass."""
+        assessed = table["assessed"].to_numpy(bool)
+        wanted = np.ones(len(table), dtype=bool)
+        if self.classes is not None:
+            wanted = table["damage_class"].isin(self.classes).to_numpy(bool)
+        if (self.p_min, self.p_max) != (0.0, 1.0):
+            p = pd.to_numeric(table["p_damaged"]).to_numpy(float, na_value=np.nan)
+            wanted &= (p >= self.p_min) & (p <= self.p_max)
+        return np.where(assessed, wanted, self.not_assessed)
+
+
+def view_of(name: str) -> EventView:
+    """The event as it is on disk now; read again only when something changed.
+
+    Raises:
+        WorkspaceError: no such event.
+    """
+    event = open_event(name)
+    paths = (event.path / "collection.json", event.footprints_path, event.patches_path)
+    stamp = "-".join(format(path.stat().st_mtime_ns, "x") if path.exists() else "0" for path in paths)
+    return _view(event, stamp)
+
+
+@lru_cache(maxsize=4)
+def _view(event: Event, stamp: str) -> EventView:
+    footprints = event.footprints().reset_index(drop=True)
+    index = None
+    if event.patches_path.exists():
+        index = PatchStore.open(event.patches_path).index().set_index("building_id", drop=False)
+        index = index.reindex(footprints["building_id"]) if set(footprints["building_id"]) <= set(index.index) else None
+    scenes: dict[Role, tuple[Scene, ...]] = {"pre": tuple(event.scenes("pre")), "post": tuple(event.scenes("post"))}
+    return EventView(event, stamp, footprints, index, scenes)
+
+
+@lru_cache(maxsize=16)
+def label_store(path: Path) -> LabelStore:
+    """The label log of an event, opened once."""
+    return LabelStore(path)
+
+
+def current_labels(event: Event) -> tuple[pd.DataFrame, int]:
+    """The current labels and their revision."""
+    revision = label_store(event.labels_path).revision()
+    return _labels(event.labels_path, revision), revision
+
+
+@lru_cache(maxsize=8)
+def _labels(path: Path, revision: int) -> pd.DataFrame:
+    return label_store(path).current()
+
+
+def label_counts(event: Event) -> dict[LabelValue, int]:
+    """How many buildings carry each label now."""
+    values = current_labels(event)[0]["value"].value_counts()
+    return {LabelValue(value): int(count) for value, count in values.items()}
+
+
+def runs_of(event: Event) -> list[Run]:
+    """All runs, newest first."""
+    return list(runs_in(event.runs_path))[::-1]
+
+
+def shown_run(event: Event, wanted: str | None) -> Run | None:
+    """The run that the map shows: the wanted one if it can be shown, else the newest with predictions."""
+    ready = [run for run in runs_of(event) if run.predictions_path.exists() and run.status().state == "finished"]
+    return next((run for run in ready if run.run_id == wanted), ready[0] if ready else None)
+
+
+def run_named(event: Event, run_id: str | None) -> Run | None:
+    """The run of that name; None for None.
+
+    Raises:
+        WorkspaceError: the event has no such run.
+    """
+    if not run_id:
+        return None
+    run = next((run for run in runs_of(event) if run.run_id == run_id), None)
+    if run is None or not run.predictions_path.exists():
+        raise WorkspaceError(f"event '{event.name}': has no run of that name with predictions")
+    return run
+
+
+def run_stamp(run: Run | None) -> str:
+    """Changes when the run's predictions change."""
+    return "" if run is None else format(run.predictions_path.stat().st_mtime_ns, "x")
+
+
+def assessment(view: EventView, run: Run | None) -> gpd.GeoDataFrame:
+    """Every footprint once with the product's fields, in the order of `view.footprints`: what is shown and exported."""
+    labels, revision = current_labels(view.event)
+    return _assessment(view.event, view.stamp, run, run_stamp(run), revision)
+
+
+@lru_cache(maxsize=4)
+def _assessment(event: Event, stamp: str, run: Run | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
+    view = _view(event, stamp)
+    if view.index is None:
+        raise WorkspaceError(f"event '{event.name}': its pairs are not cut yet; prepare the imagery first")
+    table = export_table(event, run)
+    return table.iloc[_rows_of(view, table)].reset_index(drop=True)
+
+
+def model_table(view: EventView, run: Run | None) -> pd.DataFrame:
+    """What the model alone says, in the order of the footprints: p_damaged, damage_class, assessed, reason.
+
+    Does not depend on labels, so that labelling never makes a large event wait.
+    """
+    return _model_table(view.event, view.stamp, run, run_stamp(run))
+
+
+@lru_cache(maxsize=4)
+def _model_table(event: Event, stamp: str, run: Run | None, predicted: str) -> pd.DataFrame:
+    view = _view(event, stamp)
+    if view.index is None:
+        empty = {"p_damaged": np.nan, "damage_class": None, "assessed": False, "not_assessed_reason": NOT_PREPARED}
+        return pd.DataFrame({"building_id": view.building_id, **empty})
+    table = assessed_footprints(
+        view.footprints,
+        view.index.reset_index(drop=True),
+        None if run is None else read_predictions(run),
+        pd.DataFrame(columns=list(LABEL_COLUMNS)),
+        scheme=None if run is None else plan_of(run).scheme,
+        threshold=None if run is None else Calibration.read(run.calibration_path).threshold,
+        run_id=None if run is None else run.run_id,
+    )
+    columns = ["building_id", "p_damaged", "damage_class", "assessed", "not_assessed_reason"]
+    return pd.DataFrame(table.iloc[_rows_of(view, table)][columns]).reset_index(drop=True)
+
+
+def _rows_of(view: EventView, table: pd.DataFrame) -> NDArray[np.intp]:
+    return pd.Index(table["building_id"].astype(str)).get_indexer(view.building_id)

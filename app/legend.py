@@ -1,0 +1,86 @@
+"""Names and colours for the screen: the product's palette, the answers that are no grade, probabilities, dates."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from damage_ssl.grades import ClassScheme, DamageGrade, LabelValue
+from damage_ssl.products.palette import LEGEND
+
+_ANSWERS: Mapping[LabelValue, tuple[str, str, str]] = {
+    LabelValue.UNCLEAR: ("Unclear", "#b6a3d9", "You see the building but cannot tell its grade"),
+    LabelValue.BAD_IMAGERY: ("Bad imagery", "#8f84ab", "Cloud, smoke, blur or missing pixels hide it"),
+    LabelValue.OFFSET: ("Offset", "#6f5fa8", "The outline does not lie on the building"),
+    LabelValue.NOT_A_BUILDING: ("Not a building", "#54478a", "The outline holds no building in the pre image"),
+}
+_HELP: Mapping[LabelValue, str] = {
+    LabelValue.NO_DAMAGE: "Roof and walls as in the pre image",
+    LabelValue.MINOR_DAMAGE: "Part of the roof or walls damaged; the building stands",
+    LabelValue.MAJOR_DAMAGE: "Part of the building collapsed, or surrounded by water or mud",
+    LabelValue.DESTROYED: "Collapsed, burnt out, washed away or under water",
+}
+RAMP = ("#7fcdee", "#cfe3ea", "#f3d9a4", "#e08a00", "#8b0a1a")
+"""P(damaged) in fifths."""
+
+
+def name_of(value: str) -> str:
+    """A class or label for people."""
+    if value in LEGEND:
+        return LEGEND[value].title
+    return _ANSWERS[LabelValue(value)][0]
+
+
+def colour_of(value: str) -> str:
+    """Its colour on the map."""
+    if value in LEGEND:
+        return LEGEND[value].colour
+    return _ANSWERS[LabelValue(value)][1]
+
+
+def palette() -> dict[str, dict[str, str | bool]]:
+    """Name, colour, help of every label value; `grade` where it is a grade or a verdict."""
+    entries: dict[str, dict[str, str | bool]] = {}
+    for value in LabelValue:
+        if value is LabelValue.UNCLASSIFIED:
+            continue
+        text = _HELP.get(value) or (_ANSWERS[value][2] if value in _ANSWERS else "")
+        entries[value.value] = {
+            "name": name_of(value.value),
+            "colour": colour_of(value.value),
+            "help": text,
+            "grade": value not in _ANSWERS,
+        }
+    return entries
+
+
+def legend_rows(scheme: ClassScheme | None) -> dict[str, list[str]]:
+    """Which values the legend lists for results and for labels, in order."""
+    grades = [grade.label for grade in DamageGrade]
+    return {"result": list(scheme.class_names) if scheme else grades, "labels": grades}
+
+
+def date_text(moment: datetime | None) -> str:
+    """`12 Oct 2017`, or that it is not known."""
+    return "date unknown" if moment is None else f"{moment.day} {moment:%b %Y}"
+
+
+def dates_text(moments: list[datetime | None]) -> str:
+    """One date, or the first and the last."""
+    known = sorted({moment.date() for moment in moments if moment is not None})
+    if not known:
+        return "date unknown"
+    first, last = (f"{day.day} {day:%b %Y}" for day in (known[0], known[-1]))
+    return first if first == last else f"{first} – {last}"
+
+
+def age_text(seconds: float) -> str:
+    """How long ago, in the largest unit."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        count = int(seconds // length)
+        if count >= 1:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def seconds_since(moment: datetime) -> float:
+    """Seconds from then to now."""
+    return (datetime.now(UTC) - moment).total_seconds()

@@ -1,0 +1,116 @@
+"""Step 4: what the map says, what of it to show, and the download of exactly that."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from app import jobs
+from app.data import EventView, MapFilter, assessment
+from app.legend import age_text, colour_of, name_of
+from app.ui import bars, note
+from damage_ssl.grades import DamageGrade
+from damage_ssl.learning.runs import Run
+from damage_ssl.pipeline import plan_of
+from damage_ssl.products.geojson import write_geojson
+
+_ORDER = ("no-damage", "intact", *(grade.label for grade in DamageGrade if grade), "damaged")
+
+
+def summary(reports: list[jobs.RunReport], run: Run | None) -> str:
+    """The state of this step in a few words."""
+    shown = next((report for report in reports if run is not None and report.run.run_id == run.run_id), None)
+    return "labels only" if shown is None else f"map from {age_text(time.time() - shown.updated)}"
+
+
+def read_filter() -> MapFilter:
+    """The filter that the widgets stand at; all buildings before they were shown."""
+    classes = st.session_state.get("filter-classes")
+    p_min, p_max = st.session_state.get("filter-p", (0, 100))
+    return MapFilter(
+        classes=None if classes is None else tuple(classes),
+        p_min=p_min / 100,
+        p_max=p_max / 100,
+        not_assessed=st.session_state.get("filter-not-assessed", True),
+    )
+
+
+def show(view: EventView, run: Run | None, runs: list[Run], reports: list[jobs.RunReport]) -> MapFilter:
+    """Counts by class, the filter, the download; returns the filter for the map."""
+    if view.index is None:
+        note("Prepare the imagery first (step 1).")
+        return MapFilter()
+    if run is None:
+        note("No model yet: the map shows your labels and what can be assessed. Train one in step 3.")
+    elif len(runs) > 1:
+        ages = {report.run.run_id: f"{report.algorithm}, {age_text(time.time() - report.updated)}" for report in reports}
+        st.selectbox("Run", [each.run_id for each in runs], format_func=lambda name: ages.get(name, name), key="run")
+    table = assessment(view, run)
+    damaged = int(table["damaged"].eq(True).sum())
+    assessed = int(table["assessed"].sum())
+    if run is not None:
+        st.markdown(f"### {damaged:,} of {assessed:,} buildings damaged")
+        note(plan_of(run).scheme.statement.capitalize() + f". By the model from {_threshold(table):.0%} up; your labels override it.")
+    counts = table["damage_class"].value_counts()
+    classes = [name for name in _ORDER if counts.get(name, 0)]
+    bars([(name_of(name), colour_of(name), int(counts[name])) for name in classes])
+    wanted = _filter(classes, has_model=run is not None, not_assessed=len(table) - assessed)
+    shown = table[wanted.mask(table)]
+    st.download_button(
+        f"Download GeoJSON · {len(shown):,} buildings",
+        data=_file(view.event.name, run, shown, wanted),
+        file_name=f"{view.event.name}-damage.geojson",
+        mime="application/geo+json",
+        type="primary",
+        width="stretch",
+        icon=":material/download:",
+        on_click="ignore",
+        key="download",
+        disabled=shown.empty,
+    )
+    note("Exactly the buildings on the map now, with all fields." if not wanted.is_open else "Every building, with all fields.")
+    return wanted
+
+
+def _threshold(table: pd.DataFrame) -> float:
+    return float(table["threshold"].iloc[0])
+
+
+def _filter(classes: list[str], *, has_model: bool, not_assessed: int) -> MapFilter:
+    if classes:
+        kept = st.session_state.get("filter-classes")
+        if kept is not None:
+            st.session_state["filter-classes"] = [name for name in kept if name in classes]
+        st.pills("Show classes", classes, selection_mode="multi", default=None if kept is not None else classes, format_func=name_of, key="filter-classes")
+    if has_model:
+        st.slider("Probability of damage, %", 0, 100, (0, 100), key="filter-p")
+    if not_assessed:
+        st.checkbox(f"Also the {not_assessed:,} not assessed", value=True, key="filter-not-assessed")
+    wanted = read_filter()
+    chosen = wanted.classes
+    if chosen is not None and set(chosen) >= set(classes):
+        chosen = None
+    return MapFilter(classes=chosen, p_min=wanted.p_min, p_max=wanted.p_max, not_assessed=wanted.not_assessed or not not_assessed)
+
+
+def _file(event: str, run: Run | None, shown: pd.DataFrame, wanted: MapFilter) -> Callable[[], bytes]:
+    metadata: dict[str, str | float | int | None] = {
+        "event": event,
+        "run_id": None if run is None else run.run_id,
+        "scheme": None if run is None else plan_of(run).scheme.statement,
+        "threshold": None if run is None else _threshold(shown),
+        "buildings": len(shown),
+        "filter": "none" if wanted.is_open else str(wanted.query()),
+    }
+
+    def write() -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "map.geojson"
+            write_geojson(shown, path, metadata={**metadata, "created": datetime.now(UTC).isoformat(timespec="seconds")})
+            return path.read_bytes()
+
+    return write

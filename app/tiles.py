@@ -1,0 +1,125 @@
+"""Imagery for the browser: map tiles and crops, mosaicked from the scenes of one side."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from morecantile import Tile
+from morecantile.defaults import tms as grids
+from numpy.typing import NDArray
+from rio_tiler.errors import EmptyMosaicError, NoOverviewWarning, TileOutsideBounds
+from rio_tiler.io import Reader
+from rio_tiler.models import ImageData
+from rio_tiler.mosaic import mosaic_reader
+from shapely import box
+
+from damage_ssl.event.imagery import Role, Scene
+from damage_ssl.event.quality import FILL_LEVEL, black_fill
+
+TILE_PX = 256
+_WEB_MERCATOR = grids.get("WebMercatorQuad")
+MAX_ZOOM = 24
+
+Bounds = tuple[float, float, float, float]
+Read = Callable[[Reader, tuple[int, ...]], ImageData]
+
+# A scene without overviews is slower to show when zoomed out, which the user can do nothing about here.
+warnings.filterwarnings("ignore", category=NoOverviewWarning)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded image and its media type; `data` is empty where no scene has pixels."""
+
+    data: bytes
+    media_type: str
+
+
+NOTHING = Picture(b"", "image/png")
+
+
+def tile(scenes: Sequence[Scene], z: int, x: int, y: int) -> Picture:
+    """One 256-pixel web map tile; scenes first in the list lie on top. Transparent where there are no data."""
+    wgs84 = _WEB_MERCATOR.bounds(Tile(x, y, z))
+    over = _overlapping(scenes, (wgs84.left, wgs84.bottom, wgs84.right, wgs84.top))
+    return _mosaic(over, lambda reader, bands: reader.tile(x, y, z, tilesize=TILE_PX, indexes=bands, **_SMOOTH))
+
+
+def crop(scenes: Sequence[Scene], bounds: Bounds, wgs84: Bounds, *, width_px: int, height_px: int) -> Picture:
+    """The imagery within `bounds` (web mercator, metres), which is `wgs84` in degrees."""
+    size = {"width": width_px, "height": height_px}
+    crs = _WEB_MERCATOR.rasterio_crs
+    return _mosaic(
+        _overlapping(scenes, wgs84),
+        lambda reader, bands: reader.part(bounds, dst_crs=crs, bounds_crs=crs, indexes=bands, **size, **_SMOOTH),
+    )
+
+
+_SMOOTH = {"resampling_method": "bilinear", "reproject_method": "bilinear"}
+
+
+def native_zoom(gsd_m: float, latitude: float) -> int:
+    """The zoom whose tiles are at least as fine as the imagery."""
+    metres_at_zero = 156543.034 * np.cos(np.radians(latitude))
+    return int(np.clip(np.ceil(np.log2(metres_at_zero / gsd_m)), 0, MAX_ZOOM))
+
+
+def _overlapping(scenes: Sequence[Scene], wgs84: Bounds) -> list[Scene]:
+    area = box(*wgs84)
+    return [scene for scene in scenes if scene.extent.intersects(area)]
+
+
+def _mosaic(scenes: list[Scene], read: Read) -> Picture:
+    if not scenes:
+        return NOTHING
+    try:
+        image, _ = mosaic_reader(
+            scenes, lambda scene: _eight_bit(scene, read), threads=0, allowed_exceptions=(TileOutsideBounds,)
+        )
+    except (EmptyMosaicError, TileOutsideBounds):
+        return NOTHING
+    missing = np.ma.getmaskarray(image.array).any(axis=0)
+    if missing.all():
+        return NOTHING
+    if missing.any():
+        return Picture(image.render(img_format="PNG", ZLEVEL="3"), "image/png")
+    return Picture(image.render(img_format="JPEG", add_mask=False, QUALITY="88"), "image/jpeg")
+
+
+def _eight_bit(scene: Scene, read: Read) -> ImageData:
+    """Red, green, blue as uint8 with the recorded stretch; black fill of files without a mask counts as missing."""
+    with Reader(scene.href) as reader:
+        image = read(reader, _colour_bands(reader))
+        if reader.colormap:
+            image = image.apply_colormap(reader.colormap)
+    array = image.array
+    if array.shape[0] == 1:
+        array = np.ma.repeat(array, 3, axis=0)
+    pixels, missing = np.ma.getdata(array), np.ma.getmaskarray(array).any(axis=0)
+    if pixels.dtype.kind == "f":
+        missing = missing | ~np.isfinite(pixels).all(axis=0)
+        pixels = np.where(np.isfinite(pixels), pixels, 0)
+    missing = missing | _fill(pixels, missing)
+    if scene.stretch is not None:
+        low, high = np.array(scene.stretch, dtype=np.float32).T[:, :, None, None]
+        pixels = np.clip(np.rint((pixels.astype(np.float32) - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+    mask = np.broadcast_to(missing, pixels.shape)
+    return ImageData(np.ma.MaskedArray(pixels, mask=mask), crs=image.crs, bounds=image.bounds, assets=[scene.scene_id])
+
+
+def _colour_bands(reader: Reader) -> tuple[int, ...]:
+    """Bands tagged red, green, blue; else the first three that are not alpha; else the first."""
+    names = [tag.name for tag in reader.dataset.colorinterp]
+    if {"red", "green", "blue"} <= set(names):
+        return tuple(names.index(name) + 1 for name in ("red", "green", "blue"))
+    colours = [band for band, name in enumerate(names, start=1) if name != "alpha"]
+    return tuple(colours[:3]) if len(colours) >= 3 else tuple(colours[:1])
+
+
+def _fill(pixels: NDArray[np.generic], missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Black fill; pixels already known to be missing count as black, so that fill beside them is found too."""
+    peak = pixels.max(axis=0)
+    if pixels.dtype != np.uint8:
+        return black_fill(((peak != 0) & ~missing).astype(np.uint8) * np.uint8(255), level=0)
+    return black_fill(np.where(missing, np.uint8(0), peak), level=FILL_LEVEL)
