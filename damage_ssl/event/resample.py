@@ -1,6 +1,7 @@
 """Scene pixels onto building grids: where each grid pixel lies in the scene, and what is there."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -77,7 +78,7 @@ def source_map(grids: GridBatch, crs: CRS, transform: Affine) -> SourceMap:
     u, v = (axis.ravel() for axis in np.meshgrid(_NODES, _NODES))  # [9]
     x = grids.x_m[:, None] + u * grids.half_m  # [N, 9]
     y = grids.y_m[:, None] - v * grids.half_m
-    if grids.crs != crs:
+    if not _same(grids.crs, crs):
         x, y = transformer(grids.crs, crs).transform(x, y)
     inverse = ~transform
     columns = inverse.a * x + inverse.b * y + inverse.c
@@ -89,6 +90,11 @@ def source_map(grids: GridBatch, crs: CRS, transform: Affine) -> SourceMap:
     coefficients[finite] = exact[finite] @ np.linalg.pinv(design)
     error = np.abs(coefficients @ design - exact).max(axis=(1, 2), initial=0.0)
     return SourceMap(coefficients, error)
+
+
+@lru_cache(maxsize=256)
+def _same(one: CRS, other: CRS) -> bool:
+    return bool(one == other)
 
 
 def resample(chunk: Chunk, where: SourceMap, size_px: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
