@@ -96,6 +96,11 @@ class Stateless:
             raise ValueError(f"{type(self).__name__} has no state, but was given {', '.join(sorted(state))}")
 
 
+def full_precision(logits: Tensor) -> Tensor:
+    """Logits in float32 where mixed precision gave fewer bits; losses and softmax are never taken in half precision."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
 def linear_ramp(progress: float, share: float) -> float:
     """Weight that grows linearly from 0 to 1 over the first `share` of the training and stays 1 (no ramp: share 0)."""
     return min(max(progress, 0.0) / share, 1.0) if share > 0 else 1.0

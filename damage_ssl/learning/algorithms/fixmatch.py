@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from damage_ssl.learning.algorithms.base import Batch, LossTerms, Network, ViewName, check_range
+from damage_ssl.learning.algorithms.base import Batch, LossTerms, Network, ViewName, check_range, full_precision
 from damage_ssl.learning.algorithms.supervised import supervised_loss
 from damage_ssl.settings import from_mapping
 
@@ -117,10 +117,10 @@ class FixMatch:
     def _logits(self, student: Network, x: Tensor, weak: Tensor, strong: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.settings.weak_pass == "separate":
             with torch.no_grad():
-                weak_logits = student(weak).float()  # [n, C]
-            fused = student(torch.cat([x, strong])).float()  # [B + n, C], float32 under autocast
+                weak_logits = full_precision(student(weak))  # [n, C]
+            fused = full_precision(student(torch.cat([x, strong])))  # [B + n, C]
             return fused[: len(x)], weak_logits, fused[len(x) :]
-        fused = student(torch.cat([x, weak, strong])).float()  # [B + 2n, C]
+        fused = full_precision(student(torch.cat([x, weak, strong])))  # [B + 2n, C]
         return fused[: len(x)], fused[len(x) : len(x) + len(weak)], fused[len(x) + len(weak) :]
 
     def _alignment_ratio(self, weak_logits: Tensor, target: Tensor) -> Tensor:

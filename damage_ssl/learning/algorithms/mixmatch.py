@@ -19,6 +19,7 @@ from damage_ssl.learning.algorithms.base import (
     Stateless,
     ViewName,
     check_range,
+    full_precision,
     linear_ramp,
 )
 from damage_ssl.learning.algorithms.supervised import supervised_loss
@@ -110,7 +111,7 @@ class MixMatch(Stateless):
     ) -> LossTerms:
         x, views = batch.labelled("weak"), batch.unlabelled
         with torch.no_grad():
-            view_logits = torch.stack(student(torch.cat(views)).float().chunk(len(views)))  # [K, n, C]
+            view_logits = torch.stack(full_precision(student(torch.cat(views))).chunk(len(views)))  # [K, n, C]
         guess = guess_labels(view_logits, temperature=self.settings.temperature)  # [n, C]
         label = F.one_hot(batch.target, guess.shape[-1]).to(guess.dtype)  # [B, C]
 
@@ -118,8 +119,8 @@ class MixMatch(Stateless):
         targets = torch.cat([label, *[guess] * len(views)])  # [B + Kn, C]
         weight = mixup_weight(draw_beta(self.settings.beta_alpha, len(inputs), generator)).to(inputs)
         permutation = torch.randperm(len(inputs), generator=generator).to(inputs.device)
-        logits = student(mix(inputs, weight, permutation)).float()  # [B + Kn, C], float32 under autocast
-        mixed = mix(targets, weight, permutation)  # [B + Kn, C]
+        logits = full_precision(student(mix(inputs, weight, permutation)))  # [B + Kn, C]
+        mixed = mix(targets, weight.to(targets), permutation)  # [B + Kn, C]
 
         supervised = supervised_loss(logits[: len(x)], mixed[: len(x)])
         unlabelled = unlabelled_loss(logits[len(x) :], mixed[len(x) :])

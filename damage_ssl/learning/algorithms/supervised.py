@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from damage_ssl.learning.algorithms.base import Batch, LossTerms, Network, Stateless, ViewName
+from damage_ssl.learning.algorithms.base import Batch, LossTerms, Network, Stateless, ViewName, full_precision
 from damage_ssl.settings import from_mapping
 
 
@@ -61,7 +61,7 @@ class Supervised(Stateless):
     def loss(
         self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
     ) -> LossTerms:
-        logits = student(batch.labelled(self.view)).float()  # [B, C], float32 under autocast
+        logits = full_precision(student(batch.labelled(self.view)))  # [B, C]
         loss = supervised_loss(logits, batch.target)
         nothing = torch.zeros_like(loss).detach()
         return LossTerms(loss=loss, supervised=loss.detach(), unlabelled=nothing, mask_rate=nothing)

@@ -1,6 +1,6 @@
 """Photometric operations for strong views: one table, applied in batches; operation and strength drawn per sample.
 
-After RandAugment (Cubuk et al. 2020, arXiv:1909.13719) as FixMatch uses it (arXiv:2001.07685, appendix), with the ranges
+After RandAugment (Cubuk et al. 2020, arXiv:1909.13719) as FixMatch uses it (arXiv:2001.07685, appendix), with ranges
 narrowed and haze, tint, gamma and sensor noise added for aerial imagery: how dark, grey or rough a roof is carries the
 damage, so an operation must not make an intact roof look burnt.
 
