@@ -12,8 +12,8 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import shapely
-from shapely import Geometry
 from shapely.geometry import mapping, shape
+from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError, WorkspaceError, nearest_name
 from damage_ssl.event.footprints import FootprintSet, read_aoi, read_footprints
@@ -50,8 +50,8 @@ class Event:
     ) -> "Event":
         """Check all inputs, then write the event's folder in one step.
 
-        A raster path is a file, a folder or a glob. Rasters are referenced where they lie, not copied. With `overwrite`,
-        scenes and footprints are replaced; labels, patches, runs and products of the older event stay.
+        A raster path is a file, a folder or a glob. Rasters are referenced where they lie, not copied. With
+        `overwrite`, scenes and footprints are replaced; labels, patches, runs and products of the older event stay.
 
         Raises:
             InputError: an input cannot be used, or imagery and footprints do not overlap.
@@ -112,7 +112,7 @@ class Event:
         except (OSError, ValueError) as error:
             raise WorkspaceError(f"{self.footprints_path}: cannot be read ({error}); create the event again") from error
 
-    def aoi(self) -> Geometry | None:
+    def aoi(self) -> BaseGeometry | None:
         """The area of interest in EPSG:4326, if one was given."""
         path = self.path / "aoi.geojson"
         return shape(read_json(path)["features"][0]["geometry"]) if path.exists() else None
@@ -245,7 +245,8 @@ def check_overlap(scenes: list[Scene], found: FootprintSet, footprints: Path) ->
     if not shapely.intersects(both, found.table.geometry.to_numpy()).any():
         raise InputError(
             f"{footprints}: none of {len(found.table)} footprints lies where there is both pre and post imagery: "
-            f"footprints at {_place(found.table.total_bounds)}, imagery at {_place(both.bounds)}; check the files' CRS and place"
+            f"footprints at {_place(found.table.total_bounds)}, imagery at {_place(both.bounds)}; "
+            "check the files' CRS and place"
         )
 
 
@@ -254,7 +255,7 @@ def write_event(
     event: Event,
     scenes: list[Scene],
     found: FootprintSet,
-    aoi: Geometry | None,
+    aoi: BaseGeometry | None,
     hazard: str | None,
     source: str | None,
 ) -> None:

@@ -7,11 +7,9 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
-from shapely import Geometry
+from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError
 
@@ -34,19 +32,24 @@ class FootprintSet:
     outside_aoi: int
 
 
-def read_footprints(path: Path, *, aoi: Geometry | None = None) -> FootprintSet:
+def read_footprints(path: Path, *, aoi: BaseGeometry | None = None) -> FootprintSet:
     """Read building polygons from any file that OGR or GeoParquet can read.
 
-    The id is taken from `building_id`, else from `id` or `uid` where it is unique and complete, else it is a stable hash
-    of the geometry and the file's name. Invalid polygons are repaired (self-intersections split, spikes dropped). With an
-    AOI, the footprints whose representative point lies in it are kept.
+    The id is taken from `building_id`, else from `id` or `uid` where it is unique and complete, else it is a stable
+    hash of the geometry and the file's name. Invalid polygons are repaired (self-intersections split, spikes dropped).
+    With an AOI, the footprints whose representative point lies in it are kept.
 
     Raises:
         InputError: the file cannot be read, holds no polygons or others besides, has no known CRS, has an empty or an
             irreparable geometry, has a `building_id` that is missing or double, or nothing lies in the AOI.
     """
     path = Path(path)
-    raw = _to_wgs84(_read_vector(path, "footprints"), path)
+    return clean_footprints(_read_vector(path, "footprints"), path, aoi=aoi)
+
+
+def clean_footprints(raw: gpd.GeoDataFrame, path: Path, *, aoi: BaseGeometry | None = None) -> FootprintSet:
+    """`read_footprints` for features that are in memory already; `path` is named in errors and as their source."""
+    raw = _to_wgs84(raw, path)
     if raw.empty:
         raise InputError(f"{path}: holds no features; give a file of building polygons")
     _check_types(raw, path)
@@ -69,12 +72,13 @@ def read_footprints(path: Path, *, aoi: Geometry | None = None) -> FootprintSet:
         if table.empty:
             raise InputError(
                 f"{path}: none of its {outside} footprints lies in the AOI "
-                f"({_bounds_text(aoi.bounds)}; footprints: {_bounds_text(raw.total_bounds)}); check the AOI's CRS and place"
+                f"({_bounds_text(aoi.bounds)}; footprints: {_bounds_text(raw.total_bounds)}); "
+                "check the AOI's CRS and place"
             )
     return FootprintSet(table, column, repaired, outside)
 
 
-def read_aoi(path: Path) -> Geometry:
+def read_aoi(path: Path) -> BaseGeometry:
     """Read an area of interest: the union of a file's polygons, in EPSG:4326.
 
     Raises:
@@ -101,8 +105,8 @@ def _read_vector(path: Path, what: str) -> gpd.GeoDataFrame:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
             return gpd.read_parquet(path)
         source = f"/vsigzip/{path.resolve()}" if path.suffix.lower() == ".gz" else path
-        read = pyogrio.read_dataframe(source)
-    except (DataSourceError, DataLayerError, ValueError, OSError) as error:
+        read = gpd.read_file(source)
+    except (RuntimeError, ValueError, OSError) as error:
         raise InputError(
             f"{path}: cannot be read as vector data ({error}); give GeoJSON, GeoPackage, GeoParquet, Shapefile or "
             "another file that GDAL/OGR reads"
@@ -159,8 +163,8 @@ def _id_column(raw: gpd.GeoDataFrame, path: Path) -> str | None:
                     f"{int(np.argmax(missing)) + 1}); fill it in, or remove the column to have ids made"
                 )
             raise InputError(
-                f"{path}: building_id is not unique: {_listed(double.unique())}; make the ids unique, or remove the column "
-                "to have ids made"
+                f"{path}: building_id is not unique: {_listed(double.unique())}; make the ids unique, or remove "
+                "the column to have ids made"
             )
     return None
 
@@ -185,7 +189,7 @@ def _repaired(geometry: NDArray[np.object_], names: NDArray[np.str_], path: Path
         parts = [
             part for part in _parts(shapely.make_valid(geometry[row])) if part.geom_type == "Polygon" and part.area > 0
         ]
-        fixed[row] = parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+        fixed[row] = parts[0] if len(parts) == 1 else shapely.multipolygons(parts)
     hopeless = shapely.is_empty(fixed) | ~shapely.is_valid(fixed) | (shapely.area(fixed) == 0)
     if hopeless.any():
         raise InputError(
@@ -195,7 +199,7 @@ def _repaired(geometry: NDArray[np.object_], names: NDArray[np.str_], path: Path
     return fixed, int(np.count_nonzero(broken))
 
 
-def _parts(geometry: Geometry) -> list[Geometry]:
+def _parts(geometry: BaseGeometry) -> list[BaseGeometry]:
     if not hasattr(geometry, "geoms"):
         return [geometry]
     return [leaf for part in geometry.geoms for leaf in _parts(part)]

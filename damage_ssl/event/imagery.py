@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +18,9 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.features import shapes
 from rasterio.windows import Window
-from shapely import Geometry, box, get_coordinates, make_valid, set_coordinates
+from shapely import box, get_coordinates, make_valid, set_coordinates
 from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from damage_ssl.errors import InputError
@@ -53,7 +55,7 @@ class Scene:
     width: int
     height: int
     gsd_m: float
-    extent: Geometry
+    extent: BaseGeometry
     stretch: Stretch | None
     nodata: float | None
 
@@ -178,8 +180,8 @@ def read_chunk(scene: Scene, columns: tuple[int, int], rows: tuple[int, int], *,
     """Read scene pixels `columns` × `rows` (half-open, clipped to the scene), each block of the file once.
 
     The corner is moved outwards to a multiple of `multiple` pixels. Grey imagery is repeated over three bands, bands
-    tagged red, green and blue are found by their tag, otherwise the first three are taken. Pixels are invalid by an alpha
-    band, an internal or external mask, a nodata value, NaN, or as black fill (`black_fill`).
+    tagged red, green and blue are found by their tag, otherwise the first three are taken. Pixels are invalid by an
+    alpha band, an internal or external mask, a nodata value, NaN, or as black fill (`black_fill`).
 
     Raises:
         InputError: the raster cannot be read.
@@ -247,7 +249,8 @@ def _rgb_indexes(source: Any) -> list[int]:
 def _stretched(band: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint8]:
     low, high = limits
     scaled = (band.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    out: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return out
 
 
 def _usable_crs(source: Any, href: str) -> CRS:
@@ -306,8 +309,6 @@ def _check_complete(source: Any, href: str) -> None:
 
 
 def _file_size(source: Any) -> int:
-    from pathlib import Path
-
     path = Path(source.name)
     return path.stat().st_size if path.is_file() else 0
 
@@ -344,7 +345,7 @@ def _ground_gsd_m(source: Any, crs: CRS) -> float:
     return float(np.sqrt(across * down))
 
 
-def _data_extent(source: Any, crs: CRS, valid: NDArray[np.bool_]) -> Geometry:
+def _data_extent(source: Any, crs: CRS, valid: NDArray[np.bool_]) -> BaseGeometry:
     """The area with data in EPSG:4326, from the coarse sample."""
     cell = source.transform * Affine.scale(source.width / valid.shape[1], source.height / valid.shape[0])
     if valid.all():
@@ -356,4 +357,5 @@ def _data_extent(source: Any, crs: CRS, valid: NDArray[np.bool_]) -> Geometry:
         area = unary_union(list(pieces)).simplify(abs(cell.a))
     xy = get_coordinates(area)
     lon, lat = transformer(crs, WGS84).transform(xy[:, 0], xy[:, 1], errcheck=True)
-    return make_valid(set_coordinates(area, np.column_stack([lon, lat])))
+    on_globe: BaseGeometry = make_valid(set_coordinates(area, np.column_stack([lon, lat])))
+    return on_globe

@@ -46,18 +46,19 @@ def black_fill(peak: NDArray[np.uint8], *, level: int = FILL_LEVEL) -> NDArray[n
     size = min(FILL_WINDOW_PX, *peak.shape)
     core = ndimage.minimum_filter(black, size=size, mode="nearest")
     if not core.any():
-        return core
+        return np.zeros(peak.shape, dtype=bool)
     # An even window is off centre by one; the mirrored origin makes erosion and dilation a proper opening.
     fill = ndimage.maximum_filter(core, size=size, mode="nearest", origin=-1 if size % 2 == 0 else 0) & black
     fringe = peak <= max(level, FILL_FRINGE_LEVEL) if level else black
     grown: NDArray[np.bool_] = ndimage.binary_dilation(fill, iterations=FILL_FRINGE_PX, mask=fringe)
-    return grown | fill
+    return np.asarray(grown | fill)
 
 
 def share_within(mask: NDArray[np.bool_], footprint: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Share of each footprint's pixels where `mask` is True; both [N, H, W], result [N] in 0..1 (0 if no pixels)."""
     inside = np.count_nonzero(mask & footprint, axis=(1, 2))
-    return inside / np.maximum(np.count_nonzero(footprint, axis=(1, 2)), 1)
+    share: NDArray[np.float64] = inside / np.maximum(np.count_nonzero(footprint, axis=(1, 2)), 1)
+    return share
 
 
 def not_assessed_reason(

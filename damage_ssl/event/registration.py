@@ -27,8 +27,8 @@ def measure_shifts(pre: NDArray[np.uint8], post: NDArray[np.uint8], valid: NDArr
 
     The image gradient is taken as a complex number whose length is compressed to its square root (between the raw
     gradient and the pure orientation of Fitch et al. 2002, "Orientation correlation"), which makes the match robust to
-    other light and colour. The score is the normalised cross-correlation at the peak. Shifts up to a quarter of the patch
-    are looked for.
+    other light and colour. The score is the normalised cross-correlation at the peak. Shifts up to a quarter of the
+    patch are looked for.
 
     Args:
         pre: uint8 [N, 3, H, W].
@@ -74,7 +74,8 @@ def _gradients(pixels: NDArray[np.uint8], usable: NDArray[np.bool_]) -> NDArray[
     field = along_x + 1j * along_y
     field /= np.sqrt(np.maximum(np.abs(field), 1e-3))
     field[~usable] = 0
-    return field.astype(np.complex64)
+    compressed: NDArray[np.complex64] = field.astype(np.complex64)
+    return compressed
 
 
 def _vertex(

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
 
 import numpy as np
 from affine import Affine
@@ -100,9 +99,9 @@ def _same(one: CRS, other: CRS) -> bool:
 def resample(chunk: Chunk, where: SourceMap, size_px: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Pixels of N grids out of one chunk.
 
-    Bilinear where the grid is about as fine as the scene or finer; where it is coarser, the chunk is averaged over whole
-    scene pixels first and, for what remains of the ratio, several bilinear samples a grid pixel are averaged. Invalid
-    scene pixels have no weight; a grid pixel is valid if at least half its weight is.
+    Bilinear where the grid is about as fine as the scene or finer; where it is coarser, the chunk is averaged over
+    whole scene pixels first and, for what remains of the ratio, several bilinear samples a grid pixel are averaged.
+    Invalid scene pixels have no weight; a grid pixel is valid if at least half its weight is.
 
     Returns:
         colour uint8 [N, 3, H, W] (0 where not valid) and valid [N, H, W].
@@ -138,7 +137,7 @@ def covered(where: SourceMap, size_px: int, width: int, height: int) -> NDArray[
         axis[:, 0, None, None] * centres + axis[:, 1, None, None] * centres[:, None] + axis[:, 2, None, None]
         for axis in (where.coefficients[:, 0], where.coefficients[:, 1])
     )
-    return cast(NDArray[np.bool_], (columns >= 0) & (columns <= width) & (rows >= 0) & (rows <= height))
+    return (columns >= 0) & (columns <= width) & (rows >= 0) & (rows <= height)
 
 
 def _bilinear(

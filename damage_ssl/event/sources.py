@@ -51,7 +51,7 @@ def expand_rasters(paths: Sequence[str | Path], role: Role) -> list[str]:
         elif path.is_file():
             files = [path]
         elif any(sign in text for sign in "*?["):
-            files = sorted(Path(name) for name in glob(str(path), recursive=True) if Path(name).is_file())
+            files = sorted(Path(name) for name in glob(str(path), recursive=True) if Path(name).is_file())  # noqa: PTH207
             if not files:
                 raise InputError(f"--{role} {text}: no file matches")
         else:

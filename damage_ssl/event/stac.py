@@ -25,12 +25,13 @@ def write_collection(
     areas = [scene.extent.bounds for scene in scenes]
     whole = [min(a[0] for a in areas), min(a[1] for a in areas), max(a[2] for a in areas), max(a[3] for a in areas)]
     times = sorted(scene.datetime for scene in scenes if scene.datetime)
+    interval: list[datetime | None] = [times[0], times[-1]] if times else [None, created]
     collection = pystac.Collection(
         id=name,
         description=f"Imagery before and after the event '{name}'" + (f". Source: {source}" if source else ""),
         extent=pystac.Extent(
             pystac.SpatialExtent([whole]),
-            pystac.TemporalExtent([[times[0], times[-1]] if times else [None, created]]),
+            pystac.TemporalExtent([interval]),
         ),
         extra_fields={_PREFIX + "hazard": hazard, _PREFIX + "created": created.isoformat()},
     )

@@ -23,7 +23,7 @@ from damage_ssl.settings import PatchSettings
 class Batch:
     """Neighbouring buildings in one UTM zone: `number` [N] is their place in the footprints file.
 
-    `geometry` [N] are polygons in `crs`; (`x_m`, `y_m`) the centres of their bounding boxes, where the grids are centred.
+    `geometry` [N] are polygons in `crs`; (`x_m`, `y_m`) the centres of their bounding boxes, and of the grids.
     """
 
     number: NDArray[np.intp]
@@ -223,7 +223,8 @@ def _check_fit(maps: list[SourceMap], rows: NDArray[np.intp], scene: Scene) -> N
     worst = max(float(where.fit_error_px[rows].max(initial=0.0)) for where in maps)
     if worst > MAX_FIT_ERROR_PX:
         raise InputError(
-            f"{scene.href}: its CRS bends too much over a patch ({worst:.2f} pixels); warp it to UTM with gdalwarp first"
+            f"{scene.href}: its CRS bends too much over a patch ({worst:.2f} pixels); "
+            "warp it to UTM with gdalwarp first"
         )
 
 

@@ -34,13 +34,13 @@ def extract_patches(
 ) -> PatchStore:
     """Cut the pair of every building, and write the store in one step.
 
-    Returns at once where the store was cut from the same footprints, scenes and settings. A pair lies on a north-up grid
-    in the building's own UTM zone, centred on the footprint's bounding box. Where several scenes of a side cover a
+    Returns at once where the store was cut from the same footprints, scenes and settings. A pair lies on a north-up
+    grid in the building's own UTM zone, centred on the footprint's bounding box. Where several scenes of a side cover a
     building, the one with the best valid share of the footprint is taken; ties go to the scene nearest in date to the
-    other side (pre: nearest to the earliest post scene; post: nearest to the latest pre scene), then to the larger valid
-    share of the whole patch, then to the first id. Pixels that it lacks are filled from the next best. Buildings are worked off in square
-    cells, so memory is bounded by the cell and not by the event, and each part of a scene is read once (but for the rims
-    that neighbouring cells share).
+    other side (pre: nearest to the earliest post scene; post: nearest to the latest pre scene), then to the larger
+    valid share of the whole patch, then to the first id. Pixels that it lacks are filled from the next best. Buildings
+    are worked off in square cells, so memory is bounded by the cell and not by the event, and each part of a scene is
+    read once (but for the rims that neighbouring cells share).
 
     Args:
         event: where scenes and footprints are and the store will be.
@@ -151,7 +151,7 @@ def _empty_index(footprints: gpd.GeoDataFrame, settings: PatchSettings) -> pd.Da
 
 
 def _batches(footprints: gpd.GeoDataFrame, scenes: list[Scene], settings: PatchSettings) -> list[Batch]:
-    """Buildings by UTM zone and square cell, in a fixed order; a cell is about `_CELL_PX` pixels of the finest scene."""
+    """Buildings by UTM zone and square cell, in a fixed order; a cell is `_CELL_PX` pixels of the finest scene wide."""
     cell_m = max(_CELL_PX * min(scene.gsd_m for scene in scenes), settings.size_px * settings.gsd_m)
     bounds = footprints.geometry.bounds.to_numpy()
     lon, lat = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2

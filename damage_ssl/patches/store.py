@@ -10,7 +10,7 @@ import pandas as pd
 import zarr
 from numpy.typing import ArrayLike, NDArray
 
-from damage_ssl.errors import WorkspaceError
+from damage_ssl.errors import SettingsError, WorkspaceError
 from damage_ssl.files import read_json, write_json
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.settings import PatchSettings, from_mapping, to_mapping
@@ -74,7 +74,7 @@ class PatchStore:
             store = cls(path, values["fingerprint"], values["views"], settings)
         except FileNotFoundError:
             raise WorkspaceError(f"{path}: no patches yet; cut them with `damage-ssl patches`") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, SettingsError) as error:
             raise WorkspaceError(f"{path}: is not a patch store ({error!r}); delete it and cut again") from error
         if not (path / "index.parquet").is_file() or not (path / "pairs.zarr").is_dir():
             raise WorkspaceError(f"{path}: the patch store is not complete; delete it and cut again")
@@ -84,8 +84,8 @@ class PatchStore:
         """Every footprint once, in the order of the footprints file, with `INDEX_COLUMNS`.
 
         `row` is the pair's row in the store, -1 if none is stored. Shifts are post relative to pre, metres east and
-        north. `x_m`, `y_m` are the centroid in one projected CRS for the whole event; `pre_datetime` and `post_datetime`
-        ISO 8601 text. Missing values are None (text) or NaN (numbers).
+        north. `x_m`, `y_m` are the centroid in one projected CRS for the whole event; `pre_datetime` and
+        `post_datetime` are ISO 8601 text. Missing values are None (text) or NaN (numbers).
         """
         index = pd.read_parquet(self.path / "index.parquet")
         for name in _TEXT_COLUMNS:
@@ -175,7 +175,7 @@ class StoreWriter:
         for view in self._views:
             pixels = now.close if view == "close" else now.context
             for plane in PLANES:
-                array = self._group[f"{view}/{plane}"]
+                array: Any = self._group[f"{view}/{plane}"]
                 array.resize((self._written + count, *array.shape[1:]))
                 array[self._written :] = getattr(pixels, plane)
         self._written += count
