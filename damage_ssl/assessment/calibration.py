@@ -121,12 +121,12 @@ def best_threshold(p_damaged: NDArray[np.float64], damaged: NDArray[np.bool_]) -
 
     Of several equally good ones it is the nearest to 0.5, of two equally near the lower.
     """
-    distinct = np.unique(p_damaged)
+    distinct, place, count = np.unique(p_damaged, return_inverse=True, return_counts=True)
     candidates = (np.concatenate([[0.0], distinct[:-1]]) + distinct) / 2
-    called = p_damaged[None, :] >= candidates[:, None]
-    hits = (called & damaged).sum(axis=1)
-    # F1 = 2·TP / (called + damaged), Van Rijsbergen 1979; the denominator is positive because a damaged one exists.
-    f1 = 2 * hits / (called.sum(axis=1) + damaged.sum())
+    called = count[::-1].cumsum()[::-1]  # buildings at or above each candidate
+    hits = np.bincount(place, weights=damaged, minlength=len(distinct))[::-1].cumsum()[::-1]
+    # F1 = 2·TP / (called + damaged), Van Rijsbergen 1979; the denominator is positive because each candidate calls one.
+    f1 = 2 * hits / (called + damaged.sum())
     best = candidates[np.isclose(f1, f1.max(), rtol=0, atol=1e-12)]
     return float(best[np.abs(best - 0.5).argmin()])
 

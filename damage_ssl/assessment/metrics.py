@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, roc_auc_score
+from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from damage_ssl.assessment.calibration import damaged_probability, decide
 from damage_ssl.errors import InputError
@@ -255,7 +255,12 @@ def _average_precision(sample: _Sample) -> float:
 def _f1(sample: _Sample) -> float:
     if not (sample.damaged.any() or sample.called.any()):
         raise _UndefinedMetricError("no building is damaged and none was called damaged")
-    return float(f1_score(sample.damaged, sample.called))
+    return _f1_of(sample.damaged, sample.called)
+
+
+def _f1_of(true: NDArray[np.bool_], said: NDArray[np.bool_]) -> float:
+    """2·TP / (true + said), Van Rijsbergen 1979; scikit-learn's own takes a millisecond of checks each time."""
+    return float(2 * (true & said).sum() / (true.sum() + said.sum()))
 
 
 def _precision(sample: _Sample) -> float:
@@ -287,6 +292,6 @@ def _class_f1(index: int) -> Callable[[_Sample], float]:
         is_class, said_class = sample.classes[known] == index, sample.decided[known] == index
         if not (is_class.any() or said_class.any()):
             raise _UndefinedMetricError("no building is of this class and none was given it")
-        return float(f1_score(is_class, said_class))
+        return _f1_of(is_class, said_class)
 
     return metric

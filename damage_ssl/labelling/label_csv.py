@@ -20,9 +20,9 @@ OPTIONAL = ("labeller", "time", "drawn", "inclusion_probability", "comment")
 class ImportReport:
     """What an import did.
 
-    `added` rows are new in the log; `unchanged` ones said what the log already says; `repeated` ones say again what an
-    earlier row of the file says; `unclassified` ones carry no grade. `unknown` are the buildings left out because the
-    event does not have them, `ignored_columns` the columns that were not used.
+    `added` rows are new in the log; `unchanged` ones repeat their labeller's last word; `repeated` ones say again what
+    an earlier row of the file says; `unclassified` ones carry no grade. `unknown` are the buildings left out because
+    the event does not have them, `ignored_columns` the columns that were not used.
     """
 
     added: int

@@ -1,7 +1,6 @@
 """The label log: append-only, many writers at once, SQLite by default and the same schema on PostgreSQL."""
 
 import math
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,75 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import (
-    Column,
-    Connection,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    Select,
-    String,
-    Table,
-    create_engine,
-    event,
-    func,
-    insert,
-    select,
-    text,
-)
+from sqlalchemy import Connection, Select, create_engine, func, insert, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
-from sqlalchemy.schema import CreateIndex, CreateTable
-from sqlalchemy.sql.expression import TextClause
 
 from damage_ssl.errors import InputError, StorageError
 from damage_ssl.files import storage_errors
 from damage_ssl.grades import LabelValue
 from damage_ssl.labelling.label_csv import ImportReport, read_label_csv, unknown_buildings_error, write_label_csv
+from damage_ssl.labelling.schema import LABEL_COLUMNS, LOG, WITHDRAWN, WRITER, create_log, prepare_sqlite
 
-WITHDRAWN = "withdrawn"
-"""The value of a row that takes a building's label back."""
+__all__ = ["LABEL_COLUMNS", "WITHDRAWN", "LabelStore", "NewLabel", "utc_iso"]
 
-LABEL_COLUMNS = ("building_id", "value", "labeller", "time", "drawn", "inclusion_probability", "comment")
 BUSY_TIMEOUT_S = 60.0
-
-_metadata = MetaData()
-_log = Table(
-    "label_log",
-    _metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("building_id", String, nullable=False),
-    Column("value", String, nullable=False),
-    Column("labeller", String, nullable=False),
-    Column("time", String, nullable=False),
-    Column("drawn", String, nullable=False),
-    Column("inclusion_probability", Float),
-    Column("comment", String, nullable=False),
-    sqlite_autoincrement=True,
-)
-_building_index = Index("label_log_building", _log.c.building_id, _log.c.id)
-
-_APPEND_ONLY: Mapping[str, tuple[TextClause, ...]] = {
-    "sqlite": tuple(
-        text(
-            f"CREATE TRIGGER IF NOT EXISTS label_log_no_{verb.lower()} BEFORE {verb} ON label_log "
-            "BEGIN SELECT RAISE(ABORT, 'label_log is append-only'); END"
-        )
-        for verb in ("UPDATE", "DELETE")
-    ),
-    "postgresql": (
-        text(
-            "CREATE OR REPLACE FUNCTION label_log_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION 'label_log is append-only'; END $$"
-        ),
-        text(
-            "CREATE OR REPLACE TRIGGER label_log_append_only BEFORE UPDATE OR DELETE ON label_log "
-            "FOR EACH ROW EXECUTE FUNCTION label_log_refuse()"
-        ),
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,15 +82,14 @@ class LabelStore:
             with storage_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             url, self._where = URL.create("sqlite", database=str(path)), str(path)
-        self._is_sqlite = url.get_backend_name() == "sqlite"
-        if self._is_sqlite:
+        if url.get_backend_name() == "sqlite":
             self._engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S})
-            event.listen(self._engine, "connect", _prepare_sqlite)
-            event.listen(self._engine, "begin", _begin_sqlite)
+            prepare_sqlite(self._engine)
         else:
             self._engine = create_engine(url, pool_pre_ping=True)
-        self._writer = self._engine.execution_options(label_writer=True)
-        self._create()
+        self._writer = self._engine.execution_options(**{WRITER: True})
+        with self._transaction() as connection:
+            create_log(connection)
 
     def close(self) -> None:
         """Let go of any open connection."""
@@ -189,7 +132,7 @@ class LabelStore:
         rows = _rows_of(labels)
         if rows:
             with self._transaction() as connection:
-                connection.execute(insert(_log), rows)
+                connection.execute(insert(LOG), rows)
 
     def clear(self, building_id: str, labeller: str) -> None:
         """Take a building's label back by appending a `withdrawn` row; the log keeps what was said.
@@ -199,7 +142,7 @@ class LabelStore:
         """
         label = NewLabel(building_id=building_id, value=LabelValue.UNCLASSIFIED, labeller=labeller, drawn=WITHDRAWN)
         with self._transaction() as connection:
-            connection.execute(insert(_log), [{**_row_of(label), "value": WITHDRAWN}])
+            connection.execute(insert(LOG), [{**_row_of(label), "value": WITHDRAWN}])
 
     def current(self) -> pd.DataFrame:
         """The latest row of every building whose label was not withdrawn, oldest first.
@@ -211,7 +154,7 @@ class LabelStore:
 
     def history(self, building_id: str) -> pd.DataFrame:
         """All that was ever said of a building, by anyone, oldest first; withdrawals are rows too."""
-        return self._read(_columns().where(_log.c.building_id == building_id).order_by(_log.c.id))
+        return self._read(_columns().where(LOG.c.building_id == building_id).order_by(LOG.c.id))
 
     def counts(self) -> dict[LabelValue, int]:
         """How many buildings carry each value now; values that none carries are left out."""
@@ -224,14 +167,15 @@ class LabelStore:
     def revision(self) -> int:
         """A number that grows with every row added, 0 for an empty log; cheap, to notice that labels changed."""
         with self._reading() as connection:
-            return int(connection.execute(select(func.coalesce(func.max(_log.c.id), 0))).scalar_one())
+            return int(connection.execute(select(func.coalesce(func.max(LOG.c.id), 0))).scalar_one())
 
     def import_csv(
         self, path: Path, *, known_ids: Collection[str], labeller: str, skip_unknown: bool = False
     ) -> ImportReport:
         """Append the labels of a CSV file, all or none.
 
-        Rows that say what the log already says are not added again, so importing a file twice changes nothing.
+        A row that repeats its labeller's last word on the building is not added again: importing a file twice changes
+        nothing, and does not undo what others have said or withdrawn since.
         `labeller` is used where the file names none.
 
         Args:
@@ -268,7 +212,7 @@ class LabelStore:
             said = _latest_by_labeller(connection)
             new = [label for label in labels if not _already_said(label, said)]
             if rows := _rows_of(new):
-                connection.execute(insert(_log), rows)
+                connection.execute(insert(LOG), rows)
         return ImportReport(
             added=len(new),
             unchanged=len(labels) - len(new),
@@ -287,13 +231,6 @@ class LabelStore:
         current = self.current()
         write_label_csv(current, Path(path))
         return len(current)
-
-    def _create(self) -> None:
-        with self._transaction() as connection:
-            connection.execute(CreateTable(_log, if_not_exists=True))
-            connection.execute(CreateIndex(_building_index, if_not_exists=True))
-            for statement in _APPEND_ONLY.get(self._engine.dialect.name, ()):
-                connection.execute(statement)
 
     def _read(self, query: Select[Any]) -> pd.DataFrame:
         with self._reading() as connection:
@@ -320,23 +257,9 @@ class LabelStore:
             raise _explained(error, self._where) from error
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    """Switch the driver's own transactions off, so that `_begin_sqlite` decides (SQLAlchemy's page on pysqlite)."""
-    connection.isolation_level = None
-    cursor = connection.execute("PRAGMA journal_mode=WAL")
-    cursor.close()
-    connection.execute("PRAGMA synchronous=FULL").close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes the lock at once: one that first reads and then writes would fail instead of waiting."""
-    writes = connection.get_execution_options().get("label_writer", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
 def _explained(error: DatabaseError, where: str) -> Exception:
     cause = str(error.orig)
-    if "full" in cause:
+    if "is full" in cause:
         return StorageError(f"{where}: the disk is full; free some space and try again (no label was half-written)")
     if "append-only" in cause:
         return StorageError(f"{where}: the label log is append-only; add a new row instead of changing one")
@@ -348,21 +271,18 @@ def _explained(error: DatabaseError, where: str) -> Exception:
 
 
 def _columns() -> Select[Any]:
-    return select(*(_log.c[name] for name in LABEL_COLUMNS))
+    return select(*(LOG.c[name] for name in LABEL_COLUMNS))
 
 
 def _current_rows() -> Select[Any]:
-    latest = select(func.max(_log.c.id)).group_by(_log.c.building_id)
-    return _columns().where(_log.c.id.in_(latest), _log.c.value != WITHDRAWN).order_by(_log.c.id)
+    latest = select(func.max(LOG.c.id)).group_by(LOG.c.building_id)
+    return _columns().where(LOG.c.id.in_(latest), LOG.c.value != WITHDRAWN).order_by(LOG.c.id)
 
 
 def _latest_by_labeller(connection: Connection) -> dict[tuple[str, str], tuple[str, str, str, float | None]]:
-    """What each labeller last said of each building, of buildings that are not withdrawn: value, time, comment, π."""
-    current = select(_log.c.building_id).where(
-        _log.c.id.in_(select(func.max(_log.c.id)).group_by(_log.c.building_id)), _log.c.value != WITHDRAWN
-    )
-    latest = select(func.max(_log.c.id)).group_by(_log.c.building_id, _log.c.labeller)
-    query = _columns().where(_log.c.id.in_(latest), _log.c.building_id.in_(current))
+    """Each labeller's last word on each building: value, time, comment, inclusion probability."""
+    latest = select(func.max(LOG.c.id)).group_by(LOG.c.building_id, LOG.c.labeller)
+    query = _columns().where(LOG.c.id.in_(latest))
     return {
         (row.building_id, row.labeller): (row.value, row.time, row.comment, row.inclusion_probability)
         for row in connection.execute(query)

@@ -39,6 +39,8 @@ def write_geojson(product: gpd.GeoDataFrame, path: Path, *, metadata: Metadata |
         StorageError: the disk is full or not writable.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of the file to write")
     if product.crs is None:
         raise InputError(f"{path}: the features have no CRS; set the one that they are in")
     missing = product.geometry.isna() | product.geometry.is_empty

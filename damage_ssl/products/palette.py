@@ -20,20 +20,20 @@ NOT_ASSESSED = "not-assessed"
 NO_RESULT = "no-result"
 
 LEGEND: Mapping[str, LegendEntry] = {
-    "no-damage": LegendEntry("No damage", "#7fcdee"),
-    "intact": LegendEntry("Intact", "#7fcdee"),
-    "minor-damage": LegendEntry("Minor damage", "#f0e442"),
-    "major-damage": LegendEntry("Major damage", "#e08a00"),
-    "damaged": LegendEntry("Damaged", "#d1495b"),
-    "destroyed": LegendEntry("Destroyed", "#8b0a1a"),
-    NOT_ASSESSED: LegendEntry("Not assessed", "#8a8a8a"),
+    "no-damage": LegendEntry("No damage", "#c6e8f7"),
+    "intact": LegendEntry("Intact", "#c6e8f7"),
+    "minor-damage": LegendEntry("Minor damage", "#f5dc4a"),
+    "major-damage": LegendEntry("Major damage", "#e87d12"),
+    "damaged": LegendEntry("Damaged", "#c4304f"),
+    "destroyed": LegendEntry("Destroyed", "#5f0a33"),
+    NOT_ASSESSED: LegendEntry("Not assessed", "#7f8a8f"),
     NO_RESULT: LegendEntry("No result yet", "#ffffff"),
 }
 """By `damage_class`, in the order of the legend; then buildings without a class."""
 
 
 def legend_key(damage_class: str | None, *, assessed: bool) -> str:
-    """The legend entry of a building: its class, else why it has none."""
+    """The key in `LEGEND` of a building: its class, else why it has none."""
     if damage_class is not None and damage_class in LEGEND:
         return damage_class
     return NO_RESULT if assessed else NOT_ASSESSED

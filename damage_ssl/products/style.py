@@ -25,6 +25,7 @@ def damage_qml() -> str:
             categories, "category", value=key, symbol=str(number), label=entry.title, render="true", type="string"
         )
         _add_symbol(symbols, str(number), entry.colour, filled=key not in _HATCHED)
+    ElementTree.SubElement(root, "layerGeometryType").text = "2"  # polygons
     ElementTree.indent(root, " ")
     return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode") + "\n"
 

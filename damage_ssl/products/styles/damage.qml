@@ -15,7 +15,7 @@
    <symbol type="fill" name="0" alpha="1" clip_to_extent="1">
     <layer class="SimpleFill" pass="0" locked="0" enabled="1">
      <Option type="Map">
-      <Option type="QString" name="color" value="127,205,238,200" />
+      <Option type="QString" name="color" value="198,232,247,200" />
       <Option type="QString" name="style" value="solid" />
       <Option type="QString" name="outline_color" value="40,40,40,255" />
       <Option type="QString" name="outline_style" value="solid" />
@@ -27,7 +27,7 @@
    <symbol type="fill" name="1" alpha="1" clip_to_extent="1">
     <layer class="SimpleFill" pass="0" locked="0" enabled="1">
      <Option type="Map">
-      <Option type="QString" name="color" value="127,205,238,200" />
+      <Option type="QString" name="color" value="198,232,247,200" />
       <Option type="QString" name="style" value="solid" />
       <Option type="QString" name="outline_color" value="40,40,40,255" />
       <Option type="QString" name="outline_style" value="solid" />
@@ -39,7 +39,7 @@
    <symbol type="fill" name="2" alpha="1" clip_to_extent="1">
     <layer class="SimpleFill" pass="0" locked="0" enabled="1">
      <Option type="Map">
-      <Option type="QString" name="color" value="240,228,66,200" />
+      <Option type="QString" name="color" value="245,220,74,200" />
       <Option type="QString" name="style" value="solid" />
       <Option type="QString" name="outline_color" value="40,40,40,255" />
       <Option type="QString" name="outline_style" value="solid" />
@@ -51,7 +51,7 @@
    <symbol type="fill" name="3" alpha="1" clip_to_extent="1">
     <layer class="SimpleFill" pass="0" locked="0" enabled="1">
      <Option type="Map">
-      <Option type="QString" name="color" value="224,138,0,200" />
+      <Option type="QString" name="color" value="232,125,18,200" />
       <Option type="QString" name="style" value="solid" />
       <Option type="QString" name="outline_color" value="40,40,40,255" />
       <Option type="QString" name="outline_style" value="solid" />
@@ -63,7 +63,7 @@
    <symbol type="fill" name="4" alpha="1" clip_to_extent="1">
     <layer class="SimpleFill" pass="0" locked="0" enabled="1">
      <Option type="Map">
-      <Option type="QString" name="color" value="209,73,91,200" />
+      <Option type="QString" name="color" value="196,48,79,200" />
       <Option type="QString" name="style" value="solid" />
       <Option type="QString" name="outline_color" value="40,40,40,255" />
       <Option type="QString" name="outline_style" value="solid" />
@@ -75,7 +75,7 @@
    <symbol type="fill" name="5" alpha="1" clip_to_extent="1">
     <layer class="SimpleFill" pass="0" locked="0" enabled="1">
      <Option type="Map">
-      <Option type="QString" name="color" value="139,10,26,200" />
+      <Option type="QString" name="color" value="95,10,51,200" />
       <Option type="QString" name="style" value="solid" />
       <Option type="QString" name="outline_color" value="40,40,40,255" />
       <Option type="QString" name="outline_style" value="solid" />
@@ -87,9 +87,9 @@
    <symbol type="fill" name="6" alpha="1" clip_to_extent="1">
     <layer class="SimpleFill" pass="0" locked="0" enabled="1">
      <Option type="Map">
-      <Option type="QString" name="color" value="138,138,138,0" />
+      <Option type="QString" name="color" value="127,138,143,0" />
       <Option type="QString" name="style" value="no" />
-      <Option type="QString" name="outline_color" value="138,138,138,255" />
+      <Option type="QString" name="outline_color" value="127,138,143,255" />
       <Option type="QString" name="outline_style" value="dash" />
       <Option type="QString" name="outline_width" value="0.4" />
       <Option type="QString" name="outline_width_unit" value="MM" />
@@ -110,4 +110,5 @@
    </symbol>
   </symbols>
  </renderer-v2>
+ <layerGeometryType>2</layerGeometryType>
 </qgis>

@@ -1,0 +1,80 @@
+"""The label log's table, the same on SQLite and PostgreSQL, and the triggers that keep it append-only."""
+
+import sqlite3
+from collections.abc import Mapping
+
+from sqlalchemy import Column, Connection, Engine, Float, Index, Integer, MetaData, String, Table, event, text
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql.expression import TextClause
+
+WITHDRAWN = "withdrawn"
+"""The value of a row that takes a building's label back."""
+
+WRITER = "label_writer"
+"""The execution option of a connection that is going to write."""
+
+LABEL_COLUMNS = ("building_id", "value", "labeller", "time", "drawn", "inclusion_probability", "comment")
+"""The columns of the log that a reader gets."""
+
+_metadata = MetaData()
+LOG = Table(
+    "label_log",
+    _metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("building_id", String, nullable=False),
+    Column("value", String, nullable=False),
+    Column("labeller", String, nullable=False),
+    Column("time", String, nullable=False),
+    Column("drawn", String, nullable=False),
+    Column("inclusion_probability", Float),
+    Column("comment", String, nullable=False),
+    sqlite_autoincrement=True,
+)
+_building_index = Index("label_log_building", LOG.c.building_id, LOG.c.id)
+
+APPEND_ONLY: Mapping[str, tuple[TextClause, ...]] = {
+    "sqlite": tuple(
+        text(
+            f"CREATE TRIGGER IF NOT EXISTS label_log_no_{verb.lower()} BEFORE {verb} ON label_log "
+            "BEGIN SELECT RAISE(ABORT, 'label_log is append-only'); END"
+        )
+        for verb in ("UPDATE", "DELETE")
+    ),
+    "postgresql": (
+        text(
+            "CREATE OR REPLACE FUNCTION label_log_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'label_log is append-only'; END $$"
+        ),
+        text(
+            "CREATE OR REPLACE TRIGGER label_log_append_only BEFORE UPDATE OR DELETE ON label_log "
+            "FOR EACH ROW EXECUTE FUNCTION label_log_refuse()"
+        ),
+    ),
+}
+
+
+def create_log(connection: Connection) -> None:
+    """Create table, index and triggers where they are not there yet; several may try at once."""
+    connection.execute(CreateTable(LOG, if_not_exists=True))
+    connection.execute(CreateIndex(_building_index, if_not_exists=True))
+    for statement in APPEND_ONLY.get(connection.dialect.name, ()):
+        connection.execute(statement)
+
+
+def prepare_sqlite(engine: Engine) -> None:
+    """Let many readers and one writer work at the same time; writers wait for each other."""
+    event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "begin", _begin)
+
+
+def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None:
+    """Switch the driver's own transactions off, so that `_begin` decides (SQLAlchemy's page on pysqlite)."""
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL").close()
+    connection.execute("PRAGMA synchronous=FULL").close()
+
+
+def _begin(connection: Connection) -> None:
+    """A writer takes the lock at once: one that first reads and then writes would fail instead of waiting."""
+    writes = connection.get_execution_options().get(WRITER, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
