@@ -61,10 +61,18 @@ def test_saturation_keeps_the_grey_value_and_blur_the_mean() -> None:
     torch.testing.assert_close(run("blur", x, 1.0).mean(), x.mean(), atol=0.01, rtol=0)
 
 
-def test_equalized_values_are_ranks() -> None:
+def test_equalizing_moves_grey_values_half_way_to_their_ranks() -> None:
     ramp = torch.linspace(0, 0.5, 256).view(1, 1, 1, 16, 16).expand(1, 1, 3, 16, 16)
     out = run("equalize", ramp, 1.0)
-    torch.testing.assert_close(out[0, 0, 0].flatten(), torch.arange(1, 257) / 256, atol=2 / 256, rtol=0)
+    half_way = (ramp[0, 0, 0].flatten() + torch.arange(1, 257) / 256) / 2
+    torch.testing.assert_close(out[0, 0, 0].flatten(), half_way, atol=2 / 256, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["autocontrast", "equalize", "haze", "contrast", "brightness", "gamma"])
+def test_tone_operations_keep_a_grey_image_nearly_grey(name: str) -> None:
+    grey = images()[:, :, :1].expand(-1, -1, 3, -1, -1)
+    out = run(name, grey, 1.0)
+    assert (out.amax(2) - out.amin(2)).max() < 0.04
 
 
 def test_posterize_leaves_sixteen_levels_at_full_strength() -> None:

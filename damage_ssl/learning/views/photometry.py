@@ -23,9 +23,9 @@ def identity(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -
 
 
 def autocontrast(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
-    """Stretch each channel to its full range, blended by |u|."""
-    low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
-    return torch.lerp(x, (x - low) / (high - low).clamp_min(1e-3), u.abs())
+    """Stretch the image to its full range, blended by 0.7 |u|; all channels alike, so that the hue stays."""
+    low, high = x.amin((-3, -2, -1), keepdim=True), x.amax((-3, -2, -1), keepdim=True)
+    return torch.lerp(x, (x - low) / (high - low).clamp_min(1e-3), 0.7 * u.abs())
 
 
 def brightness(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
@@ -41,7 +41,7 @@ def contrast(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -
 
 def saturation(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
     """Distance from grey times 0.3 to 1.7."""
-    return torch.lerp(_grey(x), x, 1 + 0.7 * u)
+    return torch.lerp(_grey(x).expand_as(x), x, 1 + 0.7 * u)
 
 
 def gamma(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
@@ -67,13 +67,15 @@ def posterize(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) 
 
 
 def equalize(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
-    """Flatten each channel's histogram of 256 bins, blended by |u|."""
-    bins = (x * 255).long().clamp_(0, 255).flatten(-2)  # [n, k, 3, H·W]
-    histogram = torch.zeros(*bins.shape[:-1], 256, device=x.device).scatter_add_(
-        -1, bins, torch.ones_like(x).flatten(-2)
-    )
-    cumulative = histogram.cumsum(-1) / bins.shape[-1]  # [n, k, 3, 256]
-    return torch.lerp(x, cumulative.gather(-1, bins).view_as(x).to(x.dtype), u.abs())
+    """Flatten the histogram of grey values (256 bins), blended by |u|/2.
+
+    The change in grey is added to all channels: equalizing each, as PIL does, paints dim images purple.
+    """
+    grey = _grey(x)  # [n, k, 1, H, W]
+    bins = (grey * 255).long().clamp_(0, 255).flatten(-2)  # [n, k, 1, H·W]
+    histogram = x.new_zeros(*bins.shape[:-1], 256).scatter_add_(-1, bins, x.new_ones(bins.shape))
+    rank = (histogram.cumsum(-1) / bins.shape[-1]).gather(-1, bins).view_as(grey)
+    return x + (rank - grey) * (0.5 * u.abs())
 
 
 def solarize(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
@@ -87,19 +89,19 @@ def sharpness(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) 
 
 
 def blur(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
-    """Blend with the image smoothed three times: a coarser sensor or a leaning view."""
-    return torch.lerp(x, _smooth(_smooth(_smooth(x))), u.abs())
+    """Blend with the image smoothed twice: a coarser sensor."""
+    return torch.lerp(x, _smooth(_smooth(x)), u.abs())
 
 
 def noise(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
-    """Sensor noise, standard deviation up to 0.06."""
+    """Sensor noise, standard deviation up to 0.04."""
     drawn = torch.randn(x.shape, device=x.device, dtype=x.dtype, generator=generator)
-    return torch.addcmul(x, drawn, 0.06 * u.abs())
+    return torch.addcmul(x, drawn, 0.04 * u.abs())
 
 
 def _grey(x: Tensor) -> Tensor:
     weights = x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # Rec. 601, as PIL
-    return (x * weights).sum(-3, keepdim=True).expand_as(x)
+    return (x * weights).sum(-3, keepdim=True)
 
 
 def _smooth(x: Tensor) -> Tensor:
