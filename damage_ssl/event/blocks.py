@@ -1,5 +1,6 @@
 """Spatial blocks: neighbours look alike and share scenes, so train and validation are divided by whole blocks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from damage_ssl.settings import SplitSettings
 
 _RESTARTS = 64
 _HALVINGS = 3
+_COST_OF_LACKING = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,37 +116,38 @@ def _best_blocks(
 ) -> NDArray[np.bool_] | None:
     """Which blocks validate: [blocks] bool, or None where no order of the blocks gave a permitted division."""
     total = table.sum(axis=0)
-    target = np.clip(
-        np.rint(settings.validation_share * total),
-        settings.min_validation_per_class,
-        total - settings.min_train_per_class,
-    )
+    least, most = settings.min_validation_per_class, total - settings.min_train_per_class
+    target = np.clip(np.rint(settings.validation_share * total), least, most)
+
+    def cost_of(held: NDArray[np.int64]) -> float:
+        lacking = np.maximum(least - held, 0) + np.maximum(held - most, 0)
+        return float((((held - target) / total) ** 2).sum() + _COST_OF_LACKING * lacking.sum())
+
     best: NDArray[np.bool_] | None = None
-    best_cost = np.inf
+    best_cost = float(_COST_OF_LACKING)  # any building that lacks costs at least this much: not permitted
     for _ in range(_RESTARTS):
-        chosen = _filled(table, target, rng.permutation(len(table)))
-        held = table[chosen].sum(axis=0)
-        permitted = (held >= settings.min_validation_per_class) & (total - held >= settings.min_train_per_class)
-        cost = float((((held - target) / total) ** 2).sum())
-        if permitted.all() and cost < best_cost:
+        chosen = _filled(table, cost_of, rng.permutation(len(table)))
+        cost = cost_of(table[chosen].sum(axis=0))
+        if cost < best_cost:
             best, best_cost = chosen, cost
             if cost == 0:
                 break
     return best
 
 
-def _filled(table: NDArray[np.int64], target: NDArray[np.float64], order: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Add or remove blocks, in this order and for as long as it helps, to come near `target` of each class."""
-    total = table.sum(axis=0)
+def _filled(
+    table: NDArray[np.int64], cost_of: Callable[[NDArray[np.int64]], float], order: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Take blocks in or out, in this order and for as long as it lowers the cost: [blocks] bool."""
     chosen = np.zeros(len(table), dtype=bool)
-    held = np.zeros(table.shape[1])
-    cost = (((held - target) / total) ** 2).sum()
+    held = np.zeros(table.shape[1], dtype=np.int64)
+    cost = cost_of(held)
     improved = True
     while improved:
         improved = False
         for block in order:
             flipped = held + (-table[block] if chosen[block] else table[block])
-            flipped_cost = (((flipped - target) / total) ** 2).sum()
+            flipped_cost = cost_of(flipped)
             if flipped_cost < cost - 1e-12:
                 chosen[block] = ~chosen[block]
                 held, cost, improved = flipped, flipped_cost, True

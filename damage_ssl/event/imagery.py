@@ -62,8 +62,8 @@ class Scene:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """(left, bottom, right, top) of the whole raster in `crs`."""
-        left, top = self.transform * (0, 0)
-        right, bottom = self.transform * (self.width, self.height)
+        left, top = self.transform @ (0, 0)
+        right, bottom = self.transform @ (self.width, self.height)
         return left, bottom, right, top
 
 
@@ -336,7 +336,7 @@ def _ground_gsd_m(source: Any, crs: CRS) -> float:
     """Geometric mean of a pixel's ground width and height at the raster's centre."""
     column, row = source.width / 2, source.height / 2
     x, y = zip(
-        *(source.transform * point for point in ((column, row), (column + 1, row), (column, row + 1))), strict=True
+        *(source.transform @ point for point in ((column, row), (column + 1, row), (column, row + 1))), strict=True
     )
     lon, lat = transformer(crs, WGS84).transform(x, y, errcheck=True)
     east, north = transformer(WGS84, crs_of_epsg(utm_epsg(lon[0], lat[0]))).transform(lon, lat, errcheck=True)
@@ -347,10 +347,10 @@ def _ground_gsd_m(source: Any, crs: CRS) -> float:
 
 def _data_extent(source: Any, crs: CRS, valid: NDArray[np.bool_]) -> BaseGeometry:
     """The area with data in EPSG:4326, from the coarse sample."""
-    cell = source.transform * Affine.scale(source.width / valid.shape[1], source.height / valid.shape[0])
+    cell = source.transform @ Affine.scale(source.width / valid.shape[1], source.height / valid.shape[0])
     if valid.all():
-        left, top = source.transform * (0, 0)
-        right, bottom = source.transform * (source.width, source.height)
+        left, top = source.transform @ (0, 0)
+        right, bottom = source.transform @ (source.width, source.height)
         area = box(left, bottom, right, top).segmentize(max(right - left, top - bottom) / 8)
     else:
         pieces = (shape(piece) for piece, value in shapes(valid.astype(np.uint8), transform=cell) if value == 1)

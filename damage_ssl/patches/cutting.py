@@ -236,7 +236,7 @@ def _footprint_masks(batch: Batch, grid: GridBatch) -> NDArray[np.bool_]:
         corner = Affine.translation(grid.x_m[row] - grid.half_m, grid.y_m[row] + grid.half_m)
         for all_touched in (False, True):
             mask = rasterize(
-                [geometry], out_shape=masks.shape[1:], transform=corner * scale, dtype=np.uint8, all_touched=all_touched
+                [geometry], out_shape=masks.shape[1:], transform=corner @ scale, dtype=np.uint8, all_touched=all_touched
             )
             if mask.any():
                 break
