@@ -1,6 +1,7 @@
 """How good the assessment is, on buildings that were held out, with intervals by spatial blocks."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -202,15 +203,12 @@ def _with_intervals(
 ) -> dict[str, Estimate]:
     members = [np.flatnonzero(block_index == block) for block in range(n_blocks)]
     values: dict[str, list[float]] = {name: [] for name in metrics}
-    if n_blocks > 1:
-        for _ in range(n_bootstrap):
-            drawn = rng.integers(0, n_blocks, size=n_blocks)
-            resample = sample.take(np.concatenate([members[block] for block in drawn]))
-            for name, metric in metrics.items():
-                try:
-                    values[name].append(metric(resample))
-                except _UndefinedMetricError:
-                    continue
+    for _ in range(n_bootstrap if n_blocks > 1 else 0):
+        drawn = rng.integers(0, n_blocks, size=n_blocks)
+        resample = sample.take(np.concatenate([members[block] for block in drawn]))
+        for name, metric in metrics.items():
+            with suppress(_UndefinedMetricError):
+                values[name].append(metric(resample))
     return {name: _estimate(sample, metric, values[name], n_blocks, n_bootstrap) for name, metric in metrics.items()}
 
 
