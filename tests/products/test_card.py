@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+from shapely.geometry import box
+
+from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.metrics import evaluate
+from damage_ssl.grades import scheme_named
+from damage_ssl.products.card import CardFacts, run_card, write_card
+
+BINARY = scheme_named("binary-major")
+
+
+def product(run_id: str | None) -> gpd.GeoDataFrame:
+    trained = run_id is not None
+    return gpd.GeoDataFrame(
+        {
+            "building_id": list("abcde"),
+            "assessed": [True, True, True, False, False],
+            "not_assessed_reason": [None, None, None, "no_post", "nodata"],
+            "damage_class": ["damaged", "destroyed", "intact", None, None] if trained else [None] * 5,
+            "damaged": pd.array([True, True, False, None, None] if trained else [None] * 5, dtype="boolean"),
+            "label_source": ["model", "analyst", "model", None, None] if trained else [None] * 5,
+            "pre_image_id": ["p1", "p1", "p2", "p2", None],
+            "pre_datetime": [None, None, "2017-05-01T10:00:00Z", "2017-05-01T10:00:00Z", None],
+            "post_image_id": ["q", "q", "r", None, None],
+            "post_datetime": ["2017-10-11T00:00:00Z", "2017-10-11T00:00:00Z", "2017-10-12T00:00:00Z", None, None],
+            "run_id": [run_id] * 5,
+        },
+        geometry=[box(0, 0, 1, 1)] * 5,
+        crs=4326,
+    )
+
+
+def facts() -> CardFacts:
+    p = np.array([0.1, 0.9, 0.8, 0.3])
+    validation = evaluate(
+        np.stack([1 - p, p], axis=1),
+        np.array([0, 1, 1, 0]),
+        np.array([False, True, True, False]),
+        np.array(list("abcd")),
+        scheme=BINARY,
+        threshold=0.55,
+        rng=np.random.default_rng(0),
+    )
+    return CardFacts(
+        event="santa-rosa",
+        hazard="wildfire",
+        algorithm="fixmatch",
+        scheme=BINARY,
+        label_counts={"destroyed": 20, "no-damage": 1500},
+        calibration=Calibration(threshold=0.55, temperature=1.0, n_validation=4, n_damaged=2, method="highest F1"),
+        validation=validation,
+    )
+
+
+def test_card_says_what_when_how_and_how_good() -> None:
+    card = run_card(product("run1"), facts())
+    for line in (
+        "# Damage map: santa-rosa",
+        "- Hazard: wildfire",
+        "- Run: run1",
+        "- Algorithm: fixmatch",
+        "- Scale: damaged means major-damage or worse on the xBD joint damage scale",
+        "- pre: 2 scenes, 2017-05-01, 1 of unknown date",
+        "- post: 2 scenes, 2017-10-11 to 2017-10-12",
+        "- footprints: 5",
+        "- assessed: 3",
+        "- not assessed: 2",
+        "  - no_post: 1",
+        "  - nodata: 1",
+        "- answered by an analyst: 1",
+        "- destroyed: 20",
+        "- no-damage: 1,500",
+        "- threshold 0.550: highest F1",
+        "- AUROC: 1.000 [1.000, 1.000]",
+    ):
+        assert line in card.splitlines(), line
+    assert "- damaged: 2 of 3 assessed buildings" in card
+    assert "Only 4 buildings decided the threshold" in card
+
+
+def test_card_before_training_promises_nothing() -> None:
+    lines = run_card(product(None), CardFacts(event="e")).splitlines()
+    assert "- Run: none yet: coverage and the analysts' answers only" in lines
+    assert "- no building has a class yet" in lines
+    assert "- Hazard: not stated" in lines
+    assert "- assessed: 3" in lines
+    assert not any("threshold" in line and "0." in line for line in lines)
+
+
+def test_headings_stand_alone_in_the_file(tmp_path: Path) -> None:
+    write_card(tmp_path / "card.md", product("run1"), facts())
+    lines = (tmp_path / "card.md").read_text().split("\n")
+    for number, line in enumerate(lines):
+        if line.startswith("#"):
+            assert lines[number + 1] == ""
+            assert number == 0 or lines[number - 1] == ""

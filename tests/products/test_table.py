@@ -1,0 +1,333 @@
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pytest
+from shapely.geometry import box
+
+from damage_ssl.assessment.prediction import prediction_table
+from damage_ssl.errors import InputError, WorkspaceError
+from damage_ssl.grades import scheme_named
+from damage_ssl.labelling.store import LABEL_COLUMNS
+from damage_ssl.products.table import assessed_footprints
+
+BINARY, GRADES = scheme_named("binary-major"), scheme_named("grades")
+IDS = ["a", "b", "c", "d"]
+"""`d` is not assessed."""
+
+STANDARD_FIELDS = [
+]
+    "building_id",
+    "footprint_source",
+    "footprint_source_id",
+    "area_m2",
+    "lon",
+    "lat",
+    "plus_code",
+    "damage_class",
+    "damage_level",
+    "damaged",
+    "p_damaged",
+    "uncertainty",
+    "assessed",
+    "not_assessed_reason",
+    "pre_image_id",
+    "pre_datetime",
+    "post_image_id",
+    "post_datetime",
+    "gsd_m",
+    "shift_x_m",
+    "shift_y_m",
+    "align_score",
+    "run_id",
+    "threshold",
+    "label_source",
+    "labeller",
+    "label_time",
+    "edited",
+    "comment",
+    "ems_damage_gra",
+    "unosat_class",
+]
+
+
+def footprints(ids: list[str] = IDS) -> gpd.GeoDataFrame:
+    x = [IDS.index(name) * 0.001 for name in ids]
+    return gpd.GeoDataFrame(
+        {
+            "building_id": ids,
+            "source": "footprints.geojson",
+            "source_id": [name.upper() for name in ids],
+            "area_m2": 100.0,
+        },
+        geometry=[box(left, 0, left + 0.0001, 0.0001) for left in x],
+        crs=4326,
+    )
+
+
+def index() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "building_id": IDS,
+            "row": [0, 1, 2, -1],
+            "assessed": [True, True, True, False],
+            "not_assessed_reason": [None, None, None, "no_post"],
+            "pre_image_id": "pre1",
+            "post_image_id": ["post1", "post1", "post2", None],
+            "pre_datetime": None,
+            "post_datetime": ["2017-10-11T00:00:00Z"] * 3 + [None],
+            "gsd_m": 0.5,
+            "shift_x_m": [0.5, 0.0, -1.0, np.nan],
+            "shift_y_m": [0.0, 0.0, 2.0, np.nan],
+            "align_score": [0.9, 0.8, 0.7, np.nan],
+            "lon": [0.00005, 0.00105, 0.00205, 2.7821875],
+            "lat": [0.00005, 0.00005, 0.00005, 20.3700625],
+        }
+    )
+
+
+def labels(**value_of: str) -> pd.DataFrame:
+    rows = [(name, value, "ana", "2025-01-31T12:00:00.000Z", "map", None, "") for name, value in value_of.items()]
+    return pd.DataFrame(rows, columns=list(LABEL_COLUMNS))
+
+
+def binary_predictions() -> pd.DataFrame:
+    # In another order than the footprints: nothing is joined by position.
+    return prediction_table(np.array(["c", "a", "b"]), np.array([[0.4, 0.6], [0.9, 0.1], [0.2, 0.8]]), BINARY)
+
+
+def binary(said: pd.DataFrame | None = None) -> pd.DataFrame:
+    return assessed_footprints(
+        footprints(),
+        index(),
+        binary_predictions(),
+        labels() if said is None else said,
+        scheme=BINARY,
+        threshold=0.7,
+        run_id="run1",
+    ).set_index("building_id", drop=False)
+
+
+def test_every_field_of_the_standard_is_there() -> None:
+    columns = set(binary().columns)
+    assert set(STANDARD_FIELDS) <= columns
+    assert columns - set(STANDARD_FIELDS) == {"p_intact", "geometry"}
+
+
+def test_every_footprint_is_there_once_in_its_order_with_its_own_numbers() -> None:
+    table = binary()
+    assert table["building_id"].tolist() == IDS
+    assert table["p_damaged"].tolist()[:3] == pytest.approx([0.1, 0.8, 0.6])
+    assert table["footprint_source_id"].tolist() == ["A", "B", "C", "D"]
+    assert table["post_image_id"].tolist() == ["post1", "post1", "post2", None]
+    assert table["shift_y_m"].tolist()[:3] == [0.0, 0.0, 2.0]
+    assert table.geometry.iloc[2].bounds[0] == 0.002
+
+
+def test_order_of_index_and_predictions_does_not_matter() -> None:
+    shuffled = assessed_footprints(
+        footprints(),
+        index().iloc[[2, 0, 3, 1]],
+        binary_predictions().iloc[::-1],
+        labels(),
+        scheme=BINARY,
+        threshold=0.7,
+        run_id="run1",
+    )
+    pd.testing.assert_frame_equal(pd.DataFrame(shuffled), pd.DataFrame(binary().reset_index(drop=True)))
+
+
+def test_binary_model_gives_class_and_verdict_but_no_level() -> None:
+    table = binary()
+    assert table["damage_class"].tolist() == ["intact", "damaged", "intact", None]
+    assert table["damaged"].tolist()[:3] == [False, True, False]
+    assert table["damage_level"].isna().all()
+    assert table["label_source"].tolist() == ["model", "model", "model", None]
+    assert table["threshold"].tolist() == [0.7] * 4
+    assert table["run_id"].tolist() == ["run1"] * 4
+
+
+def test_building_that_is_not_assessed_keeps_its_reason_and_has_no_result() -> None:
+    row = binary().loc["d"]
+    assert not row["assessed"]
+    assert row["not_assessed_reason"] == "no_post"
+    assert row["damage_class"] is None
+    assert row[["damaged", "damage_level", "p_damaged", "p_intact", "uncertainty"]].isna().all()
+
+
+def test_grade_of_an_analyst_overrides_the_result_but_not_the_probabilities() -> None:
+    row = binary(labels(a="destroyed")).loc["a"]
+    assert (row["damage_class"], row["damage_level"], row["damaged"]) == ("destroyed", 3, True)
+    assert row["p_damaged"] == pytest.approx(0.1)
+    assert (row["label_source"], row["labeller"], row["edited"]) == ("analyst", "ana", True)
+    assert row["label_time"] == "2025-01-31T12:00:00.000Z"
+    assert row["comment"] is None
+
+
+def test_minor_damage_is_not_damaged_where_damaged_means_major() -> None:
+    row = binary(labels(b="minor-damage")).loc["b"]
+    assert (row["damage_class"], row["damage_level"], row["damaged"], row["edited"]) == ("minor-damage", 1, False, True)
+
+
+def test_analyst_who_agrees_with_the_model_edits_nothing() -> None:
+    row = binary(labels(b="destroyed")).loc["b"]
+    assert (row["label_source"], row["edited"]) == ("analyst", False)
+
+
+def test_binary_verdict_of_an_analyst_has_no_level() -> None:
+    row = binary(labels(c="damaged")).loc["c"]
+    assert (row["damage_class"], row["damaged"]) == ("damaged", True)
+    assert pd.isna(row["damage_level"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("unclear", "unclear"),
+        ("bad-imagery", "bad_imagery"),
+        ("offset", "misaligned"),
+        ("not-a-building", "not_a_building"),
+    ],
+)
+def test_other_answer_takes_the_building_off_the_assessment(answer: str, reason: str) -> None:
+    row = binary(labels(b=answer)).loc["b"]
+    assert not row["assessed"]
+    assert row["not_assessed_reason"] == reason
+    assert row["damage_class"] is None and pd.isna(row["damaged"])
+    assert row["p_damaged"] == pytest.approx(0.8)
+    assert (row["label_source"], row["edited"], row["ems_damage_gra"]) == ("analyst", True, "Not applicable")
+
+
+def test_grade_of_an_analyst_makes_a_building_assessed_that_the_model_could_not_see() -> None:
+    row = binary(labels(d="major-damage")).loc["d"]
+    assert row["assessed"]
+    assert row["not_assessed_reason"] is None
+    assert (row["damage_level"], row["damaged"], row["edited"]) == (2, True, False)
+    assert pd.isna(row["p_damaged"])
+
+
+def test_unclassified_is_no_answer() -> None:
+    row = binary(labels(b="un-classified")).loc["b"]
+    assert (row["damage_class"], row["label_source"], row["edited"]) == ("damaged", "model", False)
+
+
+def test_graded_model_gives_levels_and_one_probability_a_grade() -> None:
+    probabilities = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4], [0.4, 0.0, 0.35, 0.25]])
+    table = assessed_footprints(
+        footprints(),
+        index(),
+        prediction_table(np.array(["a", "b", "c"]), probabilities, GRADES),
+        labels(a="damaged"),
+        scheme=GRADES,
+        threshold=0.5,
+        run_id="run1",
+    )
+    assert table["damage_class"].tolist() == ["damaged", "destroyed", "major-damage", None]
+    assert table["damage_level"].tolist()[1:3] == [3, 2]
+    assert table["damaged"].tolist()[:3] == [True, True, True]
+    assert table["p_minor_damage"].tolist()[:3] == pytest.approx([0.1, 0.2, 0.0])
+    assert table["p_damaged"].tolist()[:3] == pytest.approx([0.2, 0.7, 0.6])
+
+
+def test_crosswalk_of_grades_and_of_binary_classes() -> None:
+    table = binary(labels(a="destroyed", c="minor-damage"))
+    assert table["ems_damage_gra"].tolist() == ["Destroyed", "Damaged", "Possibly damaged", "Not applicable"]
+    assert table["unosat_class"].tolist()[:3] == [1, 2, 3]
+    assert pd.isna(table["unosat_class"].iloc[3])
+    assert binary().loc["a", "ems_damage_gra"] == "No visible damage"
+    assert binary().loc["a", "unosat_class"] == 6
+
+
+def test_damaged_from_minor_crosses_over_as_no_worse_than_minor() -> None:
+    table = assessed_footprints(
+        footprints(),
+        index(),
+        binary_predictions(),
+        labels(),
+        scheme=scheme_named("binary-minor"),
+        threshold=0.5,
+        run_id="run1",
+    )
+    assert table["ems_damage_gra"].tolist()[1] == "Possibly damaged"
+    assert table["unosat_class"].tolist()[1] == 3
+
+
+def untrained(said: pd.DataFrame) -> pd.DataFrame:
+    table = assessed_footprints(footprints(), index(), None, said, scheme=None, threshold=None, run_id=None)
+    return table.set_index("building_id", drop=False)
+
+
+def test_before_training_the_same_rows_come_without_probabilities() -> None:
+    table = untrained(labels())
+    assert table["building_id"].tolist() == IDS
+    assert table["assessed"].tolist() == [True, True, True, False]
+    assert table["not_assessed_reason"].tolist() == [None, None, None, "no_post"]
+    empty = [
+        "damage_class",
+        "damaged",
+        "damage_level",
+        "p_damaged",
+        "uncertainty",
+        "run_id",
+        "threshold",
+        "label_source",
+    ]
+    assert table[empty].isna().all().all()
+    assert set(STANDARD_FIELDS) <= set(table.columns)
+
+
+def test_before_training_damaged_is_given_only_where_all_schemes_agree() -> None:
+    table = untrained(labels(a="no-damage", b="minor-damage", c="major-damage"))
+    assert table["damage_level"].tolist()[:3] == [0, 1, 2]
+    assert table["damaged"].tolist()[0] is False
+    assert table["damaged"].isna().tolist() == [False, True, False, True]
+    assert table["damaged"].tolist()[2] is True
+    assert not table["edited"].any()
+
+
+def test_plus_code_is_that_of_the_published_test_case() -> None:
+    # Open Location Code test data, encoding.csv: 20.3700625,2.7821875 → 7FG49QCJ+2V (10 digits); one digit more here.
+    code = binary().loc["d", "plus_code"]
+    assert code.startswith("7FG49QCJ+2V")
+    assert len(code.replace("+", "")) == 11
+
+
+def test_duplicated_footprint_is_an_error() -> None:
+    twice = pd.concat([footprints(), footprints(["b"])])
+    with pytest.raises(InputError, match="footprints: building 'b' is there more than once"):
+        assessed_footprints(twice, index(), None, labels(), scheme=None, threshold=None, run_id=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"index": index().iloc[:3]}, "footprints: building 'd' has no row in the patch index"),
+        (
+            {"footprints": footprints(["a", "b"])},
+            r"patch index: building 'c' \(and 1 more\) is not among the footprints",
+        ),
+        ({"predictions": binary_predictions().iloc[:2]}, "predictions: building 'b' is assessed but was not predicted"),
+        (
+            {"predictions": prediction_table(np.array(IDS), np.full((4, 2), 0.5), BINARY)},
+            "predictions: building 'd' was predicted but is not assessed",
+        ),
+        ({"labels": labels(x="intact")}, "labels: building 'x' is not among the footprints"),
+    ],
+)
+def test_tables_that_do_not_belong_together_are_refused(change: dict[str, pd.DataFrame], problem: str) -> None:
+    given = {"footprints": footprints(), "index": index(), "predictions": binary_predictions(), "labels": labels()}
+    given |= change
+    with pytest.raises(WorkspaceError, match=problem):
+        assessed_footprints(*given.values(), scheme=BINARY, threshold=0.5, run_id="run1")
+
+
+def test_numeric_building_ids_join_as_text() -> None:
+    table = assessed_footprints(
+        footprints().assign(building_id=[1, 2, 3, 4]),
+        index().assign(building_id=["1", "2", "3", "4"]),
+        None,
+        labels(**{"2": "intact"}),
+        scheme=None,
+        threshold=None,
+        run_id=None,
+    )
+    assert table["damage_class"].tolist() == [None, "intact", None, None]
