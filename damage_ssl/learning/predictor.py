@@ -1,0 +1,81 @@
+"""From a finished run to class probabilities of pairs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from damage_ssl.errors import WorkspaceError
+from damage_ssl.learning.channels import pair_bytes, to_unit, turned
+from damage_ssl.learning.checkpoints import ModelCard, load_model
+from damage_ssl.learning.device import autocast, device_named
+from damage_ssl.learning.networks import PairNetwork
+from damage_ssl.learning.runs import Run
+from damage_ssl.patches.pairs import PairSet
+
+PAIRS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A trained network and what it expects of its pairs."""
+
+    run: Run
+    network: PairNetwork
+    card: ModelCard
+
+    def predict(self, pairs: PairSet) -> NDArray[np.float64]:
+        """Class probabilities [N, C]; rows sum to 1. Memory beyond the pairs' own does not grow with N.
+
+        Raises:
+            WorkspaceError: the pairs were cut in another way than those that the run was trained on.
+        """
+        self._check(pairs)
+        parts = [np.zeros((0, len(self.card.class_names)))]
+        for start in range(0, len(pairs), PAIRS_AT_ONCE):
+            rows = np.arange(start, min(start + PAIRS_AT_ONCE, len(pairs)))
+            parts.append(rotation_average(self.network, pair_bytes(pairs.take(rows)), self.card.rotations))
+        return np.concatenate(parts)
+
+    def _check(self, pairs: PairSet) -> None:
+        expected = _words(self.card.size_px, self.card.gsd_m, self.card.context_gsd_m)
+        context = pairs.context
+        found = _words(pairs.close.pre.shape[-1], pairs.close.gsd_m, None if context is None else context.gsd_m)
+        if expected != found:
+            raise WorkspaceError(
+                f"{self.run.path}: was trained on patches of {expected}, but these are of {found}; train a new run, or cut the "
+                "patches with the settings that it was trained with"
+            )
+
+
+def load_predictor(run: Run, device: str = "auto") -> Predictor:
+    """The predictor of a finished run.
+
+    Raises:
+        WorkspaceError: the run has no model, or one that cannot be read.
+        SettingsError: no such device here.
+    """
+    network, card = load_model(run)
+    return Predictor(run=run, network=network.to(device_named(device)), card=card)
+
+
+@torch.no_grad()
+def rotation_average(network: PairNetwork, pixels: Tensor, rotations: int) -> NDArray[np.float64]:
+    """Probabilities [N, C] of pairs uint8 [N, 7 or 14, H, W], averaged over quarter turns."""
+    device = network.feature_mean.device
+    x = to_unit(pixels.to(device))
+    total = torch.zeros(len(pixels), network.spec.classes, dtype=torch.float64, device=device)
+    for turn in range(rotations):
+        with autocast(device, "auto"):
+            logits = network(turned(x, turn))
+        total += logits.double().softmax(dim=1)
+    total /= total.sum(dim=1, keepdim=True)
+    probabilities: NDArray[np.float64] = total.cpu().numpy()
+    return probabilities
+
+
+def _words(size_px: int, gsd_m: float, context_gsd_m: float | None) -> str:
+    context = "no context view" if context_gsd_m is None else f"a context view at {context_gsd_m:g} m"
+    return f"{size_px} px at {gsd_m:g} m with {context}"

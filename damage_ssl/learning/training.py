@@ -1,0 +1,119 @@
+"""Training a run: from pairs and labels to weights in the run's folder."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from damage_ssl.errors import SettingsError, nearest_name
+from damage_ssl.learning.algorithms import ALGORITHMS
+from damage_ssl.learning.checkpoints import resume_path, save_model
+from damage_ssl.learning.device import keep_freed_memory
+from damage_ssl.learning.fitting import Fit, validation_score
+from damage_ssl.learning.runs import Run, State
+from damage_ssl.learning.start import FROZEN, frozen_spec, start_network
+from damage_ssl.learning.targets import Targets
+from damage_ssl.learning.task import Task, TrainProgress, make_task
+from damage_ssl.patches.pairs import PairSet
+from damage_ssl.settings import TrainSettings
+
+__all__ = ["Targets", "TrainProgress", "algorithm_names", "train"]
+
+
+def train(
+    pairs: PairSet,
+    targets: Targets,
+    settings: TrainSettings,
+    run: Run,
+    *,
+    progress: Callable[[TrainProgress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> None:
+    """Train and leave weights, card, metrics and status in the run's folder.
+
+    A run that was stopped or killed goes on from its checkpoint; on a CPU and without `minutes` it ends with exactly the weights
+    of an uninterrupted one. When `should_stop` says so the training ends early as `cancelled`, ready to go on. What is kept are the averaged
+    weights of the last step; the validation score is logged and chooses nothing.
+
+    Raises:
+        SettingsError: an unknown algorithm, network, scheme or option, or an impossible value.
+        LabelsError: labels of one class only.
+        WorkspaceError: a labelled building has no pair, or the checkpoint is of another training.
+        StorageError: the disk is full or read-only.
+        DamageSSLError: the loss is not a finite number any more.
+    """
+    began = time.monotonic()
+    keep_freed_memory()
+    with _recorded(run):
+        way = _way_of(settings.algorithm)
+        run.set_status("running", step=0, steps=settings.steps, message="preparing")
+        task = make_task(pairs, targets, settings, run, progress or (lambda _: None), should_stop or (lambda: False))
+        way(task, lambda: time.monotonic() - began)
+
+
+def algorithm_names() -> list[str]:
+    """All algorithms that `train` knows."""
+    return [*ALGORITHMS, *FROZEN]
+
+
+def _way_of(algorithm: str) -> Callable[[Task, Callable[[], float]], None]:
+    if algorithm in FROZEN:
+        return _train_frozen
+    if algorithm in ALGORITHMS:
+        return _train_network
+    raise SettingsError(f"algorithm '{algorithm}' is unknown: {nearest_name(algorithm, algorithm_names())}")
+
+
+def _train_network(task: Task, clock: Callable[[], float]) -> None:
+    fit = Fit(task, clock)
+    fit.resume()
+    try:
+        ended = fit.run()
+    except KeyboardInterrupt:
+        fit.save()
+        raise
+    if not ended:
+        task.run.set_status(
+            "cancelled", step=fit.step, steps=task.settings.steps, message="stopped; train again to go on"
+        )
+        return
+    save_model(task.run, fit.averaged, task.card(fit.averaged.spec, fit.step))
+    resume_path(task.run).unlink(missing_ok=True)
+    task.run.set_status("finished", step=fit.step, steps=task.settings.steps)
+
+
+def _train_frozen(task: Task, clock: Callable[[], float]) -> None:
+    if task.options.algorithm:
+        unknown = next(iter(task.options.algorithm))
+        raise SettingsError(f"{task.run.run_id}: training: option '{unknown}' is unknown to {task.settings.algorithm}")
+    network = start_network(task, frozen_spec(task), torch.Generator().manual_seed(task.settings.seed))
+    score = validation_score(network, task)
+    if score is not None:
+        task.run.log_metrics({"step": 1, "validation_auroc": score, "seconds": round(clock(), 2)})
+    save_model(task.run, network, task.card(network.spec, 1))
+    task.run.set_status("finished", step=1, steps=1)
+    task.on_progress(
+        TrainProgress(step=1, steps=1, loss=None, mask_rate=None, validation_score=score, seconds_left=0.0)
+    )
+
+
+@contextmanager
+def _recorded(run: Run) -> Iterator[None]:
+    """Leave the run's state as cancelled or failed where the training ends that way."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _end(run, "cancelled", "interrupted; train again to go on")
+        raise
+    except Exception as error:
+        _end(run, "failed", str(error))
+        raise
+
+
+def _end(run: Run, state: State, message: str) -> None:
+    step, steps = 0, 0
+    if run.status_path.exists():
+        status = run.status()
+        step, steps = status.step, status.steps
+    run.set_status(state, step=step, steps=steps, message=message)
