@@ -3,7 +3,8 @@
 The network is a float64 linear map, so that value and gradient with respect to its weights can be worked out in NumPy.
 """
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms import ALGORITHMS, Algorithm, Batch, LossTerms
 from damage_ssl.learning.algorithms.mixmatch import draw_beta
+from damage_ssl.learning.views import Views
 from tests.learning import oracles
 
 LABELLED, UNLABELLED, CHANNELS, SIZE, CLASSES = 4, 12, 14, 3, 4
@@ -262,3 +264,28 @@ def test_missing_view_is_named() -> None:
     batch = Batch(target=torch.zeros(2, dtype=torch.int64), labelled_weak=torch.zeros(2, 7, 3, 3))
     with pytest.raises(ValueError, match="no strong view"):
         batch.labelled("strong")
+
+
+@pytest.fixture
+def waiting_for_the_device_is_an_error() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls this mode a prototype
+        torch.cuda.set_sync_debug_mode("error")
+        yield
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_neither_views_nor_losses_wait_for_the_device(name: str, waiting_for_the_device_is_an_error: None) -> None:
+    algorithm, views, generator = make(name), Views(), torch.Generator().manual_seed(0)
+    x = torch.rand(8, 14, 16, 16, device="cuda")
+    weight = torch.zeros(14 * 16 * 16, 2, device="cuda", requires_grad=True)
+    batch = Batch(
+        target=torch.zeros(8, dtype=torch.int64, device="cuda"),
+        labelled_weak=views.weak(x, generator),
+        labelled_strong=views.strong(x, generator),
+        unlabelled=tuple(getattr(views, view)(x, generator) for view in algorithm.unlabelled_views),
+    )
+    terms = algorithm.loss(lambda v: v.flatten(1) @ weight, None, batch, progress=0.5, generator=generator)
+    terms.loss.backward()

@@ -23,6 +23,7 @@ from damage_ssl.learning.algorithms.base import (
     linear_ramp,
 )
 from damage_ssl.learning.algorithms.supervised import supervised_loss
+from damage_ssl.learning.transfer import to_device
 from damage_ssl.settings import from_mapping
 
 
@@ -117,10 +118,11 @@ class MixMatch(Stateless):
 
         inputs = torch.cat([x, *views])  # [B + Kn, channels, H, W], footprint channels too
         targets = torch.cat([label, *[guess] * len(views)])  # [B + Kn, C]
-        weight = mixup_weight(draw_beta(self.settings.beta_alpha, len(inputs), generator)).to(inputs)
-        permutation = torch.randperm(len(inputs), generator=generator).to(inputs.device)
+        drawn = draw_beta(self.settings.beta_alpha, len(inputs), generator)  # [B + Kn]
+        weight = to_device(mixup_weight(drawn), inputs.device).to(inputs.dtype)
+        permutation = to_device(torch.randperm(len(inputs), generator=generator), inputs.device)
         logits = full_precision(student(mix(inputs, weight, permutation)))  # [B + Kn, C]
-        mixed = mix(targets, weight.to(targets), permutation)  # [B + Kn, C]
+        mixed = mix(targets, weight.to(targets.dtype), permutation)  # [B + Kn, C]
 
         supervised = supervised_loss(logits[: len(x)], mixed[: len(x)])
         unlabelled = unlabelled_loss(logits[len(x) :], mixed[len(x) :])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.learning.channels import FOOTPRINT, VIEW_CHANNELS
+from damage_ssl.learning.transfer import to_device
 from damage_ssl.learning.views.geometry import (
     AffineRanges,
     WeakDraws,
@@ -23,7 +24,7 @@ from damage_ssl.learning.views.geometry import (
 )
 from damage_ssl.learning.views.photometry import OPERATIONS, apply_drawn
 
-DEFAULT_OPERATIONS = tuple(name for name in OPERATIONS if name not in ("solarize",))
+DEFAULT_OPERATIONS = " ".join(name for name in OPERATIONS if name != "solarize")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,9 @@ class ViewSettings:
 
     Weak: `weak_shift` is the largest shift as a share of the side. Strong: rotation up to ±`rotation_deg` beside the
     quarter turns, zoom up to `zoom` times in or out, `shear`, `strong_shift`; `operations_per_sample` photometric
-    operations out of `operations`, whose ranges are multiplied by `photometric_strength`; then a grey square of up to
-    `cutout` of the side in both dates. `per_date_photometry` draws the operations of pre and post separately: another
-    sensor, sun and haze is what separates two acquisitions of an intact building.
+    operations out of `operations` (names with spaces between), their ranges multiplied by `photometric_strength`; then a
+    grey square of up to `cutout` of the side in both dates. `per_date_photometry` draws the operations of pre and post
+    separately: another sensor, sun and haze is what separates two acquisitions of an intact building.
     """
 
     weak_shift: float = 0.125
@@ -42,7 +43,7 @@ class ViewSettings:
     zoom: float = 1.25
     shear: float = 0.1
     strong_shift: float = 0.125
-    operations: tuple[str, ...] = DEFAULT_OPERATIONS
+    operations: str = DEFAULT_OPERATIONS
     operations_per_sample: int = 2
     photometric_strength: float = 1.0
     per_date_photometry: bool = True
@@ -63,10 +64,10 @@ class ViewSettings:
                 raise SettingsError(f"views: {name} is {value:g}; it must be {low:g} to {high:g}")
         if self.operations_per_sample < 0:
             raise SettingsError(f"views: operations_per_sample is {self.operations_per_sample}; it must be 0 or more")
-        for name in self.operations:
+        for name in self.operations.split():
             if name not in OPERATIONS:
                 raise SettingsError(f"views: operation '{name}' is unknown: {nearest_name(name, OPERATIONS)}")
-        if not self.operations:
+        if not self.operations.split():
             raise SettingsError("views: operations is empty; name 'identity' for none")
 
 
@@ -109,7 +110,7 @@ class Views:
         count, views, _, height, width = colours.shape
         images = colours.view(count, views, 2, 3, height, width).transpose(1, 2)  # [N, date, V, 3, S, S]
         shared = images.flatten(0, 1) if self.settings.per_date_photometry else images.flatten(1, 2)
-        table = [OPERATIONS[name] for name in self.settings.operations]
+        table = [OPERATIONS[name] for name in self.settings.operations.split()]
         changed = apply_drawn(
             shared, table, self.settings.operations_per_sample, self.settings.photometric_strength, generator
         )
@@ -126,7 +127,8 @@ def _split(x: Tensor) -> tuple[Tensor, Tensor | None]:
 def _cut_out(views: Tensor, largest: float, generator: torch.Generator) -> None:
     """Grey one square in the colour channels of each view [N, V, 7, S, S], in place; side uniform up to `largest`."""
     count, kinds, _, size, _ = views.shape
-    u = torch.rand(count, kinds, 3, generator=generator).to(views.device)
+    u = torch.rand(count, kinds, 3, generator=generator)
+    u = to_device(u, views.device)
     half = u[..., 2:] * (largest / 2)  # [N, V, 1]
     at = (torch.arange(size, device=views.device) + 0.5) / size  # [S]
     rows = (at - u[..., :1]).abs() < half  # [N, V, S]

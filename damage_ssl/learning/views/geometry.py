@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from damage_ssl.learning.transfer import to_device
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeakDraws:
@@ -33,19 +35,20 @@ def draw_weak(count: int, size_px: int, shift: float, generator: torch.Generator
 def move_pixels(x: Tensor, draws: WeakDraws) -> Tensor:
     """Turn, mirror and shift `x` [N, channels, S, S] exactly; what a shift uncovers is filled by reflection."""
     size = x.shape[-1]
-    source = _source_pixels(draws, size).to(x.device)  # [N, S·S]
+    source = _source_pixels(draws, size, x.device)  # [N, S·S]
     planes = x.flatten(2)  # [N, channels, S·S]
     moved = planes.gather(2, source[:, None].expand_as(planes))  # [N, channels, S·S]
     return moved.view_as(x)
 
 
-def _source_pixels(draws: WeakDraws, size: int) -> Tensor:
-    """Flat index [N, S·S] of the pixel that each pixel of the view shows."""
-    at = torch.arange(size)
-    row = _reflected(at + draws.shift_px[:, :1], size)[:, :, None]  # [N, S, 1]
-    column = _reflected(at + draws.shift_px[:, 1:], size)[:, None, :]  # [N, 1, S]
-    column = torch.where(draws.mirror[:, None, None], size - 1 - column, column)
-    turned = draws.turns[:, None, None]
+def _source_pixels(draws: WeakDraws, size: int, device: torch.device) -> Tensor:
+    """Flat index [N, S·S] of the pixel that each pixel of the view shows: back through shift, mirror and turns."""
+    packed = torch.cat([draws.turns[:, None], draws.mirror[:, None], draws.shift_px], dim=1)  # [N, 4]: one copy
+    turned, mirror, down, right = to_device(packed, device)[:, :, None, None].unbind(1)  # [N, 1, 1] each
+    at = torch.arange(size, device=device)
+    row = _reflected(at[:, None] + down, size)  # [N, S, 1]
+    column = _reflected(at + right, size)  # [N, 1, S]
+    column = torch.where(mirror == 1, size - 1 - column, column)
     row = torch.where(turned >= 2, size - 1 - row, row)  # a half turn reverses both
     column = torch.where(turned >= 2, size - 1 - column, column)
     quarter = turned % 2 == 1  # (row, column) → (column, S − 1 − row)
@@ -94,5 +97,5 @@ def centred(maps: Tensor) -> Tensor:
 
 def resample(x: Tensor, maps: Tensor) -> Tensor:
     """`x` [N, channels, H, W] seen through `maps` [N, 2, 3]: bilinear, reflected at the border."""
-    grid = F.affine_grid(maps.to(x.device, x.dtype), [*x.shape], align_corners=False)  # [N, H, W, 2]
+    grid = F.affine_grid(to_device(maps, x.device).to(x.dtype), [*x.shape], align_corners=False)  # [N, H, W, 2]
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from damage_ssl.learning.transfer import to_device
+
 Operation = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
 
 
@@ -55,9 +57,8 @@ def tint(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Te
 
 
 def haze(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
-    """Up to 40 % of a bluish white veil: thin smoke or cloud."""
-    veil = x.new_tensor([0.74, 0.77, 0.82]).view(3, 1, 1)
-    return torch.lerp(x, veil.expand_as(x), 0.4 * u.abs())
+    """Up to 40 % of a veil that is nearly white: thin smoke or cloud."""
+    return torch.lerp(x, 0.77 + 0.05 * colour, 0.4 * u.abs())
 
 
 def posterize(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
@@ -100,8 +101,8 @@ def noise(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> T
 
 
 def _grey(x: Tensor) -> Tensor:
-    weights = x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # Rec. 601, as PIL
-    return (x * weights).sum(-3, keepdim=True)
+    red, green, blue = torch.split(x, 1, dim=-3)
+    return 0.299 * red + 0.587 * green + 0.114 * blue  # Rec. 601, as PIL
 
 
 def _smooth(x: Tensor) -> Tensor:
@@ -146,14 +147,14 @@ def apply_drawn(
         u = (torch.rand(count, 4, generator=generator) * 2 - 1) * strength  # [n, 4]
         order = chosen.argsort(stable=True)
         sizes = chosen.bincount(minlength=len(operations)).tolist()
-        values = torch.split(u.to(x.device), sizes)  # rows are alike, so need no sorting
+        values = torch.split(to_device(u, x.device), sizes)  # rows are alike, so need no sorting
         parts = [
             operation(part, value[:, 0].view(-1, 1, 1, 1, 1), value[:, 1:].view(-1, 1, 3, 1, 1), pixels)
             for operation, part, value in zip(
-                operations, torch.split(x[order.to(x.device)], sizes), values, strict=True
+                operations, torch.split(x[to_device(order, x.device)], sizes), values, strict=True
             )
             if len(part)
         ]
         x = torch.cat(parts).clamp_(0, 1)
         place = place[order]
-    return x[place.argsort().to(x.device)]
+    return x[to_device(place.argsort(), x.device)]
