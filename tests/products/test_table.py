@@ -15,7 +15,6 @@ IDS = ["a", "b", "c", "d"]
 """`d` is not assessed."""
 
 STANDARD_FIELDS = [
-]
     "building_id",
     "footprint_source",
     "footprint_source_id",
