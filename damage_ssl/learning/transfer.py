@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def to_device(draws: Tensor, device: torch.device) -> Tensor:
-    """The draws on `device`, without waiting for the work queued there; an ordinary copy to CUDA waits for all of it."""
+    """The draws on `device`, without waiting for the work queued there; an ordinary copy to CUDA waits for it."""
     if device.type != "cuda":
         return draws.to(device)
     return draws.pin_memory().to(device, non_blocking=True)

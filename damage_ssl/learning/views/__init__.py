@@ -33,9 +33,9 @@ class ViewSettings:
 
     Weak: `weak_shift` is the largest shift as a share of the side. Strong: rotation up to ±`rotation_deg` beside the
     quarter turns, zoom up to `zoom` times in or out, `shear`, `strong_shift`; `operations_per_sample` photometric
-    operations out of `operations` (names with spaces between), their ranges multiplied by `photometric_strength`; then a
-    grey square of up to `cutout` of the side in both dates. `per_date_photometry` draws the operations of pre and post
-    separately: another sensor, sun and haze is what separates two acquisitions of an intact building.
+    operations out of `operations` (names with spaces between), their ranges multiplied by `photometric_strength`; then
+    a grey square of up to `cutout` of the side in both dates. `per_date_photometry` draws the operations of pre and
+    post separately: another sensor, sun and haze is what separates two acquisitions of an intact building.
     """
 
     weak_shift: float = 0.125
