@@ -1,3 +1,4 @@
+import resource
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from damage_ssl.assessment.prediction import (
     read_predictions,
     scheme_of,
 )
-from damage_ssl.errors import WorkspaceError
+from damage_ssl.errors import StorageError, WorkspaceError
 from damage_ssl.grades import SCHEMES, scheme_named
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.pairs import PairSet, PairViews
@@ -83,6 +84,17 @@ def test_predictions_come_back_from_their_file(run: Run) -> None:
     assert read_predictions(run)["building_id"].tolist() == table["building_id"].tolist()
     assert read_predictions(run)["p_damaged"].to_numpy() == pytest.approx(table["p_damaged"].to_numpy())
     assert [path.name for path in run.path.iterdir()] == ["predictions.parquet"]
+
+
+def test_full_disk_leaves_no_half_written_predictions(run: Run) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match="the disk is full"):
+            predict_run(run, FakeStore(99), predictor=FakeModel())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(run.path.iterdir()) == []
 
 
 def test_temperature_of_the_run_is_applied(run: Run) -> None:
