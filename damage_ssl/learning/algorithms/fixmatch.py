@@ -55,7 +55,7 @@ class FixMatchSettings:
     `distribution_alignment` pulls the predicted class shares, averaged over steps with `alignment_decay`, towards the
     class shares of the labelled batches. The trainer draws those balanced, so the target is uniform: harmful where few
     buildings are damaged. `weak_pass` `separate` runs the weak views without a graph: the same result in a network
-    without batch statistics and dropout, in 40 % less time (EfficientNet-Lite0 on a CPU, 16 labelled and 64 unlabelled).
+    without batch statistics and dropout, in 40 % less time (EfficientNet-Lite0 on a CPU, 16 labelled, 64 unlabelled).
     """
 
     threshold: float = 0.95
