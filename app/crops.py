@@ -9,7 +9,7 @@ from pyproj import Transformer
 from app.tiles import Bounds
 from damage_ssl.grid import crs_of_epsg, transformer
 
-WIDTH_PX, HEIGHT_PX = 380, 456
+WIDTH_PX, HEIGHT_PX = 380, 500
 _MARGIN = {"close": 1.7, "wide": 4.5}
 _LEAST_M = {"close": 30.0, "wide": 110.0}
 

@@ -80,7 +80,9 @@ def _start(arguments: Sequence[str], folder: Path, algorithm: str) -> None:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
-    write_json(folder / "job.json", asdict(Job(pid=process.pid, started=time.time(), name=folder.name, algorithm=algorithm)))
+    write_json(
+        folder / "job.json", asdict(Job(pid=process.pid, started=time.time(), name=folder.name, algorithm=algorithm))
+    )
     # Without a waiter the ended process would stay a zombie, which still looks alive.
     threading.Thread(target=process.wait, daemon=True).start()
 
@@ -133,7 +135,8 @@ def report_of(run: Run) -> RunReport | None:
     phase = _phase(run, status, alive, stopped=(run.path / "stopped.json").exists())
     message = status.message if status is not None else ""
     if phase == "failed" and job is not None:
-        message = _error_in(log_tail(run.path)) or message or "the training process ended unexpectedly"
+        log = log_tail(run.path)
+        message = _error_in(log) or f"The training process ended unexpectedly. {log.splitlines()[-1] if log else ''}"
     return RunReport(
         run=run,
         algorithm=job.algorithm if job else run.run_id.split("-", 1)[-1],

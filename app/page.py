@@ -23,7 +23,12 @@ TITLES = {"event": "1 · Event", "label": "2 · Label", "train": "3 · Train", "
 
 def main() -> None:
     """Lay the screen out."""
-    st.set_page_config(page_title="damage_ssl", page_icon=":material/home_work:", layout="wide", initial_sidebar_state="locked")
+    st.set_page_config(
+        page_title="damage_ssl",
+        page_icon=str(Path(__file__).parent / "icon.png"),
+        layout="wide",
+        initial_sidebar_state="locked",
+    )
     st.html(f"<style>{_style()}</style>")
     names = list_events(workspace_path())
     if not names:
@@ -41,7 +46,9 @@ def _screen(names: list[str]) -> None:
         chosen = _choose_event(names)
         view = view_of(chosen)
         step = _current_step(view)
-        runs = [run for run in runs_of(view.event) if run.predictions_path.exists() and run.status().state == "finished"]
+        runs = [
+            run for run in runs_of(view.event) if run.predictions_path.exists() and run.status().state == "finished"
+        ]
         run = shown_run(view.event, st.session_state.get("run"))
         wanted = _steps(view, step, run, runs)
     labeller = _labeller()
@@ -78,8 +85,8 @@ def _steps(view: EventView, active: str, run: Run | None, runs: list[Run]) -> Ma
         "results": results.summary(reports, run),
     }
     for step in STEPS:
-        if step == "train" and reports and reports[0].active and active != "train":
-            _live_header(view, step)
+        if step == "train" and reports and reports[0].active:
+            _live_header(view, active=active == step)
         else:
             _header(step, states[step], active=step == active)
         if step != active:
@@ -105,12 +112,12 @@ def _header(step: str, state: str, *, active: bool) -> None:
 
 
 @st.fragment(run_every="2s")
-def _live_header(view: EventView, step: str) -> None:
-    """While a run works and another step is open: its progress, and the new map as soon as it is done."""
+def _live_header(view: EventView, *, active: bool) -> None:
+    """While a run works: its progress, whichever step is open, and the new map as soon as it is done."""
     reports = jobs.reports(view.event)
     if not reports or not reports[0].active:
         st.rerun()
-    _header(step, train.summary(reports), active=False)
+    _header("train", train.summary(reports), active=active)
 
 
 def _labeller() -> str:

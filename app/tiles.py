@@ -1,5 +1,6 @@
 """Imagery for the browser: map tiles and crops, mosaicked from the scenes of one side."""
 
+import io
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import numpy as np
 from morecantile import Tile
 from morecantile.defaults import tms as grids
 from numpy.typing import NDArray
+from PIL import Image
 from rio_tiler.errors import EmptyMosaicError, NoOverviewWarning, TileOutsideBounds
 from rio_tiler.io import Reader
 from rio_tiler.models import ImageData
@@ -82,9 +84,16 @@ def _mosaic(scenes: list[Scene], read: Read) -> Picture:
     missing = np.ma.getmaskarray(image.array).any(axis=0)
     if missing.all():
         return NOTHING
-    if missing.any():
-        return Picture(image.render(img_format="PNG", ZLEVEL="3"), "image/png")
-    return Picture(image.render(img_format="JPEG", add_mask=False, QUALITY="88"), "image/jpeg")
+    pixels = np.moveaxis(np.ma.getdata(image.array), 0, -1)  # [H, W, 3]
+    if not missing.any():
+        return _encoded(pixels, "JPEG", quality=88)
+    return _encoded(np.dstack([pixels, np.where(missing, 0, 255).astype(np.uint8)]), "PNG", compress_level=3)
+
+
+def _encoded(pixels: NDArray[np.uint8], image_format: str, **options: int) -> Picture:
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, image_format, **options)
+    return Picture(file.getvalue(), f"image/{image_format.lower()}")
 
 
 def _eight_bit(scene: Scene, read: Read) -> ImageData:

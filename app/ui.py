@@ -36,15 +36,26 @@ def bar(parts: Sequence[tuple[str, int]]) -> None:
     )
 
 
-def keys(rows: Sequence[tuple[str, str]]) -> None:
-    """Keys and what they do."""
-    st.html(
-        '<div class="ds-keys">'
-        + "".join(f"<span><kbd>{escape(key)}</kbd> {escape(text)}</span>" for key, text in rows)
-        + "</div>"
-    )
-
-
 def note(text: str, *, good: bool = False) -> None:
     """A line of guidance."""
     st.html(f'<p class="ds-note{" good" if good else ""}">{escape(text)}</p>')
+
+
+def progress(title: str, detail: str, share: float) -> None:
+    """A progress bar with what is going on and how far it is; `share` in 0..1."""
+    st.html(
+        f'<div class="ds-progress"><b>{escape(title)}</b><span>{escape(detail)}</span>'
+        f'<div><i style="width:{100 * min(max(share, 0.0), 1.0):.1f}%"></i></div></div>'
+    )
+
+
+def spark(values: Sequence[float], title: str) -> None:
+    """A small line of values over time, without axes; the numbers beside it say the latest."""
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    step = 100 / max(len(values) - 1, 1)
+    points = " L".join(f"{row * step:.2f},{2 + 36 * (high - value) / span:.2f}" for row, value in enumerate(values))
+    st.html(
+        f'<svg class="ds-spark" viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="{escape(title)}">'
+        f'<path d="M{points}"/></svg>'
+    )

@@ -64,7 +64,9 @@ def footprints_within(
     }
 
 
-def _features(view: EventView, run: Run | None, rows: np.ndarray, geometry: np.ndarray, labels: pd.DataFrame) -> list[dict[str, Any]]:
+def _features(
+    view: EventView, run: Run | None, rows: np.ndarray, geometry: np.ndarray, labels: pd.DataFrame
+) -> list[dict[str, Any]]:
     model = model_table(view, run).iloc[rows]
     label_of = dict(zip(labels["building_id"], labels["value"], strict=True))
     columns = zip(
@@ -135,7 +137,7 @@ def scene_id(view: EventView, row: int, role: Role) -> str | None:
 
 
 def next_in_queue(view: EventView, run: Run | None, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """The next buildings to label; drawn and inclusion probability are logged with the answer."""
+    """The next buildings to label with their facts; drawn and inclusion probability are logged with the answer."""
     if view.index is None:
         return []
     uncertainty = None
@@ -145,7 +147,12 @@ def next_in_queue(view: EventView, run: Run | None, count: int, rng: np.random.G
     index = view.index.reset_index(drop=True)
     drawn = next_buildings(index, current_labels(view.event)[0], count, rng, uncertainty=uncertainty)
     return [
-        {"id": str(row.building_id), "drawn": str(row.drawn), "probability": _number(row.inclusion_probability)}
+        {
+            "id": str(row.building_id),
+            "drawn": str(row.drawn),
+            "probability": _number(row.inclusion_probability),
+            "detail": building_detail(view, run, view.position_of[str(row.building_id)]),
+        }
         for row in drawn.itertuples()
     ]
 

@@ -72,4 +72,7 @@ def _wait(view: EventView) -> None:
     if job is None or not jobs.is_alive(job):
         st.rerun()
     seconds = pd.Timestamp.now().timestamp() - job.started
-    st.info(f"Preparing the imagery, {seconds:.0f} s so far. You can close this page; it goes on.", icon=":material/hourglass_top:")
+    st.info(
+        f"Preparing the imagery, {seconds:.0f} s so far. You can close this page; it goes on.",
+        icon=":material/hourglass_top:",
+    )

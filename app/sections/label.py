@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.data import EventView, label_counts
 from app.legend import colour_of, name_of
-from app.ui import bars, keys, note
+from app.ui import bars, note
 from damage_ssl.grades import ClassScheme, DamageGrade, LabelValue, scheme_named
 from damage_ssl.settings import SplitSettings, TrainSettings
 
@@ -74,9 +74,16 @@ def show(view: EventView) -> None:
     state = needed(view)
     note(state.sentence, good=state.enough)
     if st.button(
-        "Train a model", type="primary" if state.enough else "secondary", width="stretch", key="to-train", disabled=not state.enough
+        "Train a model",
+        type="primary" if state.enough else "secondary",
+        width="stretch",
+        key="to-train",
+        disabled=not state.enough,
     ):
         st.session_state["go-to"] = "train"
         st.rerun()
-    keys([("1–4", "grade"), ("U B O N", "other answers"), ("→", "next, unanswered"), ("Z", "undo"), ("W", "wider view")])
-    st.text_input("Your name, kept with each label", key="labeller", max_chars=80)
+    note(
+        "Answer with the keys shown on the buttons; the next building follows by itself. Or click any building on the map."
+    )
+    st.session_state.setdefault("labeller", st.query_params.get("name", ""))
+    st.text_input("Your name, kept with each label", key="labeller", max_chars=80, placeholder="analyst")

@@ -12,6 +12,7 @@ import streamlit as st
 from app import jobs
 from app.data import EventView, MapFilter, assessment
 from app.legend import age_text, colour_of, name_of
+from app.sections.train import method_name
 from app.ui import bars, note
 from damage_ssl.grades import DamageGrade
 from damage_ssl.learning.runs import Run
@@ -47,14 +48,20 @@ def show(view: EventView, run: Run | None, runs: list[Run], reports: list[jobs.R
     if run is None:
         note("No model yet: the map shows your labels and what can be assessed. Train one in step 3.")
     elif len(runs) > 1:
-        ages = {report.run.run_id: f"{report.algorithm}, {age_text(time.time() - report.updated)}" for report in reports}
+        ages = {
+            report.run.run_id: f"{method_name(report.algorithm)}, {age_text(time.time() - report.updated)}"
+            for report in reports
+        }
         st.selectbox("Run", [each.run_id for each in runs], format_func=lambda name: ages.get(name, name), key="run")
     table = assessment(view, run)
     damaged = int(table["damaged"].eq(True).sum())
     assessed = int(table["assessed"].sum())
     if run is not None:
         st.markdown(f"### {damaged:,} of {assessed:,} buildings damaged")
-        note(plan_of(run).scheme.statement.capitalize() + f". By the model from {_threshold(table):.0%} up; your labels override it.")
+        note(
+            plan_of(run).scheme.statement.capitalize()
+            + f". By the model from {_threshold(table):.0%} up; your labels override it."
+        )
     counts = table["damage_class"].value_counts()
     classes = [name for name in _ORDER if counts.get(name, 0)]
     bars([(name_of(name), colour_of(name), int(counts[name])) for name in classes])
@@ -72,7 +79,11 @@ def show(view: EventView, run: Run | None, runs: list[Run], reports: list[jobs.R
         key="download",
         disabled=shown.empty,
     )
-    note("Exactly the buildings on the map now, with all fields." if not wanted.is_open else "Every building, with all fields.")
+    note(
+        "Exactly the buildings on the map now, with all fields."
+        if not wanted.is_open
+        else "Every building, with all fields."
+    )
     return wanted
 
 
@@ -85,7 +96,14 @@ def _filter(classes: list[str], *, has_model: bool, not_assessed: int) -> MapFil
         kept = st.session_state.get("filter-classes")
         if kept is not None:
             st.session_state["filter-classes"] = [name for name in kept if name in classes]
-        st.pills("Show classes", classes, selection_mode="multi", default=None if kept is not None else classes, format_func=name_of, key="filter-classes")
+        st.pills(
+            "Show classes",
+            classes,
+            selection_mode="multi",
+            default=None if kept is not None else classes,
+            format_func=name_of,
+            key="filter-classes",
+        )
     if has_model:
         st.slider("Probability of damage, %", 0, 100, (0, 100), key="filter-p")
     if not_assessed:
@@ -94,7 +112,9 @@ def _filter(classes: list[str], *, has_model: bool, not_assessed: int) -> MapFil
     chosen = wanted.classes
     if chosen is not None and set(chosen) >= set(classes):
         chosen = None
-    return MapFilter(classes=chosen, p_min=wanted.p_min, p_max=wanted.p_max, not_assessed=wanted.not_assessed or not not_assessed)
+    return MapFilter(
+        classes=chosen, p_min=wanted.p_min, p_max=wanted.p_max, not_assessed=wanted.not_assessed or not not_assessed
+    )
 
 
 def _file(event: str, run: Run | None, shown: pd.DataFrame, wanted: MapFilter) -> Callable[[], bytes]:
@@ -110,7 +130,9 @@ def _file(event: str, run: Run | None, shown: pd.DataFrame, wanted: MapFilter) -
     def write() -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "map.geojson"
-            write_geojson(shown, path, metadata={**metadata, "created": datetime.now(UTC).isoformat(timespec="seconds")})
+            write_geojson(
+                shown, path, metadata={**metadata, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+            )
             return path.read_bytes()
 
     return write

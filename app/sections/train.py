@@ -1,32 +1,33 @@
 """Step 3: start a run, watch it, stop it. The run is a process of its own; this page only reads what it wrote."""
 
 import time
+from collections.abc import Collection
+from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from app import jobs
 from app.data import EventView
 from app.legend import age_text
 from app.sections.label import needed
-from app.ui import facts, note
+from app.ui import facts, note, progress, spark
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.grades import SCHEMES
 from damage_ssl.settings import TrainSettings
 
 METHODS = {
-    "fixmatch": "FixMatch: labels and all unlabelled buildings",
-    "mixmatch": "MixMatch: labels and all unlabelled buildings",
-    "supervised-strong": "Supervised: labels only",
-    "frozen-lite0": "Quick: frozen features, in seconds",
+    "fixmatch": ("FixMatch", "Learns from your labels and from all unlabelled buildings."),
+    "mixmatch": ("MixMatch", "Learns from your labels and from all unlabelled buildings."),
+    "supervised-strong": ("Supervised", "Learns from your labels only."),
+    "frozen-lite0": ("Quick model", "Fits your labels on ready-made image features, in seconds."),
 }
 NETWORKS = {
     "efficientnet-lite0": "EfficientNet-Lite0, pretrained",
     "small-cnn": "Small network from scratch",
 }
 SCHEME_NAMES = {
-    "binary-major": "Damaged = major damage or worse",
-    "binary-minor": "Damaged = minor damage or worse",
+    "binary-major": "Major damage or worse",
+    "binary-minor": "Minor damage or worse",
     "grades": "Four grades",
 }
 _STATES = {
@@ -65,22 +66,47 @@ def show(view: EventView, reports: list[jobs.RunReport]) -> None:
 
 def _form(view: EventView) -> None:
     default = TrainSettings()
-    method = st.selectbox("Method", list(METHODS), format_func=METHODS.__getitem__, key="train-method", index=_at(METHODS, default.algorithm))
+    method = st.selectbox(
+        "Method", list(METHODS), format_func=method_name, key="train-method", index=_at(METHODS, default.algorithm)
+    )
+    note(METHODS[method][1])
     with st.expander("More settings"):
         scheme = st.selectbox(
-            "Classes", list(SCHEME_NAMES), format_func=SCHEME_NAMES.__getitem__, key="train-scheme", index=_at(SCHEME_NAMES, default.scheme)
+            "Damaged means",
+            list(SCHEME_NAMES),
+            format_func=SCHEME_NAMES.__getitem__,
+            key="train-scheme",
+            index=_at(SCHEME_NAMES, default.scheme),
         )
         network = st.selectbox(
-            "Network", list(NETWORKS), format_func=NETWORKS.__getitem__, key="train-network", index=_at(NETWORKS, default.network),
+            "Network",
+            list(NETWORKS),
+            format_func=NETWORKS.__getitem__,
+            key="train-network",
+            index=_at(NETWORKS, default.network),
             disabled=method.startswith("frozen"),
         )
-        steps = st.number_input("Steps", 1, 20000, default.steps, key="train-steps")
-        minutes = st.number_input("At most, minutes", 0.5, 600.0, 10.0, step=0.5, key="train-minutes")
+        left, right = st.columns(2)
+        steps = left.number_input("Steps", 1, 20000, default.steps, step=50, key="train-steps")
+        minutes = right.number_input("At most, min", 1, 600, 10, key="train-minutes")
         seed = st.number_input("Seed", 0, 9999, default.seed, key="train-seed")
     state = needed(view, SCHEMES[scheme])
     ready = state.enough and view.index is not None
-    if st.button("Train", type="primary", width="stretch", key="train", disabled=not ready, icon=":material/model_training:"):
-        options = ["--scheme", scheme, "--network", network, "--steps", str(steps), "--minutes", str(minutes), "--seed", str(seed)]
+    if st.button(
+        "Train", type="primary", width="stretch", key="train", disabled=not ready, icon=":material/model_training:"
+    ):
+        options = [
+            "--scheme",
+            scheme,
+            "--network",
+            network,
+            "--steps",
+            str(steps),
+            "--minutes",
+            str(minutes),
+            "--seed",
+            str(seed),
+        ]
         try:
             jobs.start_training(view.event, method, options)
         except (DamageSSLError, OSError) as error:
@@ -90,7 +116,12 @@ def _form(view: EventView) -> None:
     note(state.sentence, good=state.enough)
 
 
-def _at(options: dict[str, str], name: str) -> int:
+def method_name(algorithm: str) -> str:
+    """An algorithm for people; its own name where it is none of those offered."""
+    return METHODS[algorithm][0] if algorithm in METHODS else algorithm
+
+
+def _at(options: Collection[str], name: str) -> int:
     return list(options).index(name) if name in options else 0
 
 
@@ -99,34 +130,45 @@ def _progress(view: EventView) -> None:
     report = next(iter(jobs.reports(view.event)), None)
     if report is None or not report.active:
         st.rerun()
-    share = report.step / report.steps if report.steps else 0.0
-    text = f"**{_STATES[report.phase]}**"
-    st.progress(min(share, 1.0), text=text + (f" · step {report.step:,} of {report.steps:,}" if report.steps else " · loading"))
-    elapsed = time.time() - report.started
-    rows = [("Method", METHODS.get(report.algorithm, report.algorithm).split(":")[0]), ("Running for", _duration(elapsed))]
-    if report.phase == "training" and report.step >= 5:
-        rows.append(("Still about", _duration((report.updated - report.started) / report.step * (report.steps - report.step))))
-    metrics = pd.DataFrame(report.run.metrics())
+    progress(
+        _STATES[report.phase],
+        f"step {report.step:,} of {report.steps:,}" if report.step else "loading",
+        report.step / report.steps if report.steps else 0.0,
+    )
+    rows = [("Method", method_name(report.algorithm)), ("Running for", _duration(time.time() - report.started))]
+    metrics = report.run.metrics()
+    if (left := _seconds_left(report, metrics)) is not None:
+        rows.append(("Still about", _duration(left)))
     rows += _latest(metrics)
     facts(rows)
-    if len(metrics) > 2 and "loss" in metrics:
-        st.line_chart(metrics.set_index("step")[["loss"]], height=110, color="#0b5cad", x_label="", y_label="loss")
+    losses = [float(line["loss"]) for line in metrics if line.get("loss") is not None]
+    if len(losses) > 2:
+        spark(losses, f"Loss over {len(losses)} readings")
     note("You can close or reload this page; training goes on.")
     if st.button("Stop training", key="cancel", width="stretch", icon=":material/stop_circle:"):
         jobs.cancel(report.run)
         st.rerun()
 
 
-def _latest(metrics: pd.DataFrame) -> list[tuple[str, str]]:
+def _seconds_left(report: jobs.RunReport, metrics: list[dict[str, Any]]) -> float | None:
+    """From the pace of the steps so far; None while there is none or the training is over."""
+    timed = [line for line in metrics if line.get("seconds") and line.get("step")]
+    if report.phase != "training" or not timed:
+        return None
+    return float(timed[-1]["seconds"]) / timed[-1]["step"] * (report.steps - report.step)
+
+
+def _latest(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The newest of each number that a run logs."""
     rows = []
-    for column, title, form in (
+    for name, title, form in (
         ("loss", "Loss", "{:.3f}"),
         ("mask_rate", "Unlabelled in use", "{:.0%}"),
-        ("validation_score", "Validation AUROC", "{:.2f}"),
+        ("validation_auroc", "Validation AUROC", "{:.2f}"),
     ):
-        values = metrics[column].dropna() if column in metrics else ()
-        if len(values):
-            rows.append((title, form.format(values.iloc[-1])))
+        values = [line[name] for line in metrics if line.get(name) is not None]
+        if values:
+            rows.append((title, form.format(values[-1])))
     return rows
 
 
@@ -140,7 +182,7 @@ def _history(reports: list[jobs.RunReport]) -> None:
         return
     with st.expander(f"Runs so far ({len(past)})"):
         for report in past[:8]:
-            name = METHODS.get(report.algorithm, report.algorithm).split(":")[0]
+            name = method_name(report.algorithm)
             facts([(f"{name}, {_STATES[report.phase].lower()}", age_text(time.time() - report.updated))])
         log = jobs.log_tail(past[0].run.path)
         if log:

@@ -21,7 +21,10 @@ export function svg(tag, attributes = {}) {
 
 export const percent = (value) => (value === null || value === undefined ? '–' : `${Math.round(value * 100)} %`);
 
-/** Requests to the app's own routes. Writing goes through one queue, so that labels arrive in the order given. */
+/**
+ * Requests to the app's own routes; they go ahead of map tiles, of which a browser asks for six at a time.
+ * Writing goes through one queue, so that labels arrive in the order given.
+ */
 export class Api {
   constructor(event) {
     this.base = new URL(`ds/${encodeURIComponent(event)}/`, document.baseURI);
@@ -38,7 +41,7 @@ export class Api {
   }
 
   async get(path, params, signal) {
-    return answer(await fetch(this.url(path, params), { signal }));
+    return answer(await fetch(this.url(path, params), { signal, priority: 'high' }));
   }
 
   post(path, body) {
@@ -46,6 +49,8 @@ export class Api {
       answer(
         await fetch(this.url(path), {
           method: 'POST',
+          priority: 'high',
+          keepalive: true, // a label given just before the page is closed still arrives
           headers: { 'Content-Type': 'application/json' },
           body: JSON.stringify(body),
         }),

@@ -21,6 +21,7 @@ export class Footprints {
     this.canvas = L.canvas({ pane: 'footprints', padding: 0.3, tolerance: 3 });
     this.group = L.layerGroup([], { pane: 'footprints' }).addTo(map);
     this.selection = L.layerGroup().addTo(map);
+    map.on('zoomend', () => this.data && this.restyle());
     map.on('moveend', () => {
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.load(), MOVE_DELAY_MS);
@@ -131,28 +132,31 @@ export class Footprints {
   style(properties) {
     const colour = this.colourOf(properties);
     const labelled = Boolean(properties.label);
-    if (colour === null) return { color: '#d7dce2', weight: 1, opacity: 0.8, dashArray: '3 3', fillColor: '#8d96a0', fillOpacity: 0.25 };
-    if (colour === undefined) return { color: '#ffffff', weight: 1.4, opacity: 0.95, dashArray: null, fillColor: '#ffffff', fillOpacity: 0.08 };
-    return {
-      color: labelled ? '#10151b' : colour,
-      weight: labelled ? 2.2 : 1.2,
-      opacity: 1,
-      dashArray: null,
-      fillColor: colour,
-      fillOpacity: labelled ? 0.85 : 0.55,
-    };
+    const scale = this.strokeScale();
+    if (colour === null) return line('#c9d0d8', 0.9 * scale, 0.65, '3 3', '#8d96a0', 0.15);
+    if (colour === undefined) return line('#ffffff', 1.4 * scale, 0.95, null, '#ffffff', 0.08);
+    if (labelled) return line('#10151b', 2.2 * scale, 1, null, colour, 0.9);
+    return line(colour, 1.4 * scale, 1, null, colour, 0.55);
+  }
+
+  /** Thinner outlines when zoomed out, where a roof is only a few pixels wide. */
+  strokeScale() {
+    const above = this.map.getZoom() - (this.data.native_zoom - 3);
+    return Math.min(1, Math.max(0.35, 0.35 + 0.25 * above));
   }
 
   /** Ring the selected building, wherever its geometry comes from (it may lie outside the view). */
   select(id, geometry) {
     this.selectedId = id;
     this.selection.clearLayers();
+    this.map.getContainer().dataset.selected = id ?? '';
     if (!geometry) return;
     for (const [colour, weight] of [['#0b1118', 6], ['#19e3ff', 3]]) {
       this.selection.addLayer(
         this.L.geoJSON(geometry, { pane: 'selected', interactive: false, style: { color: colour, weight, fill: false } }),
       );
     }
-    this.map.getContainer().dataset.selected = id;
   }
 }
+
+const line = (color, weight, opacity, dashArray, fillColor, fillOpacity) => ({ color, weight, opacity, dashArray, fillColor, fillOpacity });

@@ -15,17 +15,19 @@ export const OTHER_KEYS = [
   ['N', 'not-a-building'],
 ];
 
+const KEPT = 300;
+
 export class Inspector {
-  constructor(root, api, { onLabel, onUndo, onNext, onPrevious, onZoom }) {
+  constructor(root, api, { onLabel, onUndo, onNext, onPrevious, onZoom, onClose }) {
     this.root = root;
     this.api = api;
     this.view = 'close';
     this.detail = null;
-    this.pending = new Map();
-    this.build({ onLabel, onUndo, onNext, onPrevious, onZoom });
+    this.known = new Map();
+    this.build({ onLabel, onUndo, onNext, onPrevious, onZoom, onClose });
   }
 
-  build({ onLabel, onUndo, onNext, onPrevious, onZoom }) {
+  build({ onLabel, onUndo, onNext, onPrevious, onZoom, onClose }) {
     this.title = h('div', { class: 'wb-id', title: 'Building id; click to centre the map on it', role: 'button', tabindex: '0', onclick: onZoom });
     this.state = h('div', { class: 'wb-state' });
     this.crops = Object.fromEntries(['pre', 'post'].map((role) => [role, this.crop(role)]));
@@ -44,7 +46,8 @@ export class Inspector {
     this.previousButton = h('button', { class: 'wb-ghost', type: 'button', title: 'Back to the building before', onclick: onPrevious }, h('kbd', {}, '←'), ' Back');
     this.tally = h('div', { class: 'wb-tally' });
     this.body = h('div', { class: 'wb-body' },
-      h('div', { class: 'wb-head' }, this.title, this.state),
+      h('div', { class: 'wb-head' }, this.title, this.state,
+        h('button', { class: 'wb-close', type: 'button', title: 'Close (Esc)', 'aria-label': 'Close', onclick: onClose }, '×')),
       h('div', { class: 'wb-crops' }, this.crops.pre.figure, this.crops.post.figure),
       h('div', { class: 'wb-under' }, this.model, this.viewButton),
       h('div', { class: 'wb-question' }, 'What does the post image show?'),
@@ -62,8 +65,8 @@ export class Inspector {
   }
 
   crop(role) {
-    const image = h('img', { alt: `${role}-event crop of the selected building`, draggable: 'false' });
-    const outline = svg('svg', { viewBox: '0 0 1000 1200', preserveAspectRatio: 'none' });
+    const image = h('img', { alt: `${role}-event crop of the selected building`, draggable: 'false', fetchpriority: 'high' });
+    const outline = svg('svg', { viewBox: '0 0 760 1000', preserveAspectRatio: 'none' });
     const date = h('span', { class: 'wb-date' });
     const missing = h('div', { class: 'wb-missing' });
     const bar = h('span', { class: 'wb-bar' });
@@ -85,21 +88,30 @@ export class Inspector {
     if (this.detail) this.show(this.detail);
   }
 
-  /** The facts of a building, asked for once; its crops are loaded into the browser's cache on the way. */
+  /** The facts of a building, asked for once. */
   fetch(id, run) {
     const key = `${id}\n${run ?? ''}`;
-    if (!this.pending.has(key)) {
-      const detail = this.api.get('building', { id, run }).then((answer) => {
-        for (const role of ['pre', 'post']) {
-          if (answer[role]) new Image().src = this.cropUrl(id, role, this.view);
-        }
-        return answer;
-      });
-      detail.catch(() => this.pending.delete(key));
-      this.pending.set(key, detail);
-      if (this.pending.size > 200) this.pending.delete(this.pending.keys().next().value);
+    if (!this.known.has(key)) {
+      const detail = this.api.get('building', { id, run });
+      detail.catch(() => this.known.delete(key));
+      this.remember(key, detail);
     }
-    return this.pending.get(key);
+    return this.known.get(key);
+  }
+
+  /** Keep facts that came with the queue. */
+  learn(detail, run) {
+    this.remember(`${detail.id}\n${run ?? ''}`, Promise.resolve(detail));
+  }
+
+  remember(key, detail) {
+    this.known.set(key, detail);
+    if (this.known.size > KEPT) this.known.delete(this.known.keys().next().value);
+  }
+
+  /** Load a building's crops into the browser's cache before they are wanted. */
+  preload(detail) {
+    for (const role of ['pre', 'post']) if (detail[role]) new Image().src = this.cropUrl(detail.id, role, this.view);
   }
 
   cropUrl(id, role, view) {
@@ -125,6 +137,13 @@ export class Inspector {
     this.facts.replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)]));
   }
 
+  hide() {
+    this.detail = null;
+    this.empty.hidden = false;
+    this.body.hidden = true;
+    delete this.root.dataset.building;
+  }
+
   showState(label) {
     const entry = label ? this.data.palette[label.value] : null;
     this.state.textContent = entry ? `${entry.name} · ${label.labeller}` : 'Not labelled yet';
@@ -145,7 +164,7 @@ export class Inspector {
     }
     const geometry = detail.views[this.view];
     crop.outline.replaceChildren(...geometry.outline.flatMap((ring) => {
-      const points = ring.map(([x, y]) => `${(x * 1000).toFixed(1)},${(y * 1200).toFixed(1)}`).join(' ');
+      const points = ring.map(([x, y]) => `${(x * 760).toFixed(1)},${(y * 1000).toFixed(1)}`).join(' ');
       return ['casing', 'line'].map((name) => svg('polygon', { points, class: name, 'vector-effect': 'non-scaling-stroke' }));
     }));
     const bar = this.view === 'close' ? 10 : 30;

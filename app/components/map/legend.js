@@ -41,6 +41,7 @@ export class Legend {
       const values = this.mode === 'result' ? [...legend.result, ...legend.labels.filter((v) => !legend.result.includes(v))] : legend.labels;
       rows.push(...values.map((value) => swatch(palette[value].colour, palette[value].name)));
     }
+    if (this.mode === 'labels') rows.push(swatch(palette.offset.colour, 'Other answer'));
     rows.push(swatch('rgba(255,255,255,.2)', this.mode === 'labels' ? 'Not labelled' : 'No result', 'open'));
     rows.push(swatch('rgba(141,150,160,.5)', 'Not assessed', 'dashed'));
     if (this.mode === 'result') rows.push(swatch('rgba(255,255,255,.0)', 'Dark rim: analyst', 'rim'));

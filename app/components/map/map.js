@@ -12,13 +12,14 @@ const KEYS = Object.fromEntries([...GRADE_KEYS, ...OTHER_KEYS].map(([key, value]
 const QUEUE_SIZE = 12;
 const PRELOAD = 3;
 const TELL_PAGE_MS = 350;
+const FOLLOW_MS = 90;
 const benches = new WeakMap();
 
 export function mount({ parentElement, data, setStateValue }) {
   const root = parentElement.querySelector('.wb');
   let bench = benches.get(root);
   if (!bench) {
-    bench = new Workbench(root, data);
+    bench = new Workbench(root, { ...data, step: null });
     benches.set(root, bench);
   }
   bench.setStateValue = setStateValue;
@@ -46,6 +47,7 @@ class Workbench {
       onNext: () => this.next(),
       onPrevious: () => this.previous(),
       onZoom: () => this.selected && this.centre(this.selected, true),
+      onClose: () => this.deselect(),
     });
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
@@ -57,7 +59,7 @@ class Workbench {
     const { data } = this;
     this.map = L.map(this.stage.querySelector('.wb-map'), {
       preferCanvas: true, minZoom: data.min_zoom, maxZoom: data.max_zoom, zoomControl: false, attributionControl: false,
-      keyboard: false, zoomSnap: 0.5, wheelPxPerZoomLevel: 100,
+      keyboard: false, zoomSnap: 0.25, wheelPxPerZoomLevel: 100,
     });
     this.storageKey = `damage_ssl:view:${data.event}`;
     const kept = this.keptView();
@@ -93,7 +95,8 @@ class Workbench {
       this.queue = [];
       if (this.selected) this.select(this.selected.id, { drawn: this.selected.drawn, keepView: true });
     }
-    if (data.step === 'label' && !this.selected) this.next();
+    this.showInspector();
+    if (data.step === 'label' && before.step !== 'label' && !this.selected) this.next();
     this.root.dataset.ready = '1';
   }
 
@@ -110,6 +113,7 @@ class Workbench {
     const action =
       KEYS[key] && this.selected ? () => this.label(KEYS[key])
       : key === 'z' ? () => this.undo()
+      : key === 'escape' ? () => this.deselect()
       : key === 'w' ? () => this.inspector.toggleView()
       : key === 'arrowright' ? () => this.next()
       : key === 'arrowleft' ? () => this.previous()
@@ -133,9 +137,25 @@ class Workbench {
     if (remember && this.selected && this.selected.id !== id) this.visited.push(this.selected);
     this.selected = { id, drawn, probability, detail };
     this.inspector.show(detail);
+    this.showInspector();
     this.footprints.select(id, detail.geometry);
-    if (!keepView && drawn !== 'map') this.centre(this.selected);
+    clearTimeout(this.moving); // fast keys: the map follows when the hand rests
+    if (!keepView && drawn !== 'map') this.moving = setTimeout(() => this.centre(this.selected), FOLLOW_MS);
     this.setStateValue('selected', id);
+  }
+
+  deselect() {
+    this.wanted = null;
+    this.selected = null;
+    this.inspector.hide();
+    this.footprints.select(null, null);
+    this.showInspector();
+    this.setStateValue('selected', null);
+  }
+
+  /** Outside the labelling step the map takes the whole width until a building is selected. */
+  showInspector() {
+    this.root.classList.toggle('narrow', !this.selected && this.data.step !== 'label');
   }
 
   centre({ detail }, zoomIn = false) {
@@ -157,7 +177,7 @@ class Workbench {
       return;
     }
     const shown = this.select(item.id, { drawn: item.drawn, probability: item.probability });
-    for (const coming of this.queue.slice(0, PRELOAD)) this.inspector.fetch(coming.id, this.data.run_id).catch(() => undefined);
+    for (const coming of this.queue.slice(0, PRELOAD)) this.inspector.preload(coming.detail);
     if (this.queue.length <= PRELOAD) this.refill();
     await shown;
   }
@@ -171,7 +191,9 @@ class Workbench {
     try {
       const { items } = await this.api.get('queue', { n: QUEUE_SIZE, run: this.data.run_id });
       const known = new Set([...this.queue.map((item) => item.id), this.selected?.id]);
-      this.queue.push(...items.filter((item) => !known.has(item.id) && !this.footprints.labels.has(item.id)));
+      const fresh = items.filter((item) => !known.has(item.id) && !this.footprints.labels.has(item.id));
+      for (const item of fresh) this.inspector.learn(item.detail, this.data.run_id);
+      this.queue.push(...fresh);
     } catch (error) {
       this.toast(`The queue could not be read: ${error.message}`, true);
     }

@@ -39,7 +39,10 @@ export class Swipe {
     const topLeft = this.map.containerPointToLayerPoint([0, 0]);
     const bottomRight = this.map.containerPointToLayerPoint(size);
     const left = topLeft.x + size.x * share;
+    // Both sides are clipped: where a post tile is still missing, the pre image must not pass for it.
     this.map.getPane('post').style.clip = `rect(${topLeft.y}px,${bottomRight.x}px,${bottomRight.y}px,${left}px)`;
+    const right = this.mode === 'swipe' ? left : bottomRight.x;
+    this.map.getPane('pre').style.clip = `rect(${topLeft.y}px,${right}px,${bottomRight.y}px,${topLeft.x}px)`;
     this.handle.style.left = `${this.share * 100}%`;
     this.handle.setAttribute('aria-valuenow', String(Math.round(this.share * 100)));
   }
