@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from damage_ssl.event.catalog import Event, list_events
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import PatchSettings, SplitSettings, TrainSettings, from_mapping, to_mapping
+
+if TYPE_CHECKING:
+    from damage_ssl.learning.training import TrainProgress
 
 _TABLES = {"patches": PatchSettings, "train": TrainSettings, "split": SplitSettings}
 
@@ -304,8 +307,8 @@ def _reasons(not_assessed: Mapping[str, int]) -> str:
     return "; not: " + ", ".join(f"{count:,} {reason}" for reason, count in not_assessed.items())
 
 
-def _remark(progress: Any) -> str:
-    parts = [f"loss {progress.loss:.3f}"]
+def _remark(progress: "TrainProgress") -> str:
+    parts = [] if progress.loss is None else [f"loss {progress.loss:.3f}"]
     if progress.mask_rate is not None:
         parts.append(f"mask {progress.mask_rate:.0%}")
     if progress.validation_score is not None:
