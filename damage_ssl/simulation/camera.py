@@ -30,6 +30,7 @@ class Look:
     lushness: float
     tint: tuple[float, float, float]
     gamma: float
+    paleness: float
     blur_px: float
     noise: float
     shift_east_m: float = 0.0
@@ -48,23 +49,27 @@ def develop(
     sheltered = np.clip(
         (ndimage.uniform_filter(canvas.height, max(3, round(3.0 / canvas.pixel_m))) - canvas.height) * 0.07, 0, 0.3
     )
-    direct = (canvas.light * (1 - shadow))[..., None] * _SUN_LIGHT
-    radiance = canvas.albedo * ((1 - sheltered)[..., None] * _SKY_LIGHT + direct)
+    direct = canvas.light * (1 - shadow)
     height, width = (size // factor for size in canvas.height.shape)
-    picture = radiance.reshape(height, factor, width, factor, 3).mean(axis=(1, 3))
-    picture = ndimage.gaussian_filter(picture, (look.blur_px, look.blur_px, 0))
     inner = slice(margin_px, -margin_px) if margin_px else slice(None)
-    picture = picture[inner, inner]
+    picture = np.empty((3, height, width), np.float32)
+    for channel, albedo, sky, sun in zip(picture, canvas.albedo, _SKY_LIGHT, _SUN_LIGHT, strict=True):
+        radiance = albedo * ((1 - sheltered) * sky + direct * sun)
+        fine = sum(radiance[i::factor, j::factor] for i in range(factor) for j in range(factor)) / np.float32(factor**2)
+        ndimage.gaussian_filter(fine, look.blur_px, output=channel)
+    picture = picture[:, inner, inner]
     xs = canvas.xs.reshape(-1, factor).mean(axis=1)[inner]
     ys = canvas.ys.reshape(-1, factor).mean(axis=1)[inner]
-    picture = np.clip(picture, 0, None) ** np.float32(look.gamma) * np.asarray(look.tint, np.float32)
-    picture = picture + _haze(look, xs, ys, town_size_m)[..., None] * (_HAZE - picture)
-    grain = rng.standard_normal(picture.shape, np.float32)
-    grain = 0.75 * grain + 0.5 * rng.standard_normal(picture.shape[:2], np.float32)[..., None]
+    tint = np.asarray(look.tint, np.float32)[:, None, None]
+    picture = np.clip(picture, 0, None) ** np.float32(look.gamma)
+    picture = (picture + np.float32(look.paleness) * (picture.mean(axis=0) - picture)) * tint
+    picture = picture + _haze(look, xs, ys, town_size_m) * (_HAZE[:, None, None] - picture)
+    grain = 0.75 * rng.standard_normal(picture.shape, np.float32)
+    grain += 0.5 * rng.standard_normal(picture.shape[1:], np.float32)
     picture = picture + np.float32(look.noise) * grain * (0.6 + picture)
     digital = np.clip(np.rint(picture * 255), 1, 255).astype(np.uint8)
-    digital[_missing(look, xs, ys, town_size_m)] = 0
-    return np.ascontiguousarray(np.moveaxis(digital, -1, 0))
+    digital[:, _missing(look, xs, ys, town_size_m)] = 0
+    return np.asarray(digital, np.uint8)
 
 
 def cast_shadows(height: Field, sun: Sun, pixel_m: float) -> Field:
@@ -118,4 +123,4 @@ def _missing(look: Look, xs: Floats, ys: Floats, size_m: tuple[float, float]) ->
         return np.zeros((len(ys), len(xs)), bool)
     leg = np.sqrt(2 * look.nodata_share)
     jag = 0.03 * leg * smooth_noise(xs, ys, 0.02 * size_m[0], 719)
-    return np.asarray(_corner_distance(look.nodata_corner, xs - look.shift_east_m * 0, ys, size_m) < leg + jag)
+    return np.asarray(_corner_distance(look.nodata_corner, xs, ys, size_m) < leg + jag)

@@ -1,8 +1,9 @@
 """The picture under construction: colour, height and slope of the ground, in arrays of one tile.
 
-Arrays are [H, W] or [H, W, 3] float32; x is metres east, y metres south of the town's upper-left corner.
+Arrays are [H, W] or [3, H, W] float32; x is metres east, y metres south of the town's upper-left corner.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,25 @@ class Window:
         return self.x * cos + self.y * sin, self.y * cos - self.x * sin
 
 
+WHOLE = (slice(None), slice(None))
+
+
+def toned(colour: Colour, tone: Field) -> Field:
+    """A colour in lighter and darker tones, [3, h, w]."""
+    return np.multiply.outer(np.asarray(colour, np.float32), np.asarray(tone, np.float32))
+
+
+def mixed(low: Colour, high: Colour, share: Field) -> Field:
+    """From one colour (share 0) to another (share 1), [3, h, w]."""
+    start, stop = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    return start[:, None, None] + np.multiply.outer(stop - start, np.asarray(share, np.float32))
+
+
+def picked(colours: Sequence[Colour], number: NDArray[np.integer]) -> Field:
+    """One of several colours at each pixel, [3, h, w]."""
+    return np.asarray(colours, np.float32).T[:, number]
+
+
 class Canvas:
     """One tile being painted, at the pixel centres ys × xs."""
 
@@ -62,7 +82,7 @@ class Canvas:
         self.lean = lean
         self.pixel_m = float(xs[1] - xs[0])
         shape = (len(ys), len(xs))
-        self.albedo = np.zeros((*shape, 3), np.float32)
+        self.albedo = np.zeros((3, *shape), np.float32)
         self.height = np.zeros(shape, np.float32)
         self.light = np.ones(shape, np.float32)
         self._noise: dict[str, Field] = {}
@@ -102,9 +122,11 @@ class Canvas:
         return Window((slice(int(top), int(bottom)), slice(int(left), int(right))), mesh_x, mesh_y)
 
     def blend(self, part: tuple[slice, slice], share: Field | NDArray[np.bool_], colour: Colour | Field) -> None:
-        """Cover `share` (0 to 1) of each pixel of a part with a colour, [3] or [h, w, 3]."""
-        target = self.albedo[part]
-        target += np.asarray(share, np.float32)[..., None] * (np.asarray(colour, np.float32) - target)
+        """Cover `share` (0 to 1) of each pixel of a part with a colour, [3] or [3, h, w]."""
+        share = np.asarray(share, np.float32)
+        for channel, value in zip(self.albedo, colour, strict=True):
+            target = channel[part]
+            target += share * (np.asarray(value, np.float32) - target)
 
     def soften(self, part: tuple[slice, slice], share: Field | NDArray[np.bool_], light: float | Field) -> None:
         """Set the light of a part of the surface, e.g. level again (1)."""

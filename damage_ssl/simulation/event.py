@@ -99,6 +99,7 @@ def looks(settings: SimulationSettings) -> tuple[Look, Look]:
         lushness=float(rng.uniform(0.5, 0.8)),
         tint=(0.97, 0.98, 0.95),
         gamma=1.06,
+        paleness=0.22,
         blur_px=0.5,
         noise=0.014,
     )
@@ -108,7 +109,8 @@ def looks(settings: SimulationSettings) -> tuple[Look, Look]:
         lean=(0.17 * float(np.cos(post_view)), 0.17 * float(np.sin(post_view))),
         lushness=float(rng.uniform(0.2, 0.55)),
         tint=(0.97, 0.94, 0.87),
-        gamma=0.97,
+        gamma=0.98,
+        paleness=0.3,
         blur_px=0.65,
         noise=0.020,
         shift_east_m=shift_m * float(np.cos(way)),

@@ -39,7 +39,7 @@ def draw_style(rng: np.random.Generator, *, dense: bool) -> Style:
     roofs = ("flat",) if covering == "membrane" else mixes[int(rng.integers(len(mixes)))]
     if covering == "tin":
         roofs = ("gable", "shed", "gable")
-    return Style(roofs, covering, some, float(rng.uniform(4.5, 7.5)), float(rng.uniform(8.0, 11.0)), 0.6)
+    return Style(roofs, covering, some, float(rng.uniform(4.2, 6.5)), float(rng.uniform(8.5, 12.5)), 0.7)
 
 
 def detached(
@@ -53,7 +53,7 @@ def detached(
     rng: np.random.Generator,
 ) -> Building:
     """A free-standing house; (x, y) is the middle of the plot's street side, `out` the street's sign along b."""
-    half_a = 0.5 * float(np.clip(rng.uniform(0.58, 0.82) * width_m, 7.0, 15.0))
+    half_a = 0.5 * float(np.clip(rng.uniform(0.64, 0.86) * width_m, 7.5, 17.0))
     half_b = 0.5 * float(np.clip(style.depth_m * rng.uniform(0.85, 1.15), 6.5, depth_m - style.setback_m - 3))
     inward = style.setback_m + half_b + float(rng.normal(0, 0.5))
     wings = [Wing(0.0, 0.0, half_a, half_b, bool(half_a >= half_b))]

@@ -1,6 +1,7 @@
 """Lay a town out: streets first, then blocks, plots, and what stands on them."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -17,21 +18,16 @@ _EDGE_M = 5.0
 
 def lay_out(settings: SimulationSettings) -> Town:
     """A town with exactly `settings.buildings` buildings, the same for the same settings."""
-    side_m = float(np.sqrt(settings.buildings * 760.0)) + 30.0
-    for attempt in range(40):
+    side_m = float(np.sqrt(settings.buildings * 860.0)) + 40.0
+    attempt = 0
+    while True:
         rng = np.random.default_rng([settings.seed, 11, attempt])
-        width_m, height_m = side_m * 1.08, side_m / 1.08
-        draft = _Draft(draw_streets(width_m, height_m, rng), width_m, height_m, rng)
+        draft = _Draft(draw_streets(side_m * 1.08, side_m / 1.08, rng), side_m * 1.08, side_m / 1.08, rng)
         draft.fill(with_river=settings.hazard == "flood")
-        found = len(draft.buildings)
-        if settings.buildings <= found <= settings.buildings * 1.15 + 12:
+        if len(draft.buildings) >= settings.buildings:
             return draft.town(settings.buildings)
-        side_m *= float(np.clip(np.sqrt(settings.buildings * 1.06 / max(found, 1)), 0.8, 1.4))
-        if found < settings.buildings:
-            side_m += 4.0
-        elif attempt > 20:
-            return draft.town(settings.buildings)
-    return draft.town(min(settings.buildings, found))
+        side_m *= 1.15
+        attempt += 1
 
 
 @dataclass
@@ -51,9 +47,13 @@ class _Draft:
     river: River | None = None
 
     def town(self, count: int) -> Town:
-        """Freeze the draft; surplus buildings become vacant plots."""
-        keep = np.sort(self.rng.permutation(len(self.buildings))[:count])
-        trees, slots = np.array(self.trees, float).reshape(-1, 4), np.array(self.slots, float).reshape(-1, 4)
+        """Freeze the draft, cropped on the right and below to the least rectangle that holds `count` buildings."""
+        ends = np.array([b.outline.bounds[2:] for b in self.buildings]) + _EDGE_M
+        share = (ends / (self.width_m, self.height_m)).max(axis=1)
+        keep = np.sort(np.argsort(share, kind="stable")[:count])
+        self.width_m, self.height_m = self.width_m * float(share[keep].max()), self.height_m * float(share[keep].max())
+        trees = np.array([t for t in self.trees if self._inside(t[0], t[1])], float).reshape(-1, 4)
+        slots = np.array([s for s in self.slots if self._inside(s[0], s[1])], float).reshape(-1, 4)
         radius = trees[:, 2]
         rng = self.rng
         return Town(
@@ -87,7 +87,7 @@ class _Draft:
             if with_river and row == river_row:
                 self.river = River(float(centre_v[row]), float(rng.uniform(9, 13)))
             starts = [k for k in range(len(streets.u_lines)) if streets.open_u[k, row]]
-            for first, last in zip(starts[:-1], starts[1:], strict=True):
+            for first, last in pairwise(starts):
                 self._block(first, last, row, self._kind(with_river and row == river_row))
         self._street_life()
 
@@ -118,8 +118,7 @@ class _Draft:
         return bool(x.max() > -5 and y.max() > -5 and x.min() < self.width_m + 5 and y.min() < self.height_m + 5)
 
     def _ground(self, u: float, v: float) -> tuple[float, float, float]:
-        x, y = self.streets.bend.to_xy(np.array([u]), np.array([v]))
-        return float(x[0]), float(y[0]), self.streets.bend.heading(u, v)
+        return self.streets.bend.place(u, v)
 
     def _corners(self, u0: float, u1: float, v0: float, v1: float) -> Floats:
         us = np.r_[np.linspace(u0, u1, 4), np.linspace(u1, u0, 4)]
@@ -134,13 +133,13 @@ class _Draft:
         style = houses.draw_style(rng, dense=dense)
         dryness, pools = float(rng.beta(2, 2.5)), float(rng.choice([0.04, 0.1, 0.3]))
         edge: Literal["none", "fence", "hedge"] = rng.choice(["none", "fence", "fence", "hedge"])
-        leafy = float(rng.choice([0.6, 1.3, 2.4]))
+        leafy = float(rng.choice([0.8, 1.8, 3.4, 5.0]))
         middle = 0.5 * (v0 + v1) + float(rng.uniform(-2, 2))
         for back, front in ((middle, v0), (middle, v1)):
             out = 1.0 if front > back else -1.0
             u = u0
             while u < u1 - 5:
-                width = float(rng.uniform(6.2, 8.5) if dense else rng.uniform(13.5, 21.0))
+                width = float(rng.uniform(6.2, 8.5) if dense else rng.uniform(13.0, 19.5))
                 right = u1 if u1 - (u + width) < 0.6 * width else u + width
                 dry = float(np.clip(dryness + rng.normal(0, 0.16), 0, 1))
                 corners = self._corners(u, right, min(front, back), max(front, back))
@@ -188,7 +187,7 @@ class _Draft:
             if rng.random() < 0.4:
                 self._patch(*at(-side * width * 0.12, 2.0), angle, 0.6, 3.0, "path")
         room = depth - house_back
-        if room > 7 and rng.random() < pools:
+        if room > 7 and not dense and rng.random() < pools:
             self._patch(*at(float(rng.uniform(-0.2, 0.2)) * width, house_back + room / 2), angle, 3.6, 2.0, "pool")
         elif room > 5 and rng.random() < 0.3:
             self._patch(*at(0.0, house_back + 1.0), angle, float(rng.uniform(2, 4)), 1.8, "yard")
@@ -197,8 +196,11 @@ class _Draft:
             self.sheds.append(houses.shed(sx, sy, angle, rng))
         for _ in range(rng.poisson(leafy * (0.4 if dense else 1.0))):
             inward = depth - float(rng.uniform(0.5, max(room, 1.5)))
-            self._tree(*at(float(rng.uniform(-0.5, 0.5)) * width, inward), float(rng.gamma(7, 0.42)))
-        if not dense and setback >= 0 and rng.random() < 0.3 * leafy:
+            self._tree(
+                *at(float(rng.uniform(-0.5, 0.5)) * width, inward),
+                float(rng.choice([0.5, 1.0, 1.25])) * float(rng.gamma(7, 0.42)),
+            )
+        if not dense and setback >= 0 and rng.random() < 0.25 * leafy:
             self._tree(*at(-side * width * 0.3, 1.8), float(rng.uniform(1.0, 2.4)))
 
     def _commercial(self, u0: float, u1: float, v0: float, v1: float) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from damage_ssl.simulation import palette
-from damage_ssl.simulation.canvas import Canvas
+from damage_ssl.simulation.canvas import Canvas, toned
 from damage_ssl.simulation.noise import lattice_hash, smooth_noise
 
 
@@ -37,13 +37,13 @@ def paint_tree(
     dome = np.clip(1 - rim, 0, 1) if conifer else np.sqrt(np.clip(1 - rim**2, 0, 1))
     top = np.float32(height_m) * (0.35 + 0.65 * dome) + np.float32(0.5 + 0.08 * radius_m) * (leaves + lumps) * 0.6
     slope_y, slope_x = np.gradient(top, canvas.pixel_m)
-    fresh = np.array([0.15, 0.235, 0.10]) if not conifer else np.array([0.12, 0.19, 0.11])
-    tired = np.array([0.31, 0.30, 0.15]) if not conifer else np.array([0.17, 0.23, 0.13])
+    fresh = np.array([0.19, 0.275, 0.125]) if not conifer else np.array([0.145, 0.22, 0.13])
+    tired = np.array([0.36, 0.35, 0.19]) if not conifer else np.array([0.17, 0.23, 0.13])
     ripe = np.clip(0.75 * hue + 0.55 * (0.6 - lushness), 0, 1)
     colour = (fresh + ripe * (tired - fresh)).astype(np.float32)
     if burnt > 0:
         colour = colour + np.float32(min(1.0, burnt * 1.3)) * (np.array([0.17, 0.13, 0.10], np.float32) - colour)
-    painted = colour * (1 + 0.16 * leaves + 0.12 * lumps)[..., None]
+    painted = toned(colour, 1 + 0.16 * leaves + 0.12 * lumps)
     canvas.blend(part, crown, painted)
     damped = np.float32(0.45)
     canvas.soften(part, crown, 0.12 + 0.88 * canvas.sun.slope_light(slope_x * damped, slope_y * damped))
@@ -63,7 +63,7 @@ def paint_felled_tree(canvas: Canvas, x: float, y: float, angle: float, length_m
     crown = (
         (np.abs(b) < 1.5 * np.sqrt(spread) * (1 + 0.5 * leaves)) & (a < length_m) & (canvas.noise("one")[part] > -0.35)
     )
-    canvas.blend(part, crown, np.asarray((0.28, 0.29, 0.15), np.float32) * (1 + 0.25 * leaves)[..., None])
+    canvas.blend(part, crown, toned((0.28, 0.29, 0.15), 1 + 0.25 * leaves))
     canvas.blend(part, trunk, (0.45, 0.36, 0.27))
     canvas.height[part][crown] = 0.9
     canvas.height[part][trunk] = 0.5

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.simulation import palette
 from damage_ssl.simulation.camera import Look, develop
-from damage_ssl.simulation.canvas import Canvas
+from damage_ssl.simulation.canvas import WHOLE, Canvas, picked, toned
 from damage_ssl.simulation.ground import paint_ground
 from damage_ssl.simulation.hazard import Aftermath, chance
 from damage_ssl.simulation.noise import Field
@@ -153,46 +153,40 @@ def _severity_map(canvas: Canvas, aftermath: Aftermath) -> Field:
 
 def _mark_ground(canvas: Canvas, aftermath: Aftermath, kerb: Field) -> None:
     """What the event left on the ground between the buildings."""
-    whole = (slice(None), slice(None))
     struck = _severity_map(canvas, aftermath) - np.float32(aftermath.heavy_from)
     struck = struck + 0.10 * canvas.noise("ten") + 0.05 * canvas.noise("three")
     off_street = np.clip((kerb - 1.2) / 1.5, 0, 1)
     if aftermath.hazard == "fire":
         share = np.clip(struck * 6 + 0.2, 0, 1) * off_street
         tone = 1 + 0.22 * canvas.noise("one") + 0.12 * canvas.noise("fine") + 0.2 * canvas.noise("three")
-        canvas.blend(whole, 0.82 * share, np.asarray(palette.SCORCHED, np.float32) * tone[..., None])
-        canvas.blend(whole, 0.15 * np.clip(struck * 6, 0, 1) * (1 - off_street), palette.SCORCHED)
+        canvas.blend(WHOLE, 0.82 * share, toned(palette.SCORCHED, tone))
+        canvas.blend(WHOLE, 0.15 * np.clip(struck * 6, 0, 1) * (1 - off_street), palette.SCORCHED)
         burnt_off = share > 0.5
         canvas.height[burnt_off] = np.minimum(canvas.height[burnt_off], 0.2)
     elif aftermath.hazard == "wind":
         small, large = canvas.shards("small", 0.8, 47), canvas.shards("large", 1.7, 31)
         density = np.clip(0.05 + 0.35 * struck, 0, 0.16) * np.clip(1 + 1.2 * canvas.noise("three"), 0, 2)
         pieces = (small < density) & (canvas.noise("fine") > -0.4)
-        colours = np.asarray(
-            (palette.TIMBER, palette.DECKING, palette.INSULATION, (0.82, 0.82, 0.80), (0.34, 0.29, 0.25)), np.float32
-        )
-        canvas.blend(whole, 0.3 * np.clip(struck * 4 + 0.1, 0, 1) * off_street, palette.SOIL)
-        canvas.blend(whole, pieces, colours[np.minimum((large * 5).astype(int), 4)])
+        colours = (palette.TIMBER, palette.DECKING, palette.INSULATION, (0.74, 0.74, 0.72), (0.34, 0.29, 0.25))
+        canvas.blend(WHOLE, 0.3 * np.clip(struck * 4 + 0.1, 0, 1) * off_street, palette.SOIL)
+        canvas.blend(WHOLE, pieces, picked(colours, np.minimum((large * 5).astype(int), 4)))
         canvas.height[pieces] = np.maximum(canvas.height[pieces], 0.3)
     elif aftermath.hazard == "earthquake":
-        canvas.blend(whole, 0.22 * np.clip(struck * 3, 0, 1), palette.RUBBLE)
+        canvas.blend(WHOLE, 0.22 * np.clip(struck * 3, 0, 1), palette.RUBBLE)
 
 
 def _flood(canvas: Canvas, aftermath: Aftermath, kerb: Field) -> None:
     """Brown water over everything lower than its level; mud where it stood and went."""
-    whole = (slice(None), slice(None))
     struck = _severity_map(canvas, aftermath) - np.float32(0.6 * aftermath.light_from + 0.4 * aftermath.heavy_from)
     lie = 0.10 * canvas.noise("ten") + 0.06 * canvas.noise("forty") + 0.03 * canvas.noise("three")
     depth = 5.0 * (struck + lie) + np.where(kerb < 0, 0.3, 0.0)
     bare = canvas.height < 0.3
     canvas.blend(
-        whole, 0.7 * np.clip(1.2 + depth, 0, 1) * bare * np.clip(0.9 + 0.4 * canvas.noise("three"), 0, 1), palette.MUD
+        WHOLE, 0.7 * np.clip(1.2 + depth, 0, 1) * bare * np.clip(0.9 + 0.4 * canvas.noise("three"), 0, 1), palette.MUD
     )
     depth = np.minimum(depth, 1.9)
     water = np.clip((depth - canvas.height) * 4, 0, 1)
     tone = 1 + 0.05 * canvas.noise("ten") + 0.03 * canvas.noise("one") + 0.02 * canvas.noise("fine")
-    canvas.blend(
-        whole, np.clip(water * (0.55 + 0.5 * depth), 0, 0.97), np.asarray(palette.FLOOD, np.float32) * tone[..., None]
-    )
-    canvas.soften(whole, water, 1.0)
+    canvas.blend(WHOLE, np.clip(water * (0.55 + 0.5 * depth), 0, 0.97), toned(palette.FLOOD, tone))
+    canvas.soften(WHOLE, water, 1.0)
     np.maximum(canvas.height, np.where(water > 0.5, depth, -1), out=canvas.height)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from damage_ssl.simulation.canvas import Canvas, Window
+from damage_ssl.simulation.canvas import Canvas, Window, mixed, toned
 from damage_ssl.simulation.noise import Field, smooth_noise
 from damage_ssl.simulation.town import Building
 
@@ -23,7 +23,7 @@ class RoofView:
 
 
 def roof_surface(building: Building, a: Field, b: Field) -> tuple[NDArray[np.bool_], Field, Field, Field, Field]:
-    """Of each point in the building's axes: inside, height above ground, its slopes along a and b, metres to the rim."""
+    """Per point in the building's axes: inside, height above ground, slopes along a and b, metres to the rim."""
     best = np.full(a.shape, -1e3, np.float32)
     slope_a, slope_b = np.zeros_like(best), np.zeros_like(best)
     rim = np.full(a.shape, -1e3, np.float32)
@@ -78,7 +78,7 @@ def paint_building(
     if new_salt is not None:
         rng = np.random.default_rng([new_salt, 3])
         colour = np.clip(colour * rng.uniform(0.65, 1.4) + rng.normal(0, 0.05, 3), 0.15, 0.9).astype(np.float32)
-    canvas.blend(part, inside, colour * _texture(canvas, building, part, a, b, rim, slope_b)[..., None])
+    canvas.blend(part, inside, toned(colour, _texture(canvas, building, part, a, b, rim, slope_b)))
     light = canvas.sun.slope_light(slope_a * cos - slope_b * sin, slope_a * sin + slope_b * cos)
     canvas.soften(part, inside, light)
     canvas.height[part] = np.where(inside, np.maximum(height, canvas.height[part]), canvas.height[part])
@@ -149,9 +149,7 @@ def _paint_fittings(canvas: Canvas, building: Building, view: RoofView) -> None:
         panel = inside & (np.abs(view.a - wing.a) < 0.5 * wing.half_a)
         panel &= np.abs(view.b - wing.b - side * 0.5 * wing.half_b) < 0.28 * wing.half_b
         grid = (np.mod(view.a, 1.0) < 0.12) | (np.mod(view.b, 1.6) < 0.12)
-        canvas.blend(
-            part, panel, np.where(grid[..., None], np.float32(0.36), np.asarray((0.14, 0.17, 0.27), np.float32))
-        )
+        canvas.blend(part, panel, mixed((0.14, 0.17, 0.27), (0.36, 0.36, 0.36), grid))
 
 
 def stains(canvas: Canvas, building: Building, part: tuple[slice, slice], salt: int) -> Field:

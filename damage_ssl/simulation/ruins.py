@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.grades import DamageGrade
 from damage_ssl.simulation import palette
-from damage_ssl.simulation.canvas import Canvas
+from damage_ssl.simulation.canvas import Canvas, picked, toned
 from damage_ssl.simulation.hazard import Outcome
 from damage_ssl.simulation.noise import Field
 from damage_ssl.simulation.roofs import RoofView, paint_building, roof_surface, stains
@@ -56,9 +56,9 @@ def _heap(
     large, small = canvas.shards("large", 1.7, 31)[part], canvas.shards("small", 0.8, 47)[part]
     fine, one = canvas.noise("fine")[part], canvas.noise("one")[part]
     pick = np.minimum((large * len(colours)).astype(int), len(colours) - 1)
-    colour = np.asarray(colours, np.float32)[pick]
-    tone = dark * (0.72 + 0.55 * small + 0.16 * fine + 0.14 * one)
-    canvas.blend(part, where, np.clip(colour * tone[..., None], 0.03, 0.95))
+    dust = np.float32(np.mean(colours[0]))
+    tone = dark * (0.80 + 0.38 * small + 0.16 * fine + 0.18 * one)
+    canvas.blend(part, where, np.clip((0.72 * picked(colours, pick) + 0.28 * dust) * tone, 0.03, 0.95))
     height = np.clip(np.float32(tall_m) * (0.25 + 0.5 * large + 0.35 * small + 0.3 * one), 0.05, None)
     slope_y, slope_x = np.gradient(height, canvas.pixel_m)
     canvas.soften(part, where, 0.3 + 0.7 * canvas.sun.slope_light(0.45 * slope_x, 0.45 * slope_y))
@@ -233,7 +233,7 @@ def _strip(canvas: Canvas, view: RoofView, where: Mask, *, trusses: bool) -> Non
     """Covering gone: boards, or the dark attic with its trusses where the boards went too."""
     part = view.window.part
     board = 1 + 0.08 * np.sin(view.b * np.float32(2 * np.pi / 1.2)) + 0.08 * canvas.noise("fine")[part]
-    canvas.blend(part, where, np.asarray(palette.DECKING, np.float32) * board[..., None])
+    canvas.blend(part, where, toned(palette.DECKING, board))
     if trusses:
         beam = np.mod(view.a, np.float32(1.2)) < 0.35
         open_attic = where & (canvas.noise("three")[part] > -0.1)
@@ -262,7 +262,7 @@ def _tarp(canvas: Canvas, building: Building, view: RoofView, outcome: Outcome) 
     sheet = view.inside & (np.abs(view.a - wing.a - 0.3 * wing.half_a * side) < 0.45 * wing.half_a)
     sheet &= np.abs(view.b - wing.b - side * 0.5 * wing.half_b) < 0.42 * wing.half_b
     crease = 1 + 0.1 * canvas.noise("one")[view.window.part]
-    canvas.blend(view.window.part, sheet, np.asarray(palette.TARP, np.float32) * crease[..., None])
+    canvas.blend(view.window.part, sheet, toned(palette.TARP, crease))
 
 
 def _wind_major(canvas: Canvas, building: Building, outcome: Outcome) -> None:
@@ -283,7 +283,7 @@ def _wind_destroyed(canvas: Canvas, building: Building, outcome: Outcome) -> Non
         return
     part = view.window.part
     slab = 1 + 0.05 * canvas.noise("one")[part] + 0.04 * canvas.noise("fine")[part]
-    canvas.blend(part, view.inside, np.asarray((0.58, 0.55, 0.50), np.float32) * slab[..., None])
+    canvas.blend(part, view.inside, toned((0.58, 0.55, 0.50), slab))
     rooms = view.inside & ((np.mod(view.a, np.float32(3.6)) < 0.25) | (np.mod(view.b, np.float32(4.1)) < 0.25))
     rooms &= stains(canvas, building, part, 8) > 0.5 * outcome.extent
     canvas.blend(part, rooms, building.wall)

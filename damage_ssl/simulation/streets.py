@@ -4,12 +4,15 @@
 measured in (u, v) are metres on the ground.
 """
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Field = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class Bend:
     def to_uv(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """(u, v) of points on the ground, metres east and south."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
-        return self._displace(x * cos + y * sin, y * cos - x * sin, 1.0)
+        p, q = x * cos + y * sin, y * cos - x * sin
+        du, dv = self._displacement(p, q)
+        return p + du, q + dv
 
     def to_xy(self, u: Floats, v: Floats) -> tuple[Floats, Floats]:
         """The inverse, by fixed-point iteration (the bend's slope is well under 1)."""
@@ -37,23 +42,31 @@ class Bend:
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         return p * cos - q * sin, p * sin + q * cos
 
-    def heading(self, u: float, v: float) -> float:
-        """Direction of growing u on the ground at one point, radians from east towards south."""
-        x, y = self.to_xy(np.array([u - 1.0, u + 1.0]), np.array([v, v]))
-        return float(np.arctan2(y[1] - y[0], x[1] - x[0]))
+    def place(self, u: float, v: float) -> tuple[float, float, float]:
+        """(x, y) of one point and the direction of growing u there, radians from east towards south."""
+        p, q = u, v
+        waves = self._waves
+        for _ in range(8):
+            du = sum(a * share * math.sin(p * wx + q * wy + f) for a, wx, wy, f, share in waves)
+            dv = sum(a * (1 - share) * math.sin(p * wx + q * wy + f) for a, wx, wy, f, share in waves)
+            p, q = u - du, v - dv
+        # Along a line of constant v, (dp, dq) is the first column of the inverse Jacobian of (u, v) in (p, q).
+        slopes = [(a * math.cos(p * wx + q * wy + f), wx, wy, share) for a, wx, wy, f, share in waves]
+        step_p = 1 + sum(s * (1 - share) * wy for s, _, wy, share in slopes)
+        step_q = -sum(s * (1 - share) * wx for s, wx, _, share in slopes)
+        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        return p * cos - q * sin, p * sin + q * cos, self.angle + math.atan2(step_q, step_p)
+
+    @cached_property
+    def _waves(self) -> list[tuple[float, float, float, float, float]]:
+        columns = (self.amplitude_m, self.wave_x, self.wave_y, self.phase, self.on_u)
+        return list(zip(*(column.tolist() for column in columns), strict=True))
 
     def _displacement(self, p: Floats, q: Floats) -> tuple[Floats, Floats]:
-        waves = [
-            a * np.sin(p * wx + q * wy + f)
-            for a, wx, wy, f in zip(self.amplitude_m, self.wave_x, self.wave_y, self.phase, strict=True)
-        ]
-        du: Floats = np.sum([w * s for w, s in zip(waves, self.on_u, strict=True)], axis=0)
-        dv: Floats = np.sum([w * (1 - s) for w, s in zip(waves, self.on_u, strict=True)], axis=0)
-        return du, dv
-
-    def _displace(self, p: Floats, q: Floats, sign: float) -> tuple[Floats, Floats]:
-        du, dv = self._displacement(p, q)
-        return p + sign * du, q + sign * dv
+        p, q = np.asarray(p), np.asarray(q)
+        waves = np.sin(np.outer(self.wave_x, p) + np.outer(self.wave_y, q) + self.phase[:, None])
+        on_u, on_v = self.amplitude_m * self.on_u, self.amplitude_m * (1 - self.on_u)
+        return (on_u @ waves).reshape(p.shape), (on_v @ waves).reshape(p.shape)
 
 
 @dataclass(frozen=True)
@@ -71,23 +84,59 @@ class Streets:
     open_u: NDArray[np.bool_]
     pavement_m: float
 
-    def nearest(self, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats, NDArray[np.int64], NDArray[np.bool_]]:
-        """Of each point: metres to the nearest kerb (negative on the carriageway), metres to that street's middle,
-        the way along it in metres, the street's number, and whether a v line is the nearest."""
-        j = np.clip(np.searchsorted(self.v_lines, v) - 1, 0, len(self.v_lines) - 2)
-        i = np.clip(np.searchsorted(self.u_lines, u) - 1, 0, len(self.u_lines) - 2)
-        left, right = np.abs(u - self.u_lines[i]), np.abs(u - self.u_lines[i + 1])
-        left_kerb = np.where(self.open_u[i, j], left - self.u_half_m[i], 1e6)
-        right_kerb = np.where(self.open_u[i + 1, j], right - self.u_half_m[i + 1], 1e6)
-        top, bottom = np.abs(v - self.v_lines[j]), np.abs(v - self.v_lines[j + 1])
-        top_kerb, bottom_kerb = top - self.v_half_m[j], bottom - self.v_half_m[j + 1]
+    def nearest(self, u: Field, v: Field) -> "NearestStreet":
+        """The street that each point is on or next to; where two cross, the v line's."""
+        i, u_lines, j, v_lines = (
+            _between(self.u_lines, u),
+            _f32(self.u_lines),
+            _between(self.v_lines, v),
+            _f32(self.v_lines),
+        )
+        u_half, v_half = _f32(self.u_half_m), _f32(self.v_half_m)
+        left, right = np.abs(u - u_lines[i]), np.abs(u - u_lines[i + 1])
+        left_kerb = np.where(self.open_u[i, j], left - u_half[i], np.float32(1e6))
+        right_kerb = np.where(self.open_u[i + 1, j], right - u_half[i + 1], np.float32(1e6))
+        top, bottom = np.abs(v - v_lines[j]), np.abs(v - v_lines[j + 1])
+        top_kerb, bottom_kerb = top - v_half[j], bottom - v_half[j + 1]
         use_left, use_top = left_kerb <= right_kerb, top_kerb <= bottom_kerb
         across, along = np.minimum(left_kerb, right_kerb), np.minimum(top_kerb, bottom_kerb)
-        is_v = along <= across
-        kerb = np.minimum(along, across)
+        # A smooth minimum rounds the corners of the blocks.
+        overlap = np.clip(1 - np.abs(across - along) / _CORNER_M, 0, 1)
+        kerb = np.minimum(across, along) - 0.25 * _CORNER_M * overlap**2
+        is_v = (along <= across) | (along < 0)
         middle = np.where(is_v, np.where(use_top, top, bottom), np.where(use_left, left, right))
         number = np.where(is_v, np.where(use_top, j, j + 1), 1000 + np.where(use_left, i, i + 1))
-        return kerb, middle, np.where(is_v, u, v), number, is_v
+        half = np.where(is_v, np.where(use_top, v_half[j], v_half[j + 1]), np.where(use_left, u_half[i], u_half[i + 1]))
+        return NearestStreet(kerb, middle, np.where(is_v, u, v), number, half, np.maximum(across, along))
+
+
+@dataclass(frozen=True)
+class NearestStreet:
+    """Arrays of one shape, metres: to the kerb (negative on the carriageway), to the middle, the way along; the
+    street's number and half width; and how far the other street is (small near a crossing)."""
+
+    kerb: Field
+    middle: Field
+    along: Field
+    number: NDArray[np.integer]
+    half_m: Field
+    crossing: Field
+
+
+_CORNER_M = np.float32(5.0)
+
+
+def _f32(values: Floats) -> Field:
+    return np.asarray(values, np.float32)
+
+
+def _between(lines: Floats, values: Field) -> NDArray[np.intp]:
+    """Index of the line at or before each value; only the few lines within the values' range are compared."""
+    low, high = np.searchsorted(lines, (values.min(), values.max()))
+    index = np.full(values.shape, max(low - 1, 0), np.intp)
+    for line in lines[max(low, 1) : min(high, len(lines) - 1)]:
+        index += values >= np.float32(line)
+    return np.minimum(index, len(lines) - 2)
 
 
 def draw_streets(width_m: float, height_m: float, rng: np.random.Generator) -> Streets:
@@ -95,9 +144,9 @@ def draw_streets(width_m: float, height_m: float, rng: np.random.Generator) -> S
     waves = 3
     bend = Bend(
         angle=float(rng.uniform(-0.5, 0.5)),
-        amplitude_m=rng.uniform(6, 14, waves),
-        wave_x=2 * np.pi / rng.uniform(380, 900, waves) * rng.choice([-1.0, 1.0], waves),
-        wave_y=2 * np.pi / rng.uniform(380, 900, waves),
+        amplitude_m=rng.uniform(8, 20, waves),
+        wave_x=2 * np.pi / rng.uniform(420, 950, waves) * rng.choice([-1.0, 1.0], waves),
+        wave_y=2 * np.pi / rng.uniform(420, 950, waves),
         phase=rng.uniform(0, 2 * np.pi, waves),
         on_u=rng.uniform(0, 1, waves),
     )
