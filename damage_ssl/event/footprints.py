@@ -189,7 +189,7 @@ def _repaired(geometry: NDArray[np.object_], names: NDArray[np.str_], path: Path
         parts = [
             part for part in _parts(shapely.make_valid(geometry[row])) if part.geom_type == "Polygon" and part.area > 0
         ]
-        fixed[row] = parts[0] if len(parts) == 1 else shapely.multipolygons(parts)
+        fixed[row] = shapely.union_all(parts) if parts else shapely.Polygon()
     hopeless = shapely.is_empty(fixed) | ~shapely.is_valid(fixed) | (shapely.area(fixed) == 0)
     if hopeless.any():
         raise InputError(

@@ -60,12 +60,12 @@ def read_scenes(folder: Path) -> list[Scene]:
         WorkspaceError: an item cannot be read.
     """
     scenes = []
-    for path in sorted((folder / "items").glob("*.json")):
+    for path in (folder / "items").glob("*.json"):
         try:
             scenes.append(_scene(pystac.Item.from_dict(read_json(path))))
-        except (OSError, ValueError, KeyError, TypeError, pystac.STACError) as error:
+        except (OSError, ValueError, KeyError, TypeError, pystac.STACError, pystac.STACTypeError) as error:
             raise WorkspaceError(f"{path}: is not a scene of an event ({error!r}); create the event again") from error
-    return scenes
+    return sorted(scenes, key=lambda scene: scene.scene_id)
 
 
 def _item(scene: Scene, created: datetime) -> pystac.Item:
