@@ -2,15 +2,21 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from damage_ssl.errors import DamageSSLError
+
+
+class Bar(Protocol):
+    """Moves a progress bar to `done` of `total`, with a remark behind it."""
+
+    def __call__(self, done: int, total: int, remark: str = "") -> None: ...
 
 
 class Console:
@@ -36,8 +42,8 @@ class Console:
             sys.stdout.write(json.dumps(values, allow_nan=False, ensure_ascii=False, default=str) + "\n")
 
     @contextmanager
-    def progress(self, label: str) -> Iterator[Callable[[int, int, str], None]]:
-        """A progress bar on stderr; call the yielded function with (done, total, remark)."""
+    def progress(self, label: str) -> Iterator[Bar]:
+        """A progress bar on stderr, moved by the yielded function; nothing in JSON mode."""
         columns = (
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -48,7 +54,11 @@ class Console:
         )
         with Progress(*columns, console=self._err, disable=self.json_output) as bar:
             task = bar.add_task(label, total=None, remark="")
-            yield lambda done, total, remark="": bar.update(task, completed=done, total=total, remark=escape(remark))
+
+            def move(done: int, total: int, remark: str = "") -> None:
+                bar.update(task, completed=done, total=total, remark=escape(remark))
+
+            yield move
 
     @contextmanager
     def errors(self) -> Iterator[None]:

@@ -230,14 +230,14 @@ def assess(
     quiet = Console(json_output=False) if not console.json_output else _Silent(json_output=True)
     if name not in list_events(workspace):
         init(quiet, workspace, name, inputs, overwrite=False)
-    elif pipeline.made_from(
+    elif inputs.footprints is not None and pipeline.made_from(
         Event.open(workspace, name), pre=inputs.pre, post=inputs.post, footprints=inputs.footprints, aoi=inputs.aoi
     ):
         quiet.say(f"event '{name}' is there already, from the same inputs")
     else:
         raise WorkspaceError(
-            f"{workspace / name}: was made from other imagery or footprints; choose another event name, or replace them "
-            "with `damage-ssl init --overwrite` (labels and runs are kept)"
+            f"{workspace / name}: was made from other imagery or footprints; choose another event name, or replace "
+            "them with `damage-ssl init --overwrite` (labels and runs are kept)"
         )
     patches(quiet, workspace, name, settings_file, {})
     label_import(quiet, workspace, name, labels, labeller="import")

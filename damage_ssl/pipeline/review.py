@@ -69,8 +69,8 @@ class EvaluationReport:
         e = self.evaluation
         yield f"run {self.run_id} on {e.n:,} buildings that it has not seen ({e.n_damaged:,} damaged; {e.statement})"
         yield (
-            f"left out: {self.seen} trained or calibrated on, {self.not_assessed} not assessed, {self.ungraded} without "
-            f"a grade, {self.unknown} not in the event"
+            f"left out: {self.seen} trained or calibrated on, {self.not_assessed} not assessed, "
+            f"{self.ungraded} without a grade, {self.unknown} not in the event"
         )
         for name, title in _MEASURES.items():
             yield f"  {title:<18} {_text(getattr(e, name))}"
@@ -139,7 +139,8 @@ def validation_of(event: Event, run: Run, *, seed: int = 0) -> Evaluation | None
 
 def _known_grades(truth: Path, scheme: ClassScheme) -> pd.DataFrame:
     """building_id, class_index (-1: no class of the scheme), damaged (True, False, None: no grade)."""
-    rows = read_label_csv(truth, labeller="truth").rows
+    by_building = {row.building_id: row for row in read_label_csv(truth, labeller="truth").rows}
+    rows = list(by_building.values())
     return pd.DataFrame(
         {
             "building_id": [row.building_id for row in rows],
