@@ -25,7 +25,6 @@ from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline import export_table, plan_of
 from damage_ssl.products.table import assessed_footprints
 
-
 NOT_PREPARED = "not_prepared"
 """Why no building is assessed before the pairs were cut."""
 
@@ -160,10 +159,9 @@ def runs_of(event: Event) -> list[Run]:
     return list(runs_in(event.runs_path))[::-1]
 
 
-def shown_run(event: Event, wanted: str | None) -> Run | None:
-    """The run that the map shows: the wanted one if it can be shown, else the newest with predictions."""
-    ready = [run for run in runs_of(event) if run.predictions_path.exists() and run.status().state == "finished"]
-    return next((run for run in ready if run.run_id == wanted), ready[0] if ready else None)
+def shown_runs(event: Event) -> list[Run]:
+    """The runs that the map can show, newest first: finished, with predictions."""
+    return [run for run in runs_of(event) if run.predictions_path.exists() and run.status().state == "finished"]
 
 
 def run_named(event: Event, run_id: str | None) -> Run | None:
@@ -187,7 +185,7 @@ def run_stamp(run: Run | None) -> str:
 
 def assessment(view: EventView, run: Run | None) -> gpd.GeoDataFrame:
     """Every footprint once with the product's fields, in the order of `view.footprints`: what is shown and exported."""
-    labels, revision = current_labels(view.event)
+    revision = current_labels(view.event)[1]
     return _assessment(view.event, view.stamp, run, run_stamp(run), revision)
 
 

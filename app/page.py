@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import jobs
 from app.components.map.map import workbench
-from app.data import EventView, MapFilter, runs_of, run_stamp, shown_run, view_of
+from app.data import EventView, MapFilter, run_stamp, shown_runs, view_of
 from app.legend import RAMP, date_text, dates_text, legend_rows, palette
 from app.sections import event, label, results, train
 from app.tiles import native_zoom
@@ -46,10 +46,8 @@ def _screen(names: list[str]) -> None:
         chosen = _choose_event(names)
         view = view_of(chosen)
         step = _current_step(view)
-        runs = [
-            run for run in runs_of(view.event) if run.predictions_path.exists() and run.status().state == "finished"
-        ]
-        run = shown_run(view.event, st.session_state.get("run"))
+        runs = shown_runs(view.event)
+        run = next((run for run in runs if run.run_id == st.session_state.get("run")), runs[0] if runs else None)
         wanted = _steps(view, step, run, runs)
     labeller = _labeller()
     state = workbench(chosen, workbench_data(view, run, step, wanted, labeller))
@@ -164,7 +162,8 @@ def _no_events() -> None:
         st.markdown("### No event yet")
         st.markdown("Set one up from your imagery and footprints, then reload this page:")
         st.code(
-            f"damage-ssl init EVENT --pre PRE.tif --post POST.tif --footprints BUILDINGS.geojson --workspace {workspace_path()}",
+            "damage-ssl init EVENT --pre PRE.tif --post POST.tif --footprints BUILDINGS.geojson "
+            f"--workspace {workspace_path()}",
             language=None,
             wrap_lines=True,
         )

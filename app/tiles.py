@@ -16,7 +16,7 @@ from rio_tiler.models import ImageData
 from rio_tiler.mosaic import mosaic_reader
 from shapely import box
 
-from damage_ssl.event.imagery import Role, Scene
+from damage_ssl.event.imagery import Scene
 from damage_ssl.event.quality import FILL_LEVEL, black_fill
 
 TILE_PX = 256

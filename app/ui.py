@@ -56,6 +56,7 @@ def spark(values: Sequence[float], title: str) -> None:
     step = 100 / max(len(values) - 1, 1)
     points = " L".join(f"{row * step:.2f},{2 + 36 * (high - value) / span:.2f}" for row, value in enumerate(values))
     st.html(
-        f'<svg class="ds-spark" viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="{escape(title)}">'
+        f'<svg class="ds-spark" viewBox="0 0 100 40" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(title)}">'
         f'<path d="M{points}"/></svg>'
     )

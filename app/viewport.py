@@ -16,7 +16,7 @@ from damage_ssl.learning.runs import Run
 
 POLYGON_CAP = 5000
 POINT_CAP = 20000
-"""With more footprints in view than the first cap, their centres are sent; with more than the second, a part of these."""
+"""With more footprints in view than the first cap their centres are sent, with more than the second a part of these."""
 
 REASONS = {
     "no_pre": "no pre imagery",

@@ -1,0 +1,1 @@
+"""The steps of the side panel, one file each."""

@@ -83,7 +83,8 @@ def show(view: EventView) -> None:
         st.session_state["go-to"] = "train"
         st.rerun()
     note(
-        "Answer with the keys shown on the buttons; the next building follows by itself. Or click any building on the map."
+        "Answer with the keys shown on the buttons; the next building follows by itself. "
+        "Or click any building on the map."
     )
     st.session_state.setdefault("labeller", st.query_params.get("name", ""))
     st.text_input("Your name, kept with each label", key="labeller", max_chars=80, placeholder="analyst")

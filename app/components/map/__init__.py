@@ -1,0 +1,1 @@
+"""The map, the selected building and the queue."""

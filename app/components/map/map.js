@@ -65,7 +65,7 @@ class Workbench {
     const kept = this.keptView();
     if (kept) this.map.setView(kept.centre, kept.zoom);
     else this.fit();
-    this.map.on('moveend', () => this.keepView());
+    this.map.on('dragend zoomend', () => this.keepView());
     L.control.zoom({ position: 'topright' }).addTo(this.map);
     L.control.scale({ position: 'bottomright', imperial: false, maxWidth: 120 }).addTo(this.map);
     this.swipe = new Swipe(L, this.map, this.stage, this.api, data);
@@ -96,6 +96,10 @@ class Workbench {
       if (this.selected) this.select(this.selected.id, { drawn: this.selected.drawn, keepView: true });
     }
     this.showInspector();
+    if (before.step === null && !this.keptView()) {
+      this.map.invalidateSize({ animate: false });
+      this.fit();
+    }
     if (data.step === 'label' && before.step !== 'label' && !this.selected) this.next();
     this.root.dataset.ready = '1';
   }

@@ -1,4 +1,4 @@
-"""The workbench component: mounts the map, the selected building and the queue, whose code is `map.js` beside this file."""
+"""The workbench component: the map, the selected building and the queue; its code is `map.js` beside this file."""
 
 import hashlib
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _HTML = """
       <button type="button" data-view-mode="swipe" aria-pressed="true">Swipe</button>
       <button type="button" data-view-mode="post" aria-pressed="false">Post</button>
     </div>
-    <button type="button" class="wb-over wb-fit" title="Show the whole event" aria-label="Show the whole event">⤢</button>
+    <button type="button" class="wb-over wb-fit" title="Show all" aria-label="Show the whole event">⤢</button>
     <div class="wb-over wb-legend"></div>
     <div class="wb-over wb-count" hidden></div>
     <div class="wb-over wb-toasts"></div>
