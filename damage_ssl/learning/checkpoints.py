@@ -1,7 +1,7 @@
 """Weights on disk: safetensors for tensors, JSON for all else, never pickle.
 
-`model.safetensors` and `model.json` are the finished model. `resume.safetensors` is the whole state of a training that has not ended; its
-JSON travels in the file's own header, so that the two can never be of different steps.
+`model.safetensors` and `model.json` are the finished model. `resume.safetensors` is the whole state of a training
+that has not ended; its JSON travels in the file's own header, so that the two can never be of different steps.
 """
 
 import json
@@ -29,8 +29,8 @@ _FACTS = "damage_ssl"
 class ModelCard:
     """What the weights of a run are and what they expect.
 
-    `size_px`, `gsd_m` and `context_gsd_m` are those of the patches; `rotations` is the number of quarter turns averaged in prediction;
-    `training` the settings, `steps` how many were done.
+    `size_px`, `gsd_m` and `context_gsd_m` are those of the patches; `rotations` is the number of quarter turns
+    averaged in prediction; `training` the settings, `steps` how many were done.
     """
 
     spec: NetworkSpec
@@ -45,14 +45,16 @@ class ModelCard:
     version: str
 
 
-def save_model(run: Run, network: PairNetwork, card: ModelCard) -> None:
+def save_model(run: Run, network: PairNetwork, card: ModelCard, fingerprint: str) -> None:
     """Write the final weights and their card; the weights come last, so that where they are the card is too.
+
+    `fingerprint` is that of the training, see `trained_fingerprint`.
 
     Raises:
         StorageError: the disk is full or read-only.
     """
     write_json(card_path(run), {"format": FORMAT, **asdict(card)})
-    write_tensors(run.checkpoint_path, network.state_dict(), {"run_id": run.run_id})
+    write_tensors(run.checkpoint_path, network.state_dict(), {"fingerprint": fingerprint})
 
 
 def load_model(run: Run) -> tuple[PairNetwork, ModelCard]:
@@ -70,9 +72,17 @@ def load_model(run: Run) -> tuple[PairNetwork, ModelCard]:
         network.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise WorkspaceError(
-            f"{run.checkpoint_path}: its weights do not fit the network that {card_path(run).name} describes; train again"
+            f"{run.checkpoint_path}: its weights do not fit the network in {card_path(run).name}; train again"
         ) from error
     return network.requires_grad_(False), card
+
+
+def trained_fingerprint(run: Run) -> str | None:
+    """The fingerprint of the training that left its model in the run; None where there is no model."""
+    if not run.checkpoint_path.exists():
+        return None
+    _, facts = read_tensors(run.checkpoint_path)
+    return str(facts.get("fingerprint"))
 
 
 def card_path(run: Run) -> Path:

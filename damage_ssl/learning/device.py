@@ -29,8 +29,8 @@ def device_named(name: str) -> torch.device:
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
     """Automatic bf16 where `precision` says so; `auto` means on CUDA only.
 
-    On a CPU with avx512_bf16 the forward pass of EfficientNet-Lite0 at 64 px is 1.7 times as fast in bf16, but forward and backward
-    together take 1.3 times as long.
+    On a CPU with avx512_bf16 the forward pass of EfficientNet-Lite0 at 64 px is 1.7 times as fast in bf16, but
+    forward and backward together take 1.3 times as long.
     """
     enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
@@ -39,8 +39,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
 def keep_freed_memory() -> None:
     """Let the C library keep large freed blocks for reuse instead of returning them to the system.
 
-    Activations are allocated and freed in each step; fetching their pages anew from the kernel took a third of a step on a CPU.
-    Does nothing where the C library is not glibc.
+    Activations are allocated and freed in each step; fetching their pages anew from the kernel took a third of a step
+    on a CPU. Does nothing where the C library is not glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return

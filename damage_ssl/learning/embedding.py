@@ -69,9 +69,10 @@ def standardise_on(network: PairNetwork, features: Tensor) -> None:
 
 
 def fit_head(network: PairNetwork, features: Tensor, classes: NDArray[np.int64], *, regularisation: float) -> None:
-    """Fit the head by logistic regression on features [n, F] of labelled pairs, standardised by the network's statistics.
+    """Fit the head by logistic regression on features [n, F] of labelled pairs.
 
-    Classes weigh equally whatever their counts. `regularisation` is scikit-learn's C: small is strong.
+    Features are standardised by the network's statistics. Classes weigh equally whatever their counts.
+    `regularisation` is scikit-learn's C: small is strong.
     """
     scale = network.feature_scale.cpu() * network.feature_count**0.5
     standard = (features - network.feature_mean.cpu()) * scale

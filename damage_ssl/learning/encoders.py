@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ class SmpEncoder(nn.Module):
                 f"network '{SMP_PREFIX}{name}': segmentation-models-pytorch has no such encoder; "
                 f"{nearest_name(name, smp.encoders.get_encoder_names())}"
             ) from error
-        self.encoder = cast(nn.Module, group_norms(encoder))
+        self.encoder = group_norms(encoder)
         self.tap_channels = tuple(int(count) for count in encoder.out_channels[-3:])
 
     def forward(self, x: Tensor) -> list[Tensor]:

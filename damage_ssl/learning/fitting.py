@@ -226,8 +226,8 @@ class Fit:
         tensors, facts = read_tensors(path)
         if facts.get("fingerprint") != self.task.fingerprint:
             raise WorkspaceError(
-                f"{path}: is the checkpoint of a training with other settings, labels or patches; start a new run, or delete "
-                "the file to begin this one anew"
+                f"{path}: belongs to a training with other settings, labels or patches; start a new run, or "
+                "delete the file to begin this one anew"
             )
         self.student.load_state_dict(without_prefix("student", tensors))
         self._ema.network.load_state_dict(without_prefix("average", tensors))
@@ -242,13 +242,14 @@ class Fit:
 
 
 def validation_score(network: PairNetwork, task: Task) -> float | None:
-    """AUROC of P(damaged) on at most `VALIDATION_PAIRS` validation buildings, unturned; None where they are of one kind."""
+    """AUROC of P(damaged) on at most `VALIDATION_PAIRS` validation buildings, unturned; None where they are of one
+    kind."""
     rows = task.rows.validation_row[:VALIDATION_PAIRS]
     damaged = task.rows.validation_class[:VALIDATION_PAIRS] >= task.scheme.damaged_from
     if not damaged.any() or damaged.all():
         return None
     pixels = task.pixels[torch.from_numpy(rows)]
-    p = np.concatenate([rotation_average(network, part, 1) for part in pixels.split(64)])
+    p = np.concatenate([rotation_average(network, part, 1) for part in torch.split(pixels, 64)])
     return float(roc_auc_score(damaged, p[:, task.scheme.damaged_from :].sum(axis=1)))
 
 

@@ -1,8 +1,8 @@
 """Convolution followed by a batch norm whose statistics never change.
 
 In the few-label regime a batch of 16 labelled and 128 unlabelled views has no statistics worth taking, and MixMatch,
-FixMatch and AdaMatch would each need a rule for which group they come from. With the statistics of the pretraining kept,
-a pair's logits depend on that pair alone, and fused and split forward passes are identical.
+FixMatch and AdaMatch would each need a rule for which group they come from. With the statistics of the pretraining
+kept, a pair's logits depend on that pair alone, and fused and split forward passes are identical.
 """
 
 import torch
@@ -13,9 +13,9 @@ from torch.nn import functional as F
 class FrozenNormConv(nn.Module):
     """`act(batch_norm(conv(x)))` computed as one convolution, with fixed mean and variance.
 
-    Kernel, gain and shift stay trainable parameters of their own; they are multiplied together in each forward pass, which
-    costs far less than a pass over the activations.
-    `same_padding` is TensorFlow's rule (pad by what the stride leaves over), which differs from a fixed padding at stride 2.
+    Kernel, gain and shift stay trainable parameters of their own; they are multiplied together in each forward pass,
+    which costs far less than a pass over the activations. `same_padding` is TensorFlow's rule (pad by what the stride
+    leaves over), which differs from a fixed padding at stride 2.
     """
 
     mean: Tensor

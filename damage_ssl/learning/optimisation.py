@@ -32,7 +32,8 @@ def make_optimizer(network: PairNetwork, settings: TrainSettings, options: FitOp
 def rate_factor(progress: float, warm_up: float) -> float:
     """What the top learning rate is multiplied by at `progress` in [0, 1].
 
-    cos(7π·k / 16K) of FixMatch (Sohn et al. 2020, arXiv:2001.07685, section 2.3), after a linear rise over the share `warm_up`.
+    cos(7π·k / 16K) of FixMatch (Sohn et al. 2020, arXiv:2001.07685, section 2.3), after a linear rise over the share
+    `warm_up`.
     """
     rise = 1.0 if warm_up <= 0 else min(1.0, (progress + 0.1 * warm_up) / warm_up)
     return rise * math.cos(7 * math.pi * min(progress, 1.0) / 16)

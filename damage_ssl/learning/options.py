@@ -12,11 +12,11 @@ from damage_ssl.settings import from_mapping
 class FitOptions:
     """Options of the training itself, beside those of an algorithm.
 
-    `head_start`: `logistic` starts the head at the logistic regression on the untouched features of the labelled pairs (LP-FT, Kumar et al.
-    2022, arXiv:2202.10054), `random` does not; `auto` takes the first where the encoder is pretrained. `probe_c` is that regression's
-    inverse regularisation. `optimizer`: `auto` is AdamW for a pretrained encoder, SGD with Nesterov momentum from scratch.
-    `warm_up` is the share of the run over which the learning rate rises; `gradient_clip` 0 clips nothing;
-    `train_norm` lets gain and shift of frozen batch norms learn.
+    `head_start`: `logistic` starts the head at the logistic regression on the untouched features of the labelled
+    pairs (LP-FT, Kumar et al. 2022, arXiv:2202.10054), `random` does not; `auto` takes the first where the encoder is
+    pretrained. `probe_c` is that regression's inverse regularisation. `optimizer`: `auto` is AdamW for a pretrained
+    encoder, SGD with Nesterov momentum from scratch. `warm_up` is the share of the run over which the learning rate
+    rises; `gradient_clip` 0 clips nothing; `train_norm` lets gain and shift of frozen batch norms learn.
     """
 
     head_start: Literal["auto", "logistic", "random"] = "auto"

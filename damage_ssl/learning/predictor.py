@@ -26,6 +26,11 @@ class Predictor:
     network: PairNetwork
     card: ModelCard
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the columns of `predict`."""
+        return self.card.class_names
+
     def predict(self, pairs: PairSet) -> NDArray[np.float64]:
         """Class probabilities [N, C]; rows sum to 1. Memory beyond the pairs' own does not grow with N.
 
@@ -45,8 +50,8 @@ class Predictor:
         found = _words(pairs.close.pre.shape[-1], pairs.close.gsd_m, None if context is None else context.gsd_m)
         if expected != found:
             raise WorkspaceError(
-                f"{self.run.path}: was trained on patches of {expected}, but these are of {found}; train a new run, or cut the "
-                "patches with the settings that it was trained with"
+                f"{self.run.path}: was trained on patches of {expected}, but these are of {found}; train a new run, "
+                "or cut the patches with the settings that it was trained with"
             )
 
 

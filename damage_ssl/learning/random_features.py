@@ -1,7 +1,7 @@
 """Random convolutional features: filters are patches of the event's own imagery, nothing is trained.
 
-MOSAIKS (Rolf et al. 2021, doi:10.1038/s41467-021-24638-z), after Coates & Ng 2012: patches are contrast-normalised, ZCA-whitened and
-used as filters; both signs of the response pass a rectifier and are averaged over the image.
+MOSAIKS (Rolf et al. 2021, doi:10.1038/s41467-021-24638-z), after Coates & Ng 2012: patches are contrast-normalised,
+ZCA-whitened and used as filters; both signs of the response pass a rectifier and are averaged over the image.
 """
 
 import torch
@@ -37,7 +37,7 @@ class RandomFeatures(nn.Module):
         self.filters.copy_(filters)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return [torch.cat([self._averages(part) for part in x.split(IMAGES_AT_ONCE)])[:, :, None, None]]
+        return [torch.cat([self._averages(part) for part in torch.split(x, IMAGES_AT_ONCE)])[:, :, None, None]]
 
     def _averages(self, x: Tensor) -> Tensor:
         response = F.conv2d(x, self.filters)  # [b, FILTERS, h, w]
@@ -71,4 +71,5 @@ def whitened(patches: Tensor) -> Tensor:
     patches = patches - patches.mean(dim=0)
     values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
     zca = vectors @ torch.diag((values.clamp_min(0) + ZCA_BIAS).rsqrt()) @ vectors.T
-    return patches @ zca @ zca.T
+    filters: Tensor = patches @ zca @ zca.T
+    return filters

@@ -1,4 +1,5 @@
-"""How a network begins: its frozen features standardised on the event, its head a logistic regression on the labelled."""
+"""How a network begins: its frozen features standardised on the event, its head a logistic regression on the
+labelled."""
 
 import torch
 
@@ -17,7 +18,8 @@ FROZEN: dict[str, tuple[str, Fusion, bool]] = {
     "frozen-random": ("random-features", "siamese", False),
     "frozen-lite0": ("efficientnet-lite0", "siamese", True),
 }
-"""Algorithms that train nothing but the head: encoder, fusion and whether features are pooled over the footprint too."""
+"""Algorithms that train nothing but the head: encoder, fusion and whether features are pooled over the footprint
+too."""
 
 
 def frozen_spec(task: Task) -> NetworkSpec:
@@ -43,10 +45,11 @@ def start_network(task: Task, spec: NetworkSpec, generator: torch.Generator) -> 
         some = distinct(len(task.pixels), min(len(task.pixels), STATISTICS_PAIRS), generator)
         dates = [POST] if spec.fusion == "post" else [PRE, POST]
         network.encoder.set_filters(draw_filters(torch.cat([task.pixels[some][:, date] for date in dates]), generator))
-    if network.pretrained:
+    logistic = options.head_start == "logistic" or (options.head_start == "auto" and network.pretrained)
+    if network.pretrained or logistic:
         some = distinct(len(task.pixels), min(len(task.pixels), STATISTICS_PAIRS), generator)
         standardise_on(network, embed(network, task.pixels[some]))
-    if options.head_start == "logistic" or (options.head_start == "auto" and network.pretrained):
+    if logistic:
         labelled = task.pixels[torch.from_numpy(task.rows.train_row)]
         turns = range(task.settings.prediction_rotations)
         features = torch.cat([embed(network, labelled, quarter_turns=turn) for turn in turns])

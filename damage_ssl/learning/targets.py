@@ -53,7 +53,8 @@ def target_rows(targets: Targets, pairs: PairSet, scheme: ClassScheme) -> Target
         train_row, validation_row = pairs.rows_of(targets.train_id), pairs.rows_of(targets.validation_id)
     except KeyError as missing:
         raise WorkspaceError(
-            f"labels: building {missing} has no pair of patches; leave out what was not assessed, or run `damage-ssl patches` again"
+            f"labels: building {missing} has no pair of patches; leave out what was not assessed, or run "
+            "`damage-ssl patches` again"
         ) from None
     return TargetRows(
         train_row=train_row,

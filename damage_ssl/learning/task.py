@@ -27,8 +27,8 @@ from damage_ssl.settings import TrainSettings, to_mapping
 class TrainProgress:
     """Where a training stands, for a progress bar.
 
-    `loss` and `mask_rate` are means since the last report; `validation_score` is the latest AUROC of the averaged weights on the validation
-    buildings, None without any; `seconds_left` is an estimate.
+    `loss` and `mask_rate` are means since the last report; `validation_score` is the latest AUROC of the averaged
+    weights on the validation buildings, None without any; `seconds_left` is an estimate.
     """
 
     step: int
@@ -136,7 +136,8 @@ def _check(settings: TrainSettings, where: str) -> None:
 
 
 def _fingerprint(pairs: PairSet, pixels: Tensor, rows: TargetRows, settings: TrainSettings) -> str:
-    """Changes with anything that a resumed training must share with its beginning; some 1,000 pairs stand for all pixels."""
+    """Changes with anything that a resumed training must share with its beginning; some 1,000 pairs stand for all
+    pixels."""
     values: dict[str, Any] = to_mapping(settings)
     for name in ("minutes", "device"):
         values.pop(name)

@@ -1,7 +1,8 @@
 """Make `import torchvision` succeed beside a CPU build of torch.
 
-The package index serves torchvision with CUDA code; beside the CPU build of torch its C++ extension cannot load, and the
-import fails although timm and smp need only its Python parts. Declaring the two missing operators is enough for them.
+The package index serves torchvision with CUDA code; beside the CPU build of torch its C++ extension cannot load, and
+the import fails although timm and smp need only its Python parts. Declaring the two missing operators is enough for
+them.
 """
 
 import importlib
@@ -28,8 +29,8 @@ def ensure_torchvision() -> ModuleType:
             raise
     for name in [name for name in sys.modules if name == "torchvision" or name.startswith("torchvision.")]:
         del sys.modules[name]
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call,unused-ignore]
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
     _libraries.append(library)
     return importlib.import_module("torchvision")

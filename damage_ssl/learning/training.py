@@ -8,7 +8,7 @@ import torch
 
 from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.learning.algorithms import ALGORITHMS
-from damage_ssl.learning.checkpoints import resume_path, save_model
+from damage_ssl.learning.checkpoints import load_model, resume_path, save_model, trained_fingerprint
 from damage_ssl.learning.device import keep_freed_memory
 from damage_ssl.learning.fitting import Fit, validation_score
 from damage_ssl.learning.runs import Run, State
@@ -32,9 +32,10 @@ def train(
 ) -> None:
     """Train and leave weights, card, metrics and status in the run's folder.
 
-    A run that was stopped or killed goes on from its checkpoint; on a CPU and without `minutes` it ends with exactly the weights
-    of an uninterrupted one. When `should_stop` says so the training ends early as `cancelled`, ready to go on. What is kept are the averaged
-    weights of the last step; the validation score is logged and chooses nothing.
+    A run that was trained already is left as it is. One that was stopped or killed goes on from its checkpoint; on a
+    CPU and without `minutes` it ends with exactly the weights of an uninterrupted one. When `should_stop` says so the
+    training ends early as `cancelled`, ready to go on. What is kept are the averaged weights of the last step; the
+    validation score is logged and chooses nothing.
 
     Raises:
         SettingsError: an unknown algorithm, network, scheme or option, or an impossible value.
@@ -49,6 +50,9 @@ def train(
         way = _way_of(settings.algorithm)
         run.set_status("running", step=0, steps=settings.steps, message="preparing")
         task = make_task(pairs, targets, settings, run, progress or (lambda _: None), should_stop or (lambda: False))
+        if trained_fingerprint(run) == task.fingerprint:
+            run.set_status("finished", step=load_model(run)[1].steps, steps=settings.steps)
+            return
         way(task, lambda: time.monotonic() - began)
 
 
@@ -78,7 +82,7 @@ def _train_network(task: Task, clock: Callable[[], float]) -> None:
             "cancelled", step=fit.step, steps=task.settings.steps, message="stopped; train again to go on"
         )
         return
-    save_model(task.run, fit.averaged, task.card(fit.averaged.spec, fit.step))
+    save_model(task.run, fit.averaged, task.card(fit.averaged.spec, fit.step), task.fingerprint)
     resume_path(task.run).unlink(missing_ok=True)
     task.run.set_status("finished", step=fit.step, steps=task.settings.steps)
 
@@ -91,7 +95,7 @@ def _train_frozen(task: Task, clock: Callable[[], float]) -> None:
     score = validation_score(network, task)
     if score is not None:
         task.run.log_metrics({"step": 1, "validation_auroc": score, "seconds": round(clock(), 2)})
-    save_model(task.run, network, task.card(network.spec, 1))
+    save_model(task.run, network, task.card(network.spec, 1), task.fingerprint)
     task.run.set_status("finished", step=1, steps=1)
     task.on_progress(
         TrainProgress(step=1, steps=1, loss=None, mask_rate=None, validation_score=score, seconds_left=0.0)
