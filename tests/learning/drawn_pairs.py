@@ -1,4 +1,4 @@
-"""Small pair sets drawn by rule: roofs of one colour on textured ground; damaged ones are speckled in the post image."""
+"""Small pair sets drawn by rule: roofs on textured ground; the damaged ones are speckled in the post image."""
 
 import numpy as np
 

@@ -86,7 +86,9 @@ def _plain_forward(weights: dict[str, torch.Tensor], images: torch.Tensor) -> li
         return x.clamp(0, 6) if act else x
 
     x = conv_norm((images * 255 - 127) / 128, "_conv_stem", "_bn0", 2)
-    strides = list(chain.from_iterable([s] + [1] * (n - 1) for s, n in zip((1, 2, 2, 2, 1, 2, 1), lite0.STAGE_BLOCKS)))
+    strides = list(
+        chain.from_iterable([s] + [1] * (n - 1) for s, n in zip((1, 2, 2, 2, 1, 2, 1), lite0.STAGE_BLOCKS, strict=True))
+    )
     taps = []
     for index, stride in enumerate(strides):
         block, shortcut = f"_blocks.{index}.", x

@@ -142,5 +142,5 @@ def test_batch_norms_become_group_norms_and_keep_their_activation() -> None:
 
 @pytest.mark.parametrize("name", ["small-cn", "smp:resnet19", "resnet18"])
 def test_an_unknown_network_is_an_error_that_names_a_known_one(name: str) -> None:
-    with pytest.raises(SettingsError, match="small-cnn|resnet18"):
+    with pytest.raises(SettingsError, match=r"small-cnn|resnet18"):
         encoder_named(name, 3)
