@@ -1,0 +1,206 @@
+"""The routes behind a real socket: what they answer, and what they refuse."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+from town_app import RUN_ID, Server, add_run, prepared_event, served
+
+from app.data import label_store
+from app.tiles import native_zoom
+from conftest import Town
+from damage_ssl.event.catalog import Event
+from damage_ssl.grades import LabelValue
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # within rasterio
+
+
+@pytest.fixture
+def event(town: Town, monkeypatch: pytest.MonkeyPatch) -> Event:
+    monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
+    return prepared_event(town)
+
+
+@pytest.fixture
+def server(event: Event) -> Iterator[Server]:
+    with served() as running:
+        yield running
+
+
+def tile_of(event: Event, zoom: int = 18) -> str:
+    west, south, east, north = event.footprints().total_bounds
+    lon, lat = (west + east) / 2, np.radians((south + north) / 2)
+    x = int((lon + 180) / 360 * 2**zoom)
+    y = int((1 - np.arcsinh(np.tan(lat)) / np.pi) / 2 * 2**zoom)
+    return f"{zoom}/{x}/{y}"
+
+
+def whole(event: Event) -> str:
+    west, south, east, north = event.footprints().total_bounds
+    return f"{west - 0.01},{south - 0.01},{east + 0.01},{north + 0.01}"
+
+
+def test_tile_within_the_imagery_is_a_256_pixel_picture(event: Event, server: Server) -> None:
+    answer = server.get(f"/ds/town/tiles/pre/{tile_of(event)}")
+    assert answer.status == 200
+    assert Image.open(io.BytesIO(answer.body)).size == (256, 256)
+
+
+def test_pre_and_post_tiles_differ(event: Event, server: Server) -> None:
+    pre, post = (server.get(f"/ds/town/tiles/{role}/{tile_of(event)}").body for role in ("pre", "post"))
+    assert pre != post
+
+
+def test_tile_without_imagery_is_empty(server: Server) -> None:
+    answer = server.get("/ds/town/tiles/pre/18/10/10")
+    assert (answer.status, answer.body) == (204, b"")
+
+
+@pytest.mark.parametrize("address", ["18/-1/3", "18/3/999999999", "60/1/1"])
+def test_tile_that_cannot_exist_is_refused(server: Server, address: str) -> None:
+    assert server.get(f"/ds/town/tiles/pre/{address}").status in (400, 404)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ds/../tiles/pre/1/0/0",
+        "/ds/%2e%2e/tiles/pre/1/0/0",
+        "/ds/..%2f..%2fetc/footprints?bbox=0,0,1,1",
+        "/ds/%2Fetc/footprints?bbox=0,0,1,1",
+        "/ds/elsewhere/footprints?bbox=0,0,1,1",
+        "/ds/town/tiles/..%2Fpre/1/0/0",
+        "/ds/town/tiles/labels.sqlite/1/0/0",
+        "/ds/assets/1/..%2Fmap.py",
+        "/ds/assets/1/map.py",
+        "/ds/assets/1/%2Fetc%2Fpasswd",
+        "/ds/town/footprints?bbox=0,0,1,1&run=..%2F..%2Fsecret",
+        "/ds/town/crop/pre?id=..%2F..%2Fetc%2Fpasswd",
+    ],
+)
+def test_nothing_outside_the_workspace_can_be_named(server: Server, path: str) -> None:
+    assert server.get(path).status == 404
+
+
+def test_folder_beside_the_workspace_is_not_an_event(server: Server, town: Town) -> None:
+    outside = town.workspace.parent / "outside"
+    outside.mkdir()
+    (outside / "collection.json").write_text("{}")
+    assert server.get("/ds/..%2Foutside/footprints?bbox=0,0,1,1").status == 404
+
+
+def test_scripts_of_the_map_are_served_from_this_app(server: Server) -> None:
+    answer = server.get("/ds/assets/any/leaflet.js")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert b"Leaflet 1.9.4" in answer.body
+
+
+def test_footprints_come_for_the_box_only(event: Event, server: Server) -> None:
+    table = event.footprints()
+    west, south, east, north = table.geometry.iloc[0].bounds
+    answer = server.get(f"/ds/town/footprints?bbox={west},{south},{east},{north}").json()
+    assert [feature["properties"]["id"] for feature in answer["features"]] == [table["building_id"].iloc[0]]
+    assert len(server.get(f"/ds/town/footprints?bbox={whole(event)}").json()["features"]) == len(table)
+
+
+@pytest.mark.parametrize("bbox", ["", "1,2,3", "a,b,c,d", "2,0,1,1", "nan,0,1,1"])
+def test_box_that_is_none_is_refused_with_the_reason(server: Server, bbox: str) -> None:
+    answer = server.get(f"/ds/town/footprints?bbox={bbox}")
+    assert answer.status == 400
+    assert "bbox must be west,south,east,north" in answer.json()["error"]
+
+
+def test_footprints_carry_label_and_probability(event: Event, server: Server) -> None:
+    add_run(event, {"b03": 0.9})
+    label_store(event.labels_path).add(
+        "b05", LabelValue.DESTROYED, labeller="a", drawn="map", inclusion_probability=None
+    )
+    answer = server.get(f"/ds/town/footprints?bbox={whole(event)}&run={RUN_ID}").json()
+    of = {feature["properties"]["id"]: feature["properties"] for feature in answer["features"]}
+    assert (of["b03"]["p"], of["b03"]["cls"], of["b03"]["label"]) == (0.9, "damaged", None)
+    assert (of["b05"]["p"], of["b05"]["cls"], of["b05"]["label"]) == (0.0, "intact", "destroyed")
+
+
+def test_filter_sends_only_what_passes_and_counts_the_whole_event(event: Event, server: Server) -> None:
+    add_run(event, {"b03": 0.9, "b04": 0.6})
+    bbox, run = whole(event), f"run={RUN_ID}"
+    answer = server.get(f"/ds/town/footprints?bbox={bbox}&{run}&class=damaged&not_assessed=0").json()
+    assert {feature["properties"]["id"] for feature in answer["features"]} == {"b03", "b04"}
+    assert (answer["matched"], answer["total"]) == (2, 16)
+    answer = server.get(f"/ds/town/footprints?bbox={bbox}&{run}&p_min=0.7&p_max=1&not_assessed=0").json()
+    assert {feature["properties"]["id"] for feature in answer["features"]} == {"b03"}
+
+
+def test_building_has_crops_of_both_dates_with_its_outline(server: Server) -> None:
+    detail = server.get("/ds/town/building?id=b05").json()
+    assert detail["assessed"] is True
+    ring = np.array(detail["views"]["close"]["outline"][0])
+    assert np.allclose((ring.min(axis=0) + ring.max(axis=0)) / 2, 0.5, atol=0.01)
+    # a 10 m square in a crop that shows 30 m across
+    assert np.ptp(ring[:, 0]) == pytest.approx(10 / detail["views"]["close"]["width_m"], rel=0.05)
+    for role in ("pre", "post"):
+        assert server.get(f"/ds/town/crop/{role}?id=b05").status == 200
+
+
+def test_queue_gives_unlabelled_buildings_with_how_they_were_drawn(event: Event, server: Server) -> None:
+    store = label_store(event.labels_path)
+    store.add("b01", LabelValue.NO_DAMAGE, labeller="a", drawn="map", inclusion_probability=None)
+    items = server.get("/ds/town/queue?n=40").json()["items"]
+    assert {item["id"] for item in items} == {f"b{number:02d}" for number in range(16)} - {"b01"}
+    assert all((item["probability"] is not None) == (item["drawn"] == "random") for item in items)
+
+
+def test_label_is_appended_with_how_it_was_drawn(event: Event, server: Server) -> None:
+    body = {"building_id": "b02", "value": "minor-damage", "labeller": "Ana", "drawn": "random", "inclusion_probability": 0.25}
+    assert server.post("/ds/town/labels", body).json() == {"revision": 1}
+    row = label_store(event.labels_path).current().iloc[0]
+    assert row[["building_id", "value", "labeller", "drawn"]].tolist() == ["b02", "minor-damage", "Ana", "random"]
+    assert row["inclusion_probability"] == 0.25
+
+
+def test_null_value_withdraws_the_label_and_keeps_the_history(event: Event, server: Server) -> None:
+    for value in ("destroyed", None):
+        server.post("/ds/town/labels", {"building_id": "b02", "value": value, "labeller": "Ana"})
+    store = label_store(event.labels_path)
+    assert store.current().empty
+    assert len(store.history("b02")) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"building_id": "nowhere", "value": "destroyed", "labeller": "Ana"},
+        {"building_id": "b02", "value": "detroyed", "labeller": "Ana"},
+        {"building_id": "b02", "value": "un-classified", "labeller": "Ana"},
+        {"building_id": "b02", "value": "destroyed", "labeller": " "},
+        {"building_id": "b02", "value": "destroyed", "labeller": "x" * 81},
+        {"building_id": "b02", "value": "destroyed", "labeller": "Ana", "inclusion_probability": 2},
+        {"building_id": "b02", "value": "destroyed", "labeller": "Ana", "inclusion_probability": "half"},
+        ["b02"],
+        b"no json",
+    ],
+)
+def test_label_that_is_none_is_refused_and_nothing_is_written(event: Event, server: Server, body: object) -> None:
+    answer = server.post("/ds/town/labels", body)
+    assert answer.status == 400
+    assert answer.json()["error"]
+    assert label_store(event.labels_path).revision() == 0
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://evil.example"}, {"Content-Type": "text/plain"}, {"Origin": "null"}]
+)
+def test_other_sites_cannot_write_labels(event: Event, server: Server, headers: dict[str, str]) -> None:
+    body = {"building_id": "b02", "value": "destroyed", "labeller": "Ana"}
+    assert server.post("/ds/town/labels", body, **headers).status == 403
+    assert label_store(event.labels_path).revision() == 0
+
+
+def test_native_zoom_is_as_fine_as_the_imagery() -> None:
+    # zoom 18 has 0.597 m a pixel at the equator, zoom 19 has 0.299 m
+    assert native_zoom(0.6, 0.0) == 18
+    assert native_zoom(0.5, 0.0) == 19
+    assert native_zoom(0.5, 60.0) == 18
