@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError, ProjError
 from rasterio.enums import ColorInterp
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from rasterio.features import shapes
 from rasterio.windows import Window
 from shapely import box, get_coordinates, make_valid, set_coordinates
@@ -24,13 +24,16 @@ from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.quality import FILL_LEVEL, FILL_REACH_PX, black_fill
+from damage_ssl.event.quality import FILL_REACH_PX, FILL_WINDOW_PX, black_fill
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
 
 Role = Literal["pre", "post"]
 Stretch = tuple[tuple[float, float], ...]
 
 _SAMPLE_PX = 512
+_SAMPLE_FROM_PX = 2048
+_SAMPLE_HUGE_PX = 64
+_SAMPLE_ALL_UP_TO = 400_000_000
 _CHECKED_BLOCKS = 4096
 _GDAL_CACHE_MB = 128
 WGS84 = crs_of_epsg(4326)
@@ -68,7 +71,7 @@ class Scene:
 
 
 @contextmanager
-def open_raster(href: str) -> Iterator[rasterio.DatasetReader]:
+def open_raster(href: str, **options: Any) -> Iterator[rasterio.DatasetReader]:
     """Open a raster with a bounded block cache.
 
     Raises:
@@ -77,7 +80,7 @@ def open_raster(href: str) -> Iterator[rasterio.DatasetReader]:
     with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(href) as source:
+            with rasterio.open(href, **options) as source:
                 yield source
         except RasterioIOError as error:
             cause = error.__cause__ or error
@@ -106,7 +109,7 @@ def inspect_scene(
         crs = _usable_crs(source, href)
         _check_transform(source.transform, href)
         _check_complete(source, href)
-        sample, valid = _sample(source)
+        sample, valid = _sample(source, href)
         if not valid.any():
             raise InputError(f"{href}: every pixel is nodata or black; give another raster")
         try:
@@ -143,7 +146,7 @@ def measure_stretch(scene: Scene, low_percent: float, high_percent: float) -> St
     if scene.stretch is None:
         return None
     with open_raster(scene.href) as source:
-        sample, valid = _sample(source)
+        sample, valid = _sample(source, scene.href)
     return _percentiles(sample, valid, low_percent, high_percent)
 
 
@@ -202,7 +205,8 @@ def read_chunk(scene: Scene, columns: tuple[int, int], rows: tuple[int, int], *,
     ]
     window = Window(outer[0], outer[2], outer[1] - outer[0], outer[3] - outer[2])
     with open_raster(scene.href) as source:
-        bands, valid = _read_rgb(source, window=window)
+        bands, valid = _read_bands(source, window=window)
+    valid &= ~_fill(bands, FILL_WINDOW_PX)
     pixels = np.empty((*valid.shape, 4), dtype=np.uint8)
     for index, band in enumerate(bands):
         pixels[..., index] = band if scene.stretch is None else _stretched(band, scene.stretch[index])
@@ -213,12 +217,11 @@ def read_chunk(scene: Scene, columns: tuple[int, int], rows: tuple[int, int], *,
     return Chunk(np.ascontiguousarray(pixels[crop_rows, crop_columns]), inner[0], inner[2])
 
 
-def _read_rgb(source: Any, **where: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Red, green, blue [3, h, w] in the file's own type, and the valid mask [h, w]."""
+def _read_bands(source: Any, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Red, green, blue [3, h, w] in the file's own type, and where the file says that they are valid [h, w]."""
     indexes = _rgb_indexes(source)
-    bands = source.read(indexes, **where)
-    mask_where = {**where, "out_shape": where["out_shape"][-2:]} if "out_shape" in where else where
-    valid = source.dataset_mask(**mask_where) > 127
+    bands = source.read(indexes, window=window)
+    valid = source.dataset_mask(window=window) > 127
     if len(indexes) == 1 and source.colorinterp[0] == ColorInterp.palette:
         table = source.colormap(1)
         lookup = np.array([table.get(value, (0, 0, 0, 0))[:3] for value in range(256)], dtype=np.uint8)
@@ -229,12 +232,14 @@ def _read_rgb(source: Any, **where: Any) -> tuple[NDArray[Any], NDArray[np.bool_
         finite = np.isfinite(bands).all(axis=0)
         valid &= finite
         bands = np.where(finite, bands, 0)
-    peak = bands.max(axis=0)
-    if bands.dtype == np.uint8:
-        valid &= ~black_fill(peak, level=FILL_LEVEL)
-    else:
-        valid &= ~black_fill((peak != 0).astype(np.uint8) * np.uint8(255), level=0)
     return bands, valid
+
+
+def _fill(bands: NDArray[Any], window_px: int) -> NDArray[np.bool_]:
+    """Undeclared black fill: near 0 in 8 bits, exactly 0 in all bands else."""
+    if bands.dtype == np.uint8:
+        return black_fill(bands.max(axis=0), window_px=window_px)
+    return black_fill((bands != 0).any(axis=0).astype(np.uint8) * np.uint8(255), level=0, window_px=window_px)
 
 
 def _rgb_indexes(source: Any) -> list[int]:
@@ -313,15 +318,34 @@ def _file_size(source: Any) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _sample(source: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    step = max(1.0, max(source.width, source.height) / _SAMPLE_PX)
-    shape_px = (max(1, round(source.height / step)), max(1, round(source.width / step)))
-    try:
-        return _read_rgb(source, out_shape=(len(_rgb_indexes(source)), *shape_px))
-    except RasterioIOError:
-        raise
-    except RasterioError as error:
-        raise InputError(f"{source.name}: cannot be read ({error})") from error
+def _sample(source: Any, href: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Pixels on a regular coarse grid: bands [3, h, w] in the file's own type, and where they are valid [h, w]."""
+    largest = max(source.width, source.height)
+    levels = [level for level, factor in enumerate(source.overviews(1)) if largest / factor <= _SAMPLE_FROM_PX]
+    if levels and largest > _SAMPLE_FROM_PX:
+        with open_raster(href, OVERVIEW_LEVEL=levels[0]) as smaller:
+            return _sampled(smaller)
+    return _sampled(source)
+
+
+def _sampled(source: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Whole rows of blocks are read and thinned here: GDAL's own thinning decodes a block anew for every line."""
+    most = _SAMPLE_PX if source.width * source.height <= _SAMPLE_ALL_UP_TO else _SAMPLE_HUGE_PX
+    columns, rows = (
+        np.floor((np.arange(min(most, size)) + 0.5) * size / min(most, size)).astype(int)
+        for size in (source.width, source.height)
+    )
+    block_height = source.block_shapes[0][0]
+    bands, valid = [], []
+    for block in np.unique(rows // block_height):
+        here = rows[rows // block_height == block]
+        window = Window(0, here[0], source.width, here[-1] - here[0] + 1)
+        strip, usable = _read_bands(source, window=window)
+        bands.append(strip[:, here - here[0]][:, :, columns])
+        valid.append(usable[here - here[0]][:, columns])
+    joined = np.concatenate(bands, axis=1)
+    step = max(1.0, source.height / len(rows))
+    return joined, np.concatenate(valid) & ~_fill(joined, max(3, round(FILL_WINDOW_PX / step)))
 
 
 def _percentiles(bands: NDArray[Any], valid: NDArray[np.bool_], low: float, high: float) -> Stretch:

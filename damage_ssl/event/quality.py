@@ -27,23 +27,26 @@ class Reason(StrEnum):
     TOO_SMALL = "too_small"
 
 
-def black_fill(peak: NDArray[np.uint8], *, level: int = FILL_LEVEL) -> NDArray[np.bool_]:
+def black_fill(
+    peak: NDArray[np.uint8], *, level: int = FILL_LEVEL, window_px: int = FILL_WINDOW_PX
+) -> NDArray[np.bool_]:
     """Find black fill that no mask declares.
 
-    Fill is every near-black area that holds an all-black square of `FILL_WINDOW_PX` pixels (a morphological opening),
+    Fill is every near-black area that holds an all-black square of `window_px` pixels (a morphological opening),
     grown over the compression fringe. The rule is local, so cutting an image into chunks does not change it.
 
     Args:
         peak: [H, W], the largest band value of each pixel.
         level: the largest value that still counts as black.
+        window_px: side of the all-black square that fill must hold.
 
     Returns:
         [H, W], True where the pixel is fill.
     """
     black = peak <= level
-    if np.count_nonzero(black) < FILL_WINDOW_PX**2:
+    if np.count_nonzero(black) < window_px**2:
         return np.zeros(peak.shape, dtype=bool)
-    size = min(FILL_WINDOW_PX, *peak.shape)
+    size = min(window_px, *peak.shape)
     core = ndimage.minimum_filter(black, size=size, mode="nearest")
     if not core.any():
         return np.zeros(peak.shape, dtype=bool)

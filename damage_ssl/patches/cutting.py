@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+import rasterio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -232,15 +233,20 @@ def _footprint_masks(batch: Batch, grid: GridBatch) -> NDArray[np.bool_]:
     """[N, H, W], True inside each building; a building that holds no pixel centre takes the pixels that it touches."""
     masks = np.zeros((len(grid), grid.size_px, grid.size_px), dtype=bool)
     scale = Affine.scale(grid.gsd_m, -grid.gsd_m)
-    for row, geometry in enumerate(batch.geometry):
-        corner = Affine.translation(grid.x_m[row] - grid.half_m, grid.y_m[row] + grid.half_m)
-        for all_touched in (False, True):
-            mask = rasterize(
-                [geometry], out_shape=masks.shape[1:], transform=corner @ scale, dtype=np.uint8, all_touched=all_touched
-            )
-            if mask.any():
-                break
-        masks[row] = mask > 0
+    with rasterio.Env():  # one environment for all: setting one up costs more than drawing a footprint
+        for row, geometry in enumerate(batch.geometry):
+            corner = Affine.translation(grid.x_m[row] - grid.half_m, grid.y_m[row] + grid.half_m)
+            for all_touched in (False, True):
+                mask = rasterize(
+                    [geometry],
+                    out_shape=masks.shape[1:],
+                    transform=corner @ scale,
+                    dtype=np.uint8,
+                    all_touched=all_touched,
+                )
+                if mask.any():
+                    break
+            masks[row] = mask > 0
     return masks
 
 

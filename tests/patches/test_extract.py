@@ -168,8 +168,8 @@ def test_scene_with_most_valid_pixels_wins_then_the_nearest_date(town: Town, tmp
     assert index.loc["b01", "pre_image_id"] == "pre-holed_20171001"
     assert index.loc["b01", "pre_datetime"].startswith("2017-10-01")
     patch = store.load(["b01"]).close
-    np.testing.assert_allclose(patch.pre[0][:, :, 6:], holed[:, 74:106, 80:106].astype(int), atol=2)
-    late = texture(12)[:, 74:106, 74:78].astype(int)
+    np.testing.assert_allclose(patch.pre[0][:, :, 6:], holed[:, 24:56, 80:106].astype(int), atol=2)
+    late = texture(12)[:, 24:56, 74:78].astype(int)
     np.testing.assert_allclose(patch.pre[0][:, :, :4], late, atol=2, err_msg="gaps are filled from the next best")
     assert patch.valid.all()
 
