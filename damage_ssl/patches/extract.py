@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -26,6 +28,7 @@ from damage_ssl.settings import PatchSettings, to_mapping
 FORMAT_VERSION = 1
 _CELL_PX = 1536
 _BATCH_BUILDINGS = 128
+_ABANDONED_S = 3600.0
 Progress = Callable[[int, int], None]
 
 
@@ -66,6 +69,7 @@ def extract_patches(
         pass
     index = _empty_index(footprints, settings)
     tasks = _batches(footprints, pre + post, settings)
+    _sweep(event.path)
     with atomic_directory(event.patches_path) as folder:
         writer = StoreWriter(folder, view_gsds(settings), settings.size_px)
         done = rows = 0
@@ -87,6 +91,14 @@ def extract_patches(
 
 
 _ROLES: tuple[Role, Role] = ("pre", "post")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left behind: temporary stores that nothing has written to for an hour."""
+    for left in [*folder.glob(".patches.*.tmp"), *folder.glob(".patches.*.old")]:
+        newest = max((path.stat().st_mtime for path in left.rglob("*")), default=left.stat().st_mtime)
+        if time.time() - newest > _ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _stretched(scenes: list[Scene], settings: PatchSettings) -> list[Scene]:

@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,17 @@ def test_interrupted_cutting_leaves_no_store_and_the_rerun_is_identical(
     with pytest.raises(WorkspaceError, match=r"patches: no patches yet; cut them with `damage-ssl patches`"):
         PatchStore.open(event.patches_path)
     assert content(extract_patches(event, SMALL).path) == whole
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_one_is_writing_is_not(town: Town) -> None:
+    event = town.create()
+    for name, age_s in ((".patches.dead.tmp", 7200), (".patches.alive.tmp", 10)):
+        (event.path / name).mkdir()
+        (event.path / name / "chunk").write_bytes(b"x")
+        then = time.time() - age_s
+        os.utime(event.path / name / "chunk", (then, then))
+    extract_patches(event, SMALL)
+    assert [path.name for path in event.path.glob(".patches.*")] == [".patches.alive.tmp"]
 
 
 def test_failed_cutting_keeps_the_older_store(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
