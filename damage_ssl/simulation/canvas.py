@@ -5,6 +5,7 @@ Arrays are [H, W] or [3, H, W] float32; x is metres east, y metres south of the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,18 +59,18 @@ class Window:
 WHOLE = (slice(None), slice(None))
 
 
-def toned(colour: Colour, tone: Field) -> Field:
+def toned(colour: Colour | Field, tone: Field) -> Field:
     """A colour in lighter and darker tones, [3, h, w]."""
-    return np.multiply.outer(np.asarray(colour, np.float32), np.asarray(tone, np.float32))
+    return np.asarray(np.multiply.outer(np.asarray(colour, np.float32), np.asarray(tone, np.float32)))
 
 
-def mixed(low: Colour, high: Colour, share: Field) -> Field:
+def mixed(low: Colour, high: Colour, share: Field | NDArray[np.bool_]) -> Field:
     """From one colour (share 0) to another (share 1), [3, h, w]."""
     start, stop = np.asarray(low, np.float32), np.asarray(high, np.float32)
-    return start[:, None, None] + np.multiply.outer(stop - start, np.asarray(share, np.float32))
+    return np.asarray(start[:, None, None] + np.multiply.outer(stop - start, np.asarray(share, np.float32)))
 
 
-def picked(colours: Sequence[Colour], number: NDArray[np.integer]) -> Field:
+def picked(colours: Sequence[Colour], number: NDArray[np.integer[Any]]) -> Field:
     """One of several colours at each pixel, [3, h, w]."""
     return np.asarray(colours, np.float32).T[:, number]
 

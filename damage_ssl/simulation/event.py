@@ -10,8 +10,8 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
-from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from damage_ssl.files import atomic_path, storage_errors, write_json, write_text
@@ -47,7 +47,7 @@ def simulate(directory: Path, settings: SimulationSettings) -> SimulatedEvent:
     """Draw a town before and after an event and write everything that an analyst would be given, plus the truth.
 
     `pre.tif` and `post.tif`: cloud-optimised GeoTIFF, RGB uint8, UTM, nodata 0. `footprints.geojson`: WGS 84, with
-    `building_id`. `labels.csv`: `building_id,grade` with the names of the xBD scale. `event.json`: hazard, dates, how
+    `building_id`. `truth.csv`: `building_id,grade` with the names of the xBD scale. `event.json`: hazard, dates, how
     the post picture is displaced, `"synthetic": true`. The same settings give the same pixels. Each file is written
     atomically, `event.json` last. Memory does not grow with the town beyond its list of objects.
 
@@ -60,7 +60,7 @@ def simulate(directory: Path, settings: SimulationSettings) -> SimulatedEvent:
         directory / "pre.tif",
         directory / "post.tif",
         directory / "footprints.geojson",
-        directory / "labels.csv",
+        directory / "truth.csv",
         directory / "event.json",
     )
     town = lay_out(settings)
@@ -137,7 +137,7 @@ def _write_picture(path: Path, painter: Painter, time: str) -> None:
         "count": 3,
         "dtype": "uint8",
         "crs": crs_of_epsg(EPSG).to_wkt(),
-        "transform": from_origin(_WEST_M, _NORTH_M, painter.gsd_m, painter.gsd_m),
+        "transform": Affine(painter.gsd_m, 0.0, _WEST_M, 0.0, -painter.gsd_m, _NORTH_M),
         "nodata": 0,
         "tiled": True,
         "blockxsize": 512,

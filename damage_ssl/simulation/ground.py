@@ -1,8 +1,8 @@
 """Paint the ground: lawns and soil, streets with pavements and marks, driveways, pools, the river."""
 
 import numpy as np
+from affine import Affine
 from rasterio.features import rasterize
-from rasterio.transform import Affine
 from scipy import ndimage
 
 from damage_ssl.simulation import palette

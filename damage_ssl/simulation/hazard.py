@@ -34,12 +34,12 @@ class Severity:
         along = dx * np.cos(self.heading) + dy * np.sin(self.heading)
         across = dy * np.cos(self.heading) - dx * np.sin(self.heading)
         if self.kind == "flood" and self.town.river is not None:
-            return -self.town.river.distance(*self.town.streets.bend.to_uv(x, y))
+            return np.asarray(-self.town.river.distance(*self.town.streets.bend.to_uv(x, y)))
         if self.kind == "fire":
-            return along + self.bow * np.sin(across / 70.0) + 14 * np.sin(across / 23.0 + along / 40.0)
+            return np.asarray(along + self.bow * np.sin(across / 70.0) + 14 * np.sin(across / 23.0 + along / 40.0))
         if self.kind == "wind":
-            return -np.abs(across - self.bow * np.sin(along / 260.0))
-        return -np.hypot(dx, dy) + 30 * np.sin(dx / 55.0 + 2) * np.sin(dy / 48.0)
+            return np.asarray(-np.abs(across - self.bow * np.sin(along / 260.0)))
+        return np.asarray(-np.hypot(dx, dy) + 30 * np.sin(dx / 55.0 + 2) * np.sin(dy / 48.0))
 
     def __call__(self, x: Floats, y: Floats) -> Floats:
         """Severity in [0, 1] at places on the ground, metres east and south."""

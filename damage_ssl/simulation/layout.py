@@ -1,6 +1,6 @@
 """Lay a town out: streets first, then blocks, plots, and what stands on them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -42,7 +42,7 @@ class _Draft:
     patches: list[Patch] = field(default_factory=list)
     buildings: list[Building] = field(default_factory=list)
     sheds: list[Building] = field(default_factory=list)
-    trees: list[tuple[float, float, float, bool]] = field(default_factory=list)
+    trees: list[tuple[float, float, float, float]] = field(default_factory=list)
     slots: list[tuple[float, float, float, float]] = field(default_factory=list)
     river: River | None = None
 
@@ -169,8 +169,10 @@ class _Draft:
             if dense
             else houses.detached(x, y, angle, width, depth, out, style, rng)
         )
-        if not self._add(home):
+        kept = self._add(home)
+        if kept is None:
             return
+        home = kept
         side = float(rng.choice([-1.0, 1.0]))
         cos, sin = np.cos(angle), np.sin(angle)
 
@@ -257,12 +259,16 @@ class _Draft:
     def _inside(self, x: float, y: float, edge_m: float = -6.0) -> bool:
         return edge_m < x < self.width_m - edge_m and edge_m < y < self.height_m - edge_m
 
-    def _add(self, building: Building) -> bool:
-        left, top, right, bottom = building.outline.bounds
-        if not (self._inside(left, top, _EDGE_M) and self._inside(right, bottom, _EDGE_M)):
-            return False
-        self.buildings.append(building)
-        return True
+    def _add(self, building: Building) -> Building | None:
+        """Keep a building that lies on the picture; without its additions, or not at all, where it meets another."""
+        for candidate in (building, replace(building, wings=building.wings[:1])):
+            left, top, right, bottom = candidate.outline.bounds
+            if not (self._inside(left, top, _EDGE_M) and self._inside(right, bottom, _EDGE_M)):
+                return None
+            if not any(_overlap(candidate, other) for other in self.buildings[-80:]):
+                self.buildings.append(candidate)
+                return candidate
+        return None
 
     def _patch(self, x: float, y: float, angle: float, half_a: float, half_b: float, kind: PatchKind) -> None:
         self.patches.append(Patch(x, y, angle, half_a, half_b, kind, self._salt()))
@@ -276,3 +282,10 @@ class _Draft:
             if building.outline.distance(point) < 0.45 * radius_m:
                 return
         self.trees.append((x, y, float(np.clip(radius_m, 0.9, 5.5)), float(self.rng.random() < 0.18)))
+
+
+def _overlap(one: Building, other: Building) -> bool:
+    """Whether two buildings share more ground than neighbours of one row may."""
+    if np.hypot(one.x - other.x, one.y - other.y) > one.reach_m + other.reach_m:
+        return False
+    return bool(one.outline.intersection(other.outline).area > 0.03 * min(one.outline.area, other.outline.area))

@@ -4,25 +4,26 @@ Every value is a hash of lattice coordinates, so that two tiles, or two dates, s
 knowing of the other. Coordinates are metres east (x) and south (y) of the town's upper-left corner.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 
 
-def lattice_hash(column: NDArray[np.int64], row: NDArray[np.int64], salt: int) -> Field:
+def lattice_hash(column: NDArray[np.integer[Any]], row: NDArray[np.integer[Any]], salt: int) -> Field:
     """Uniform values in [0, 1) of integer lattice points (arrays that broadcast), by an integer avalanche hash."""
-    mixed = (
-        np.asarray(column, np.uint32) * np.uint32(0x9E3779B1)
-        ^ np.asarray(row, np.uint32) * np.uint32(0x85EBCA77)
-        ^ np.full(1, (salt * 0xC2B2AE3D + 0x27D4EB2F) & 0xFFFFFFFF, np.uint32)
-    )
+    columns = np.asarray(column, np.uint32) * np.uint32(0x9E3779B1)
+    rows = np.asarray(row, np.uint32) * np.uint32(0x85EBCA77)
+    salts = np.full(1, (salt * 0xC2B2AE3D + 0x27D4EB2F) & 0xFFFFFFFF, np.uint32)
+    mixed = np.bitwise_xor(np.bitwise_xor(columns, rows), salts)
     for shift, factor in ((15, 0x2C1B3C6D), (12, 0x297A2D39), (15, 0x9E3779B1), (13, 0x85EBCA77)):
         mixed = (mixed ^ (mixed >> np.uint32(shift))) * np.uint32(factor)
-    return ((mixed >> np.uint32(8)).astype(np.float32)) * np.float32(1 / 2**24)
+    return np.asarray((mixed >> np.uint32(8)).astype(np.float32) * np.float32(1 / 2**24))
 
 
-def smooth_noise(xs: NDArray[np.float64], ys: NDArray[np.float64], cell_m: float, salt: int) -> Field:
+def smooth_noise(xs: Field, ys: Field, cell_m: float, salt: int) -> Field:
     """Value noise in [-1, 1] on the grid ys × xs, interpolated between lattice points `cell_m` apart."""
     i, fx = _split(xs, cell_m)
     j, fy = _split(ys, cell_m)
@@ -32,7 +33,7 @@ def smooth_noise(xs: NDArray[np.float64], ys: NDArray[np.float64], cell_m: float
     return np.asarray(bands[:, i - i[0]] * (1 - fx) + bands[:, i - i[0] + 1] * fx, np.float32)
 
 
-def fractal_noise(xs: NDArray[np.float64], ys: NDArray[np.float64], cell_m: float, octaves: int, salt: int) -> Field:
+def fractal_noise(xs: Field, ys: Field, cell_m: float, octaves: int, salt: int) -> Field:
     """Sum of `octaves` halving scales of `smooth_noise`, scaled to about [-1, 1]."""
     total = np.zeros((len(ys), len(xs)), np.float32)
     for octave in range(octaves):
@@ -50,7 +51,7 @@ def shards(x: Field, y: Field, cell_m: float, salt: int) -> Field:
     return lattice_hash(column.astype(np.int64), row.astype(np.int64), salt)
 
 
-def _split(values: NDArray[np.float64], cell_m: float) -> tuple[NDArray[np.int64], Field]:
+def _split(values: Field, cell_m: float) -> tuple[NDArray[np.int64], Field]:
     scaled = np.asarray(values) / cell_m + 4096.0
     whole = np.floor(scaled).astype(np.int64)
     part = (scaled - whole).astype(np.float32)

@@ -17,10 +17,10 @@ def paint_streets(canvas: Canvas, streets: Streets, u: Field, v: Field) -> Field
     near = np.flatnonzero(street.kerb.ravel() < streets.pavement_m + _VERGE_M)
     if len(near) == 0:
         return street.kerb
-    kerb, middle, along, number, half, crossing = (
-        values.ravel()[near]
-        for values in (street.kerb, street.middle, street.along, street.number, street.half_m, street.crossing)
+    kerb, middle, along, half, crossing = (
+        values.ravel()[near] for values in (street.kerb, street.middle, street.along, street.half_m, street.crossing)
     )
+    number = street.number.ravel()[near]
     fine, one, three, ten = (canvas.noise(name).ravel()[near] for name in ("fine", "one", "three", "ten"))
     albedo = canvas.albedo.reshape(3, -1)
     colour = albedo[:, near]

@@ -59,7 +59,7 @@ def _heap(
     dust = np.float32(np.mean(colours[0]))
     tone = dark * (0.80 + 0.38 * small + 0.16 * fine + 0.18 * one)
     canvas.blend(part, where, np.clip((0.72 * picked(colours, pick) + 0.28 * dust) * tone, 0.03, 0.95))
-    height = np.clip(np.float32(tall_m) * (0.25 + 0.5 * large + 0.35 * small + 0.3 * one), 0.05, None)
+    height = np.clip(np.float32(tall_m) * (0.4 + 0.35 * large + 0.2 * small + 0.3 * one), 0.05, None)
     slope_y, slope_x = np.gradient(height, canvas.pixel_m)
     canvas.soften(part, where, 0.3 + 0.7 * canvas.sun.slope_light(0.45 * slope_x, 0.45 * slope_y))
     target = canvas.height[part]

@@ -7,12 +7,12 @@ measured in (u, v) are metres on the ground.
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Field = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Streets:
     open_u: NDArray[np.bool_]
     pavement_m: float
 
-    def nearest(self, u: Field, v: Field) -> "NearestStreet":
+    def nearest(self, u: Floats, v: Floats) -> "NearestStreet":
         """The street that each point is on or next to; where two cross, the v line's."""
         i, u_lines, j, v_lines = (
             _between(self.u_lines, u),
@@ -115,22 +115,22 @@ class NearestStreet:
     """Arrays of one shape, metres: to the kerb (negative on the carriageway), to the middle, the way along; the
     street's number and half width; and how far the other street is (small near a crossing)."""
 
-    kerb: Field
-    middle: Field
-    along: Field
-    number: NDArray[np.integer]
-    half_m: Field
-    crossing: Field
+    kerb: Floats
+    middle: Floats
+    along: Floats
+    number: NDArray[np.integer[Any]]
+    half_m: Floats
+    crossing: Floats
 
 
 _CORNER_M = np.float32(5.0)
 
 
-def _f32(values: Floats) -> Field:
+def _f32(values: Floats) -> Floats:
     return np.asarray(values, np.float32)
 
 
-def _between(lines: Floats, values: Field) -> NDArray[np.intp]:
+def _between(lines: Floats, values: Floats) -> NDArray[np.intp]:
     """Index of the line at or before each value; only the few lines within the values' range are compared."""
     low, high = np.searchsorted(lines, (values.min(), values.max()))
     index = np.full(values.shape, max(low - 1, 0), np.intp)

@@ -65,7 +65,11 @@ class Building:
             for w in self.wings
         ]
         merged = shapely.union_all(parts, grid_size=0.01)
-        return merged if isinstance(merged, shapely.Polygon) else max(merged.geoms, key=lambda part: part.area)
+        return (
+            merged
+            if isinstance(merged, shapely.Polygon)
+            else max(shapely.get_parts(merged), key=lambda part: part.area)
+        )
 
     @cached_property
     def reach_m(self) -> float:
