@@ -63,7 +63,7 @@ class FixMatchSettings:
     labelled_view: Literal["weak", "strong", "both"] = "weak"
     distribution_alignment: bool = False
     alignment_decay: float = 0.99
-    weak_pass: Literal["fused", "separate"] = "fused"
+    weak_pass: Literal["fused", "separate"] = "separate"
 
     def __post_init__(self) -> None:
         check_range("fixmatch: threshold", self.threshold, 0.0, 1.0)
