@@ -106,9 +106,9 @@ def test_fixmatch_step_equals_the_oracle(labelled_view: str, weak_pass: str, bat
     assert len(algorithm.labelled_views) == (2 if labelled_view == "both" else 1)
 
 
-def test_fixmatch_shows_the_network_all_views_in_one_pass(batch: Batch) -> None:
+def test_fused_fixmatch_shows_the_network_all_views_in_one_pass(batch: Batch) -> None:
     student = LinearStudent()
-    step(make("fixmatch"), student, batch)
+    step(make("fixmatch", weak_pass="fused"), student, batch)
     weak = batch.labelled("weak")
     assert len(student.shown) == 1
     assert torch.equal(student.shown[0], torch.cat([weak, *batch.unlabelled]))
@@ -122,7 +122,7 @@ def test_fixmatch_gradient_to_weak_logits_is_exactly_zero(batch: Batch) -> None:
         return kept[-1]
 
     weight = LinearStudent().weight.detach().float()
-    algorithm = make("fixmatch", threshold=0.5)
+    algorithm = make("fixmatch", threshold=0.5, weak_pass="fused")
     terms = algorithm.loss(student, None, batch, progress=1.0, generator=torch.Generator())
     (gradient,) = torch.autograd.grad(terms.loss, kept)
     weak_rows, strong_rows = gradient[LABELLED : LABELLED + UNLABELLED], gradient[LABELLED + UNLABELLED :]
