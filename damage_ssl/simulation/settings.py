@@ -12,8 +12,9 @@ _MOST_BUILDINGS = 1_000_000
 class SimulationSettings:
     """One synthetic event.
 
-    `damaged_share` is the share of buildings graded major-damage or destroyed (which of the two depends
-    on the hazard: fire mostly destroys, floods seldom do), `minor_share` that of minor-damage. `scatter` says how loosely damage follows the hazard's path (0: exactly, 1: hardly).
+    `damaged_share` is the share of buildings graded major-damage or destroyed (which of the two depends on the hazard:
+    fire mostly destroys, floods seldom do), `minor_share` that of minor-damage. `scatter` says how loosely damage
+    follows the hazard's path (0: exactly, 1: hardly).
     `subtlety` in [0, 1] says how much the looks of neighbouring grades overlap, and how many undamaged buildings
     changed between the dates for other reasons. `shift_px` is the length of the displacement of the post image
     against the pre image.
