@@ -11,6 +11,7 @@ from app.data import EventView, MapFilter, run_stamp, shown_runs, view_of
 from app.legend import RAMP, date_text, dates_text, legend_rows, palette
 from app.sections import event, label, results, train
 from app.tiles import native_zoom
+from app.ui import go_to
 from app.workspace import workspace_path
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.event.catalog import list_events
@@ -45,7 +46,7 @@ def _screen(names: list[str]) -> None:
         st.html('<div class="ds-brand">damage_ssl <span>building damage map</span></div>')
         chosen = _choose_event(names)
         view = view_of(chosen)
-        step = _current_step(view)
+        step = _current_step()
         runs = shown_runs(view.event)
         run = next((run for run in runs if run.run_id == st.session_state.get("run")), runs[0] if runs else None)
         wanted = _steps(view, step, run, runs)
@@ -66,9 +67,7 @@ def _choose_event(names: list[str]) -> str:
     return chosen
 
 
-def _current_step(view: EventView) -> str:
-    if step := st.session_state.pop("go-to", None):
-        st.query_params["step"] = step
+def _current_step() -> str:
     step = st.query_params.get("step")
     return step if step in STEPS else "event"
 
@@ -102,11 +101,18 @@ def _steps(view: EventView, active: str, run: Run | None, runs: list[Run]) -> Ma
     return wanted
 
 
-def _header(step: str, state: str, *, active: bool) -> None:
+def _header(step: str, state: str, *, active: bool, live: bool = False) -> None:
     with st.container(key=f"step-{step}-{'on' if active else 'off'}"):
-        if st.button(f"**{TITLES[step]}** :gray[{state}]", key=f"go-{step}", type="tertiary", width="stretch"):
-            st.session_state["go-to"] = step
-            st.rerun()
+        clicked = st.button(
+            f"**{TITLES[step]}** :gray[{state}]",
+            key=f"go-{step}",
+            type="tertiary",
+            width="stretch",
+            on_click=go_to,
+            args=(step,),
+        )
+    if clicked and live:
+        st.rerun()
 
 
 @st.fragment(run_every="2s")
@@ -115,7 +121,7 @@ def _live_header(view: EventView, *, active: bool) -> None:
     reports = jobs.reports(view.event)
     if not reports or not reports[0].active:
         st.rerun()
-    _header("train", train.summary(reports), active=active)
+    _header("train", train.summary(reports), active=active, live=True)
 
 
 def _labeller() -> str:

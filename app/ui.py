@@ -1,9 +1,15 @@
 """Small pieces of the side panel. All text is escaped: nothing that a user or a file supplied is rendered as HTML."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
+
+
+def go_to(step: str) -> None:
+    """Open a step. Used as a callback: these run before everything else, so that no click is lost to a rerun."""
+    st.query_params["step"] = step
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:
@@ -55,8 +61,15 @@ def spark(values: Sequence[float], title: str) -> None:
     span = (high - low) or 1.0
     step = 100 / max(len(values) - 1, 1)
     points = " L".join(f"{row * step:.2f},{2 + 36 * (high - value) / span:.2f}" for row, value in enumerate(values))
-    st.html(
-        f'<svg class="ds-spark" viewBox="0 0 100 40" preserveAspectRatio="none" role="img" '
-        f'aria-label="{escape(title)}">'
-        f'<path d="M{points}"/></svg>'
+    drawing = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 40" preserveAspectRatio="none">'
+        f'<path d="M{points}" fill="none" stroke="#0b5cad" stroke-width="1.6" vector-effect="non-scaling-stroke"/>'
+        "</svg>"
     )
+    source = f"data:image/svg+xml;base64,{b64encode(drawing.encode()).decode()}"
+    st.html(f'<img class="ds-spark" src="{source}" alt="{escape(title)}">')
+
+
+def headline(number: str, text: str) -> None:
+    """The one number of a step."""
+    st.html(f'<div class="ds-headline"><b>{escape(number)}</b> {escape(text)}</div>')

@@ -6,7 +6,7 @@ import streamlit as st
 from app import jobs
 from app.data import EventView
 from app.legend import dates_text
-from app.ui import bar, facts, note
+from app.ui import bar, facts, go_to, note
 from app.viewport import reason_text
 
 
@@ -47,9 +47,7 @@ def _coverage(view: EventView) -> None:
     facts(rows)
     if assessed < total:
         note("Buildings that cannot be assessed stay on the map and in the download, with their reason.")
-    if st.button("Start labelling", type="primary", width="stretch", key="to-label"):
-        st.session_state["go-to"] = "label"
-        st.rerun()
+    st.button("Start labelling", type="primary", width="stretch", key="to-label", on_click=go_to, args=("label",))
 
 
 def _preparation(view: EventView) -> None:
@@ -61,9 +59,14 @@ def _preparation(view: EventView) -> None:
         st.error("Preparing the imagery failed. Its last lines:", icon=":material/error:")
         st.code(jobs.log_tail(jobs.preparation_folder(view.event))[-800:], language=None, wrap_lines=True)
     note("The building pictures have to be cut from the imagery once; this takes about a minute for 3,000 buildings.")
-    if st.button("Prepare imagery", type="primary", width="stretch", key="prepare"):
-        jobs.start_preparation(view.event)
-        st.rerun()
+    st.button(
+        "Prepare imagery",
+        type="primary",
+        width="stretch",
+        key="prepare",
+        on_click=jobs.start_preparation,
+        args=(view.event,),
+    )
 
 
 @st.fragment(run_every="1s")

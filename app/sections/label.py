@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.data import EventView, label_counts
 from app.legend import colour_of, name_of
-from app.ui import bars, note
+from app.ui import bars, go_to, note
 from damage_ssl.grades import ClassScheme, DamageGrade, LabelValue, scheme_named
 from damage_ssl.settings import SplitSettings, TrainSettings
 
@@ -73,15 +73,15 @@ def show(view: EventView) -> None:
         note(" · ".join(f"{name_of(value)} {count:,}" for value, count in others.items()))
     state = needed(view)
     note(state.sentence, good=state.enough)
-    if st.button(
+    st.button(
         "Train a model",
         type="primary" if state.enough else "secondary",
         width="stretch",
         key="to-train",
         disabled=not state.enough,
-    ):
-        st.session_state["go-to"] = "train"
-        st.rerun()
+        on_click=go_to,
+        args=("train",),
+    )
     note(
         "Answer with the keys shown on the buttons; the next building follows by itself. "
         "Or click any building on the map."

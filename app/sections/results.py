@@ -13,13 +13,12 @@ from app import jobs
 from app.data import EventView, MapFilter, assessment
 from app.legend import age_text, colour_of, name_of
 from app.sections.train import method_name
-from app.ui import bars, note
-from damage_ssl.grades import DamageGrade
+from app.ui import bar, headline, note
 from damage_ssl.learning.runs import Run
 from damage_ssl.pipeline import plan_of
 from damage_ssl.products.geojson import write_geojson
 
-_ORDER = ("no-damage", "intact", *(grade.label for grade in DamageGrade if grade), "damaged")
+_ORDER = ("damaged", "destroyed", "major-damage", "minor-damage", "intact", "no-damage")
 
 
 def summary(reports: list[jobs.RunReport], run: Run | None) -> str:
@@ -57,15 +56,16 @@ def show(view: EventView, run: Run | None, runs: list[Run], reports: list[jobs.R
     damaged = int(table["damaged"].eq(True).sum())
     assessed = int(table["assessed"].sum())
     if run is not None:
-        st.markdown(f"### {damaged:,} of {assessed:,} buildings damaged")
+        headline(f"{damaged:,}", f"of {assessed:,} buildings damaged")
+        statement = plan_of(run).scheme.statement
         note(
-            plan_of(run).scheme.statement.capitalize()
-            + f". By the model from {_threshold(table):.0%} up; your labels override it."
+            f"{statement[0].upper()}{statement[1:]}. The model says so from {_threshold(table):.0%}; "
+            "your labels override it."
         )
-    counts = table["damage_class"].value_counts()
+    counts = {str(name): int(count) for name, count in table["damage_class"].value_counts().items()}
     classes = [name for name in _ORDER if counts.get(name, 0)]
-    bars([(name_of(name), colour_of(name), int(counts[name])) for name in classes])
-    wanted = _filter(classes, has_model=run is not None, not_assessed=len(table) - assessed)
+    bar([(colour_of(name), counts[name]) for name in classes])
+    wanted = _filter(counts, has_model=run is not None, not_assessed=len(table) - assessed)
     shown = table[wanted.mask(table)]
     st.download_button(
         f"Download GeoJSON · {len(shown):,} buildings",
@@ -91,17 +91,18 @@ def _threshold(table: pd.DataFrame) -> float:
     return float(table["threshold"].iloc[0])
 
 
-def _filter(classes: list[str], *, has_model: bool, not_assessed: int) -> MapFilter:
+def _filter(counts: dict[str, int], *, has_model: bool, not_assessed: int) -> MapFilter:
+    classes = [name for name in _ORDER if counts.get(name, 0)]
     if classes:
         kept = st.session_state.get("filter-classes")
         if kept is not None:
             st.session_state["filter-classes"] = [name for name in kept if name in classes]
         st.pills(
-            "Show classes",
+            "Show on the map and in the download",
             classes,
             selection_mode="multi",
             default=None if kept is not None else classes,
-            format_func=name_of,
+            format_func=lambda name: f"{name_of(name)} {counts[name]:,}",
             key="filter-classes",
         )
     if has_model:

@@ -12,6 +12,7 @@ from app.legend import age_text
 from app.sections.label import needed
 from app.ui import facts, note, progress, spark
 from damage_ssl.errors import DamageSSLError
+from damage_ssl.event.catalog import Event
 from damage_ssl.grades import SCHEMES
 from damage_ssl.settings import TrainSettings
 
@@ -78,7 +79,7 @@ def _form(view: EventView) -> None:
             key="train-scheme",
             index=_at(SCHEME_NAMES, default.scheme),
         )
-        network = st.selectbox(
+        st.selectbox(
             "Network",
             list(NETWORKS),
             format_func=NETWORKS.__getitem__,
@@ -87,33 +88,34 @@ def _form(view: EventView) -> None:
             disabled=method.startswith("frozen"),
         )
         left, right = st.columns(2)
-        steps = left.number_input("Steps", 1, 20000, default.steps, step=50, key="train-steps")
-        minutes = right.number_input("At most, min", 1, 600, 10, key="train-minutes")
-        seed = st.number_input("Seed", 0, 9999, default.seed, key="train-seed")
+        left.number_input("Steps", 1, 20000, default.steps, step=50, key="train-steps")
+        right.number_input("At most, min", 1, 600, 10, key="train-minutes")
+        st.number_input("Seed", 0, 9999, default.seed, key="train-seed")
     state = needed(view, SCHEMES[scheme])
     ready = state.enough and view.index is not None
-    if st.button(
-        "Train", type="primary", width="stretch", key="train", disabled=not ready, icon=":material/model_training:"
-    ):
-        options = [
-            "--scheme",
-            scheme,
-            "--network",
-            network,
-            "--steps",
-            str(steps),
-            "--minutes",
-            str(minutes),
-            "--seed",
-            str(seed),
-        ]
-        try:
-            jobs.start_training(view.event, method, options)
-        except (DamageSSLError, OSError) as error:
-            st.error(str(error))
-            return
-        st.rerun()
+    st.button(
+        "Train",
+        type="primary",
+        width="stretch",
+        key="train",
+        disabled=not ready,
+        icon=":material/model_training:",
+        on_click=_start,
+        args=(view.event,),
+    )
+    if error := st.session_state.pop("train-error", None):
+        st.error(error)
     note(state.sentence, good=state.enough)
+
+
+def _start(event: Event) -> None:
+    """Start a run with what the form holds at the moment of the click."""
+    form = st.session_state
+    options = [f"--{name}={form[f'train-{name}']}" for name in ("scheme", "network", "steps", "minutes", "seed")]
+    try:
+        jobs.start_training(event, form["train-method"], options)
+    except (DamageSSLError, OSError) as error:
+        form["train-error"] = str(error)
 
 
 def method_name(algorithm: str) -> str:
@@ -145,9 +147,14 @@ def _progress(view: EventView) -> None:
     if len(losses) > 2:
         spark(losses, f"Loss over {len(losses)} readings")
     note("You can close or reload this page; training goes on.")
-    if st.button("Stop training", key="cancel", width="stretch", icon=":material/stop_circle:"):
-        jobs.cancel(report.run)
-        st.rerun()
+    st.button(
+        "Stop training",
+        key="cancel",
+        width="stretch",
+        icon=":material/stop_circle:",
+        on_click=jobs.cancel,
+        args=(report.run,),
+    )
 
 
 def _seconds_left(report: jobs.RunReport, metrics: list[dict[str, Any]]) -> float | None:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image
-from town_app import RUN_ID, Server, add_run, prepared_event, served
 
 from app.data import label_store
 from app.tiles import native_zoom
-from conftest import Town
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import LabelValue
+from tests.app.town_app import RUN_ID, Server, add_run, prepared_event, served
+from tests.conftest import Town
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # within rasterio
 
@@ -154,7 +154,13 @@ def test_queue_gives_unlabelled_buildings_with_how_they_were_drawn(event: Event,
 
 
 def test_label_is_appended_with_how_it_was_drawn(event: Event, server: Server) -> None:
-    body = {"building_id": "b02", "value": "minor-damage", "labeller": "Ana", "drawn": "random", "inclusion_probability": 0.25}
+    body = {
+        "building_id": "b02",
+        "value": "minor-damage",
+        "labeller": "Ana",
+        "drawn": "random",
+        "inclusion_probability": 0.25,
+    }
     assert server.post("/ds/town/labels", body).json() == {"revision": 1}
     row = label_store(event.labels_path).current().iloc[0]
     assert row[["building_id", "value", "labeller", "drawn"]].tolist() == ["b02", "minor-damage", "Ana", "random"]

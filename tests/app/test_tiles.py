@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from affine import Affine
 from PIL import Image
+from pyproj import CRS
 
 from app import tiles
-from conftest import CORNER_X, CORNER_Y, GSD_M, UTM, write_tiff
 from damage_ssl.event.imagery import Scene, inspect_scene
 from damage_ssl.grid import transformer
-from pyproj import CRS
+from tests.conftest import CORNER_X, CORNER_Y, GSD_M, UTM, write_tiff
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # within rasterio
 
@@ -23,7 +23,9 @@ SIDE_M = 200 * GSD_M
 def scene(path: Path, colour: tuple[int, int, int], *, east_m: float = 0.0, dtype: str = "uint8", **profile) -> Scene:
     pixels = np.empty((3, 200, 200), dtype=dtype)
     pixels[:] = np.array(colour, dtype=dtype)[:, None, None]
-    return inspect(write_tiff(path, pixels, transform=Affine(GSD_M, 0, CORNER_X + east_m, 0, -GSD_M, CORNER_Y), **profile))
+    return inspect(
+        write_tiff(path, pixels, transform=Affine(GSD_M, 0, CORNER_X + east_m, 0, -GSD_M, CORNER_Y), **profile)
+    )
 
 
 def inspect(path: Path) -> Scene:

@@ -17,7 +17,6 @@ import uvicorn
 from starlette.applications import Starlette
 
 from app.routes import routes
-from conftest import Town
 from damage_ssl import pipeline
 from damage_ssl.assessment.calibration import Calibration
 from damage_ssl.assessment.prediction import prediction_table
@@ -27,6 +26,7 @@ from damage_ssl.grades import scheme_named
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import SplitSettings, TrainSettings
+from tests.conftest import Town
 
 RUN_ID = "20310819T120000000-fixmatch"
 
@@ -58,7 +58,9 @@ def add_run(event: Event, p_damaged: dict[str, float]) -> Run:
     p = np.array([p_damaged.get(building, 0.0) for building in building_id.tolist()])
     table = prediction_table(building_id, np.column_stack([1 - p, p]), scheme_named("binary-major"))
     table.to_parquet(run.predictions_path)
-    Calibration(threshold=0.5, temperature=1.0, n_validation=0, n_damaged=0, method="by hand").write(run.calibration_path)
+    Calibration(threshold=0.5, temperature=1.0, n_validation=0, n_damaged=0, method="by hand").write(
+        run.calibration_path
+    )
     run.set_status("finished", step=1, steps=1)
     return run
 

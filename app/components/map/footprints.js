@@ -136,7 +136,7 @@ export class Footprints {
     if (colour === null) return line('#c9d0d8', 0.9 * scale, 0.65, '3 3', '#8d96a0', 0.15);
     if (colour === undefined) return line('#ffffff', 1.4 * scale, 0.95, null, '#ffffff', 0.08);
     if (labelled) return line('#10151b', 2.2 * scale, 1, null, colour, 0.9);
-    return line(colour, 1.4 * scale, 1, null, colour, 0.55);
+    return line(colour, 1.6 * scale, 1, null, colour, 0.42);
   }
 
   /** Thinner outlines when zoomed out, where a roof is only a few pixels wide. */

@@ -32,19 +32,21 @@ export class Legend {
         onclick: () => { this.mode = mode; this.onMode(mode); this.draw(); },
       }, name)));
     const swatch = (colour, name, kind = '') => h('li', {}, h('i', { class: kind, style: { background: colour } }), name);
+    const heading = (text) => h('li', { class: 'wb-legend-head' }, text);
     const rows = [];
     if (this.mode === 'probability') {
       rows.push(h('li', { class: 'wb-ramp' },
         h('div', {}, ...ramp.map((colour) => h('i', { style: { background: colour } }))),
         h('div', { class: 'wb-ramp-ends' }, h('span', {}, '0 %'), h('span', {}, 'P(damaged)'), h('span', {}, '100 %'))));
+    } else if (this.mode === 'result') {
+      rows.push(heading('Model'), ...legend.result.map((value) => swatch(palette[value].colour, palette[value].name)));
+      rows.push(heading('Your labels, dark rim'), ...legend.labels.map((value) => swatch(palette[value].colour, palette[value].name, 'rim')));
     } else {
-      const values = this.mode === 'result' ? [...legend.result, ...legend.labels.filter((v) => !legend.result.includes(v))] : legend.labels;
-      rows.push(...values.map((value) => swatch(palette[value].colour, palette[value].name)));
+      rows.push(...legend.labels.map((value) => swatch(palette[value].colour, palette[value].name)));
+      rows.push(swatch(palette.offset.colour, 'Other answer'));
+      rows.push(swatch('', 'Not labelled', 'open'));
     }
-    if (this.mode === 'labels') rows.push(swatch(palette.offset.colour, 'Other answer'));
-    rows.push(swatch('rgba(255,255,255,.2)', this.mode === 'labels' ? 'Not labelled' : 'No result', 'open'));
     rows.push(swatch('rgba(141,150,160,.5)', 'Not assessed', 'dashed'));
-    if (this.mode === 'result') rows.push(swatch('rgba(255,255,255,.0)', 'Dark rim: analyst', 'rim'));
     this.root.replaceChildren(modes, h('ul', {}, ...rows));
   }
 }

@@ -1,0 +1,138 @@
+"""The side panel without a browser: what each step shows, and that the floor on labels holds."""
+
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.data import MapFilter, assessment, label_store, run_named, view_of
+from damage_ssl.event.catalog import Event
+from damage_ssl.grades import LabelValue
+from tests.app.town_app import RUN_ID, add_run, prepared_event, repository
+from tests.conftest import Town
+
+# Streamlit's test runtime leaves its event loop and sockets to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def open_page(town: Town, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Run the page on the town's workspace, at a step."""
+    monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
+
+    def run(**query: str) -> AppTest:
+        page = AppTest.from_file(repository() / "app" / "page.py", default_timeout=60)
+        for name, value in query.items():
+            page.query_params[name] = value
+        return page.run()
+
+    return run
+
+
+def text_of(page: AppTest) -> str:
+    parts = [*page.markdown, *page.get("html"), *page.error, *page.info]
+    return "\n".join(str(getattr(part, "value", None) or getattr(part.proto, "body", "")) for part in parts)
+
+
+def label(event: Event, values: dict[str, LabelValue]) -> None:
+    for building, value in values.items():
+        label_store(event.labels_path).add(building, value, labeller="a", drawn="map", inclusion_probability=None)
+
+
+def enough() -> dict[str, LabelValue]:
+    return {f"b{n:02d}": LabelValue.NO_DAMAGE if n < 5 else LabelValue.DESTROYED for n in range(10)}
+
+
+def button(page: AppTest, key: str):
+    return next(each for each in page.button if each.key == key)
+
+
+def test_empty_workspace_says_how_to_begin(open_page: Open) -> None:
+    page = open_page()
+    assert not page.exception
+    assert "damage-ssl init" in page.code[0].value
+
+
+def test_event_step_counts_buildings_and_scenes(open_page: Open, town: Town) -> None:
+    prepared_event(town)
+    page = open_page(step="event")
+    assert not page.exception
+    assert "Can be assessed</dt><dd>16</dd>" in text_of(page)
+    assert "1 scene" in text_of(page)
+
+
+def test_event_without_pairs_offers_to_prepare_them(open_page: Open, town: Town) -> None:
+    town.create()
+    page = open_page(step="event")
+    assert not page.exception
+    assert button(page, "prepare").label == "Prepare imagery"
+
+
+def test_label_step_says_how_many_labels_are_missing(open_page: Open, town: Town) -> None:
+    label(
+        prepared_event(town), {"b00": LabelValue.NO_DAMAGE, "b01": LabelValue.MAJOR_DAMAGE, "b02": LabelValue.UNCLEAR}
+    )
+    page = open_page(step="label")
+    assert not page.exception
+    assert "label 4 more intact and 4 more damaged" in text_of(page)
+    assert button(page, "to-train").disabled
+
+
+def test_training_is_refused_below_the_floor_and_offered_from_it(open_page: Open, town: Town) -> None:
+    event = prepared_event(town)
+    few = dict(list(enough().items())[:9])
+    label(event, few)
+    assert button(open_page(step="train"), "train").disabled
+    label(event, enough())
+    page = open_page(step="train")
+    assert not page.exception
+    assert not button(page, "train").disabled
+
+
+def test_unknown_event_and_step_in_the_address_fall_back(open_page: Open, town: Town) -> None:
+    prepared_event(town)
+    page = open_page(event="../../etc", step="../x")
+    assert not page.exception
+    assert page.query_params["event"] in ("town", ["town"])
+
+
+def test_results_step_counts_damaged_and_labels_override(open_page: Open, town: Town) -> None:
+    event = prepared_event(town)
+    add_run(event, {"b03": 0.9, "b04": 0.8})
+    label(event, {"b03": LabelValue.NO_DAMAGE})
+    page = open_page(step="results")
+    assert not page.exception
+    assert "<b>1</b> of 16 buildings damaged" in text_of(page)
+
+
+def test_labeller_name_is_never_rendered_as_html(open_page: Open, town: Town) -> None:
+    event = prepared_event(town)
+    label_store(event.labels_path).add(
+        "b00", LabelValue.NO_DAMAGE, labeller="<img src=x onerror=alert(1)>", drawn="map", inclusion_probability=None
+    )
+    for step in ("event", "label", "train", "results"):
+        assert "<img" not in text_of(open_page(step=step, name="<img src=x>"))
+
+
+def test_filter_passes_what_its_words_say(open_page: Open, town: Town) -> None:
+    event = prepared_event(town)
+    add_run(event, {"b03": 0.9, "b04": 0.6})
+    label(event, {"b05": LabelValue.DESTROYED, "b06": LabelValue.NOT_A_BUILDING})
+    view = view_of("town")
+    table = assessment(view, run_named(event, RUN_ID))
+
+    def shown(wanted: MapFilter) -> set[str]:
+        return set(table.loc[wanted.mask(table), "building_id"])
+
+    everything = {f"b{n:02d}" for n in range(16)}
+    assert shown(MapFilter()) == everything
+    assert shown(MapFilter(not_assessed=False)) == everything - {"b06"}
+    assert shown(MapFilter(classes=("damaged",), not_assessed=False)) == {"b03", "b04"}
+    assert shown(MapFilter(classes=("damaged", "destroyed"), not_assessed=False)) == {"b03", "b04", "b05"}
+    assert shown(MapFilter(p_min=0.7, not_assessed=False)) == {"b03"}
+    assert shown(MapFilter(classes=(), not_assessed=True)) == {"b06"}
