@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from app.routes import routes
+from app.routes import host_check, routes
 from app.workspace import choose_workspace
 
 choose_workspace()
-app = st.App("page.py", routes=routes())
+app = st.App("page.py", routes=routes(), middleware=[host_check()])

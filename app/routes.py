@@ -4,6 +4,7 @@ An event is named, never a path; the imagery is addressed by its role. Everythin
 """
 
 import json
+import os
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from pathlib import Path
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -39,6 +42,15 @@ def routes() -> list[Route]:
         Route("/ds/{event}/queue", _guarded(queue)),
         Route("/ds/{event}/labels", add_label, methods=["POST"]),
     ]
+
+
+def host_check() -> Middleware:
+    """Answer only to this machine's own names, so that no web page reaches the app under a name it made up.
+
+    Further names, for use behind a proxy with sign-in: `$DAMAGE_SSL_HOSTS`, separated by commas.
+    """
+    more = [name.strip() for name in os.environ.get("DAMAGE_SSL_HOSTS", "").split(",") if name.strip()]
+    return Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", *more])
 
 
 def _guarded(endpoint: Answer) -> Answer:

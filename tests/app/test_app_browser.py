@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import geopandas as gpd
 import pytest
 
 from damage_ssl import pipeline
@@ -145,19 +146,30 @@ class Screen:
             "revision => Number(document.querySelector('.wb').dataset.saved ?? 0) >= revision", arg=revision
         )
 
-    def click_building(self) -> str:
-        """Click at map places until a footprint is hit."""
+    def click_building(self, footprints: gpd.GeoDataFrame, without: set[str]) -> str:
+        """Show the whole event and click in the middle of a building on the right half of the map."""
         box = self.page.locator(".wb-map").bounding_box()
         assert box is not None
-        before = self.page.locator(".wb-map").get_attribute("data-selected")
-        for across in (0.62, 0.7, 0.55, 0.75, 0.3, 0.35, 0.4, 0.45, 0.8):
-            for down in (0.35, 0.45, 0.3, 0.55, 0.25, 0.6, 0.4, 0.5):
-                self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
-                self.page.wait_for_timeout(120)
-                now = self.page.locator(".wb-map").get_attribute("data-selected")
-                if now and now != before:
-                    return now
-        pytest.fail("no footprint was hit")
+        self.page.locator(".wb-fit").click()
+        self.page.wait_for_function(
+            "all => { const now = (document.querySelector('.wb-map').dataset.bounds ?? '').split(',').map(Number);"
+            " return now[0] < all[0] && now[1] < all[1] && now[2] > all[2] && now[3] > all[3]; }",
+            arg=[float(value) for value in footprints.total_bounds],
+        )
+        self.page.wait_for_timeout(500)  # the footprints of the new view are drawn
+        bounds = self.page.locator(".wb-map").get_attribute("data-bounds") or ""
+        west, south, east, north = (float(value) for value in bounds.split(","))
+        for building, shape in zip(footprints["building_id"], footprints.geometry, strict=True):
+            middle = shape.representative_point()
+            across, down = (middle.x - west) / (east - west), (north - middle.y) / (north - south)
+            if building in without or not (0.55 < across < 0.85 and 0.2 < down < 0.75):
+                continue
+            self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+            self.page.wait_for_function(
+                "id => document.querySelector('.wb-inspector').dataset.building === id", arg=building
+            )
+            return str(building)
+        pytest.fail("no building lies in that part of the map")
 
     def choose(self, key: str, option: str) -> None:
         """Open a select box and take an option; a page that is just being laid out again may close it once."""
@@ -183,8 +195,12 @@ def screen(address: str) -> Iterator[Screen]:
         context.route(lambda url: urlsplit(url).hostname != "localhost", lambda route: route.abort())
         page = context.new_page()
         page.set_default_timeout(60_000)
-        yield Screen(page, address)
-        browser.close()
+        try:
+            yield Screen(page, address)
+        finally:
+            # the last state of the screen, for whoever has to find out why a run of this test failed
+            page.screenshot(path=repository() / "test-artifacts" / "app_last_screen.png")
+            browser.close()
 
 
 def test_from_the_event_to_the_downloaded_map(
@@ -225,7 +241,8 @@ def test_from_the_event_to_the_downloaded_map(
 
     # Label by click on the map, answering by the buttons.
     for revision in (7, 8):
-        clicked = screen.click_building()
+        labelled = set(labels.current()["building_id"])
+        clicked = screen.click_building(event.footprints(), labelled | {screen.building() or ""})
         page.locator(f'.wb-answer[data-value="{truth[clicked]}"]').click()
         screen.saved(revision)
         row = labels.current().set_index("building_id").loc[clicked]
@@ -255,7 +272,8 @@ def test_from_the_event_to_the_downloaded_map(
     steps.press("Enter")
     page.wait_for_timeout(800)
     page.locator(".st-key-train button").click()
-    page.wait_for_selector(".st-key-cancel")
+    page.wait_for_selector(".st-key-cancel, .st-key-body-train [data-testid=stAlert]")
+    assert page.locator(".st-key-cancel").count(), page.locator(".st-key-body-train").inner_text()
     [run] = _eventually(lambda: [run for run in runs_in(event.runs_path) if run.status().step >= 2])
     page.reload()
     screen.ready()

@@ -23,6 +23,7 @@ export class Footprints {
     this.selection = L.layerGroup().addTo(map);
     map.on('zoomend', () => this.data && this.restyle());
     map.on('moveend', () => {
+      map.getContainer().dataset.bounds = map.getBounds().toBBoxString();
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.load(), MOVE_DELAY_MS);
     });
@@ -135,7 +136,7 @@ export class Footprints {
     const scale = this.strokeScale();
     if (colour === null) return line('#c9d0d8', 0.9 * scale, 0.65, '3 3', '#8d96a0', 0.15);
     if (colour === undefined) return line('#ffffff', 1.4 * scale, 0.95, null, '#ffffff', 0.08);
-    if (labelled) return line('#10151b', 2.2 * scale, 1, null, colour, 0.9);
+    if (labelled) return line('#10151b', 2.2 * scale, 1, null, colour, 0.68);
     return line(colour, 1.6 * scale, 1, null, colour, 0.42);
   }
 

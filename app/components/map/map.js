@@ -112,6 +112,11 @@ class Workbench {
   }
 
   key(event) {
+    // A bench whose event was left behind must not answer for it.
+    if (!this.root.isConnected) {
+      this.destroy();
+      return;
+    }
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     const key = event.key.toLowerCase();
     const action =
