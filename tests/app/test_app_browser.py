@@ -123,7 +123,13 @@ class Screen:
         self.page.wait_for_selector('.wb[data-ready="1"]', timeout=60_000)
         self.page.wait_for_selector(".wb-map[data-footprints]", timeout=60_000)
 
+    def settle(self) -> None:
+        """Wait until the page's script rests, so that nothing moves under the mouse."""
+        self.page.wait_for_timeout(500)
+        self.page.wait_for_selector('[data-test-script-state="notRunning"]')
+
     def step(self, name: str) -> None:
+        self.settle()
         self.page.locator(f".st-key-go-{name} button").click()
         self.page.wait_for_selector(f".st-key-body-{name}")
 
@@ -175,6 +181,7 @@ class Screen:
         """Open a select box and take an option; a page that is just being laid out again may close it once."""
         box = self.page.locator(f".st-key-{key} input").first
         box.scroll_into_view_if_needed()
+        self.settle()
         wanted = self.page.get_by_role("option", name=option)
         for _ in range(5):
             box.click()
@@ -270,7 +277,7 @@ def test_from_the_event_to_the_downloaded_map(
     steps = page.locator(".st-key-train-steps input")
     steps.fill("24")
     steps.press("Enter")
-    page.wait_for_timeout(800)
+    screen.settle()
     page.locator(".st-key-train button").click()
     page.wait_for_selector(".st-key-cancel, .st-key-body-train [data-testid=stAlert]")
     assert page.locator(".st-key-cancel").count(), page.locator(".st-key-body-train").inner_text()
@@ -291,8 +298,10 @@ def test_from_the_event_to_the_downloaded_map(
     # Results: the map is coloured by the model, the filter narrows it, the download is what is shown.
     screen.step("results")
     page.wait_for_selector(".wb-modes [data-mode=result][aria-pressed=true]")
+    screen.settle()
     page.locator(".st-key-filter-classes button").first.click()
     page.wait_for_selector(".wb-count:not([hidden])")
+    screen.settle()
     with page.expect_download() as download:
         page.locator(".st-key-download button").click()
     path = tmp_path / "map.geojson"
