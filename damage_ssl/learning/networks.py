@@ -23,6 +23,13 @@ IMAGE_CHANNELS: dict[Fusion, int] = {"siamese": 3, "change": 3, "stacked": VIEW_
 PARTS: dict[Fusion, int] = {"siamese": 3, "change": 2, "stacked": 1, "post": 1}
 """How many image's worth of features a pair has."""
 
+TEXTURE_WEIGHT = 0.5
+"""Scale of standardised texture features beside the encoder's, for a head under one common penalty.
+
+Regression on 10 labels a class, mean AUROC of 8 draws, weight 0 / 0.5 / 1: flood 0.749 / 0.818 / 0.839, wildfire
+0.998 / 0.997 / 0.994, hurricane (5 a class) 0.993 / 0.997 / 0.993.
+"""
+
 OUTSIDE_WEIGHT = 1e-3
 """Weight of a pixel outside the footprint in the masked pool: an empty mask then falls back to the plain average."""
 
@@ -129,13 +136,20 @@ class PairNetwork(nn.Module):
 
     @torch.no_grad()
     def set_feature_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Standardise features by these from now on, and divide by √F.
+        """Standardise features by these from now on, texture to `TEXTURE_WEIGHT`, and divide by √F.
 
         The division keeps a step of an adaptive optimiser, which moves every weight by the same amount, from
         moving the logits by more the more features there are.
         """
         self.feature_mean.copy_(mean)
-        self.feature_scale.copy_(1.0 / (std * self.feature_count**0.5))
+        self.feature_scale.copy_(self._weights().to(std) / (std * self.feature_count**0.5))
+
+    def _weights(self) -> Tensor:
+        texture = 2 * self.spec.texture_filters
+        parts = PARTS[self.spec.fusion] * (self.spec.channels // VIEW_CHANNELS)
+        weights = torch.ones(parts, self.feature_count // parts)  # texture comes first in the features of an image
+        weights[:, :texture] = TEXTURE_WEIGHT
+        return weights.flatten()
 
     @torch.no_grad()
     def set_head(self, coefficients: Tensor, intercept: Tensor) -> None:

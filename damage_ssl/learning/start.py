@@ -67,5 +67,6 @@ def start_network(task: Task, generator: torch.Generator) -> PairNetwork:
         turns = range(task.settings.prediction_rotations)
         features = torch.cat([embed(network, labelled, quarter_turns=turn) for turn in turns])
         classes = torch.from_numpy(task.rows.train_class).repeat(len(turns)).numpy()
-        fit_head(network, features, classes, regularisation=options.probe_c)
+        # a building seen in several turns is still one: each turn weighs its share
+        fit_head(network, features, classes, regularisation=options.probe_c / len(turns))
     return network

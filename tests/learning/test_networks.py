@@ -76,6 +76,14 @@ def test_texture_features_stand_beside_the_encoder_s() -> None:
     assert texture.std() > 0
 
 
+def test_standardised_texture_features_weigh_half() -> None:
+    net = built(fusion="change", texture_filters=16, channels=14)
+    net.set_feature_statistics(torch.zeros(net.feature_count), torch.full((net.feature_count,), 2.0))
+    scale = (net.feature_scale * net.feature_count**0.5).view(4, -1)  # post and difference, of both views
+    torch.testing.assert_close(scale[:, :32], torch.full((4, 32), 0.25))
+    torch.testing.assert_close(scale[:, 32:], torch.full_like(scale[:, 32:], 0.5))
+
+
 def test_the_post_network_does_not_see_the_pre_image() -> None:
     net, x = built(fusion="post"), pairs()
     other = x.clone()
