@@ -3,10 +3,12 @@
     python -m benchmarks.accuracy                                  # the whole table
     python -m benchmarks.accuracy --events hurricane-harvey --algorithms fixmatch frozen-lite0 --labels 10 --seeds 0
 
-Protocol. An event is divided into square blocks. For each seed a part of the blocks (about `TEST_SHARE` of each class)
-is held out for testing; k labels a class are drawn at random from the others. Every algorithm gets the same draw. The
-pixels of all buildings, also of the test blocks, may be used without labels, as in a real event. There is no early
-stopping and no choice on the test blocks: the last (EMA) weights are measured. Damaged = major-damage or destroyed.
+Protocol. An event is divided into square blocks of `BLOCK_M` metres. For each seed, blocks drawn at random are held out
+until they hold `TEST_SHARE` of each class; k labels a class are drawn at random from the other blocks, none nearer than
+`BUFFER_M` to a held-out building, so that no labelled patch shows a pixel of a held-out one. Every algorithm gets the
+same draw. The pixels of all buildings, also of the held-out ones, may be used without labels, as in a real event. No
+early stopping and no choice on the held-out blocks: the last (EMA) weights are measured. Damaged = major-damage or
+destroyed.
 """
 
 import argparse
@@ -21,15 +23,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from damage_ssl.learning.predictor import load_predictor
-from damage_ssl.learning.training import Targets, train
+from scipy.spatial import cKDTree
 from sklearn.metrics import roc_auc_score
 
 from damage_ssl.event.blocks import block_of
 from damage_ssl.event.catalog import Event, list_events
 from damage_ssl.grades import LabelValue, scheme_named
 from damage_ssl.labelling.label_csv import read_label_csv
+from damage_ssl.learning.predictor import load_predictor
 from damage_ssl.learning.runs import Run
+from damage_ssl.learning.training import Targets, train
 from damage_ssl.patches.extract import extract_patches
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.settings import PatchSettings, TrainSettings, from_mapping, to_mapping
@@ -45,8 +48,10 @@ ALGORITHMS = (
 )
 EVENTS = ("santa-rosa-wildfire", "hurricane-harvey")
 SCHEME = scheme_named("binary-major")
-BLOCK_M = 100.0
-TEST_SHARE = 0.4
+BLOCK_M = 150.0
+BUFFER_M = 32.0
+TEST_SHARE = 0.3
+LEAST_POOL = 50
 WORK = Path("benchmarks/work")
 
 
@@ -66,7 +71,8 @@ class Buildings:
 
     pairs: PairSet
     class_index: np.ndarray
-    block: np.ndarray
+    x_m: np.ndarray
+    y_m: np.ndarray
 
 
 def main() -> None:
@@ -121,21 +127,22 @@ def measure(case: Case, buildings: Buildings, settings: TrainSettings) -> dict[s
 
 def draw(buildings: Buildings, labels: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train on (`labels` a class) and rows to test on, from different blocks."""
-    in_test = np.zeros(len(buildings.block), dtype=bool)
-    for block in rng.permutation(np.unique(buildings.block)):
-        if (
-            min((in_test & (buildings.class_index == c)).sum() / (buildings.class_index == c).sum() for c in (0, 1))
-            >= TEST_SHARE
-        ):
-            break
-        in_test |= buildings.block == block
-    pools = [np.flatnonzero(~in_test & (buildings.class_index == c)) for c in (0, 1)]
-    if min(map(len, pools)) < labels:
-        raise SystemExit(
-            f"{labels} labels a class: only {[len(pool) for pool in pools]} buildings outside the test blocks"
-        )
-    train_rows = np.concatenate([rng.permutation(pool)[:labels] for pool in pools])
-    return train_rows, np.flatnonzero(in_test)
+    where = np.stack([buildings.x_m, buildings.y_m], axis=1)
+    block = block_of(buildings.x_m, buildings.y_m, BLOCK_M)
+    is_class = [buildings.class_index == index for index in (0, 1)]
+    for _ in range(200):
+        test = np.zeros(len(block), dtype=bool)
+        for name in rng.permutation(np.unique(block)):
+            if min((test & each).sum() / each.sum() for each in is_class) >= TEST_SHARE:
+                break
+            test |= block == name
+        apart = cKDTree(where[test]).query(where)[0] >= BUFFER_M
+        pools = [np.flatnonzero(apart & each) for each in is_class]
+        if min(map(len, pools)) >= max(labels, LEAST_POOL):
+            return np.concatenate([rng.permutation(pool)[:labels] for pool in pools]), np.flatnonzero(test)
+    raise SystemExit(
+        f"{labels} labels a class: no choice of blocks leaves enough buildings of both classes to draw from"
+    )
 
 
 def load_buildings(name: str, patches: PatchSettings) -> Buildings:
@@ -164,7 +171,8 @@ def load_buildings(name: str, patches: PatchSettings) -> Buildings:
     return Buildings(
         pairs=pairs,
         class_index=np.array([classes[row] for row in graded], dtype=np.int64),
-        block=block_of(where["x_m"].to_numpy(float), where["y_m"].to_numpy(float), BLOCK_M),
+        x_m=where["x_m"].to_numpy(float),
+        y_m=where["y_m"].to_numpy(float),
     )
 
 
