@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.spatial import cKDTree
 from sklearn.metrics import roc_auc_score
 
@@ -197,13 +196,6 @@ def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     if path.exists():
         yield from (json.loads(line) for line in path.read_text().splitlines() if line)
-
-
-def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean ± sd over seeds: a row an algorithm, a column an event and number of labels."""
-    grouped = rows.groupby(["algorithm", "event", "labels"])["auroc"].agg(["mean", "std", "count"]).reset_index()
-    grouped["text"] = [f"{m:.3f} ± {s:.3f}" for m, s in zip(grouped["mean"], grouped["std"], strict=True)]
-    return grouped.pivot_table(index="algorithm", columns=["event", "labels"], values="text", aggfunc="first")
 
 
 if __name__ == "__main__":

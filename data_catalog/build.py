@@ -37,8 +37,9 @@ def sample_event() -> pystac.Collection:
         id=SAMPLE,
         title="Simulated earthquake",
         description=(
-            "A synthetic town of 600 buildings at an invented place, before and after an earthquake, with known grades. "
-            "Draw it with: damage-ssl simulate simulated-earthquake --buildings 600 --hazard earthquake --seed 0"
+            "A synthetic town of 600 buildings at an invented place, before and after an earthquake, with known "
+            "grades. Draw it with: "
+            "damage-ssl simulate simulated-earthquake --buildings 600 --hazard earthquake --seed 0"
         ),
         license="Apache-2.0",
         extent=pystac.Extent(pystac.SpatialExtent([bounds]), pystac.TemporalExtent([[times[0], times[-1]]])),
