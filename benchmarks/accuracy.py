@@ -44,6 +44,7 @@ ALGORITHMS = (
     "frozen-random-post",
     "frozen-random",
     "frozen-lite0",
+    "frozen-start",
 )
 EVENTS = ("santa-rosa-wildfire", "hurricane-harvey")
 SCHEME = scheme_named("binary-major")

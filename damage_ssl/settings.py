@@ -43,16 +43,17 @@ class SplitSettings:
 class TrainSettings:
     """One training run. Hyper-parameters of a single algorithm go into `options`, checked by that algorithm.
 
-    `minutes` bounds the run (None: the full number of steps); `max_unlabelled` bounds its memory (32 KiB a pair). `network` is `efficientnet-lite0`, `small-cnn` or
-    `smp:<encoder>`; `fusion` says whether pre and post go through one shared encoder or are stacked as channels.
+    `minutes` bounds the run (None: the full number of steps); `max_unlabelled` bounds its memory (32 KiB a pair).
+    `network` is `efficientnet-lite0`, `small-cnn` or `smp:<encoder>`. `fusion`: pre and post go through one shared encoder, and the head sees post and post − pre
+    (`change`) or pre too (`siamese`), or only post (`post`); or they are `stacked` as channels.
     """
 
     algorithm: str = "fixmatch"
     scheme: str = "binary-major"
     network: str = "efficientnet-lite0"
-    fusion: Literal["siamese", "change", "stacked", "post"] = "siamese"
+    fusion: Literal["siamese", "change", "stacked", "post"] = "change"
     seed: int = 0
-    steps: int = 150
+    steps: int = 80
     minutes: float | None = None
     batch_labelled: int = 16
     unlabelled_ratio: int = 4

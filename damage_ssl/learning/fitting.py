@@ -26,7 +26,7 @@ from damage_ssl.learning.networks import PairNetwork
 from damage_ssl.learning.optimisation import Ema, make_optimizer, rate_factor, set_rate
 from damage_ssl.learning.predictor import rotation_average
 from damage_ssl.learning.sampling import BalancedSampler, distinct
-from damage_ssl.learning.start import start_network
+from damage_ssl.learning.start import start_network, starts_at_regression
 from damage_ssl.learning.task import Task, TrainProgress
 from damage_ssl.learning.views import Views
 
@@ -64,10 +64,11 @@ class Fit:
             _freeze_norms(self.student)
         self._optimizer = make_optimizer(self.student, task.settings, task.options.fit)
         self._ema = Ema(self.student, task.settings.ema_decay)
+        self._start = {name: tensor.clone() for name, tensor in self.student.state_dict().items()}
 
     @property
     def averaged(self) -> PairNetwork:
-        """The averaged weights: what a run keeps."""
+        """The averaged weights; after `run` they are blended with the start, and are what the run keeps."""
         return self._ema.network
 
     def run(self) -> bool:
@@ -89,9 +90,20 @@ class Fit:
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self.save()
                 saved = time.monotonic()
+        self._blend_with_start()
         self._validate(1.0)
         self._report()
         return True
+
+    @torch.no_grad()
+    def _blend_with_start(self) -> None:
+        """Put the starting weights' share into the averaged ones, where the start was a classifier of its own."""
+        if not starts_at_regression(self.student, self.task.options.fit):
+            return
+        weight = self.task.options.fit.start_weight
+        for name, tensor in self.averaged.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(self._start[name], weight)
 
     def _share(self) -> float:
         """Share of the training done, by steps or by time, whichever is further."""

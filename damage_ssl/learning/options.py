@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from damage_ssl.learning.algorithms.base import check_range
 from damage_ssl.learning.views import ViewSettings
 from damage_ssl.settings import from_mapping
 
@@ -18,6 +19,9 @@ class FitOptions:
     encoder, SGD with Nesterov momentum from scratch. `warm_up` is the share of the run over which the learning rate
     rises; `gradient_clip` 0 clips nothing; `train_norm` lets gain and shift of frozen batch norms learn.
     `texture_filters` random convolutional features (0: none) go beside a pretrained encoder's.
+    `start_weight` is the share of the starting weights in the weights that are kept, where training began at the
+    logistic regression (WiSE-FT, Wortsman et al. 2022, arXiv:2109.01903, eq. 1 with α = 1 - `start_weight`): what few
+    labels have bent the network to counts less where it did better before.
     """
 
     head_start: Literal["auto", "logistic", "random"] = "auto"
@@ -29,7 +33,13 @@ class FitOptions:
     gradient_clip: float = 0.0
     train_norm: bool = True
     texture_filters: int = 128
+    start_weight: float = 0.5
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def __post_init__(self) -> None:
+        check_range("training: start_weight", self.start_weight, 0.0, 1.0)
+        check_range("training: texture_filters", self.texture_filters, 0.0)
+        check_range("training: probe_c", self.probe_c, 0.0, open_low=True)
 
 
 @dataclass(frozen=True, kw_only=True)

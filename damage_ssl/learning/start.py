@@ -1,12 +1,15 @@
 """How a network begins: its frozen features standardised on the event, its head a logistic regression on the
 labelled."""
 
+from dataclasses import dataclass
+
 import torch
 
 from damage_ssl.learning.channels import POST, PRE, VIEW_CHANNELS
 from damage_ssl.learning.embedding import embed, fit_head, standardise_on
 from damage_ssl.learning.encoders import is_pretrained
 from damage_ssl.learning.networks import Fusion, NetworkSpec, PairNetwork, build_network
+from damage_ssl.learning.options import FitOptions
 from damage_ssl.learning.random_features import draw_filters
 from damage_ssl.learning.sampling import distinct
 from damage_ssl.learning.task import Task
@@ -22,27 +25,41 @@ IMAGES: dict[Fusion, list[slice]] = {
 }
 """The channels of the images that random filters are drawn from."""
 
-FROZEN: dict[str, tuple[str, Fusion | None]] = {
-    "frozen-random-post": ("random-features", "post"),
-    "frozen-random": ("random-features", None),
-    "frozen-lite0": ("efficientnet-lite0", None),
+
+@dataclass(frozen=True, kw_only=True)
+class StartNetwork:
+    """Which network an algorithm works with; `texture` adds random features beside the encoder's."""
+
+    encoder: str
+    fusion: Fusion
+    texture: bool = False
+
+
+FROZEN: dict[str, StartNetwork] = {
+    "frozen-random-post": StartNetwork(encoder="random-features", fusion="post"),
+    "frozen-random": StartNetwork(encoder="random-features", fusion="siamese"),
+    "frozen-lite0": StartNetwork(encoder="efficientnet-lite0", fusion="siamese"),
+    "frozen-start": StartNetwork(encoder="efficientnet-lite0", fusion="change", texture=True),
 }
-"""Algorithms that train nothing but the head: encoder, and fusion where it is not the settings' own."""
+"""Algorithms that train nothing but the head. `frozen-start` is what training the default network begins with."""
 
 
 def network_spec(task: Task) -> NetworkSpec:
     """The network that the settings ask for."""
     settings = task.settings
-    encoder, fusion = FROZEN.get(settings.algorithm, (settings.network, None))
-    plain = encoder == "random-features"
+    chosen = FROZEN.get(settings.algorithm)
+    if chosen is None:
+        texture = is_pretrained(settings.network)
+        chosen = StartNetwork(encoder=settings.network, fusion=settings.fusion, texture=texture)
+    plain = chosen.encoder == "random-features"
     return NetworkSpec(
-        network=encoder,
-        fusion=fusion or settings.fusion,
+        network=chosen.encoder,
+        fusion=chosen.fusion,
         channels=int(task.pixels.shape[1]),
         input_px=int(task.pixels.shape[-1]) if plain else settings.input_px,
         classes=len(task.scheme),
         footprint_pool=not plain,
-        texture_filters=task.options.fit.texture_filters if is_pretrained(encoder) else 0,
+        texture_filters=task.options.fit.texture_filters if chosen.texture else 0,
     )
 
 
@@ -58,7 +75,7 @@ def start_network(task: Task, generator: torch.Generator) -> PairNetwork:
         some = task.pixels[distinct(len(task.pixels), min(len(task.pixels), STATISTICS_PAIRS), generator)]
         images = torch.cat([some[:, channels] for channels in IMAGES[spec.fusion]])
         part.set_filters(draw_filters(images, len(part.filters), generator))
-    logistic = options.head_start == "logistic" or (options.head_start == "auto" and network.pretrained)
+    logistic = starts_at_regression(network, options)
     if network.pretrained or logistic:
         some = distinct(len(task.pixels), min(len(task.pixels), STATISTICS_PAIRS), generator)
         standardise_on(network, embed(network, task.pixels[some]))
@@ -70,3 +87,8 @@ def start_network(task: Task, generator: torch.Generator) -> PairNetwork:
         # a building seen in several turns is still one: each turn weighs its share
         fit_head(network, features, classes, regularisation=options.probe_c / len(turns))
     return network
+
+
+def starts_at_regression(network: PairNetwork, options: FitOptions) -> bool:
+    """Whether the head begins as a logistic regression rather than at random."""
+    return options.head_start == "logistic" or (options.head_start == "auto" and network.pretrained)
