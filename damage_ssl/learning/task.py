@@ -88,7 +88,7 @@ def make_task(
         WorkspaceError: a labelled building has no pair.
     """
     where = f"{run.run_id}: training"
-    _check(settings, where)
+    check_values(settings, where)
     scheme = scheme_named(settings.scheme)
     options = sort_options(settings.options, where)
     rows = target_rows(targets, pairs, scheme)
@@ -110,7 +110,12 @@ def make_task(
     )
 
 
-def _check(settings: TrainSettings, where: str) -> None:
+def check_values(settings: TrainSettings, where: str) -> None:
+    """Check the numbers of the settings.
+
+    Raises:
+        SettingsError: one is out of range.
+    """
     smallest = {
         "steps": 1,
         "batch_labelled": 2,

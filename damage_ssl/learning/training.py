@@ -7,18 +7,22 @@ from contextlib import contextmanager
 import torch
 
 from damage_ssl.errors import SettingsError, nearest_name
+from damage_ssl.grades import scheme_named
 from damage_ssl.learning.algorithms import ALGORITHMS
 from damage_ssl.learning.checkpoints import load_model, resume_path, save_model, trained_fingerprint
 from damage_ssl.learning.device import keep_freed_memory
+from damage_ssl.learning.encoders import encoder_named
 from damage_ssl.learning.fitting import Fit, validation_score
+from damage_ssl.learning.networks import IMAGE_CHANNELS
+from damage_ssl.learning.options import sort_options
 from damage_ssl.learning.runs import Run, State
 from damage_ssl.learning.start import FROZEN, start_network
 from damage_ssl.learning.targets import Targets
-from damage_ssl.learning.task import Task, TrainProgress, make_task
+from damage_ssl.learning.task import Task, TrainProgress, check_values, make_task
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.settings import TrainSettings
 
-__all__ = ["Targets", "TrainProgress", "algorithm_names", "train"]
+__all__ = ["Targets", "TrainProgress", "algorithm_names", "check_settings", "train"]
 
 
 def train(
@@ -54,6 +58,21 @@ def train(
             run.set_status("finished", step=load_model(run)[1].steps, steps=settings.steps)
             return
         way(task, lambda: time.monotonic() - began)
+
+
+def check_settings(settings: TrainSettings, where: str) -> None:
+    """Check everything about the settings that needs no data, e.g. before a run is begun.
+
+    Raises:
+        SettingsError: an unknown algorithm, network, scheme or option, or an impossible value.
+    """
+    _way_of(settings.algorithm)
+    scheme_named(settings.scheme)
+    check_values(settings, where)
+    options = sort_options(settings.options, where)
+    if settings.algorithm in ALGORITHMS:
+        ALGORITHMS[settings.algorithm](options.algorithm, where)
+    encoder_named(settings.network, IMAGE_CHANNELS[settings.fusion])
 
 
 def algorithm_names() -> list[str]:

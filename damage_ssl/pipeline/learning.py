@@ -134,6 +134,9 @@ def start_run(event: Event, train: TrainSettings, split: SplitSettings, *, run_i
         run = Run(event.runs_path / run_id)
         _refuse_if_alive(run)
         return PlannedRun(run, done=_is_done(run))
+    from damage_ssl.learning.training import check_settings
+
+    check_settings(train, "settings, [train]")
     plan = plan_run(event, PatchStore.open(event.patches_path), train, split)
     if run_id is None:
         for run in reversed(list(runs_in(event.runs_path))):
