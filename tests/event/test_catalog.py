@@ -9,11 +9,11 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from conftest import CORNER_X, CORNER_Y, GSD_M, Town, square, texture, write_polygons, write_tiff
 
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
 from damage_ssl.event.catalog import Event, list_events
 from damage_ssl.event.sources import expand_rasters
+from tests.conftest import CORNER_X, CORNER_Y, GSD_M, Town, square, texture, write_polygons, write_tiff
 
 
 def entries(folder: Path) -> list[str]:

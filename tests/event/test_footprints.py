@@ -5,10 +5,10 @@ from pathlib import Path
 import geopandas as gpd
 import pytest
 import shapely
-from conftest import CORNER_X, CORNER_Y, UTM, square, write_polygons
 
 from damage_ssl.errors import InputError
 from damage_ssl.event.footprints import FootprintSet, read_aoi, read_footprints
+from tests.conftest import CORNER_X, CORNER_Y, UTM, square, write_polygons
 
 SQUARES = [square(40, 40), square(90, 40), square(140, 40)]
 

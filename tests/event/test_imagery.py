@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import CORNER_X, CORNER_Y, GSD_M, texture, write_tiff
 from rasterio.enums import ColorInterp
 
 from damage_ssl.errors import InputError
 from damage_ssl.event.imagery import Scene, inspect_scene, measure_stretch, read_chunk
+from tests.conftest import CORNER_X, CORNER_Y, GSD_M, texture, write_tiff
 
 
 def inspect(path: Path) -> Scene:

@@ -12,7 +12,6 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from conftest import CORNER_X, CORNER_Y, GSD_M, Town, square, texture, write_polygons, write_tiff
 
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
 from damage_ssl.event.catalog import Event
@@ -20,6 +19,7 @@ from damage_ssl.patches import extract
 from damage_ssl.patches.extract import extract_patches
 from damage_ssl.patches.store import INDEX_COLUMNS, PatchStore
 from damage_ssl.settings import PatchSettings
+from tests.conftest import CORNER_X, CORNER_Y, GSD_M, Town, square, texture, write_polygons, write_tiff
 
 SMALL = PatchSettings(size_px=32)
 
