@@ -13,6 +13,9 @@ from damage_ssl.grades import ClassScheme
 
 MIN_PER_CLASS_FOR_TEMPERATURE = 10
 DEFAULT_THRESHOLD = 0.5
+SHRINKING_BUILDINGS = 10
+"""With this many validation buildings of the rarer kind the threshold goes half of the way (in log-odds) from 0.5."""
+
 _LOG_TEMPERATURE_BOUNDS = (np.log(0.2), np.log(10.0))
 _LOG_TEMPERATURE_SD = 0.5
 
@@ -52,7 +55,8 @@ def calibrate(probabilities: NDArray[np.float64], classes: NDArray[np.integer], 
 
     The temperature minimises the negative log-likelihood (Guo et al. 2017, arXiv:1706.04599, §4.2) with a log-normal
     prior around 1, so that a validation set which the model separates perfectly does not make it certain of
-    everything; with fewer than 10 buildings of a class it stays 1. The threshold maximises F1 of damaged.
+    everything; with fewer than 10 buildings of a class it stays 1. The threshold maximises F1 of damaged, and is drawn
+    towards 0.5 where few buildings decide it (`shrunk_threshold`): of ten buildings one can put it anywhere.
 
     Args:
         probabilities: [N, C], each row sums to 1.
@@ -71,8 +75,13 @@ def calibrate(probabilities: NDArray[np.float64], classes: NDArray[np.integer], 
         said = f"temperature left at 1 (validation has {counts}; {MIN_PER_CLASS_FOR_TEMPERATURE} a class are needed)"
     if damaged.any() and not damaged.all():
         scaled = scale_probabilities(probabilities, temperature)
-        threshold = best_threshold(damaged_probability(scaled, scheme), damaged)
-        said = f"threshold with the highest F1 on {len(classes)} validation buildings; {said}"
+        best = best_threshold(damaged_probability(scaled, scheme), damaged)
+        deciding = int(min(damaged.sum(), (~damaged).sum()))
+        threshold = shrunk_threshold(best, deciding)
+        said = (
+            f"threshold with the highest F1 on {len(classes)} validation buildings ({best:.2f}), drawn towards 0.5 "
+            f"because the rarer kind has {deciding}; {said}"
+        )
     else:
         threshold = DEFAULT_THRESHOLD
         said = f"threshold left at {DEFAULT_THRESHOLD} (validation lacks damaged or intact buildings); {said}"
@@ -129,6 +138,12 @@ def best_threshold(p_damaged: NDArray[np.float64], damaged: NDArray[np.bool_]) -
     f1 = 2 * hits / (called + damaged.sum())
     best = candidates[np.isclose(f1, f1.max(), rtol=0, atol=1e-12)]
     return float(best[np.abs(best - 0.5).argmin()])
+
+
+def shrunk_threshold(best: float, deciding: int) -> float:
+    """Between 0.5 and `best`: its log-odds times n / (n + 10), where n is `deciding`, the count of the rarer kind."""
+    odds = (best / (1 - best)) ** (deciding / (deciding + SHRINKING_BUILDINGS)) if best < 1 else np.inf
+    return float(1.0 if np.isinf(odds) else odds / (1 + odds))
 
 
 def _fit_temperature(probabilities: NDArray[np.float64], classes: NDArray[np.intp]) -> float:

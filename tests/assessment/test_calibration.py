@@ -11,6 +11,7 @@ from damage_ssl.assessment.calibration import (
     decide,
     normalised_entropy,
     scale_probabilities,
+    shrunk_threshold,
 )
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.grades import scheme_named
@@ -108,7 +109,9 @@ def test_perfectly_separated_validation_does_not_make_the_model_certain_of_every
 def test_few_validation_buildings_leave_the_temperature_at_one_and_say_so() -> None:
     calibration = calibrate(binary([0.1, 0.2, 0.6, 0.99]), np.array([0, 0, 1, 1]), BINARY)
     assert calibration.temperature == 1.0
-    assert calibration.threshold == pytest.approx(0.4)
+    # The best threshold is 0.4; two buildings of a kind take it 2 / (2 + 10) of the way: odds (2/3)^(1/6).
+    assert calibration.threshold == pytest.approx(0.48311, abs=1e-5)
+    assert "(0.40), drawn towards 0.5 because the rarer kind has 2" in calibration.method
     assert (calibration.n_validation, calibration.n_damaged) == (4, 2)
     assert "temperature left at 1 (validation has intact 2, damaged 2; 10 a class are needed)" in calibration.method
 
@@ -127,7 +130,19 @@ def test_threshold_applies_to_the_calibrated_probabilities() -> None:
     raw = scale_probabilities(binary(true_p), 0.4)
     calibration = calibrate(raw, classes, BINARY)
     p = scale_probabilities(raw, calibration.temperature)[:, 1]
-    assert calibration.threshold == pytest.approx(best_threshold(p, classes == 1))
+    deciding = min((classes == 1).sum(), (classes == 0).sum())
+    assert calibration.threshold == pytest.approx(shrunk_threshold(best_threshold(p, classes == 1), deciding))
+
+
+@pytest.mark.parametrize(
+    ("best", "deciding", "threshold"),
+    [(0.1, 0, 0.5), (0.1, 10, 0.25), (0.9, 10, 0.75), (0.5, 3, 0.5), (0.0, 10, 0.0), (1.0, 10, 1.0)],
+)
+def test_threshold_goes_from_one_half_to_the_best_as_more_buildings_decide(
+    best: float, deciding: int, threshold: float
+) -> None:
+    # Log-odds halve at ten buildings: odds 1/9 become 1/3, that is 0.25.
+    assert shrunk_threshold(best, deciding) == pytest.approx(threshold)
 
 
 def test_calibration_comes_back_from_its_file(tmp_path: Path) -> None:
