@@ -123,12 +123,12 @@ def runs_in(folder: Path) -> Iterator[Run]:
 
 
 def latest_finished(folder: Path) -> Run:
-    """The newest finished run.
+    """The newest run that is finished and has predicted.
 
     Raises:
-        WorkspaceError: no run has finished yet.
+        WorkspaceError: there is none yet.
     """
-    finished = [run for run in runs_in(folder) if run.status().state == "finished"]
+    finished = [run for run in runs_in(folder) if run.status().state == "finished" and run.predictions_path.exists()]
     if not finished:
         raise WorkspaceError(f"{folder}: no finished run; train one with `damage-ssl train`")
     return finished[-1]
