@@ -158,7 +158,7 @@ def _phase(run: Run, status: RunStatus | None, alive: bool, *, stopped: bool) ->
         return "cancelled" if stopped else "failed"
     if status is None or status.state == "queued" or (status.state == "running" and status.step == 0):
         return "preparing"
-    return "predicting" if status.state == "finished" or status.step >= status.steps > 0 else "training"
+    return "predicting" if status.state in ("trained", "finished") else "training"
 
 
 def _error_in(log: str) -> str:
@@ -182,6 +182,6 @@ def cancel(run: Run) -> None:
             time.sleep(0.05)
         if not is_alive(job):
             break
-    if run.status_path.exists():
+    if run.status_path.exists() and not run.finished:
         status = run.status()
         run.set_status("cancelled", step=status.step, steps=status.steps, message="stopped in the app", pid=job.pid)

@@ -15,7 +15,7 @@ from app.legend import age_text, colour_of, name_of
 from app.sections.train import method_name
 from app.ui import bar, headline, note
 from damage_ssl.learning.runs import Run
-from damage_ssl.pipeline import plan_of
+from damage_ssl.pipeline import plan_of, run_summary
 from damage_ssl.products.geojson import write_geojson
 
 _ORDER = ("damaged", "destroyed", "major-damage", "minor-damage", "intact", "no-damage")
@@ -123,7 +123,7 @@ def _file(event: str, run: Run | None, shown: pd.DataFrame, wanted: MapFilter) -
         "event": event,
         "run_id": None if run is None else run.run_id,
         "scheme": None if run is None else plan_of(run).scheme.statement,
-        "threshold": None if run is None else _threshold(shown),
+        "threshold": None if run is None else run_summary(run).threshold,
         "buildings": len(shown),
         "filter": "none" if wanted.is_open else str(wanted.query()),
     }

@@ -144,7 +144,7 @@ def _progress(view: EventView) -> None:
     rows += _latest(metrics)
     facts(rows)
     losses = [float(line["loss"]) for line in metrics if line.get("loss") is not None]
-    if len(losses) > 2:
+    if len(losses) > 5:
         spark(losses, f"Loss over {len(losses)} readings")
     note("You can close or reload this page; training goes on.")
     st.button(

@@ -38,6 +38,13 @@ export class Footprints {
     } else this.restyle();
   }
 
+  /** The map is going away: ask for nothing more. */
+  stop() {
+    this.data = null;
+    clearTimeout(this.timer);
+    this.abort?.abort();
+  }
+
   async load(fresh = false) {
     if (!this.data) return;
     this.abort?.abort();

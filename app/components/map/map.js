@@ -20,13 +20,15 @@ export function mount({ parentElement, data, setStateValue }) {
   let bench = benches.get(root);
   if (!bench) {
     bench = new Workbench(root, { ...data, step: null });
+    document.activeElement?.blur?.(); // the event was just chosen in a list: the keys now belong to labelling
     benches.set(root, bench);
   }
   bench.setStateValue = setStateValue;
   bench.update(data);
-  return () => {
+  // The clean-up runs on every update too, and before the page takes the element out.
+  return () => setTimeout(() => {
     if (!root.isConnected) bench.destroy();
-  };
+  });
 }
 
 class Workbench {
@@ -51,7 +53,7 @@ class Workbench {
     });
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
-    this.observer = new ResizeObserver(() => this.map.invalidateSize({ animate: false }));
+    this.observer = new ResizeObserver(() => this.gone || this.map.invalidateSize({ animate: false }));
     this.observer.observe(this.stage);
   }
 
@@ -105,6 +107,11 @@ class Workbench {
   }
 
   destroy() {
+    if (this.gone) return;
+    this.gone = true;
+    clearTimeout(this.moving);
+    clearTimeout(this.telling);
+    this.footprints.stop();
     document.removeEventListener('keydown', this.onKey);
     this.observer.disconnect();
     this.map.remove();
@@ -142,7 +149,7 @@ class Workbench {
       this.toast(`Building ${id}: ${error.message}`, true);
       return;
     }
-    if (this.wanted !== id) return;
+    if (this.gone || this.wanted !== id) return;
     if (remember && this.selected && this.selected.id !== id) this.visited.push(this.selected);
     this.selected = { id, drawn, probability, detail };
     this.inspector.show(detail);
@@ -172,7 +179,7 @@ class Workbench {
     const close = Math.min(this.data.max_zoom, this.data.native_zoom);
     const inner = this.map.getBounds().pad(-0.2);
     const position = L.latLng(detail.lat, detail.lon);
-    if (zoomIn || zoom < close - 2) this.map.setView(position, close, { animate: false });
+    if (zoomIn || zoom < close - 1) this.map.setView(position, close, { animate: false });
     else if (!inner.contains(position)) this.map.setView(position, zoom, { animate: false });
   }
 
@@ -203,6 +210,7 @@ class Workbench {
       const fresh = items.filter((item) => !known.has(item.id) && !this.footprints.labels.has(item.id));
       for (const item of fresh) this.inspector.learn(item.detail, this.data.run_id);
       this.queue.push(...fresh);
+      for (const coming of this.queue.slice(0, PRELOAD)) this.inspector.preload(coming.detail);
     } catch (error) {
       this.toast(`The queue could not be read: ${error.message}`, true);
     }
