@@ -161,7 +161,7 @@ def runs_of(event: Event) -> list[Run]:
 
 def shown_runs(event: Event) -> list[Run]:
     """The runs that the map can show, newest first: finished, with predictions."""
-    return [run for run in runs_of(event) if run.predictions_path.exists() and run.status().state == "finished"]
+    return [run for run in runs_of(event) if run.finished]
 
 
 def run_named(event: Event, run_id: str | None) -> Run | None:

@@ -19,7 +19,7 @@ from damage_ssl.files import read_json, write_json
 from damage_ssl.learning.runs import Run, RunStatus, new_run_id
 
 _LOG_TAIL_BYTES = 6000
-_STOP_WITHIN_S = 8.0
+_STOP_WITHIN_S = 15.0
 
 Phase = Literal["preparing", "training", "predicting", "finished", "failed", "cancelled"]
 
@@ -95,11 +95,16 @@ def job_in(folder: Path) -> Job | None:
 
 def is_alive(job: Job) -> bool:
     """True while the job's own process runs; a number that the system gave to another process since does not count."""
-    status = RunStatus(state="running", step=0, steps=0, updated=job.started, pid=job.pid)
-    if not status.alive:
+    try:
+        os.kill(job.pid, 0)
+    except OSError:
         return False
-    command = Path(f"/proc/{job.pid}/cmdline")
-    return not command.exists() or b"damage_ssl" in command.read_bytes()
+    process = Path(f"/proc/{job.pid}")
+    try:
+        ended = (process / "stat").read_text().rsplit(")", 1)[-1].split()[0] == "Z"
+        return not ended and b"damage_ssl" in (process / "cmdline").read_bytes()
+    except OSError:
+        return not Path("/proc/self").exists()  # a system without /proc: the number has to do
 
 
 def log_tail(folder: Path) -> str:
@@ -150,7 +155,7 @@ def report_of(run: Run) -> RunReport | None:
 
 
 def _phase(run: Run, status: RunStatus | None, alive: bool, *, stopped: bool) -> Phase:
-    if status is not None and status.state == "finished" and run.predictions_path.exists():
+    if status is not None and status.state == "finished" and run.finished:
         return "finished"
     if status is not None and status.state == "cancelled":
         return "cancelled"

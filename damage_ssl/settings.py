@@ -28,6 +28,15 @@ class PatchSettings:
     stretch_low_percent: float = 1.0
     stretch_high_percent: float = 99.0
 
+    def __post_init__(self) -> None:
+        _within("patches: gsd_m", self.gsd_m, 0.01, 100.0)
+        _within("patches: size_px", self.size_px, 16, 1024)
+        _within("patches: context_gsd_m", self.context_gsd_m or self.gsd_m, 0.01, 100.0)
+        _within("patches: min_valid_share", self.min_valid_share, 0.0, 1.0)
+        _within("patches: min_area_m2", self.min_area_m2, 0.0, 1e6)
+        _within("patches: stretch_low_percent", self.stretch_low_percent, 0.0, 49.0)
+        _within("patches: stretch_high_percent", self.stretch_high_percent, 51.0, 100.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSettings:
@@ -37,6 +46,12 @@ class SplitSettings:
     validation_share: float = 0.25
     min_train_per_class: int = 3
     min_validation_per_class: int = 2
+
+    def __post_init__(self) -> None:
+        _within("split: block_m", self.block_m, 1.0, 1e6)
+        _within("split: validation_share", self.validation_share, 0.0, 0.9)
+        _within("split: min_train_per_class", self.min_train_per_class, 1, 10_000)
+        _within("split: min_validation_per_class", self.min_validation_per_class, 1, 10_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +103,11 @@ def to_mapping(settings: Any) -> dict[str, Any]:
         field.name: dict(value) if isinstance(value := getattr(settings, field.name), Mapping) else value
         for field in dataclasses.fields(settings)
     }
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise SettingsError(f"{name} is {value:g}; it must be {low:g} to {high:g}")
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:

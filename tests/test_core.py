@@ -61,6 +61,12 @@ def test_setting_of_the_wrong_type_is_an_error(values: dict[str, object]) -> Non
         from_mapping(TrainSettings, values, "[train]")
 
 
+@pytest.mark.parametrize("values", [{"gsd_m": 0.0}, {"size_px": 0}, {"stretch_low_percent": 99.0}])
+def test_impossible_patch_setting_is_an_error(values: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match=f"{next(iter(values))} is .*; it must be"):
+        from_mapping(PatchSettings, values, "[patches]")
+
+
 def test_settings_survive_a_round_trip() -> None:
     settings = TrainSettings(steps=7, minutes=2.0, options={"threshold": 0.9})
     assert from_mapping(TrainSettings, to_mapping(settings), "x") == settings

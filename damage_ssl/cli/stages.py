@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,8 +144,10 @@ def train(
     if planned.done:
         console.say(f"run {planned.run.run_id} was trained with the same labels, pixels and settings: nothing to do")
     else:
-        with console.progress("train") as bar:
-            pipeline.train_run(event, planned.run, lambda p: bar(p.step, p.steps, _remark(p)))
+        with console.progress("train") as bar, stop_requested() as should_stop:
+            pipeline.train_run(event, planned.run, lambda p: bar(p.step, p.steps, _remark(p)), should_stop)
+        if planned.run.status().state == "cancelled":
+            raise KeyboardInterrupt
         with console.progress("predict") as bar:
             pipeline.predict_event(event, planned.run, progress=bar)
     summary = pipeline.run_summary(planned.run)
@@ -256,6 +260,27 @@ def app(console: Console, workspace: Path, *, port: int) -> None:
     options = ["--server.address", "localhost", "--browser.gatherUsageStats", "false", "--server.headless", "true"]
     environment = {**os.environ, "DAMAGE_SSL_WORKSPACE": str(workspace.resolve())}
     raise SystemExit(subprocess.run([*command, *options], env=environment, check=False).returncode)
+
+
+@contextmanager
+def stop_requested() -> Iterator[Callable[[], bool]]:
+    """Whether the process was asked to end (Ctrl+C, SIGTERM), so that a training can stop between two steps.
+
+    A second request ends the process at once.
+    """
+    asked = False
+
+    def ask(number: int, _frame: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(number, signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Silent(Console):

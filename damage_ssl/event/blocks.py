@@ -33,7 +33,7 @@ def block_of(x_m: NDArray[np.float64], y_m: NDArray[np.float64], block_m: float)
 def split_labelled(
     building_id: NDArray[np.str_],
     block: NDArray[np.str_],
-    class_index: NDArray[np.int64],
+    class_index: NDArray[np.int64] | NDArray[np.str_],
     settings: SplitSettings,
     rng: np.random.Generator,
 ) -> BlockSplit:
@@ -45,7 +45,7 @@ def split_labelled(
     Args:
         building_id: [N] ids.
         block: [N] name of each building's block.
-        class_index: [N] class of each building, 0, 1, ...
+        class_index: [N] class of each building: its index, or its name, which errors then give.
         settings: the wanted share, the least number per class on both sides.
         rng: draws the orders of the blocks.
 
@@ -84,7 +84,7 @@ def split_by_position(
     building_id: NDArray[np.str_],
     x_m: NDArray[np.float64],
     y_m: NDArray[np.float64],
-    class_index: NDArray[np.int64],
+    class_index: NDArray[np.int64] | NDArray[np.str_],
     settings: SplitSettings,
     rng: np.random.Generator,
 ) -> BlockSplit:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import read_json, storage_errors, write_json
 
-State = Literal["queued", "running", "finished", "failed", "cancelled"]
+State = Literal["queued", "running", "trained", "finished", "failed", "cancelled"]
+"""`trained`: the weights are there, calibration and predictions are not yet; `finished`: they are too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +26,31 @@ class RunStatus:
     updated: float
     pid: int | None = None
     message: str = ""
+    process_start: str | None = None
 
     @property
     def alive(self) -> bool:
-        """True while the process that trains is there."""
-        if self.state not in ("queued", "running") or self.pid is None:
+        """True while the process that works on the run is there."""
+        if self.state not in ("queued", "running", "trained") or self.pid is None:
             return False
         try:
             os.kill(self.pid, 0)
         except OSError:
             return False
-        stat = Path(f"/proc/{self.pid}/stat")
-        return not (stat.exists() and stat.read_text().rsplit(")", 1)[-1].split()[0] == "Z")
+        start = _process_start(self.pid)
+        return start != "gone" and self.process_start in (None, start)
+
+
+def _process_start(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks, so that a number given anew is not taken for the old process.
+
+    `gone` for one that has ended but was not yet waited for; None where there is no /proc.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()
+    except OSError:
+        return None
+    return "gone" if fields[0] == "Z" else fields[19]
 
 
 @dataclass(frozen=True)
@@ -78,12 +92,23 @@ class Run:
     def status_path(self) -> Path:
         return self.path / "status.json"
 
+    @property
+    def finished(self) -> bool:
+        """True where weights, calibration and predictions are all there."""
+        return self.status().state == "finished" and self.calibration_path.exists() and self.predictions_path.exists()
+
+    @property
+    def begun(self) -> int:
+        """When the run was planned: nanoseconds since the epoch. Its name need not tell."""
+        path = self.settings_path if self.settings_path.exists() else self.path
+        return path.stat().st_mtime_ns
+
     def status(self) -> RunStatus:
         """The last written state; a run whose process has gone reads as failed."""
         if not self.status_path.exists():
             raise WorkspaceError(f"{self.path}: is not a run (no status.json)")
         status = RunStatus(**read_json(self.status_path))
-        if status.state == "running" and not status.alive:
+        if status.state in ("queued", "running") and not status.alive:
             return RunStatus(
                 **{**asdict(status), "state": "failed", "message": "the training process ended unexpectedly"}
             )
@@ -91,8 +116,15 @@ class Run:
 
     def set_status(self, state: State, *, step: int, steps: int, message: str = "", pid: int | None = None) -> None:
         """Record where the run stands, atomically."""
+        worker = pid or os.getpid()
         status = RunStatus(
-            state=state, step=step, steps=steps, updated=time.time(), pid=pid or os.getpid(), message=message
+            state=state,
+            step=step,
+            steps=steps,
+            updated=time.time(),
+            pid=worker,
+            message=message,
+            process_start=_process_start(worker),
         )
         write_json(self.status_path, asdict(status))
 
@@ -117,9 +149,8 @@ def new_run_id(algorithm: str) -> str:
 def runs_in(folder: Path) -> Iterator[Run]:
     """All runs of an event, oldest first."""
     if folder.is_dir():
-        for path in sorted(folder.iterdir()):
-            if (path / "status.json").exists():
-                yield Run(path)
+        runs = [Run(path) for path in sorted(folder.iterdir()) if (path / "status.json").exists()]
+        yield from sorted(runs, key=lambda run: run.begun)
 
 
 def latest_finished(folder: Path) -> Run:
@@ -128,7 +159,7 @@ def latest_finished(folder: Path) -> Run:
     Raises:
         WorkspaceError: there is none yet.
     """
-    finished = [run for run in runs_in(folder) if run.status().state == "finished" and run.predictions_path.exists()]
+    finished = [run for run in runs_in(folder) if run.finished]
     if not finished:
         raise WorkspaceError(f"{folder}: no finished run; train one with `damage-ssl train`")
     return finished[-1]

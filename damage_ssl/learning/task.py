@@ -120,6 +120,7 @@ def check_values(settings: TrainSettings, where: str) -> None:
         "steps": 1,
         "batch_labelled": 2,
         "unlabelled_ratio": 1,
+        "max_unlabelled": 0,
         "input_px": 32,
         "prediction_rotations": 1,
         "learning_rate_encoder": 0.0,

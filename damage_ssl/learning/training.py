@@ -55,7 +55,7 @@ def train(
         run.set_status("running", step=0, steps=settings.steps, message="preparing")
         task = make_task(pairs, targets, settings, run, progress or (lambda _: None), should_stop or (lambda: False))
         if trained_fingerprint(run) == task.fingerprint:
-            run.set_status("finished", step=load_model(run)[1].steps, steps=settings.steps)
+            run.set_status("trained", step=load_model(run)[1].steps, steps=settings.steps)
             return
         way(task, lambda: time.monotonic() - began)
 
@@ -91,19 +91,14 @@ def _way_of(algorithm: str) -> Callable[[Task, Callable[[], float]], None]:
 def _train_network(task: Task, clock: Callable[[], float]) -> None:
     fit = Fit(task, clock)
     fit.resume()
-    try:
-        ended = fit.run()
-    except KeyboardInterrupt:
-        fit.save()
-        raise
-    if not ended:
+    if not fit.run():
         task.run.set_status(
             "cancelled", step=fit.step, steps=task.settings.steps, message="stopped; train again to go on"
         )
         return
     save_model(task.run, fit.averaged, task.card(fit.averaged.spec, fit.step), task.fingerprint)
     resume_path(task.run).unlink(missing_ok=True)
-    task.run.set_status("finished", step=fit.step, steps=task.settings.steps)
+    task.run.set_status("trained", step=fit.step, steps=task.settings.steps)
 
 
 def _train_frozen(task: Task, clock: Callable[[], float]) -> None:
@@ -115,7 +110,7 @@ def _train_frozen(task: Task, clock: Callable[[], float]) -> None:
     if score is not None:
         task.run.log_metrics({"step": 1, "validation_auroc": score, "seconds": round(clock(), 2)})
     save_model(task.run, network, task.card(network.spec, 1), task.fingerprint)
-    task.run.set_status("finished", step=1, steps=1)
+    task.run.set_status("trained", step=1, steps=1)
     task.on_progress(
         TrainProgress(step=1, steps=1, loss=None, mask_rate=None, validation_score=score, seconds_left=0.0)
     )

@@ -52,11 +52,14 @@ def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
         WorkspaceError: the patches are not cut, or the run has not predicted.
     """
     index = PatchStore.open(event.patches_path).index()
+    footprints = event.footprints()
     labels = open_labels(event).current()
+    # Labels stay in the log when an event gets other footprints; the product is of those that there are.
+    labels = labels[labels["building_id"].isin(footprints["building_id"])]
     if run is None:
-        return assessed_footprints(event.footprints(), index, None, labels, scheme=None, threshold=None, run_id=None)
+        return assessed_footprints(footprints, index, None, labels, scheme=None, threshold=None, run_id=None)
     return assessed_footprints(
-        event.footprints(),
+        footprints,
         index,
         read_predictions(run),
         labels,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from damage_ssl import __version__
 from damage_ssl.assessment.calibration import Calibration
 from damage_ssl.assessment.prediction import calibrate_run, predict_run
-from damage_ssl.errors import LabelsError, WorkspaceError
+from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
 from damage_ssl.event.blocks import split_by_position
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import read_json, write_json
@@ -105,7 +106,7 @@ def plan_run(event: Event, store: PatchStore, train: TrainSettings, split: Split
         building_id,
         labelled["x_m"].to_numpy(float),
         labelled["y_m"].to_numpy(float),
-        labelled["class_index"].to_numpy(np.int64),
+        np.array(scheme_named(train.scheme).class_names)[labelled["class_index"].to_numpy(np.int64)],
         split,
         np.random.default_rng(train.seed),
     )
@@ -125,24 +126,25 @@ def plan_run(event: Event, store: PatchStore, train: TrainSettings, split: Split
 def start_run(event: Event, train: TrainSettings, split: SplitSettings, *, run_id: str | None = None) -> PlannedRun:
     """Find the run of this plan (finished, or stopped and to be gone on with), or begin a new one.
 
-    With `run_id`, a run of that name is gone on with under its own plan, or a new one gets that name.
+    With `run_id`, the run of that name is gone on with if it is of this plan, or a new one gets that name.
 
     Raises:
-        LabelsError: the labels do not allow training. WorkspaceError: the run is being trained right now.
+        LabelsError: the labels do not allow training.
+        WorkspaceError: the run is being trained right now, or the named one is of another plan.
     """
-    if run_id is not None and (event.runs_path / run_id / "status.json").exists():
-        run = Run(event.runs_path / run_id)
-        _refuse_if_alive(run)
-        return PlannedRun(run, done=_is_done(run))
     from damage_ssl.learning.training import check_settings
 
     check_settings(train, "settings, [train]")
     plan = plan_run(event, PatchStore.open(event.patches_path), train, split)
-    if run_id is None:
-        for run in reversed(list(runs_in(event.runs_path))):
-            if run.settings_path.exists() and plan_of(run).fingerprint == plan.fingerprint:
-                _refuse_if_alive(run)
-                return PlannedRun(run, done=_is_done(run))
+    for run in reversed(list(runs_in(event.runs_path))):
+        same = _has_plan(run, plan)
+        if run_id == run.run_id and not same:
+            raise WorkspaceError(
+                f"run '{run_id}': was begun with other settings, labels or patches; choose another --run-id"
+            )
+        if same and run_id in (None, run.run_id):
+            _refuse_if_alive(run)
+            return PlannedRun(run, done=run.finished)
     run = Run(event.runs_path / (run_id or new_run_id(train.algorithm)))
     run.path.mkdir(parents=True, exist_ok=True)
     write_json(run.settings_path, plan.to_json())
@@ -176,16 +178,17 @@ def train_run(
     )
     pairs = store.load(_buildings_in_memory(plan, store))
     train(pairs, targets, plan.train, run, progress=progress, should_stop=should_stop)
-    if run.status().state == "cancelled":
-        return
-    calibrate_run(run, store, targets.validation_id, targets.validation_class)
+    if run.status().state == "trained":
+        _calibrate(run, store)
 
 
 def predict_event(event: Event, run: Run, progress: Progress | None = None) -> pd.DataFrame:
     """Predict every assessable building with a run and mark the run finished."""
-    table = predict_run(run, PatchStore.open(event.patches_path), progress=progress)
-    steps = run.status().steps
-    run.set_status("finished", step=steps, steps=steps)
+    store, status = PatchStore.open(event.patches_path), run.status()
+    if not run.calibration_path.exists():
+        _calibrate(run, store)
+    table = predict_run(run, store, progress=progress)
+    run.set_status("finished", step=status.step, steps=status.steps)
     return table
 
 
@@ -252,12 +255,20 @@ def _buildings_in_memory(plan: RunPlan, store: PatchStore) -> NDArray[np.str_]:
     return np.asarray(assessed[np.sort(np.concatenate([np.flatnonzero(labelled), drawn]))])
 
 
-def _is_done(run: Run) -> bool:
-    return run.status().state == "finished" and run.predictions_path.exists()
+def _has_plan(run: Run, plan: RunPlan) -> bool:
+    try:
+        return plan_of(run).fingerprint == plan.fingerprint
+    except (OSError, ValueError, TypeError, KeyError, SettingsError):
+        return False  # of another version, or not planned here: it cannot be gone on with
+
+
+def _calibrate(run: Run, store: PatchStore) -> None:
+    plan = plan_of(run)
+    calibrate_run(run, store, np.array(plan.validation_id, dtype=str), np.array(plan.validation_class, dtype=np.int64))
 
 
 def _refuse_if_alive(run: Run) -> None:
-    if run.status().alive:
+    if run.status().alive and run.status().pid != os.getpid():
         raise WorkspaceError(
             f"run '{run.run_id}': is being trained right now (process {run.status().pid}); wait or stop it"
         )

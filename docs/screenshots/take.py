@@ -56,7 +56,7 @@ def walk(page: Page, event: str) -> None:
     page.get_by_role("option", name="Quick model").click()
     page.wait_for_timeout(2000)
     page.locator(".st-key-train button").click()
-    page.wait_for_function("/finished/.test(document.querySelector('.st-key-go-train').innerText)", timeout=900_000)
+    page.wait_for_function("/finished/.test(document.querySelector('.st-key-go-train')?.innerText)", timeout=900_000)
     step(page, "results")
     save(page, "results")
     page.locator(".wb-modes [data-mode=probability]").click()

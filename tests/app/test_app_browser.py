@@ -266,7 +266,7 @@ def test_from_the_event_to_the_downloaded_map(
     page.keyboard.press("u")
     screen.wait_for_other_building(current)
     page.wait_for_function(
-        "count => document.querySelector('.st-key-go-label').innerText.includes(`${count} labelled`)",
+        "count => document.querySelector('.st-key-go-label')?.innerText.includes(`${count} labelled`)",
         arg=len({*known, *others, current}),
     )
 
@@ -287,11 +287,11 @@ def test_from_the_event_to_the_downloaded_map(
     page.wait_for_selector(".st-key-body-train .ds-progress")
     seen = run.status().step
     page.wait_for_function(
-        "() => /training \\d+%|predicting|finished/.test(document.querySelector('.st-key-go-train').innerText)"
+        "() => /training \\d+%|predicting|finished/.test(document.querySelector('.st-key-go-train')?.innerText)"
     )
     _eventually(lambda: run.status().step > seen or run.status().state == "finished")
     page.wait_for_function(
-        "() => /finished|failed|stopped/.test(document.querySelector('.st-key-go-train').innerText)", timeout=240_000
+        "() => /finished|failed|stopped/.test(document.querySelector('.st-key-go-train')?.innerText)", timeout=240_000
     )
     assert "finished" in screen.state("train")
 

@@ -65,7 +65,7 @@ def test_run_is_followed_from_training_to_predicting(event: Event, process: subp
     run.set_status("running", step=3, steps=10, pid=process.pid)
     [report] = jobs.reports(event)
     assert (report.phase, report.step, report.steps) == ("training", 3, 10)
-    run.set_status("running", step=10, steps=10, pid=process.pid)
+    run.set_status("trained", step=10, steps=10, pid=process.pid)
     assert jobs.reports(event)[0].phase == "predicting"
 
 

@@ -137,7 +137,7 @@ def test_too_few_labels_to_validate_are_counted(run: Run, prepared: Path, simula
         "--workspace",
         prepared,
     )
-    refused(run("train", "town", "--workspace", prepared), "too few", "5 of each class")
+    refused(run("train", "town", "--workspace", prepared), "too few", "class damaged: 3", "5 of each class")
     assert not (prepared / "town" / "runs").exists()
 
 

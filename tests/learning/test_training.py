@@ -66,7 +66,7 @@ def stop_after(steps: int) -> Callable[[], bool]:
 def test_every_trained_algorithm_leaves_finished_weights_metrics_and_probabilities(algorithm: str, run: Run) -> None:
     seen: list[TrainProgress] = []
     train(PAIRS, TARGETS, settings(algorithm=algorithm), run, progress=seen.append)
-    assert run.status().state == "finished" and run.status().step == 6
+    assert run.status().state == "trained" and run.status().step == 6
     assert run.checkpoint_path.exists() and card_path(run).exists() and not resume_path(run).exists()
     assert [line["step"] for line in run.metrics() if "loss" in line] == [5, 6]
     assert all(np.isfinite(line["loss"]) for line in run.metrics() if "loss" in line)
@@ -80,7 +80,7 @@ def test_every_trained_algorithm_leaves_finished_weights_metrics_and_probabiliti
 @pytest.mark.parametrize("algorithm", ["frozen-random-post", "frozen-random", "frozen-lite0"])
 def test_frozen_features_tell_rubble_from_roofs(algorithm: str, run: Run) -> None:
     train(PAIRS, TARGETS, settings(algorithm=algorithm, prediction_rotations=1), run)
-    assert run.status().state == "finished"
+    assert run.status().state == "trained"
     p = load_predictor(run).predict(PAIRS)
     assert roc_auc_score(CLASSES[8:], p[8:, 1]) > 0.95
 
@@ -120,7 +120,7 @@ def test_a_stopped_training_goes_on_to_exactly_the_weights_of_an_unbroken_one(
     assert broken.status().state == "cancelled" and broken.status().step == 3
     assert not broken.checkpoint_path.exists()
     train(PAIRS, TARGETS, settings(**changes), broken)
-    assert broken.status().state == "finished"
+    assert broken.status().state == "trained"
     one, other = weights(unbroken), weights(broken)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -153,7 +153,8 @@ def test_an_interrupt_leaves_a_cancelled_run_that_can_go_on(run: Run) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(PAIRS, TARGETS, settings(), run, progress=interrupt)
     assert run.status().state == "cancelled"
-    assert read_tensors(resume_path(run))[1]["step"] == 5
+    # It may have come in the middle of a step, so only a checkpoint from between two steps would be gone on with.
+    assert not resume_path(run).exists()
 
 
 def test_the_seed_decides_the_weights_and_the_global_generator_does_not(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_finished_run_is_not_trained_again(run: Run) -> None:
     written = run.checkpoint_path.stat().st_mtime_ns
     train(PAIRS, TARGETS, settings(), run, progress=lambda _: pytest.fail("it trains"))
     assert run.checkpoint_path.stat().st_mtime_ns == written
-    assert run.status().state == "finished"
+    assert run.status().state == "trained"
 
 
 def test_a_checkpoint_of_other_labels_is_not_gone_on_with(run: Run) -> None:
@@ -184,7 +185,7 @@ def test_a_checkpoint_of_other_labels_is_not_gone_on_with(run: Run) -> None:
 def test_minutes_end_the_run_with_the_schedule_complete(run: Run) -> None:
     train(PAIRS, TARGETS, settings(steps=10**6, minutes=0.03), run)
     lines = [line for line in run.metrics() if "loss" in line]
-    assert run.status().state == "finished"
+    assert run.status().state == "trained"
     assert lines[-1]["seconds"] < 6
     assert lines[-1]["learning_rate"] < 0.35 * 0.03  # cos(7π/16) = 0.195 at the end, 0.03 at the top
 
@@ -199,7 +200,7 @@ def test_validation_buildings_are_not_trained_on(tmp_path: Path) -> None:
 
 def test_fewer_labelled_pairs_than_a_batch_are_fine_and_so_is_no_validation(run: Run) -> None:
     train(PAIRS, targets_of(PAIRS, CLASSES, train=2), settings(batch_labelled=16), run)
-    assert run.status().state == "finished"
+    assert run.status().state == "trained"
     assert not any("validation_auroc" in line for line in run.metrics())
 
 
