@@ -34,10 +34,10 @@ def main() -> None:
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean, standard deviation and count over seeds of AUROC, mean seconds; indexed by algorithm, event, labels."""
+    """Mean, sd and count over seeds of AUROC, median seconds; indexed by algorithm, event, labels a class."""
     grouped = rows.groupby(["algorithm", "event", "labels"])
     return grouped.agg(
-        mean=("auroc", "mean"), sd=("auroc", "std"), seeds=("auroc", "size"), seconds=("seconds", "mean")
+        mean=("auroc", "mean"), sd=("auroc", "std"), seeds=("auroc", "size"), seconds=("seconds", "median")
     )
 
 
@@ -59,7 +59,7 @@ def markdown(rows: pd.DataFrame) -> str:
             found = table.loc[(algorithm, *column)]
             text = f"{found['mean']:.3f} ± {found['sd']:.3f}"
             cells.append(f"**{text}**" if found["mean"] == best[column] else text)
-        seconds = table.xs(algorithm, level="algorithm")["seconds"].mean()
+        seconds = table.xs(algorithm, level="algorithm")["seconds"].median()
         lines.append(f"| {algorithm} | " + " | ".join(cells) + f" | {seconds:.0f} |")
     return "\n".join(lines)
 
