@@ -30,7 +30,7 @@ class PatchSettings:
 
     def __post_init__(self) -> None:
         _within("patches: gsd_m", self.gsd_m, 0.01, 100.0)
-        _within("patches: size_px", self.size_px, 16, 1024)
+        _within("patches: size_px", self.size_px, 8, 1024)
         _within("patches: context_gsd_m", self.context_gsd_m or self.gsd_m, 0.01, 100.0)
         _within("patches: min_valid_share", self.min_valid_share, 0.0, 1.0)
         _within("patches: min_area_m2", self.min_area_m2, 0.0, 1e6)
