@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.metrics import Estimate, Evaluation, evaluate
+from damage_ssl.assessment.metrics import Evaluation, evaluate
 from damage_ssl.assessment.prediction import class_probabilities, read_predictions
 from damage_ssl.errors import InputError
 from damage_ssl.event.blocks import block_of
@@ -19,16 +19,6 @@ from damage_ssl.labelling.label_csv import read_label_csv
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline.learning import plan_of
-
-_MEASURES = {
-    "auroc": "AUROC",
-    "average_precision": "average precision",
-    "f1": "F1 of damaged",
-    "precision": "precision",
-    "recall": "recall",
-    "brier": "Brier score",
-    "ece": "calibration error",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +56,18 @@ class EvaluationReport:
 
     def lines(self) -> Iterator[str]:
         """The report for a person."""
-        e = self.evaluation
-        yield f"run {self.run_id} on {e.n:,} buildings that it has not seen ({e.n_damaged:,} damaged; {e.statement})"
+        names = ", ".join(self.evaluation.class_names)
+        yield f"run {self.run_id}, on buildings that it has not seen"
         yield (
             f"left out: {self.seen} trained or calibrated on, {self.not_assessed} not assessed, "
             f"{self.ungraded} without a grade, {self.unknown} not in the event"
         )
-        for name, title in _MEASURES.items():
-            yield f"  {title:<18} {_text(getattr(e, name))}"
-        for name, estimate in e.class_f1.items():
-            yield f"  {'F1 ' + name:<18} {_text(estimate)}"
-        yield f"  confusion, rows truth, columns map ({', '.join(e.class_names)}): {[list(row) for row in e.confusion]}"
+        yield from self.evaluation.lines()
+        yield f"confusion, rows truth, columns map ({names}): {[list(row) for row in self.evaluation.confusion]}"
         if self.unseen_blocks is not None:
             yield (
-                f"  on the {self.unseen_blocks.n:,} buildings in blocks of {self.block_m:g} m without any label: "
-                f"AUROC {_text(self.unseen_blocks.auroc)}"
+                f"on the {self.unseen_blocks.n:,} buildings in blocks of {self.block_m:g} m without any label: "
+                f"AUROC {self.unseen_blocks.auroc}"
             )
 
 
@@ -167,10 +154,3 @@ def _evaluate(rows: pd.DataFrame, scheme: ClassScheme, threshold: float, seed: i
         threshold=threshold,
         rng=np.random.default_rng(seed),
     )
-
-
-def _text(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return f"undefined: {estimate.reason}"
-    interval = "" if estimate.low is None else f"  [{estimate.low:.3f}, {estimate.high:.3f}]"
-    return f"{estimate.value:.3f}{interval}"
