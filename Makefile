@@ -36,4 +36,4 @@ bench: setup
 	$(BIN)/python -m benchmarks.accuracy
 
 clean:
-	rm -rf demo benchmarks/work .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo benchmarks/scratch .pytest_cache .mypy_cache .ruff_cache

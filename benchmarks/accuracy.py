@@ -52,7 +52,7 @@ BLOCK_M = 150.0
 BUFFER_M = 32.0
 TEST_SHARE = 0.3
 LEAST_POOL = 50
-WORK = Path("benchmarks/work")
+WORK = Path("benchmarks/scratch")
 
 
 @dataclass(frozen=True)
