@@ -18,6 +18,10 @@ class InputError(DamageSSLError):
     """A file or value that the user gave cannot be used: imagery, footprints, labels, AOI."""
 
 
+class SourceError(InputError):
+    """A raster that was usable when the event was made cannot be read now, also not after trying again."""
+
+
 class SettingsError(DamageSSLError):
     """An unknown or impossible setting."""
 

@@ -18,6 +18,9 @@ class PatchSettings:
 
     `context_gsd_m` adds a second, wider view of the same pixel size (None: no context view). A building needs
     `min_valid_share` of its footprint's pixels usable on both dates, or it is not assessed.
+
+    `align`: how far a shift between the dates, and between footprints and imagery, is measured and undone: building by
+    building, per scene only, or not at all. `align_reach_m` is the largest shift that is looked for.
     """
 
     gsd_m: float = 0.5
@@ -27,6 +30,8 @@ class PatchSettings:
     min_area_m2: float = 6.0
     stretch_low_percent: float = 1.0
     stretch_high_percent: float = 99.0
+    align: Literal["building", "scene", "off"] = "building"
+    align_reach_m: float = 12.0
 
     def __post_init__(self) -> None:
         _within("patches: gsd_m", self.gsd_m, 0.01, 100.0)
@@ -36,6 +41,24 @@ class PatchSettings:
         _within("patches: min_area_m2", self.min_area_m2, 0.0, 1e6)
         _within("patches: stretch_low_percent", self.stretch_low_percent, 0.0, 49.0)
         _within("patches: stretch_high_percent", self.stretch_high_percent, 51.0, 100.0)
+        _within("patches: align_reach_m", self.align_reach_m, 0.5, 100.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a stage may use; never changes its result.
+
+    `workers` processes work side by side (0: this process only); each stage keeps its peak memory, over all its local
+    processes, under `memory_bytes`. `cluster` is the address of a Dask scheduler whose workers are used instead.
+    """
+
+    workers: int = 0
+    memory_bytes: int = 1_000_000_000
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        _within("resources: workers", self.workers, 0, 1024)
+        _within("resources: memory_bytes", self.memory_bytes, 100_000_000, 1e15)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from damage_ssl import __version__
+from damage_ssl.cli.catalog_commands import catalog_cli
 from damage_ssl.cli.console import Console
+from damage_ssl.cli.footprints_commands import footprints_cli
+from damage_ssl.cli.imagery_commands import imagery_cli
 
 cli = typer.Typer(
     help="Building damage maps from pre/post imagery and a handful of labels.",
@@ -16,6 +19,9 @@ cli = typer.Typer(
 )
 label_cli = typer.Typer(help="Labels in, out, and which building to look at next.", no_args_is_help=True)
 cli.add_typer(label_cli, name="label")
+cli.add_typer(footprints_cli, name="footprints")
+cli.add_typer(imagery_cli, name="imagery")
+cli.add_typer(catalog_cli, name="catalog")
 
 EventName = Annotated[str, typer.Argument(metavar="EVENT", help="Name of the event (a folder in the workspace).")]
 Workspace = Annotated[Path, typer.Option(help="Folder that holds the events.", envvar="DAMAGE_SSL_WORKSPACE")]
