@@ -1,5 +1,6 @@
 """Writing files so that a reader never sees half of one."""
 
+import ctypes
 import errno
 import json
 import os
@@ -55,14 +56,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Like `atomic_path`, for a directory; an older directory of that name is replaced."""
+    """Like `atomic_path`, for a directory; an older directory of that name is replaced.
+
+    On Linux the two change places in one step, so that `path` is there at every moment. Elsewhere a process that is
+    killed between two renames leaves the older directory in a hidden one that ends in `.old`.
+    """
     path = Path(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
         try:
             yield temporary
-            if path.exists():
+            if path.exists() and _exchanged(temporary, path):
+                pass  # the older one lies in `temporary` now
+            elif path.exists():
                 old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
                 path.replace(old / path.name)
                 temporary.replace(path)
@@ -72,6 +79,16 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             path.chmod(0o755)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two directories change places (renameat2 of Linux); False where the system or the file system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return int(rename(here, os.fsencode(one), here, os.fsencode(other), exchange)) == 0
 
 
 def write_text(path: Path, text: str) -> None:

@@ -109,6 +109,37 @@ def test_failed_directory_leaves_the_old_one(tmp_path: Path) -> None:
     assert [path.name for path in target.iterdir()] == ["b"]
 
 
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="other systems cannot exchange two directories in one step"
+)
+def test_directory_that_is_replaced_is_there_at_every_moment(tmp_path: Path) -> None:
+    target = tmp_path / "store"
+    target.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from damage_ssl.files import atomic_directory\n"
+        "for n in range(300):\n"
+        "    with atomic_directory(Path(sys.argv[1])) as folder:\n"
+        "        (folder / 'number').write_text(str(n))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(target)]) as writer:
+        seen = [target.is_dir() for _ in iter(writer.poll, 0)]
+    assert len(seen) > 100
+    assert all(seen)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert (target / "number").read_text() == "299"
+
+
+def test_directory_is_replaced_where_the_system_cannot_exchange(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("damage_ssl.files._exchanged", lambda *_: False)
+    for text in ("old", "new"):
+        with atomic_directory(tmp_path / "store") as folder:
+            (folder / text).touch()
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
 def test_full_disk_is_said_in_words(tmp_path: Path) -> None:
     with (
         pytest.raises(StorageError, match=r"out\.json: the disk is full; free some space"),
