@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-_PATH_LISTS = ("--pre", "--post")
+_PATH_LISTS = ("--pre", "--post", "--footprints")
 
 
 def spread_path_lists(argv: Sequence[str]) -> list[str]:

@@ -27,7 +27,10 @@ EventName = Annotated[str, typer.Argument(metavar="EVENT", help="Name of the eve
 Workspace = Annotated[Path, typer.Option(help="Folder that holds the events.", envvar="DAMAGE_SSL_WORKSPACE")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a machine instead of text.")]
 Rasters = Annotated[list[str], typer.Option(metavar="PATH...", help="Rasters: files, folders or globs.")]
-Footprints = Annotated[Path, typer.Option(metavar="FILE", help="Building polygons, any format that GDAL reads.")]
+Footprints = Annotated[
+    list[Path],
+    typer.Option(metavar="FILE...", help="Building footprints in any common format; several: the preferred one first."),
+]
 Aoi = Annotated[Path | None, typer.Option(metavar="FILE", help="Area of interest: only buildings inside it.")]
 Hazard = Annotated[str | None, typer.Option(help="earthquake, fire, flood, wind, conflict …")]
 PreDate = Annotated[str | None, typer.Option(help="Acquisition date of the pre images, where the files do not say.")]
@@ -67,7 +70,7 @@ def init(
     event: EventName,
     pre: Rasters = [],  # noqa: B006 (typer copies it)
     post: Rasters = [],  # noqa: B006
-    footprints: Annotated[Path | None, typer.Option(metavar="FILE", help="Building polygons.")] = None,
+    footprints: Footprints = [],  # noqa: B006
     aoi: Aoi = None,
     hazard: Hazard = None,
     pre_date: PreDate = None,

@@ -34,7 +34,7 @@ class EventInputs:
 
     pre: list[str]
     post: list[str]
-    footprints: Path | None
+    footprints: list[Path]
     aoi: Path | None = None
     hazard: str | None = None
     pre_datetime: str | None = None
@@ -56,14 +56,14 @@ def init(console: Console, workspace: Path, name: str, inputs: EventInputs, *, o
     if inputs.from_xbd is not None:
         event = Event.create_from_xbd(workspace, name, inputs.from_xbd, overwrite=overwrite)
     else:
-        if not inputs.pre or not inputs.post or inputs.footprints is None:
-            raise InputError("init: give --pre, --post and --footprints (or --from-xbd with an xBD folder)")
+        if not inputs.pre or not inputs.post:
+            raise InputError("init: give --pre and --post (or --from-xbd with an xBD folder)")
         event = Event.create(
             workspace,
             name,
             pre=inputs.pre,
             post=inputs.post,
-            footprints=inputs.footprints,
+            footprints=inputs.footprints or None,
             aoi=inputs.aoi,
             hazard=inputs.hazard,
             pre_datetime=inputs.pre_datetime,
@@ -234,7 +234,7 @@ def assess(
     quiet = Console(json_output=False) if not console.json_output else _Silent(json_output=True)
     if name not in list_events(workspace):
         init(quiet, workspace, name, inputs, overwrite=False)
-    elif inputs.footprints is not None and pipeline.made_from(
+    elif pipeline.made_from(
         Event.open(workspace, name), pre=inputs.pre, post=inputs.post, footprints=inputs.footprints, aoi=inputs.aoi
     ):
         quiet.say(f"event '{name}' is there already, from the same inputs")

@@ -11,19 +11,22 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError, WorkspaceError, nearest_name
-from damage_ssl.event.footprints import FootprintSet, read_aoi, read_footprints
+from damage_ssl.event.footprints import FootprintSet, SourceReport, read_aoi, read_footprints
+from damage_ssl.event.footprints.storage import FILES as FOOTPRINT_FILES
+from damage_ssl.event.footprints.storage import FOOTPRINTS_FILE, read_left_out, read_reports, write_footprints
 from damage_ssl.event.imagery import Role, Scene, inspect_scene
 from damage_ssl.event.sources import SourceNotes, acquired_at, expand_rasters, read_notes
 from damage_ssl.event.stac import read_scenes, write_collection
 from damage_ssl.files import atomic_directory, read_json, write_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_MADE_HERE = {"collection.json", "items", "footprints.parquet", "aoi.geojson", "images", "truth.csv"}
+_MADE_HERE = {"collection.json", "items", *FOOTPRINT_FILES, "aoi.geojson", "images", "truth.csv"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Event:
         *,
         pre: Sequence[str | Path],
         post: Sequence[str | Path],
-        footprints: Path,
+        footprints: Path | Sequence[Path] | None = None,
         aoi: Path | None = None,
         hazard: str | None = None,
         pre_datetime: str | None = None,
@@ -50,8 +53,9 @@ class Event:
     ) -> "Event":
         """Check all inputs, then write the event's folder in one step.
 
-        A raster path is a file, a folder or a glob. Rasters are referenced where they lie, not copied. With
-        `overwrite`, scenes and footprints are replaced; labels, patches, runs and products of the older event stay.
+        A raster path is a file, a folder or a glob. Rasters are referenced where they lie, not copied. Several footprint
+        files are merged, the preferred one first; without any, they come later (`set_footprints`). With `overwrite`,
+        scenes and footprints are replaced; labels, patches, runs and products of the older event stay.
 
         Raises:
             InputError: an input cannot be used, or imagery and footprints do not overlap.
@@ -61,8 +65,10 @@ class Event:
         event = cls._vacant(Path(workspace), name, overwrite)
         scenes, notes = inspect_sides(pre, post, pre_datetime=pre_datetime, post_datetime=post_datetime)
         area = None if aoi is None else read_aoi(aoi)
-        found = read_footprints(Path(footprints), aoi=area)
-        check_overlap(scenes, found, footprints)
+        found = None
+        if footprints is not None:
+            found = read_footprints(footprints, aoi=area)
+        check_overlap(scenes, found)
         with atomic_directory(event.path) as folder:
             write_event(folder, event, scenes, found, area, hazard or notes.hazard, notes.source)
             event.keep_later_stages(folder)
@@ -102,15 +108,44 @@ class Event:
         return [scene for scene in read_scenes(self.path) if scene.role == role]
 
     def footprints(self) -> gpd.GeoDataFrame:
-        """All footprints in EPSG:4326: building_id, source, source_id, area_m2, geometry.
+        """All footprints in EPSG:4326: building_id, source, source_id, area_m2, geometry_kind, confidence, geometry.
 
         Raises:
-            WorkspaceError: the file is missing or broken.
+            WorkspaceError: there are none yet, or the file is broken.
         """
+        if not self.has_footprints:
+            raise WorkspaceError(
+                f"{self.path}: event '{self.name}' has no footprints yet; get some with `damage-ssl footprints fetch "
+                f"{self.name}` or `damage-ssl footprints detect {self.name}`, or give a file of your own with "
+                f"`damage-ssl init {self.name} --footprints … --overwrite`"
+            )
         try:
             return gpd.read_parquet(self.footprints_path)
         except (OSError, ValueError) as error:
             raise WorkspaceError(f"{self.footprints_path}: cannot be read ({error}); create the event again") from error
+
+    @property
+    def has_footprints(self) -> bool:
+        """Whether there are footprints; an event may be made without and get them later."""
+        return self.footprints_path.is_file()
+
+    def set_footprints(self, found: FootprintSet) -> None:
+        """Give the event these footprints, in place of any that it has. Labels, patches and runs stay as they are.
+
+        Raises:
+            InputError: none of them lies where there is imagery of both sides; the event is as it was.
+            StorageError: the disk is full or read-only.
+        """
+        check_overlap(read_scenes(self.path), found)
+        write_footprints(self.path, found)
+
+    def footprint_sources(self) -> tuple[SourceReport, ...]:
+        """What became of each file of footprints: how many were in it, kept, repaired and left out."""
+        return read_reports(self.path)
+
+    def footprints_left_out(self) -> pd.DataFrame:
+        """Footprints in the event's area that are none of the event's: source, source_id, reason, duplicate_of, overlap."""
+        return read_left_out(self.path)
 
     def aoi(self) -> BaseGeometry | None:
         """The area of interest in EPSG:4326, if one was given."""
@@ -131,7 +166,7 @@ class Event:
     @property
     def footprints_path(self) -> Path:
         """GeoParquet of the footprints."""
-        return self.path / "footprints.parquet"
+        return self.path / FOOTPRINTS_FILE
 
     @property
     def patches_path(self) -> Path:
@@ -228,8 +263,8 @@ def inspect_sides(
     return scenes, notes
 
 
-def check_overlap(scenes: list[Scene], found: FootprintSet, footprints: Path) -> None:
-    """Check that pre, post and footprints meet somewhere.
+def check_overlap(scenes: list[Scene], found: FootprintSet | None) -> None:
+    """Check that pre, post and footprints (where there are any) meet somewhere.
 
     Raises:
         InputError: they do not; the message gives the extents.
@@ -241,10 +276,13 @@ def check_overlap(scenes: list[Scene], found: FootprintSet, footprints: Path) ->
             f"{_place(sides['post'].bounds)}; give rasters of the same place"
         )
     both = sides["pre"].intersection(sides["post"])
+    if found is None:
+        return
     shapely.prepare(both)
     if not shapely.intersects(both, found.table.geometry.to_numpy()).any():
+        names = ", ".join(report.path or report.source for report in found.sources) or "footprints"
         raise InputError(
-            f"{footprints}: none of {len(found.table)} footprints lies where there is both pre and post imagery: "
+            f"{names}: none of {len(found.table)} footprints lies where there is both pre and post imagery: "
             f"footprints at {_place(found.table.total_bounds)}, imagery at {_place(both.bounds)}; "
             "check the files' CRS and place"
         )
@@ -254,7 +292,7 @@ def write_event(
     folder: Path,
     event: Event,
     scenes: list[Scene],
-    found: FootprintSet,
+    found: FootprintSet | None,
     aoi: BaseGeometry | None,
     hazard: str | None,
     source: str | None,
@@ -262,7 +300,8 @@ def write_event(
     """Write collection, items, footprints and AOI of an event into `folder`."""
     created = datetime.now(UTC)
     write_collection(folder, name=event.name, scenes=scenes, hazard=hazard, source=source, created=created)
-    found.table.to_parquet(folder / "footprints.parquet")
+    if found is not None:
+        write_footprints(folder, found)
     if aoi is not None:
         feature = {"type": "Feature", "properties": {}, "geometry": mapping(aoi)}
         write_json(folder / "aoi.geojson", {"type": "FeatureCollection", "features": [feature]})

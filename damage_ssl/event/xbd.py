@@ -112,7 +112,7 @@ def import_xbd(event: "Event", xbd: Path) -> None:
     found = clean_footprints(raw, xbd / "labels")
     with atomic_directory(event.path) as folder:
         scenes = [_write_scene(folder, event.path, xbd, *entry) for entry in placed]
-        check_overlap(scenes, found, xbd / "labels")
+        check_overlap(scenes, found)
         hazard = placed[0][2].metadata.get("disaster_type")
         write_event(folder, event, scenes, found, None, hazard and str(hazard), "xBD, Gupta et al. 2019")
         with (folder / "truth.csv").open("w", newline="", encoding="utf-8") as file:

@@ -53,6 +53,11 @@ class EventStatus:
     @property
     def next_step(self) -> str:
         """What to do next, as a command."""
+        if not self.footprints:
+            return (
+                f"get footprints: damage-ssl footprints fetch {self.name}, or damage-ssl footprints detect {self.name}, "
+                f"or damage-ssl init {self.name} --footprints FILE --overwrite with the same imagery"
+            )
         if self.assessable is None:
             return f"cut the patches: damage-ssl patches {self.name}"
         if not self.labels:
@@ -68,7 +73,12 @@ def open_labels(event: Event) -> LabelStore:
 
 
 def made_from(
-    event: Event, *, pre: Sequence[str], post: Sequence[str], footprints: Path, aoi: Path | None = None
+    event: Event,
+    *,
+    pre: Sequence[str],
+    post: Sequence[str],
+    footprints: Path | Sequence[Path],
+    aoi: Path | None = None,
 ) -> bool:
     """Whether an event was made from just these rasters and footprints, so that it need not be made again.
 
@@ -79,7 +89,7 @@ def made_from(
         ("post", href) for href in expand_rasters(post, "post")
     }
     have = {(scene.role, scene.href) for role in ("pre", "post") for scene in event.scenes(role)}
-    if asked != have:
+    if asked != have or not event.has_footprints:
         return False
     table = read_footprints(footprints, aoi=None if aoi is None else read_aoi(aoi)).table
     kept = event.footprints()
@@ -136,7 +146,7 @@ def event_status(event: Event) -> EventStatus:
     labels = open_labels(event).counts() if event.labels_path.exists() else {}
     return EventStatus(
         name=event.name,
-        footprints=len(event.footprints()),
+        footprints=len(event.footprints()) if event.has_footprints else 0,
         pre_scenes=len(event.scenes("pre")),
         post_scenes=len(event.scenes("post")),
         assessable=assessable,

@@ -1,0 +1,311 @@
+"""Clean polygons with stable ids out of whatever geometry a source gives."""
+
+import hashlib
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from damage_ssl.errors import InputError
+from damage_ssl.event.footprints.model import FootprintSet, SourceReport, no_left_out
+from damage_ssl.event.footprints.squares import squares_around
+
+ID_COLUMNS = ("building_id", "id", "uid")
+POLYGON_TYPES = (3, 6)  # shapely's type ids of Polygon and MultiPolygon
+_POINT, _COLLECTION = 0, 7
+_EQUAL_AREA = "EPSG:6933"
+_SHOWN = 5
+_GRID_DEGREES = 1e-7  # about a centimetre: polygons that are equal on it are one polygon
+
+
+def clean_footprints(
+    raw: gpd.GeoDataFrame, path: Path, *, aoi: BaseGeometry | None = None, point_size_m: float = 10.0
+) -> FootprintSet:
+    """Make footprints of features that are in memory already; `path` is named in errors and as their source.
+
+    Columns that are used where they are there: `building_id`, `id`, `uid`; `confidence`; `geometry_kind`; `dataset` (who
+    drew it, put behind the source's name); `size_m` (side of the square that stands for a point); `row` (1-based place
+    in the file, for messages). Invalid polygons are repaired (self-intersections split, spikes dropped, polygons across
+    the antimeridian made whole). Features that are empty, cannot be repaired, are no polygons among polygons, or repeat
+    an earlier polygon (with another `building_id` they stay) are left out and listed in `left_out`.
+    Where there are points only, each becomes a square of `size_m`, else `point_size_m`, marked `point`.
+
+    Raises:
+        InputError: no CRS, no usable polygons or points, a `building_id` is missing or double, or nothing is in the AOI.
+    """
+    raw = to_wgs84(raw, path)
+    if raw.empty:
+        raise InputError(f"{path}: holds no features; give a file of building polygons")
+    raw = squares_around(raw, point_size_m)
+    geometry, state = _repaired(raw.geometry.to_numpy())
+    if np.isin(state, ("", "repaired")).sum() == 0:
+        raise InputError(_nothing_usable(raw, state, path))
+    canonical = _canonical(geometry)
+    state = np.where(_repeats(canonical, state, raw), "repeated", state)
+    keep = np.isin(state, ("", "repaired"))
+    outside = 0
+    if aoi is not None:
+        inside = _inside(aoi, geometry, keep)
+        outside = int(np.count_nonzero(~inside))
+        if not (keep & inside).any():
+            raise InputError(
+                f"{path}: none of its {outside} footprints lies in the AOI "
+                f"({bounds_text(aoi.bounds)}; footprints: {bounds_text(raw.total_bounds)}); "
+                "check the AOI's CRS and place"
+            )
+        geometry, canonical, state, keep = geometry[inside], canonical[inside], state[inside], keep[inside]
+        raw = raw[inside].reset_index(drop=True)
+    return _assembled(raw, geometry, canonical, state, keep, path, outside)
+
+
+def area_m2(geometry: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Area on the ellipsoid of polygons in EPSG:4326, by an equal-area projection."""
+    areas: NDArray[np.float64] = gpd.GeoSeries(geometry, crs="EPSG:4326").to_crs(_EQUAL_AREA).area.to_numpy()
+    return areas
+
+
+def to_wgs84(raw: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
+    """The same features in EPSG:4326, rows numbered from 0.
+
+    Raises:
+        InputError: there is no CRS, or the coordinates are not longitude and latitude though they should be.
+    """
+    if raw.crs is None:
+        if ".geojson" not in path.name.lower() and ".json" not in path.name.lower():
+            raise InputError(f"{path}: has no CRS; assign one (for a Shapefile: the .prj file beside it)")
+        raw = raw.set_crs("EPSG:4326")
+    out = raw.to_crs("EPSG:4326").reset_index(drop=True)
+    bounds = out.total_bounds
+    if (
+        len(out)
+        and np.isfinite(bounds).all()
+        and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90)
+    ):
+        raise InputError(
+            f"{path}: its coordinates ({bounds_text(bounds)}) are not longitude and latitude, but it says EPSG:4326; "
+            "assign the CRS that it was made in"
+        )
+    return out
+
+
+def bounds_text(bounds: "NDArray[np.float64] | tuple[float, ...]") -> str:
+    """West, east, south and north for a message."""
+    left, bottom, right, top = (float(value) for value in bounds)
+    return f"lon {left:.5f} to {right:.5f}, lat {bottom:.5f} to {top:.5f}"
+
+
+def counted(types: "pd.Series[str]") -> str:
+    """`3 Point, 1 LineString` for a message."""
+    return ", ".join(f"{count} {name}" for name, count in types.dropna().value_counts().items())
+
+
+def listed(names: NDArray[np.object_]) -> str:
+    """The first names, and how many more there are, for a message."""
+    shown = ", ".join(str(name) for name in names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _assembled(
+    raw: gpd.GeoDataFrame,
+    geometry: NDArray[np.object_],
+    canonical: NDArray[np.object_],
+    state: NDArray[np.object_],
+    keep: NDArray[np.bool_],
+    path: Path,
+    outside: int,
+) -> FootprintSet:
+    column = _id_column(raw[keep], path)
+    rows = raw["row"].to_numpy() if "row" in raw else np.arange(1, len(raw) + 1)
+    given = np.array([f"row {row}" for row in rows], dtype=object)
+    if column:
+        named = raw[column].notna().to_numpy()
+        given[named] = raw.loc[named, column].map(id_text).to_numpy(dtype=object)
+    ids = given[keep] if column else _hashed_ids(canonical[keep], path.stem)
+    source = np.full(len(raw), path.name, dtype=object)
+    if "dataset" in raw:
+        known = raw["dataset"].notna().to_numpy()
+        source[known] = [f"{path.name} ({dataset})" for dataset in raw.loc[known, "dataset"]]
+    kinds = (
+        raw["geometry_kind"].to_numpy(dtype=object) if "geometry_kind" in raw else np.full(len(raw), "polygon", object)
+    )
+    confidence = pd.to_numeric(raw["confidence"], errors="coerce") if "confidence" in raw else np.full(len(raw), np.nan)
+    table = gpd.GeoDataFrame(
+        {
+            "building_id": ids.astype(str),
+            "source": source[keep].astype(str),
+            "source_id": given[keep].astype(str),
+            "area_m2": area_m2(geometry[keep]),
+            "geometry_kind": kinds[keep].astype(str),
+            "confidence": np.asarray(confidence, dtype=np.float32)[keep],
+        },
+        geometry=geometry[keep],
+        crs="EPSG:4326",
+    )
+    left_out = _left_out(source, given, state, keep, canonical, table)
+    repaired = int(np.count_nonzero(state == "repaired"))
+    report = SourceReport(
+        source=path.name,
+        format="features in memory",
+        path=str(path),
+        features=len(raw) + outside,
+        outside=outside,
+        repaired=repaired,
+        left_out={str(reason): int(count) for reason, count in left_out["reason"].value_counts().items()},
+        kept=len(table),
+        id_column=column,
+        kinds={str(kind): int(count) for kind, count in table["geometry_kind"].value_counts().items()},
+    )
+    return FootprintSet(table, column, repaired, outside, left_out, (report,))
+
+
+def _left_out(
+    source: NDArray[np.object_],
+    given: NDArray[np.object_],
+    state: NDArray[np.object_],
+    keep: NDArray[np.bool_],
+    canonical: NDArray[np.object_],
+    table: gpd.GeoDataFrame,
+) -> pd.DataFrame:
+    if keep.all():
+        return no_left_out()
+    first: dict[bytes, str] = {}
+    for wkb, building_id in zip(canonical[keep], table["building_id"], strict=True):
+        first.setdefault(wkb, building_id)
+    out = ~keep
+    repeated = state[out] == "repeated"
+    return pd.DataFrame(
+        {
+            "source": source[out].astype(str),
+            "source_id": given[out].astype(str),
+            "reason": state[out].astype(str),
+            "duplicate_of": [
+                first.get(wkb) if again else None for wkb, again in zip(canonical[out], repeated, strict=True)
+            ],
+            "overlap": np.where(repeated, 1.0, np.nan),
+        }
+    )
+
+
+def _inside(aoi: BaseGeometry, geometry: NDArray[np.object_], keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which footprints have their representative point in the AOI; what has no polygon cannot be said to be outside."""
+    shapely.prepare(aoi)
+    inside = np.ones(len(geometry), dtype=bool)
+    inside[keep] = shapely.covers(aoi, shapely.point_on_surface(geometry[keep]))
+    return inside
+
+
+def _nothing_usable(raw: gpd.GeoDataFrame, state: NDArray[np.object_], path: Path) -> str:
+    if (state == "not_a_polygon").any():
+        return f"{path}: footprints must be polygons; found {counted(raw.geom_type)}"
+    if (state == "empty").all():
+        return f"{path}: footprints must be polygons; found no geometry"
+    names = raw[column].map(id_text) if (column := next((c for c in ID_COLUMNS if c in raw), None)) else raw.index + 1
+    return (
+        f"{path}: its {len(raw)} footprints are empty or not valid polygons: {listed(np.asarray(names, dtype=object))}"
+    )
+
+
+def _id_column(raw: gpd.GeoDataFrame, path: Path) -> str | None:
+    for name in ID_COLUMNS:
+        if name not in raw.columns:
+            continue
+        ids = raw[name].map(id_text, na_action="ignore")
+        missing = raw[name].isna() | (ids == "")
+        double = ids[ids.duplicated() & ~missing]
+        if not missing.any() and double.empty:
+            return name
+        if name == "building_id":
+            if missing.any():
+                raise InputError(
+                    f"{path}: {int(missing.sum())} of {len(raw)} footprints have no building_id (first: feature "
+                    f"{int(np.argmax(missing)) + 1}); fill it in, or remove the column to have ids made"
+                )
+            raise InputError(
+                f"{path}: building_id is not unique: {listed(double.unique())}; make the ids unique, or remove "
+                "the column to have ids made"
+            )
+    return None
+
+
+def id_text(value: object) -> str:
+    """Ids as text; a float column of whole numbers (as some formats give) loses its `.0`."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _repaired(geometry: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """Valid two-dimensional polygons, and for each '', 'repaired' or the reason why there is none."""
+    state = np.full(len(geometry), "", dtype=object)
+    fixed = shapely.force_2d(geometry)
+    empty = shapely.is_missing(fixed) | shapely.is_empty(fixed)
+    types = shapely.get_type_id(fixed)
+    other = ~empty & ~np.isin(types, (*POLYGON_TYPES, _COLLECTION))
+    wide = ~empty & ~other & _across_antimeridian(fixed)
+    fixed[wide] = [_made_whole(each) for each in fixed[wide]]
+    broken = ~empty & ~other & ~(shapely.is_valid(fixed) & np.isin(types, POLYGON_TYPES))
+    for row in np.flatnonzero(broken):
+        fixed[row] = _polygonal(fixed[row])
+    state[broken | wide] = "repaired"
+    with np.errstate(invalid="ignore"):
+        hopeless = ~empty & ~other & (shapely.is_empty(fixed) | ~shapely.is_valid(fixed) | ~(shapely.area(fixed) > 0))
+    state[hopeless], state[empty], state[other] = "irreparable", "empty", "not_a_polygon"
+    return fixed, state
+
+
+def _polygonal(geometry: BaseGeometry) -> BaseGeometry:
+    if not np.isfinite(shapely.get_coordinates(geometry)).all():
+        return shapely.Polygon()
+    parts = [part for part in _parts(shapely.make_valid(geometry)) if part.geom_type == "Polygon" and part.area > 0]
+    return shapely.union_all(parts) if parts else shapely.Polygon()
+
+
+def _across_antimeridian(geometry: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """No building is half a world wide: such a polygon has corners on both sides of the antimeridian."""
+    bounds = shapely.bounds(geometry)
+    with np.errstate(invalid="ignore"):
+        wide: NDArray[np.bool_] = bounds[:, 2] - bounds[:, 0] > 180
+    return wide
+
+
+def _made_whole(geometry: BaseGeometry) -> BaseGeometry:
+    """The polygon with all longitudes on the side where most of it lies, running on past ±180."""
+
+    def east(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.column_stack([np.where(xy[:, 0] < 0, xy[:, 0] + 360, xy[:, 0]), xy[:, 1]])
+
+    whole = shapely.transform(geometry, east)
+    return whole if whole.centroid.x <= 180 else shapely.transform(whole, lambda xy: xy - (360, 0))
+
+
+def _parts(geometry: BaseGeometry) -> list[BaseGeometry]:
+    if not hasattr(geometry, "geoms"):
+        return [geometry]
+    return [leaf for part in geometry.geoms for leaf in _parts(part)]
+
+
+def _canonical(geometry: NDArray[np.object_]) -> NDArray[np.object_]:
+    """The polygon's corners to about a centimetre as bytes, however they are ordered; None where there is no geometry."""
+    rounded = shapely.transform(geometry, lambda xy: np.round(xy / _GRID_DEGREES) * _GRID_DEGREES)
+    return np.asarray(shapely.to_wkb(shapely.normalize(rounded), byte_order=1), dtype=object)
+
+
+def _repeats(canonical: NDArray[np.object_], state: NDArray[np.object_], raw: gpd.GeoDataFrame) -> NDArray[np.bool_]:
+    """Polygons that were there before. The user's own `building_id` is a reason to keep both: it may have labels."""
+    usable = np.isin(state, ("", "repaired"))
+    keys = pd.DataFrame({"polygon": canonical})
+    if "building_id" in raw:
+        keys["building_id"] = raw["building_id"].map(id_text, na_action="ignore")
+    repeats: NDArray[np.bool_] = np.zeros(len(raw), dtype=bool)
+    repeats[usable] = keys[usable].duplicated().to_numpy()
+    return repeats
+
+
+def _hashed_ids(canonical: NDArray[np.object_], source: str) -> NDArray[np.object_]:
+    """A stable id from the polygon (to about a centimetre) and its source."""
+    prefix = source.encode() + b"\0"
+    return np.array([hashlib.sha256(prefix + wkb).hexdigest()[:16] for wkb in canonical], dtype=object)
