@@ -22,6 +22,10 @@ class SourceError(InputError):
     """A raster that was usable when the event was made cannot be read now, also not after trying again."""
 
 
+class ServiceError(DamageSSLError):
+    """An online service cannot be reached, refused the request or answered with nothing usable."""
+
+
 class SettingsError(DamageSSLError):
     """An unknown or impossible setting."""
 
