@@ -21,6 +21,10 @@ class PatchSettings:
 
     `align`: how far a shift between the dates, and between footprints and imagery, is measured and undone: building by
     building, per scene only, or not at all. `align_reach_m` is the largest shift that is looked for.
+
+    A building is not assessed where, on either date, a veil of cloud or smoke more opaque than `max_cloud` (0 clear, 1
+    opaque) lies over it; more than the share `max_shadow` of it and of its surroundings is black, or `max_saturated`
+    white beyond the sensor's range; or the picture is blurred by a Gaussian of more than `max_blur_m` metres.
     """
 
     gsd_m: float = 0.5
@@ -32,6 +36,10 @@ class PatchSettings:
     stretch_high_percent: float = 99.0
     align: Literal["building", "scene", "off"] = "building"
     align_reach_m: float = 12.0
+    max_cloud: float = 0.8
+    max_shadow: float = 0.9
+    max_saturated: float = 0.9
+    max_blur_m: float = 3.0
 
     def __post_init__(self) -> None:
         _within("patches: gsd_m", self.gsd_m, 0.01, 100.0)
@@ -42,6 +50,9 @@ class PatchSettings:
         _within("patches: stretch_low_percent", self.stretch_low_percent, 0.0, 49.0)
         _within("patches: stretch_high_percent", self.stretch_high_percent, 51.0, 100.0)
         _within("patches: align_reach_m", self.align_reach_m, 0.5, 100.0)
+        for name in ("max_cloud", "max_shadow", "max_saturated"):
+            _within(f"patches: {name}", getattr(self, name), 0.0, 1.0)
+        _within("patches: max_blur_m", self.max_blur_m, 0.0, 1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)

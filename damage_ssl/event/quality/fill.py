@@ -1,6 +1,4 @@
-"""Which pixels carry data, and why a building cannot be assessed."""
-
-from enum import StrEnum
+"""Which pixels carry data: black fill that no mask declares."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +13,6 @@ FILL_WINDOW_PX = 33
 FILL_FRINGE_PX = 8
 FILL_REACH_PX = FILL_WINDOW_PX + FILL_FRINGE_PX
 """Pixels farther away than this have no say in whether a pixel is fill: the halo that a chunk needs."""
-
-
-class Reason(StrEnum):
-    """Why a footprint is not assessed."""
-
-    NO_PRE = "no_pre"
-    NO_POST = "no_post"
-    NODATA = "nodata"
-    EDGE = "edge"
-    TOO_SMALL = "too_small"
 
 
 def black_fill(
@@ -55,41 +43,3 @@ def black_fill(
     fringe = peak <= max(level, FILL_FRINGE_LEVEL) if level else black
     grown: NDArray[np.bool_] = ndimage.binary_dilation(fill, iterations=FILL_FRINGE_PX, mask=fringe)
     return np.asarray(grown | fill)
-
-
-def share_within(mask: NDArray[np.bool_], footprint: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Share of each footprint's pixels where `mask` is True; both [N, H, W], result [N] in 0..1 (0 if no pixels)."""
-    inside = np.count_nonzero(mask & footprint, axis=(1, 2))
-    share: NDArray[np.float64] = inside / np.maximum(np.count_nonzero(footprint, axis=(1, 2)), 1)
-    return share
-
-
-def not_assessed_reason(
-    *,
-    area_m2: float,
-    pre_covered: float,
-    post_covered: float,
-    pre_valid: float,
-    post_valid: float,
-    both_valid: float,
-    min_area_m2: float,
-    min_valid_share: float,
-) -> Reason | None:
-    """Name the first reason why a building cannot be assessed, or None.
-
-    `covered` is the share of the footprint within the extent of any scene of that side, `valid` the share with data.
-    The order: too small, no scene at all, cut off by the extent of the imagery, without data.
-    """
-    if area_m2 < min_area_m2:
-        return Reason.TOO_SMALL
-    if pre_covered == 0:
-        return Reason.NO_PRE
-    if post_covered == 0:
-        return Reason.NO_POST
-    if both_valid >= min_valid_share:
-        return None
-    if (pre_valid < min_valid_share and pre_covered < min_valid_share) or (
-        post_valid < min_valid_share and post_covered < min_valid_share
-    ):
-        return Reason.EDGE
-    return Reason.NODATA
