@@ -73,6 +73,26 @@ class Resources:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadSettings:
+    """How long a raster over the network is tried before it counts as failed; never changes what is read.
+
+    A read is tried up to `tries` times, after waits of `wait_s`, twice that, and so on. `connect_timeout_s` bounds the
+    making of a connection, `stall_timeout_s` how long a transfer may stand still.
+    """
+
+    tries: int = 4
+    wait_s: float = 0.5
+    connect_timeout_s: float = 10.0
+    stall_timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        _within("reading: tries", self.tries, 1, 100)
+        _within("reading: wait_s", self.wait_s, 0.0, 600.0)
+        _within("reading: connect_timeout_s", self.connect_timeout_s, 1.0, 3600.0)
+        _within("reading: stall_timeout_s", self.stall_timeout_s, 1.0, 3600.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SplitSettings:
     """How labelled buildings are divided: whole spatial blocks of `block_m` metres, never single buildings."""
 
