@@ -1,0 +1,151 @@
+"""Reading a static STAC catalogue (files in a bucket, nothing to search) without reading all of it.
+
+A child whose collection lies elsewhere or at another time is not entered. Of several boxes in `extent.spatial.bbox`
+any may match: STAC wants the whole first, and some catalogues give only the parts.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pystac
+from pystac.utils import make_absolute_href
+
+from damage_ssl.event.providers.area import BoundingBox
+from damage_ssl.event.providers.model import Move
+from damage_ssl.event.providers.stac_scene import ImageryScene, read_scene
+
+if TYPE_CHECKING:
+    from pystac_client.stac_api_io import StacApiIO
+
+_READERS = 8  # requests at a time; buckets serve hundreds
+
+
+@dataclass(frozen=True)
+class Walked:
+    """The scenes found; `complete` is False where `max_documents` ended the walk."""
+
+    scenes: list[ImageryScene]
+    complete: bool
+    documents: int
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A catalogue or collection that was read."""
+
+    href: str
+    values: dict[str, Any]
+    licence: str | None
+    wanted: bool  # it is, or lies in, one of the collections asked for
+
+
+def walk(
+    stac_io: "StacApiIO",
+    url: str,
+    root: dict[str, Any],
+    box: BoundingBox,
+    start: datetime | None,
+    end: datetime | None,
+    max_documents: int,
+    collections: Sequence[str],
+    move: Move,
+) -> Walked:
+    """All items in the box and between the times that lie under `root`, the document at `url`.
+
+    Raises:
+        APIError: a document cannot be read (of pystac-client).
+        STACError: a document is not STAC.
+    """
+    places = deque([_place(url, root, None, not collections, collections)])
+    seen = {url}
+    scenes: list[ImageryScene] = []
+    documents = 1
+    complete = True
+    with ThreadPoolExecutor(_READERS) as pool:
+        while places:
+            place = places.popleft()
+            hrefs = [
+                (rel, href) for rel, href in _links(place) if href not in seen and (rel == "child" or place.wanted)
+            ]
+            seen.update(href for _, href in hrefs)
+            for part in _parts(hrefs, _READERS * 4):
+                part = part[: max_documents - documents]
+                complete = complete and bool(part)
+                for (rel, href), values in zip(part, pool.map(lambda it: stac_io.read_json(it[1]), part), strict=True):
+                    documents += 1
+                    if rel == "item":
+                        scene = _scene(href, values, place.licence)
+                        if _matches(scene, box, start, end):
+                            scenes.append(scene)
+                    elif _may_hold(values, box, start, end):
+                        places.append(_place(href, values, place.licence, place.wanted, collections))
+                move(documents, 0, f"{documents:,} documents, {len(scenes):,} scenes")
+                if not complete:
+                    return Walked(scenes, False, documents)
+    return Walked(scenes, complete, documents)
+
+
+def _place(href: str, values: dict[str, Any], licence: str | None, wanted: bool, collections: Sequence[str]) -> _Place:
+    return _Place(href, values, values.get("license") or licence, wanted or values.get("id") in collections)
+
+
+def _links(place: _Place) -> Iterator[tuple[str, str]]:
+    for link in place.values.get("links") or []:
+        if link.get("rel") in {"child", "item"} and link.get("href"):
+            yield link["rel"], make_absolute_href(link["href"], place.href, start_is_dir=False)
+
+
+def _parts(hrefs: list[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
+    rest = iter(hrefs)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def _scene(href: str, values: dict[str, Any], licence: str | None) -> ImageryScene:
+    item = pystac.Item.from_dict(values, href=href, migrate=True, preserve_dict=False)
+    item.set_self_href(href)
+    return read_scene(item, licence)
+
+
+def _matches(scene: ImageryScene, box: BoundingBox, start: datetime | None, end: datetime | None) -> bool:
+    if scene.bbox is not None and not box.meets(scene.bbox):
+        return False
+    if scene.datetime is None:
+        return True
+    time = scene.datetime if scene.datetime.tzinfo else scene.datetime.replace(tzinfo=UTC)
+    return (start is None or time >= start) and (end is None or time <= end)
+
+
+def _may_hold(values: dict[str, Any], box: BoundingBox, start: datetime | None, end: datetime | None) -> bool:
+    """Whether a catalogue (no extent: yes) or collection can hold items of the place and time."""
+    extent = values.get("extent") or {}
+    bboxes = (extent.get("spatial") or {}).get("bbox") or []
+    if bboxes and not any(_meets(box, one) for one in bboxes):
+        return False
+    intervals = (extent.get("temporal") or {}).get("interval") or []
+    return not intervals or any(_overlaps(interval, start, end) for interval in intervals)
+
+
+def _meets(box: BoundingBox, bbox: list[float]) -> bool:
+    if len(bbox) not in {4, 6}:
+        return True
+    half = len(bbox) // 2
+    return box.meets((bbox[0], bbox[1], bbox[half], bbox[half + 1]))
+
+
+def _overlaps(interval: list[str | None], start: datetime | None, end: datetime | None) -> bool:
+    first, last = ([_time(value) for value in interval] + [None, None])[:2]
+    return not ((end and first and first > end) or (start and last and last < start))
+
+
+def _time(text: str | None) -> datetime | None:
+    """Maxar writes `2023-02-07 08:11:03Z`, with a blank for the T."""
+    if not text:
+        return None
+    time = datetime.fromisoformat(text.strip())
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
