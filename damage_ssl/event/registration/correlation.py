@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-MIN_SIGNIFICANCE = 6.0
+MIN_SIGNIFICANCE = 4.5
 """A peak must stand this many standard deviations of unrelated imagery above zero.
 
-Of pairs that do not belong together one in about a hundred gets there (`benchmarks/registration.py` draws them anew);
+Of pairs that do not belong together fewer than one in a hundred gets there, whatever the event and the window (`benchmarks/registration.py` draws them anew);
 the robust field takes care of those.
 """
 MAX_RIVAL = 0.85
@@ -97,13 +97,19 @@ def gradient_field(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArr
 
 
 def match_fields(
-    first: NDArray[np.complex64], second: NDArray[np.complex64], *, gsd_m: float, reach_m: float
+    first: NDArray[np.complex64],
+    second: NDArray[np.complex64],
+    *,
+    gsd_m: float,
+    reach_m: float,
+    least_filled: float = _MIN_VALID_SHARE,
 ) -> Matches:
     """Shift of the field `second` against `first`, both [N, H, W]: the peak of their normalised correlation.
 
     Kuglin and Hines 1975 find the shift of two images as the peak of their correlation; here of gradient fields, tapered
     by a Hann window. What unrelated imagery would give is read off the same surface at shifts beyond the search, each
-    weighed by how much of the two windows overlaps there.
+    weighed by how much of the two windows overlaps there. Fields that are 0 but for a share under `least_filled` are not
+    compared.
     """
     count, height, width = first.shape
     if count == 0:
@@ -116,7 +122,7 @@ def match_fields(
     surface = fft.ifft2(spectrum).real / np.maximum(energy, 1e-12)[:, None, None]  # the peak lies at the shift
     surface = fft.fftshift(surface, axes=(1, 2))
     filled = np.minimum(_filled_share(first), _filled_share(second))
-    comparable = (filled >= _MIN_VALID_SHARE) & (energy > 0)
+    comparable = (filled >= least_filled) & (energy > 0)
     return _peaks(surface, overlap, comparable, gsd_m, reach_m)
 
 
