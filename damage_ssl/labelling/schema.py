@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 
 from sqlalchemy import Column, Connection, Engine, Float, Index, Integer, MetaData, String, Table, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.expression import TextClause
 
@@ -55,10 +56,38 @@ APPEND_ONLY: Mapping[str, tuple[TextClause, ...]] = {
 
 def create_log(connection: Connection) -> None:
     """Create table, index and triggers where they are not there yet; several may try at once."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("CREATE SCHEMA IF NOT EXISTS " + _quoted(connection)))
     connection.execute(CreateTable(LOG, if_not_exists=True))
     connection.execute(CreateIndex(_building_index, if_not_exists=True))
     for statement in APPEND_ONLY.get(connection.dialect.name, ()):
         connection.execute(statement)
+
+
+def prepare_postgresql(engine: Engine, namespace: str) -> None:
+    """Keep one event's log in a schema of its own, and let writers wait for each other.
+
+    Writers take turns by an advisory lock, as they do on SQLite: ids then appear in the order in which they were given,
+    so that the highest id tells whether there is anything new.
+    """
+
+    def use_namespace(connection: DBAPIConnection, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SELECT set_config('search_path', quote_ident(%s), false)", (namespace,))
+        cursor.close()
+        connection.commit()
+
+    def wait_for_turn(connection: Connection) -> None:
+        if connection.get_execution_options().get(WRITER, False):
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": namespace})
+
+    event.listen(engine, "connect", use_namespace)
+    event.listen(engine, "begin", wait_for_turn)
+
+
+def _quoted(connection: Connection) -> str:
+    """The first name of the search path, as `set_config` wrote it: quoted where it must be."""
+    return str(connection.execute(text("SHOW search_path")).scalar_one())
 
 
 def prepare_sqlite(engine: Engine) -> None:

@@ -11,14 +11,22 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, Select, create_engine, func, insert, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from damage_ssl.errors import InputError, StorageError
 from damage_ssl.files import storage_errors
 from damage_ssl.grades import LabelValue
 from damage_ssl.labelling.label_csv import ImportReport, read_label_csv, unknown_buildings_error, write_label_csv
-from damage_ssl.labelling.schema import LABEL_COLUMNS, LOG, WITHDRAWN, WRITER, create_log, prepare_sqlite
+from damage_ssl.labelling.schema import (
+    LABEL_COLUMNS,
+    LOG,
+    WITHDRAWN,
+    WRITER,
+    create_log,
+    prepare_postgresql,
+    prepare_sqlite,
+)
 
 __all__ = ["LABEL_COLUMNS", "WITHDRAWN", "LabelStore", "NewLabel", "utc_iso"]
 
@@ -66,17 +74,20 @@ class LabelStore:
     for many threads and processes at once (SQLite: write-ahead log, writers wait for each other).
     """
 
-    def __init__(self, url_or_path: str | Path) -> None:
+    def __init__(self, url_or_path: str | Path, *, event: str = "labels") -> None:
         """Open the store, creating its table where it is not there yet.
 
-        `url_or_path` is a file, or an SQLAlchemy URL such as `postgresql+psycopg://host/database`.
+        `url_or_path` is a file, or an SQLAlchemy URL such as `postgresql+psycopg://host/database`. A PostgreSQL
+        database holds the logs of many events, each in a schema of the event's name.
 
         Raises:
-            StorageError: the place cannot be written to. InputError: the file is not a label store.
+            StorageError: the place cannot be written to. InputError: the file is not a label store, or the URL cannot
+                be used.
         """
         given = str(url_or_path)
         if "://" in given:
-            url, self._where = make_url(given), make_url(given).render_as_string(hide_password=True)
+            url = _url_of(given)
+            self._where = url.render_as_string(hide_password=True)
         else:
             path = Path(url_or_path)
             with storage_errors(path):
@@ -86,7 +97,13 @@ class LabelStore:
             self._engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S})
             prepare_sqlite(self._engine)
         else:
-            self._engine = create_engine(url, pool_pre_ping=True)
+            try:
+                self._engine = create_engine(url, pool_pre_ping=True)
+            except ModuleNotFoundError as error:
+                raise InputError(
+                    f"{self._where}: the driver '{error.name}' is missing; pip install 'damage-ssl[postgres]'"
+                ) from error
+            prepare_postgresql(self._engine, event)
         self._writer = self._engine.execution_options(**{WRITER: True})
         with self._transaction() as connection:
             create_log(connection)
@@ -255,6 +272,19 @@ class LabelStore:
             yield
         except DatabaseError as error:
             raise _explained(error, self._where) from error
+
+
+def _url_of(text: str) -> URL:
+    """A database URL; plain `postgresql://` means the driver that the extra `postgres` installs."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise InputError("the label database's URL is not one: write postgresql://user@host/database") from None
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise InputError(f"labels cannot be kept in '{url.drivername}': give a postgresql:// or sqlite:// URL")
+    return url
 
 
 def _explained(error: DatabaseError, where: str) -> Exception:
