@@ -173,6 +173,22 @@ def label_next(
         stages.label_next(console, workspace, event, count=count, seed=seed)
 
 
+@cli.command("zero-label")
+def zero_label(
+    event: EventName,
+    seed: Annotated[int, typer.Option(help="Seed of the sample of unrelated buildings.")] = 0,
+    run_id: RunId = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """A first map without any label: how much each building changed, as a score that is not a probability."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli.zero_label_stage import zero_label as compare
+
+        compare(console, workspace, event, seed=seed, run_id=run_id)
+
+
 @cli.command()
 def train(
     event: EventName,

@@ -1,6 +1,7 @@
 """The stages in order, on one event. The command line and the app call these; each reads what the one before wrote.
 
-`cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`, `evaluate_event`.
+`cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`, `evaluate_event`; without labels
+`start_zero_label` → `score_changes` → `export_event`.
 """
 
 from damage_ssl.pipeline.handover import ExportSummary, export_event, export_table
@@ -26,6 +27,7 @@ from damage_ssl.pipeline.stages import (
     next_to_label,
     open_labels,
 )
+from damage_ssl.pipeline.zero_label import score_changes, start_zero_label
 
 __all__ = [
     "EvaluationReport",
@@ -48,6 +50,8 @@ __all__ = [
     "plan_run",
     "predict_event",
     "run_summary",
+    "score_changes",
     "start_run",
+    "start_zero_label",
     "train_run",
 ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from damage_ssl import __version__
 from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.change import ALGORITHM as CHANGE
 from damage_ssl.assessment.prediction import calibrate_run, predict_run
 from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
 from damage_ssl.event.blocks import split_by_position
@@ -93,6 +94,11 @@ class RunSummary:
     threshold: float
     threshold_method: str
 
+    @property
+    def is_change_score(self) -> bool:
+        """True where the run compared pre and post without labels, so that its numbers are no probabilities."""
+        return self.algorithm == CHANGE
+
 
 def plan_run(event: Event, store: PatchStore, train: TrainSettings, split: SplitSettings) -> RunPlan:
     """Decide who is trained on and who is held out, from the labels as they are now.
@@ -100,13 +106,19 @@ def plan_run(event: Event, store: PatchStore, train: TrainSettings, split: Split
     Raises:
         LabelsError: no usable labels, one class only, or too few to train and validate.
     """
-    labelled = _labelled_buildings(event, store, scheme_named(train.scheme))
+    scheme = scheme_named(train.scheme)
+    labelled = labelled_buildings(event, store, scheme)
+    if labelled.empty:
+        raise LabelsError(
+            f"event '{event.name}': no building has a label that '{scheme.name}' can use; label some in the app or "
+            f"with `damage-ssl label import`, or compare without labels: `damage-ssl zero-label {event.name}`"
+        )
     building_id = labelled["building_id"].to_numpy(str)
     parts = split_by_position(
         building_id,
         labelled["x_m"].to_numpy(float),
         labelled["y_m"].to_numpy(float),
-        np.array(scheme_named(train.scheme).class_names)[labelled["class_index"].to_numpy(np.int64)],
+        np.array(scheme.class_names)[labelled["class_index"].to_numpy(np.int64)],
         split,
         np.random.default_rng(train.seed),
     )
@@ -134,8 +146,18 @@ def start_run(event: Event, train: TrainSettings, split: SplitSettings, *, run_i
     """
     from damage_ssl.learning.training import check_settings
 
+    if train.algorithm == CHANGE:
+        raise SettingsError(f"algorithm '{CHANGE}' needs no labels and no training: damage-ssl zero-label {event.name}")
     check_settings(train, "settings, [train]")
-    plan = plan_run(event, PatchStore.open(event.patches_path), train, split)
+    return planned_run(event, plan_run(event, PatchStore.open(event.patches_path), train, split), run_id=run_id)
+
+
+def planned_run(event: Event, plan: RunPlan, *, run_id: str | None = None) -> PlannedRun:
+    """Find the run of a plan, or begin a new one; with `run_id` that of this name.
+
+    Raises:
+        WorkspaceError: the run is being worked on right now, or the named one is of another plan.
+    """
     for run in reversed(list(runs_in(event.runs_path))):
         same = _has_plan(run, plan)
         if run_id == run.run_id and not same:
@@ -145,10 +167,10 @@ def start_run(event: Event, train: TrainSettings, split: SplitSettings, *, run_i
         if same and run_id in (None, run.run_id):
             _refuse_if_alive(run)
             return PlannedRun(run, done=run.finished)
-    run = Run(event.runs_path / (run_id or new_run_id(train.algorithm)))
+    run = Run(event.runs_path / (run_id or new_run_id(plan.train.algorithm)))
     run.path.mkdir(parents=True, exist_ok=True)
     write_json(run.settings_path, plan.to_json())
-    run.set_status("queued", step=0, steps=train.steps)
+    run.set_status("queued", step=0, steps=plan.train.steps)
     return PlannedRun(run, done=False)
 
 
@@ -184,6 +206,10 @@ def train_run(
 
 def predict_event(event: Event, run: Run, progress: Progress | None = None) -> pd.DataFrame:
     """Predict every assessable building with a run and mark the run finished."""
+    if plan_of(run).train.algorithm == CHANGE:
+        from damage_ssl.pipeline.zero_label import score_changes
+
+        return score_changes(event, run, progress)
     store, status = PatchStore.open(event.patches_path), run.status()
     if not run.calibration_path.exists():
         _calibrate(run, store)
@@ -209,7 +235,7 @@ def chosen_run(event: Event, run_id: str | None) -> Run:
     if not run.status_path.exists():
         known = ", ".join(each.run_id for each in runs_in(event.runs_path)) or "none yet"
         raise WorkspaceError(f"run '{run_id}': is not a run of event '{event.name}'; its runs: {known}")
-    if not run.checkpoint_path.exists():
+    if not run.checkpoint_path.exists() and not run.finished:
         raise WorkspaceError(f"run '{run_id}': has not finished ({run.status().state}); go on with damage-ssl train")
     return run
 
@@ -229,16 +255,11 @@ def run_summary(run: Run) -> RunSummary:
     )
 
 
-def _labelled_buildings(event: Event, store: PatchStore, scheme: ClassScheme) -> pd.DataFrame:
+def labelled_buildings(event: Event, store: PatchStore, scheme: ClassScheme) -> pd.DataFrame:
     """Assessable buildings whose current label has a class in the scheme: building_id, class_index, x_m, y_m."""
     current = open_labels(event).current()
     class_index = [scheme.index_of(LabelValue(value)) for value in current["value"]]
     current = current.assign(class_index=pd.array(class_index, dtype="Int64")).dropna(subset=["class_index"])
-    if current.empty:
-        raise LabelsError(
-            f"event '{event.name}': no building has a label that '{scheme.name}' can use; label some in the app or "
-            "with `damage-ssl label import`"
-        )
     index = store.index()
     assessed = index.loc[index["assessed"], ["building_id", "x_m", "y_m"]]
     return current[["building_id", "class_index"]].merge(assessed, on="building_id", validate="one_to_one")
