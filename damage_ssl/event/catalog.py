@@ -20,7 +20,7 @@ from damage_ssl.errors import InputError, WorkspaceError, nearest_name
 from damage_ssl.event.footprints import FootprintSet, SourceReport, read_aoi, read_footprints
 from damage_ssl.event.footprints.storage import FILES as FOOTPRINT_FILES
 from damage_ssl.event.footprints.storage import FOOTPRINTS_FILE, read_left_out, read_reports, write_footprints
-from damage_ssl.event.imagery import Role, Scene, inspect_scene
+from damage_ssl.event.imagery import Role, Scene, inspect_scene, raster_stem, side_by_side
 from damage_ssl.event.sources import SourceNotes, acquired_at, expand_rasters, read_notes
 from damage_ssl.event.stac import read_scenes, write_collection
 from damage_ssl.files import atomic_directory, read_json, write_json
@@ -246,21 +246,24 @@ def inspect_sides(
         ("post", expand_rasters(post, "post"), post_datetime),
     ]
     notes = read_notes([href for _, hrefs, _ in sides for href in hrefs])
-    scenes: list[Scene] = []
     taken: set[str] = set()
-    for role, hrefs, given in sides:
-        for href in hrefs:
-            scene_id = _free_id(f"{role}-{re.sub(r'[^A-Za-z0-9._-]+', '-', Path(href).stem)}", taken)
-            scenes.append(
-                inspect_scene(
-                    href,
-                    scene_id=scene_id,
-                    role=role,
-                    acquired=acquired_at(href, role, given, notes),
-                    sensor=notes.sensors.get(Path(href).stem),
-                )
-            )
-    return scenes, notes
+    found = [
+        (href, _free_id(f"{role}-{re.sub(r'[^A-Za-z0-9._-]+', '-', raster_stem(href))}", taken), role, given)
+        for role, hrefs, given in sides
+        for href in hrefs
+    ]
+
+    def inspect(one: tuple[str, str, Role, str | None]) -> Scene:
+        href, scene_id, role, given = one
+        return inspect_scene(
+            href,
+            scene_id=scene_id,
+            role=role,
+            acquired=acquired_at(href, role, given, notes),
+            sensor=notes.sensors.get(raster_stem(href)),
+        )
+
+    return side_by_side(inspect, found), notes
 
 
 def check_overlap(scenes: list[Scene], found: FootprintSet | None) -> None:

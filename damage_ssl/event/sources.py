@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 from glob import glob
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.imagery import Role, open_raster
+from damage_ssl.event.hrefs import is_remote, is_url, raster_stem, shown_href
+from damage_ssl.event.raster import from_raster, quiet
+from damage_ssl.event.scene import Role
 from damage_ssl.files import read_json
 
 RASTER_SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img", ".ntf"}
@@ -32,7 +35,9 @@ class SourceNotes:
 
 
 def expand_rasters(paths: Sequence[str | Path], role: Role) -> list[str]:
-    """Absolute names of the rasters meant by files, folders and globs, sorted and each once; URLs stay as they are.
+    """Absolute names of the rasters meant by files, folders and globs, sorted and each once.
+
+    URLs (http, https, s3, gs, az) and GDAL's virtual paths (`/vsi…`) stay as they are.
 
     Raises:
         InputError: a path does not exist, or a folder or glob holds no raster.
@@ -40,7 +45,10 @@ def expand_rasters(paths: Sequence[str | Path], role: Role) -> list[str]:
     found: dict[str, None] = {}
     for given in paths:
         text = str(given)
-        if "://" in text or text.startswith("/vsi"):
+        if text.lower().startswith("file://"):
+            text = unquote(urlsplit(text).path)
+        if is_url(text):
+            _check_url(text, role)
             found[text] = None
             continue
         path = Path(text).expanduser()
@@ -64,7 +72,8 @@ def expand_rasters(paths: Sequence[str | Path], role: Role) -> list[str]:
 
 def read_notes(hrefs: Sequence[str]) -> SourceNotes:
     """Read `event.json` from the rasters' folder or the one above, if there is one."""
-    folders = {folder: None for href in hrefs for folder in (Path(href).parent, Path(href).parent.parent)}
+    local = [Path(href) for href in hrefs if not is_url(href)]
+    folders = {folder: None for path in local for folder in (path.parent, path.parent.parent)}
     for folder in folders:
         path = folder / "event.json"
         if path.is_file():
@@ -81,12 +90,12 @@ def acquired_at(href: str, role: Role, given: str | None, notes: SourceNotes) ->
     """
     if given is not None:
         return parse_time(given, f"--{role}-datetime")
-    stem = Path(href).stem
+    stem = raster_stem(href)
     noted = notes.date_of(role, stem)
     if noted is not None:
         return parse_time(noted, f"event.json: {role} date of {stem}")
-    with open_raster(href) as source:
-        tags = {**source.tags(), **source.tags(ns="IMAGERY")}
+    with quiet():
+        tags = from_raster(href, lambda source: {**source.tags(), **source.tags(ns="IMAGERY")})
     for name in _DATE_TAGS:
         if tags.get(name):
             text = re.sub(r"^(\d{4}):(\d\d):(\d\d)", r"\1-\2-\3", tags[name].strip())
@@ -96,6 +105,14 @@ def acquired_at(href: str, role: Role, given: str | None, notes: SourceNotes) ->
                 continue
     match = _DATE_IN_NAME.search(stem)
     return datetime(*(int(part) for part in match.groups()), tzinfo=UTC) if match else None  # type: ignore[arg-type, misc]
+
+
+def _check_url(text: str, role: Role) -> None:
+    if is_remote(text) and (shown_href(text).endswith("/") or "*" in shown_href(text)):
+        raise InputError(
+            f"--{role} {shown_href(text)}: folders and globs over the network cannot be listed; "
+            "give each raster's own URL"
+        )
 
 
 def parse_time(text: str, where: str) -> datetime:

@@ -9,7 +9,8 @@ from pyproj import CRS
 from shapely.geometry import box, mapping, shape
 
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.imagery import Scene
+from damage_ssl.event.hrefs import raster_suffix
+from damage_ssl.event.scene import Overview, Scene
 from damage_ssl.files import read_json, write_json
 
 _ASSET = "image"
@@ -20,7 +21,11 @@ _PREFIX = "damage_ssl:"
 def write_collection(
     folder: Path, *, name: str, scenes: list[Scene], hazard: str | None, source: str | None, created: datetime
 ) -> None:
-    """Write collection.json and items/<scene>.json (STAC 1.1; the rasters are referenced by absolute href)."""
+    """Write collection.json and items/<scene>.json (STAC 1.1; the rasters are referenced by absolute href).
+
+    An href stands as the user gave it, a signature in it included, since the scene could not be read without; all else
+    (names, messages, titles) is free of it.
+    """
     items = [_item(scene, created) for scene in scenes]
     areas = [scene.extent.bounds for scene in scenes]
     whole = [min(a[0] for a in areas), min(a[1] for a in areas), max(a[2] for a in areas), max(a[3] for a in areas)]
@@ -81,6 +86,7 @@ def _item(scene: Scene, created: datetime) -> pystac.Item:
         _PREFIX + "role": scene.role,
         _PREFIX + "stretch": scene.stretch and [list(limits) for limits in scene.stretch],
         _PREFIX + "nodata": scene.nodata,
+        _PREFIX + "overviews": [[overview.level, overview.factor] for overview in scene.overviews],
     }
     if scene.sensor:
         properties["instruments"] = [scene.sensor]
@@ -95,7 +101,7 @@ def _item(scene: Scene, created: datetime) -> pystac.Item:
         properties=properties,
         stac_extensions=["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
     )
-    media = pystac.MediaType.GEOTIFF if scene.href.lower().endswith((".tif", ".tiff")) else None
+    media = pystac.MediaType.GEOTIFF if raster_suffix(scene.href) in {".tif", ".tiff"} else None
     item.add_asset(_ASSET, pystac.Asset(href=scene.href, media_type=media, roles=["data"]))
     return item
 
@@ -119,6 +125,7 @@ def _scene(item: pystac.Item) -> Scene:
         extent=shape(geometry) if geometry else box(*item.bbox or (0, 0, 0, 0)),
         stretch=None if stretch is None else tuple((low, high) for low, high in stretch),
         nodata=values[_PREFIX + "nodata"],
+        overviews=tuple(Overview(level, factor) for level, factor in values.get(_PREFIX + "overviews", [])),
     )
 
 

@@ -1,0 +1,98 @@
+"""Which bands of a raster are red, green and blue, and which of its pixels are valid."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.windows import Window
+
+from damage_ssl.event.quality import FILL_WINDOW_PX, black_fill
+
+_COLOURS = ("red", "green", "blue")
+
+
+def rgb_indexes(source: Any) -> list[int]:
+    """Numbers (from 1) of the red, green and blue band; of one band only where there is no colour.
+
+    Bands named red, green and blue in their descriptions decide, since somebody wrote those; then the colour tags,
+    which GDAL also writes by itself; otherwise the first three bands that are not alpha are taken, or the first.
+    """
+    names = [(description or "").strip().lower() for description in source.descriptions]
+    tags = [tag.name for tag in source.colorinterp]
+    for known in (names, tags):
+        if all(known.count(colour) == 1 for colour in _COLOURS):
+            return [known.index(colour) + 1 for colour in _COLOURS]
+    colours = [index for index, tag in enumerate(tags, start=1) if tag != "alpha"]
+    return colours[:3] if len(colours) >= 3 else colours[:1]
+
+
+def alpha_index(source: Any) -> int | None:
+    """The number of the band tagged as alpha; a fourth band without that tag is none (often near infrared)."""
+    tags = list(source.colorinterp)
+    return tags.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in tags else None
+
+
+def read_bands(source: Any, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Red, green, blue [3, h, w] in the file's own type, and where the file says that they are valid [h, w].
+
+    Grey is repeated over three bands, a palette is looked up. Valid is what no alpha band, mask, nodata value or NaN
+    excludes: a mask for the whole dataset counts as it is; with a nodata value a pixel is valid if any of the three
+    bands is, with masks of single bands if all are.
+    """
+    indexes, alpha = rgb_indexes(source), alpha_index(source)
+    together = alpha is not None and source.dtypes[alpha - 1] == source.dtypes[indexes[0] - 1]
+    read = source.read([*indexes, alpha] if together else indexes, window=window)
+    bands = read[: len(indexes)]
+    valid = _declared_valid(source, indexes, window)
+    if alpha is not None:
+        opacity = read[-1] if together else source.read(alpha, window=window)
+        # Half transparent is out; in more than 8 bits some files write 0 and 255, others 0 and 65535.
+        valid &= opacity > (127 if opacity.dtype == np.uint8 else 0)
+    if len(indexes) == 1:
+        bands = _looked_up(source, bands[0]) if source.colorinterp[0] == ColorInterp.palette else bands.repeat(3, 0)
+    if bands.dtype.kind == "f":
+        finite = np.isfinite(bands).all(axis=0)
+        valid &= finite
+        bands = np.where(finite, bands, 0)
+    return bands, valid
+
+
+def fill(bands: NDArray[Any], *, factor: float = 1.0) -> NDArray[np.bool_]:
+    """Undeclared black fill [h, w] in bands [3, h, w]: near 0 in 8 bits, exactly 0 in all bands else.
+
+    `factor`: how many pixels of the scene one of these spans, so that fill has the same least size on the ground.
+    """
+    window_px = max(3, round(FILL_WINDOW_PX / factor))
+    if bands.dtype == np.uint8:
+        return black_fill(bands.max(axis=0), window_px=window_px)
+    peak = (bands != 0).any(axis=0).astype(np.uint8) * np.uint8(255)
+    return black_fill(peak, level=0, window_px=window_px)
+
+
+def stretched(band: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint8]:
+    """A band with `limits` (low, high) at 0 and 255."""
+    low, high = limits
+    scaled = (band.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
+    out: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return out
+
+
+def _declared_valid(source: Any, indexes: list[int], window: Window) -> NDArray[np.bool_]:
+    """Where masks and nodata values leave pixels valid; alpha bands are not looked at."""
+    flags = [set(source.mask_flag_enums[index - 1]) for index in indexes]
+    if all(MaskFlags.all_valid in flag or MaskFlags.alpha in flag for flag in flags):
+        return np.ones((round(window.height), round(window.width)), dtype=bool)
+    if any(MaskFlags.per_dataset in flag and MaskFlags.nodata not in flag for flag in flags):
+        valid: NDArray[np.bool_] = source.read_masks(indexes[0], window=window) > 127
+        return valid
+    masks = source.read_masks(indexes, window=window) > 127
+    nodata = any(MaskFlags.nodata in flag for flag in flags)
+    valid = masks.any(axis=0) if nodata else masks.all(axis=0)
+    return valid
+
+
+def _looked_up(source: Any, index: NDArray[Any]) -> NDArray[np.uint8]:
+    table = source.colormap(1)
+    lookup = np.array([table.get(value, (0, 0, 0, 0))[:3] for value in range(256)], dtype=np.uint8)
+    return np.moveaxis(lookup[index], -1, 0)

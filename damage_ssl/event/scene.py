@@ -1,0 +1,60 @@
+"""What a scene is."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from affine import Affine
+from pyproj import CRS
+from shapely.geometry.base import BaseGeometry
+
+from damage_ssl.event.hrefs import shown_href
+
+Role = Literal["pre", "post"]
+Stretch = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A smaller copy of the raster within its file: GDAL's number of it (0 for the finest), and how much smaller."""
+
+    level: int
+    factor: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One acquisition of one side.
+
+    `transform` maps (column, row) of a pixel's corner to (x, y) in `crs`, north up. `extent` is the area with data in
+    EPSG:4326. `stretch` holds (low, high) per red, green, blue that become 0 and 255; None for 8-bit imagery, which is
+    taken as it is. `gsd_m` is metres a pixel on the ground. `overviews` are those that were found to be averages of
+    the full resolution, finest first.
+    """
+
+    scene_id: str
+    role: Role
+    href: str
+    datetime: datetime | None
+    sensor: str | None
+    crs: CRS
+    transform: Affine
+    width: int
+    height: int
+    gsd_m: float
+    extent: BaseGeometry
+    stretch: Stretch | None
+    nodata: float | None
+    overviews: tuple[Overview, ...] = ()
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(left, bottom, right, top) of the whole raster in `crs`."""
+        left, top = self.transform @ (0, 0)
+        right, bottom = self.transform @ (self.width, self.height)
+        return left, bottom, right, top
+
+    @property
+    def shown_href(self) -> str:
+        """`href` for messages and products: without anything that may be a secret."""
+        return shown_href(self.href)
