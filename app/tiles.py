@@ -16,7 +16,7 @@ from rio_tiler.models import ImageData
 from rio_tiler.mosaic import mosaic_reader
 from shapely import box
 
-from damage_ssl.event.imagery import Scene
+from damage_ssl.event.imagery import Scene, gdal_environment, gdal_path, rgb_indexes
 from damage_ssl.event.quality import FILL_LEVEL, black_fill
 
 TILE_PX = 256
@@ -98,8 +98,8 @@ def _encoded(pixels: NDArray[np.uint8], image_format: str, **options: int) -> Pi
 
 def _eight_bit(scene: Scene, read: Read) -> ImageData:
     """Red, green, blue as uint8 with the recorded stretch; black fill of files without a mask counts as missing."""
-    with Reader(scene.href) as reader:
-        image = read(reader, _colour_bands(reader))
+    with gdal_environment(scene.href), Reader(gdal_path(scene.href)) as reader:
+        image = read(reader, tuple(rgb_indexes(reader.dataset)))
         if reader.colormap:
             image = image.apply_colormap(reader.colormap)
     array = image.array
@@ -115,15 +115,6 @@ def _eight_bit(scene: Scene, read: Read) -> ImageData:
         pixels = np.clip(np.rint((pixels.astype(np.float32) - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
     mask = np.broadcast_to(missing, pixels.shape)
     return ImageData(np.ma.MaskedArray(pixels, mask=mask), crs=image.crs, bounds=image.bounds, assets=[scene.scene_id])
-
-
-def _colour_bands(reader: Reader) -> tuple[int, ...]:
-    """Bands tagged red, green, blue; else the first three that are not alpha; else the first."""
-    names = [tag.name for tag in reader.dataset.colorinterp]
-    if {"red", "green", "blue"} <= set(names):
-        return tuple(names.index(name) + 1 for name in ("red", "green", "blue"))
-    colours = [band for band, name in enumerate(names, start=1) if name != "alpha"]
-    return tuple(colours[:3]) if len(colours) >= 3 else tuple(colours[:1])
 
 
 def _fill(pixels: NDArray[np.generic], missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
