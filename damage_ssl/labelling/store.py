@@ -169,6 +169,11 @@ class LabelStore:
         """
         return self._read(_current_rows())
 
+    def answers(self) -> pd.DataFrame:
+        """Every labeller's latest answer on every building, those withdrawn left out, oldest first: `LABEL_COLUMNS`."""
+        latest = select(func.max(LOG.c.id)).group_by(LOG.c.building_id, LOG.c.labeller)
+        return self._read(_columns().where(LOG.c.id.in_(latest), LOG.c.value != WITHDRAWN).order_by(LOG.c.id))
+
     def history(self, building_id: str) -> pd.DataFrame:
         """All that was ever said of a building, by anyone, oldest first; withdrawals are rows too."""
         return self._read(_columns().where(LOG.c.building_id == building_id).order_by(LOG.c.id))
