@@ -15,7 +15,7 @@ _RASTER_TYPES = ("geotiff", "tiff", "jp2", "vrt")
 class ImageryScene:
     """One scene of a catalogue: `href` is the raster to read, None where the item has no raster asset.
 
-    `gsd_m` are metres a pixel, `cloud_percent` is 0-100; None where the item does not say.
+    `gsd_m` are metres a pixel, `cloud_percent` is 0-100, `role` is pre or post; None where the item does not say.
     """
 
     id: str
@@ -27,6 +27,7 @@ class ImageryScene:
     asset: str | None
     href: str | None
     bbox: tuple[float, float, float, float] | None
+    role: str | None
     item: str | None
 
 
@@ -44,6 +45,7 @@ def read_scene(item: pystac.Item, licence: str | None) -> ImageryScene:
         asset=key,
         href=_absolute(asset.href, item.get_self_href()) if asset else None,
         bbox=_flat_bbox(item.bbox),
+        role=values.get("damage_ssl:role"),
         item=item.get_self_href(),
     )
 

@@ -115,7 +115,7 @@ def search_imagery(catalog: str, search: ImagerySearch, move: Move) -> ImageryFo
         raise InputError(f"--catalog {catalog}: give the address of a STAC catalogue or API, or one of\n{names}")
     url = known.url if known else catalog
     wanted = search.collections or (known.collections if known else ())
-    stac_io = _open_io()
+    stac_io = open_io()
     with _stac_errors(url), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the clients warn of catalogues that keep to an older STAC version
         root = stac_io.read_json(url)
@@ -139,6 +139,35 @@ def search_imagery(catalog: str, search: ImagerySearch, move: Move) -> ImageryFo
         cloudier=len(scenes) - len(clear),
         note=known.note if known else "",
     )
+
+
+def read_document(url: str) -> dict[str, Any]:
+    """One STAC document.
+
+    Raises:
+        InputError: the extra `fetch` is not installed, or there is no such file.
+        ServiceError: it cannot be reached, or is not JSON.
+    """
+    stac_io = open_io()
+    with _stac_errors(url):
+        return dict(stac_io.read_json(url))
+
+
+def scenes_below(url: str, document: dict[str, Any], max_documents: int = 3000) -> tuple[list[ImageryScene], bool]:
+    """The scenes of a static collection and whether all of them were read.
+
+    Raises:
+        InputError: the extra `fetch` is not installed.
+        ServiceError: a document of it cannot be read.
+    """
+    world = BoundingBox(-180, -90, 180, 90)
+    with _stac_errors(url):
+        walked = walk(open_io(), url, document, world, None, None, max_documents, (), _silent)
+    return walked.scenes, walked.complete
+
+
+def _silent(done: int, total: int, remark: str = "") -> None:
+    """No progress wanted."""
 
 
 def _ask(
@@ -190,7 +219,8 @@ def _cloudier(scene: ImageryScene, limit: float | None) -> bool:
     return limit is not None and scene.cloud_percent is not None and scene.cloud_percent > limit
 
 
-def _open_io() -> "StacApiIO":
+def open_io() -> "StacApiIO":
+    """Reads STAC documents by address or path, with time limits and retries."""
     need_extra("pystac_client")
     from pystac_client.stac_api_io import StacApiIO
 

@@ -1,0 +1,135 @@
+"""What `damage-ssl imagery search` does."""
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+from damage_ssl.cli.console import Console
+from damage_ssl.cli.place import Place, find_place
+from damage_ssl.errors import InputError
+from damage_ssl.event.providers.stac_scene import ImageryScene
+from damage_ssl.event.providers.stac_search import ImageryFound, ImagerySearch, search_imagery
+from damage_ssl.event.sources import parse_time
+
+_DEFAULT = "openaerialmap"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the command line asks for."""
+
+    start: str | None
+    end: str | None
+    catalog: str | None
+    collections: tuple[str, ...]
+    max_cloud: float | None
+    limit: int
+    max_documents: int
+
+
+def search(
+    console: Console, workspace: Path, name: str | None, bbox: str | None, wanted: Wanted, *, hrefs_only: bool
+) -> None:
+    """Search and list, in the order of time, with the side of the disaster that each scene shows."""
+    place = find_place(workspace, name, bbox)
+    asked = ImagerySearch(
+        box=place.box,
+        start=parse_time(wanted.start, "--from") if wanted.start else None,
+        end=_end(wanted.end),
+        max_cloud=wanted.max_cloud,
+        collections=wanted.collections,
+        limit=wanted.limit,
+        max_documents=wanted.max_documents,
+    )
+    if asked.start and asked.end and asked.start > asked.end:
+        raise InputError(f"--from {wanted.start} lies after --to {wanted.end}")
+    with console.progress("search") as bar:
+
+        def move(done: int, total: int, remark: str = "") -> None:
+            bar(done, max(done, total), remark)
+
+        found = search_imagery(wanted.catalog or _catalog_of(place), asked, move)
+    if hrefs_only:
+        for scene in found.scenes:
+            if scene.href:
+                console.say(scene.href)
+    else:
+        _tell(console, found, place, name)
+    scenes = [{**dataclasses.asdict(scene), "side": side(scene, place.struck)} for scene in found.scenes]
+    console.result({**dataclasses.asdict(found), "scenes": scenes})
+
+
+def side(scene: ImageryScene, struck: datetime | None) -> str | None:
+    """Pre or post, as the item says or as its time tells; None on the day itself and where a time is missing."""
+    if scene.role or struck is None or scene.datetime is None:
+        return scene.role
+    taken = scene.datetime if scene.datetime.tzinfo else scene.datetime.replace(tzinfo=UTC)
+    if struck.time() == time() and taken.date() == struck.date():
+        return None  # only the day is known
+    return "post" if taken >= struck else "pre"
+
+
+def _catalog_of(place: Place) -> str:
+    if place.known is not None:
+        for source in place.known.sources:
+            if source.kind == "imagery" and source.stac:
+                return source.href
+    return _DEFAULT
+
+
+def _end(text: str | None) -> datetime | None:
+    """A day means its end."""
+    if text is None:
+        return None
+    found = parse_time(text, "--to")
+    return found + timedelta(days=1, microseconds=-1) if len(text.strip()) == 10 else found
+
+
+def _tell(console: Console, found: ImageryFound, place: Place, name: str | None) -> None:
+    kind = "searched" if found.searchable else f"static: {found.documents:,} documents read"
+    console.say(f"{found.title}: {found.catalog} ({kind})")
+    if not found.scenes:
+        console.say(
+            "no scene there" + (f" ({found.cloudier} cloudier)" if found.cloudier else "") + "; next: widen "
+            "--from/--to or the area, or try another --catalog"
+        )
+        return
+    rows = [("date (UTC)", "side", "GSD", "cloud", "licence", "id")]
+    rows += [
+        (
+            f"{scene.datetime:%Y-%m-%d %H:%M}" if scene.datetime else "?",
+            side(scene, place.struck) or "?",
+            f"{scene.gsd_m:.2f} m" if scene.gsd_m else "?",
+            "?" if scene.cloud_percent is None else f"{scene.cloud_percent:.0f} %",
+            scene.licence or "?",
+            scene.id,
+        )
+        for scene in found.scenes
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    for number, row in enumerate(rows):
+        console.say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if number:
+            console.say(f"    {found.scenes[number - 1].href or 'no raster asset'}")
+    console.say(f"{len(found.scenes)} scenes" + (f", {found.cloudier} cloudier left out" if found.cloudier else ""))
+    if not found.complete:
+        console.warn("there are more: narrow the area or the dates, or raise --limit or --max-documents")
+    if found.note:
+        console.warn(found.note)
+    if any("NC" in (scene.licence or "").upper().split("-") for scene in found.scenes):
+        console.warn("NC in a licence: no commercial use")
+    console.say(_next(found, place, name))
+
+
+def _next(found: ImageryFound, place: Place, name: str | None) -> str:
+    sides = {
+        role: [s.href for s in found.scenes if s.href and side(s, place.struck) == role] for role in ("pre", "post")
+    }
+    given = [
+        " ".join([f"--{role}", *(str(href) for href in hrefs[:2]), *(["…"] if len(hrefs) > 2 else [])])
+        if hrefs
+        else f"--{role} …"
+        for role, hrefs in sides.items()
+    ]
+    return f"next: damage-ssl init {name or 'EVENT'} {' '.join(given)}  (all addresses: --hrefs, or --json)"

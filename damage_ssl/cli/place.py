@@ -1,0 +1,73 @@
+"""Which place a command is asked about: `--bbox`, an event of the workspace, or one of the catalogue."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from pathlib import Path
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from damage_ssl.errors import InputError, WorkspaceError
+from damage_ssl.event.catalog import Event, list_events
+from damage_ssl.event.open_events import PACKAGED, OpenEvent, find_event, known_events, user_catalogue
+from damage_ssl.event.providers.area import BoundingBox
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """An area, and what it is the area of.
+
+    `within` is the area that matters inside the box: the AOI, or where there is imagery of both sides. `struck` is the
+    time of the disaster as far as it is known: later images are post.
+    """
+
+    box: BoundingBox
+    within: BaseGeometry | None = None
+    event: Event | None = None
+    known: OpenEvent | None = None
+    struck: datetime | None = None
+
+
+def find_place(workspace: Path, name: str | None, bbox: str | None) -> Place:
+    """Look the place up.
+
+    Raises:
+        InputError: neither an event nor a box was given, or the box is none.
+        WorkspaceError: there is no such event, in the workspace or in the catalogue.
+    """
+    if bbox is not None:
+        box = BoundingBox.parse(bbox)
+        return Place(box=box, within=None, event=_event(workspace, name))
+    if name is None:
+        raise InputError("give the name of an event, or an area with --bbox W,S,E,N")
+    event = _event(workspace, name)
+    if event is not None:
+        within = event.aoi() or imaged_area(event)
+        return Place(
+            box=BoundingBox.of(within.bounds, f"event '{name}'"), within=within, event=event, struck=_between(event)
+        )
+    catalogues = (PACKAGED, user_catalogue(workspace))
+    if name not in {known.id for known in known_events(*catalogues)}:
+        raise WorkspaceError(
+            f"no event '{name}' in {workspace} or the catalogue; see `damage-ssl status` and `damage-ssl catalog list`"
+        )
+    known = find_event(name, *catalogues)
+    struck = datetime.combine(known.date, time(), UTC) if known.date and not known.synthetic else None
+    return Place(box=BoundingBox.of(known.bbox, f"event '{name}'"), known=known, struck=struck)
+
+
+def imaged_area(event: Event) -> BaseGeometry:
+    """Where an event has imagery of both sides, in EPSG:4326."""
+    pre, post = (shapely.union_all([scene.extent for scene in event.scenes(role)]) for role in ("pre", "post"))
+    return pre.intersection(post)
+
+
+def _event(workspace: Path, name: str | None) -> Event | None:
+    return Event.open(workspace, name) if name is not None and name in list_events(workspace) else None
+
+
+def _between(event: Event) -> datetime | None:
+    """The time of the first post image, where all pre images are older."""
+    pre = [scene.datetime for scene in event.scenes("pre") if scene.datetime]
+    post = [scene.datetime for scene in event.scenes("post") if scene.datetime]
+    return min(post) if post and (not pre or max(pre) < min(post)) else None
