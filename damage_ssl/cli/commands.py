@@ -78,6 +78,9 @@ def init(
     from_xbd: Annotated[
         Path | None, typer.Option(metavar="DIR", help="An xBD folder with images/ and labels/.")
     ] = None,
+    from_catalog: Annotated[
+        str | None, typer.Option(metavar="ID", help="An event of `damage-ssl catalog list`; the sample is drawn.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an event of this name.")] = False,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -101,6 +104,7 @@ def init(
                 post_datetime=post_date,
                 from_xbd=from_xbd,
             ),
+            from_catalog=from_catalog,
             overwrite=overwrite,
         )
 

@@ -51,13 +51,25 @@ class AllSettings:
     split: SplitSettings
 
 
-def init(console: Console, workspace: Path, name: str, inputs: EventInputs, *, overwrite: bool) -> Event:
+def init(
+    console: Console,
+    workspace: Path,
+    name: str,
+    inputs: EventInputs,
+    *,
+    from_catalog: str | None = None,
+    overwrite: bool,
+) -> Event:
     """Create the event and say what was found."""
+    if from_catalog is not None:
+        from damage_ssl.cli.catalog_stage import inputs_from_catalog
+
+        inputs = inputs_from_catalog(console, workspace, from_catalog, inputs)
     if inputs.from_xbd is not None:
         event = Event.create_from_xbd(workspace, name, inputs.from_xbd, overwrite=overwrite)
     else:
         if not inputs.pre or not inputs.post:
-            raise InputError("init: give --pre and --post (or --from-xbd with an xBD folder)")
+            raise InputError("init: give --pre and --post (or --from-xbd with an xBD folder, or --from-catalog)")
         event = Event.create(
             workspace,
             name,
