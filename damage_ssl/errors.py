@@ -42,6 +42,10 @@ class StorageError(DamageSSLError):
     """The disk is full or cannot be written to."""
 
 
+class WorkerError(DamageSSLError):
+    """Worker processes were killed again and again over the same work."""
+
+
 def nearest_name(name: str, allowed: Iterable[str]) -> str:
     """A closing phrase for an error about an unknown name: the nearest known one, else the whole list."""
     known = sorted(allowed)
