@@ -44,7 +44,7 @@ def read_bands(source: Any, window: Window) -> tuple[NDArray[Any], NDArray[np.bo
     together = alpha is not None and source.dtypes[alpha - 1] == source.dtypes[indexes[0] - 1]
     read = source.read([*indexes, alpha] if together else indexes, window=window)
     bands = read[: len(indexes)]
-    valid = _declared_valid(source, indexes, window)
+    valid = _declared_valid(source, indexes, window, bands)
     if alpha is not None:
         opacity = read[-1] if together else source.read(alpha, window=window)
         # Half transparent is out; in more than 8 bits some files write 0 and 255, others 0 and 65535.
@@ -78,7 +78,7 @@ def stretched(band: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uin
     return out
 
 
-def _declared_valid(source: Any, indexes: list[int], window: Window) -> NDArray[np.bool_]:
+def _declared_valid(source: Any, indexes: list[int], window: Window, bands: NDArray[Any]) -> NDArray[np.bool_]:
     """Where masks and nodata values leave pixels valid; alpha bands are not looked at."""
     flags = [set(source.mask_flag_enums[index - 1]) for index in indexes]
     if all(MaskFlags.all_valid in flag or MaskFlags.alpha in flag for flag in flags):
@@ -86,10 +86,14 @@ def _declared_valid(source: Any, indexes: list[int], window: Window) -> NDArray[
     if any(MaskFlags.per_dataset in flag and MaskFlags.nodata not in flag for flag in flags):
         valid: NDArray[np.bool_] = source.read_masks(indexes[0], window=window) > 127
         return valid
-    masks = source.read_masks(indexes, window=window) > 127
-    nodata = any(MaskFlags.nodata in flag for flag in flags)
-    valid = masks.any(axis=0) if nodata else masks.all(axis=0)
-    return valid
+    if any(MaskFlags.nodata in flag for flag in flags):
+        if ColorInterp.alpha in source.colorinterp:  # rasterio warns that GDAL ignores the alpha band, which we do not
+            values = [source.nodatavals[index - 1] for index in indexes]
+            masks = np.stack([band != value for band, value in zip(bands, values, strict=True)])
+        else:
+            masks = source.read_masks(indexes, window=window) > 127
+        return np.asarray(masks.any(axis=0))
+    return np.asarray((source.read_masks(indexes, window=window) > 127).all(axis=0))
 
 
 def _looked_up(source: Any, index: NDArray[Any]) -> NDArray[np.uint8]:

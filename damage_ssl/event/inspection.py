@@ -186,8 +186,8 @@ def _check_complete(source: Any, href: str) -> None:
             min(block_width, source.width - across * block_width),
             min(block_height, source.height - down * block_height),
         )
-        source.read(window=window)
-        source.dataset_mask(window=window)
+        read_bands(source, window=window)
+        source.read(source.count, window=window)
     if source.driver == "VRT":
         for file in source.files[1:]:
             if not is_url(file) and Path(file).suffix.lower() in {".tif", ".tiff"}:
