@@ -20,7 +20,9 @@ class PatchSettings:
     `min_valid_share` of its footprint's pixels usable on both dates, or it is not assessed.
 
     `align`: how far a shift between the dates, and between footprints and imagery, is measured and undone: building by
-    building, per scene only, or not at all. `align_reach_m` is the largest shift that is looked for.
+    building, per scene only, or not at all. `align_reach_m` is the largest shift that is looked for. A building without
+    a usable match borrows from trusted ones within `align_radius_m`; it is misaligned if its shift may be wrong by more
+    than `align_tolerance_m`.
 
     A building is not assessed where, on either date, a veil of cloud or smoke more opaque than `max_cloud` (0 clear, 1
     opaque) lies over it; more than the share `max_shadow` of it and of its surroundings is black, or `max_saturated`
@@ -36,6 +38,8 @@ class PatchSettings:
     stretch_high_percent: float = 99.0
     align: Literal["building", "scene", "off"] = "building"
     align_reach_m: float = 12.0
+    align_radius_m: float = 150.0
+    align_tolerance_m: float = 3.0
     max_cloud: float = 0.8
     max_shadow: float = 0.9
     max_saturated: float = 0.9
@@ -50,9 +54,34 @@ class PatchSettings:
         _within("patches: stretch_low_percent", self.stretch_low_percent, 0.0, 49.0)
         _within("patches: stretch_high_percent", self.stretch_high_percent, 51.0, 100.0)
         _within("patches: align_reach_m", self.align_reach_m, 0.5, 100.0)
+        _within("patches: align_radius_m", self.align_radius_m, 1.0, 100_000.0)
+        _within("patches: align_tolerance_m", self.align_tolerance_m, 0.1, 100.0)
         for name in ("max_cloud", "max_shadow", "max_saturated"):
             _within(f"patches: {name}", getattr(self, name), 0.0, 1.0)
         _within("patches: max_blur_m", self.max_blur_m, 0.0, 1000.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FootprintSettings:
+    """How footprints are read and merged.
+
+    Footprints below `min_confidence` are not the event's (None: all are; a footprint without a confidence stays). A
+    point without a size becomes a square of `point_size_m`, about a small house. A footprint that shares
+    `duplicate_share` of the smaller one's area with one of a preferred source is the same building: less would join
+    neighbours of a terrace whose sources are shifted by a few metres. Without an AOI, footprints up to `margin_m` from
+    the imagery are the event's: further than sources are misplaced.
+    """
+
+    min_confidence: float | None = None
+    point_size_m: float = 10.0
+    duplicate_share: float = 0.5
+    margin_m: float = 100.0
+
+    def __post_init__(self) -> None:
+        _within("footprints: min_confidence", self.min_confidence or 0.0, 0.0, 1.0)
+        _within("footprints: point_size_m", self.point_size_m, 1.0, 1000.0)
+        _within("footprints: duplicate_share", self.duplicate_share, 0.01, 1.0)
+        _within("footprints: margin_m", self.margin_m, 0.0, 1e6)
 
 
 @dataclass(frozen=True, kw_only=True)
