@@ -32,7 +32,7 @@ _LEAST_RING = 0.15
 _DARK_LEVEL = 24
 """No band above this: under a hundredth of full light (sRGB), a handful of 8-bit levels for everything there is."""
 _CLIPPED_LEVEL = 250
-_FLOOR_DETAIL = 6.0
+_FLOOR_DETAIL = 8.0
 """Detail (grey levels) that the surroundings of a building have at the very least where they can be seen."""
 _LEAST_DETAIL = 4.0
 """With less detail than this on the other date there is nothing that could have been lost."""
@@ -44,6 +44,11 @@ _WARM = (0.2, 0.35)
 """(red − blue) / brightest: up to the first the colour of smoke, from the second that of mud and sand."""
 _LEAST_STEP = 8.0
 """Steps of fewer grey levels are not worth a word."""
+_MOST_NOISE = 4.0
+"""What is everywhere and stronger than this (grey levels between grains) is texture, such as a ribbed roof, not noise."""
+_CALM_SHARE = 0.25
+_CALM_TO_MEAN = 1.35
+"""White noise: the mean energy of cells of 4 x 4 grains over that of the calmest quarter's limit."""
 _CHUNK = 128
 
 Floats = NDArray[np.float32]
@@ -120,14 +125,15 @@ def _look(colour: NDArray[np.uint8], valid: Mask, footprint: Mask, gsd_m: float)
     around = inside | ring
     red, green, blue = (_mean(bands[:, band], around) for band in range(3))
     cells, cells_known = _cells(grey, known)
-    energy, weighed = _energy(grey, known)
+    energy, usable = _energy(grey, known)
+    noise = _everywhere(energy, usable)
     return _Look(
         seen=inside.any(axis=(1, 2)),
         has_ring=_count(ring) >= _LEAST_RING * _count(inside),
         dark=(_mean(dark, inside), _mean(dark, ring)),
         clipped=(_mean(clipped, inside), _mean(clipped, ring)),
-        detail=(np.sqrt(_mean(energy, inside & weighed)), np.sqrt(_mean(energy, ring & weighed))),
-        lowest=_low(bands.min(axis=1), around),
+        detail=(_rise(_mean(energy, around & usable), noise), _rise(_mean(energy, ring & usable), noise)),
+        lowest=_low(bands.min(axis=1), around, 0.05),
         warm=(red - blue) / np.maximum(np.maximum(np.maximum(red, green), blue), 1),
         variogram=(_variogram(grey, known, 1), _variogram(grey, known, 2), _variogram(grey, known, 4)),
         grain_m=grain_m,
@@ -248,6 +254,16 @@ def _energy(grey: Floats, known: Mask) -> tuple[Floats, Mask]:
     return energy, usable
 
 
+def _everywhere(energy: Floats, usable: Mask) -> Floats:
+    """The energy that (nearly) all of a picture has: that of its calmest tenth, in cells; this is its noise, [N]."""
+    cells, known = _cells(energy, usable)
+    return np.minimum(np.float32(_CALM_TO_MEAN) * _low(cells, known, _CALM_SHARE), np.float32(_MOST_NOISE**2))
+
+
+def _rise(energy: Floats, noise: Floats) -> Floats:
+    return np.sqrt(np.maximum(energy - noise, 0))
+
+
 def _variogram(grey: Floats, known: Mask, lag: int) -> Floats:
     """Mean squared difference between pixels `lag` apart in rows and in columns."""
     total, count = np.zeros(len(grey), np.float32), np.zeros(len(grey), np.float32)
@@ -262,11 +278,11 @@ def _variogram(grey: Floats, known: Mask, lag: int) -> Floats:
     return total / np.maximum(count, 1)
 
 
-def _low(values: Floats, mask: Mask) -> Floats:
-    """The 5th percentile of each picture within its mask (0 if the mask is empty)."""
+def _low(values: Floats, mask: Mask, share: float) -> Floats:
+    """The value that a share of each picture lies below, within its mask (0 if the mask is empty), [N]."""
     ordered = np.sort(np.where(mask, values, np.float32(np.inf)).reshape(len(values), -1), axis=1)
     count = _count(mask)
-    low = ordered[np.arange(len(values)), (0.05 * count).astype(np.intp)]
+    low = ordered[np.arange(len(values)), (share * count).astype(np.intp)]
     return np.where(count > 0, low, np.float32(0)).astype(np.float32)
 
 
