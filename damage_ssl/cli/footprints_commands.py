@@ -39,3 +39,46 @@ def fetch(
         fetch_stage.fetch(
             console, workspace, event, bbox, source=source, out=out, release=release, date=date, overwrite=overwrite
         )
+
+
+@footprints_cli.command()
+def detect(
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="An event of the workspace; its pre imagery is used.")],
+    train_on: Annotated[
+        list[str],
+        typer.Option("--from", metavar="EVENT2", help="Event with footprints to learn from (default: all there are)."),
+    ] = [],  # noqa: B006 (typer copies it)
+    simulated: Annotated[bool, typer.Option("--simulated", help="Learn from simulated towns only.")] = False,
+    model: Annotated[Path | None, typer.Option(metavar="FILE", help="Use this trained model; do not train.")] = None,
+    save_model: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the trained model.")] = None,
+    encoder: Annotated[
+        str, typer.Option(help="efficientnet-lite0 (ImageNet), efficientnet-lite0-scratch or smp:<encoder>.")
+    ] = "efficientnet-lite0",
+    minutes: Annotated[float, typer.Option(min=0.05, help="Upper bound of the training time.")] = 10.0,
+    min_confidence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least confidence of a building.")] = 0.5,
+    min_area_m2: Annotated[float, typer.Option(min=0.0, help="Least area of a building, square metres.")] = 12.0,
+    gsd_m: Annotated[float, typer.Option(min=0.05, help="Metres a pixel that the network works at.")] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the network and of the crops.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a file; without it they become the event's footprints.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the footprints that the event has.")] = False,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Find the buildings on the pre imagery of an event that has no footprints."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import detect_stage
+
+        request = detect_stage.DetectRequest(
+            train_on=train_on, simulated=simulated, model=model, save_model=save_model, out=out, overwrite=overwrite
+        )
+        detect_stage.detect(
+            console,
+            workspace,
+            event,
+            request,
+            detect_stage.DetectionSettings(gsd_m=gsd_m, min_confidence=min_confidence, min_area_m2=min_area_m2),
+            detect_stage.DetectionTraining(encoder=encoder, minutes=minutes, seed=seed),
+        )

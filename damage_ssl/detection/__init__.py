@@ -1,0 +1,1 @@
+"""Buildings from the pre image alone, for events without footprints."""
