@@ -1,8 +1,6 @@
 """Frozen features and the logistic regression on them: an algorithm of its own, and where fine-tuning starts."""
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +8,6 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from damage_ssl.files import atomic_path
 from damage_ssl.learning.channels import to_unit, turned
 from damage_ssl.learning.networks import PairNetwork
 
@@ -40,25 +37,6 @@ def embed(
         if on_batch is not None:
             on_batch(min(start + PAIRS_AT_ONCE, len(pixels)))
     return torch.cat(parts) if parts else torch.zeros(0, network.feature_count)
-
-
-def cached_embedding(network: PairNetwork, pixels: Tensor, folder: Path, *, quarter_turns: int = 0) -> Tensor:
-    """`embed`, read from an npz file in `folder` if the same network has seen the same pixels before.
-
-    Raises:
-        StorageError: the disk is full or read-only.
-    """
-    digest = hashlib.blake2b(f"{network.spec} turned {quarter_turns}".encode(), digest_size=16)
-    for tensor in (*network.encoder.state_dict().values(), pixels):
-        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
-    path = folder / f"{network.spec.network.replace(':', '-')}-{digest.hexdigest()}.npz"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as file:
-            return torch.from_numpy(file["features"])
-    features = embed(network, pixels, quarter_turns=quarter_turns)
-    with atomic_path(path) as temporary:
-        np.savez(temporary, features=features.numpy())
-    return features
 
 
 def standardise_on(network: PairNetwork, features: Tensor) -> None:

@@ -1,7 +1,5 @@
 """Frozen features and the regression on them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from damage_ssl.learning.channels import pair_bytes
-from damage_ssl.learning.embedding import cached_embedding, embed, fit_head, standardise_on
+from damage_ssl.learning.embedding import embed, fit_head, standardise_on
 from damage_ssl.learning.networks import NetworkSpec, PairNetwork, build_network
 from damage_ssl.learning.random_features import BIAS, FILTERS, RandomFeatures, draw_filters, whitened
 from tests.learning.drawn_pairs import draw_pairs
@@ -92,19 +90,3 @@ def test_features_are_the_same_in_one_batch_or_many_and_turned_pixels_are_turned
     torch.testing.assert_close(features[64:], embed(network, pixels[64:]), rtol=1e-4, atol=1e-5)
     turned = embed(network, pixels[:4], quarter_turns=1)
     torch.testing.assert_close(turned, embed(network, pixels[:4].rot90(1, (2, 3))), rtol=1e-4, atol=1e-5)
-
-
-def test_a_cached_embedding_is_read_back_and_never_mistaken_for_another(tmp_path: Path) -> None:
-    network = small_network()
-    pixels = pair_bytes(draw_pairs(6)[0])
-    first = cached_embedding(network, pixels, tmp_path)
-    assert torch.equal(cached_embedding(network, pixels, tmp_path), first)
-    assert len(list(tmp_path.glob("*.npz"))) == 1
-    changed = pixels.clone()
-    changed[0, 0, 0, 0] ^= 1
-    cached_embedding(network, changed, tmp_path)
-    cached_embedding(network, pixels, tmp_path, quarter_turns=1)
-    with torch.no_grad():
-        next(network.encoder.parameters()).add_(0.1)
-    assert not torch.equal(cached_embedding(network, pixels, tmp_path), first)
-    assert len(list(tmp_path.glob("*.npz"))) == 4

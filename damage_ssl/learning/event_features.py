@@ -1,0 +1,119 @@
+"""Frozen features of every building of an event, small enough to refit a model on them after each label."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from damage_ssl.files import atomic_directory, read_json, write_json
+from damage_ssl.learning.channels import pair_bytes
+from damage_ssl.learning.device import keep_freed_memory
+from damage_ssl.learning.embedding import embed, standardise_on
+from damage_ssl.learning.networks import NetworkSpec, PairNetwork, build_network
+from damage_ssl.learning.options import FitOptions
+from damage_ssl.learning.random_features import draw_filters
+from damage_ssl.learning.start import FROZEN, IMAGES
+from damage_ssl.patches.pairs import PairSet
+
+FORMAT_VERSION = 1
+DIMENSIONS = 128
+SAMPLE_BUILDINGS = 2000
+BUILDINGS_AT_ONCE = 512
+
+
+class PairSource(Protocol):
+    """What is needed of a `PatchStore`."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def load(self, building_ids: NDArray[np.str_] | None = None) -> PairSet: ...
+
+
+def write_features(
+    store: PairSource,
+    building_id: NDArray[np.str_],
+    folder: Path,
+    *,
+    input_px: int = 64,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write the features of these buildings into `folder`, unless they are there already from the same patches.
+
+    The network is the one that training starts from (`frozen-start`: EfficientNet-Lite0 and random filters, post and
+    post - pre). Its features are standardised and projected on their first `DIMENSIONS` principal components, both
+    learned from a sample. Memory does not grow with the event but for the result: 256 bytes a building.
+
+    Args:
+        store: the event's patches.
+        building_id: the assessed buildings, [N].
+        folder: a folder of its own, replaced in one step.
+        input_px: size that patches are brought to.
+        seed: of the sample and the random filters.
+        progress: called with the buildings done and all buildings.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    fingerprint = f"{FORMAT_VERSION}-{store.fingerprint}-{input_px}-{seed}-{len(building_id)}"
+    if (folder / "features.json").exists() and read_json(folder / "features.json").get("fingerprint") == fingerprint:
+        return
+    keep_freed_memory()
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randperm(len(building_id), generator=generator)[:SAMPLE_BUILDINGS].numpy()
+    sample = pair_bytes(store.load(building_id[drawn]))
+    network = _network(sample, input_px, generator)
+    embedded = embed(network, sample)
+    standardise_on(network, embedded)
+    axes = _principal_axes(_standardised(network, embedded))
+    del sample, embedded
+    values = np.empty((len(building_id), axes.shape[1]), dtype=np.float16)
+    for start, pixels in _chunks(store, building_id):
+        part = _standardised(network, embed(network, pixels)) @ axes
+        values[start : start + len(part)] = part.numpy().astype(np.float16)
+        if progress is not None:
+            progress(start + len(part), len(building_id))
+    with atomic_directory(folder) as temporary:
+        np.savez(temporary / "features.npz", building_id=building_id.astype(str), values=values)
+        write_json(temporary / "features.json", {"fingerprint": fingerprint, "patches": store.fingerprint})
+
+
+def _network(pixels: Tensor, input_px: int, generator: torch.Generator) -> PairNetwork:
+    """The frozen network, its random filters drawn from the event's own imagery."""
+    start = FROZEN["frozen-start"]
+    spec = NetworkSpec(
+        network=start.encoder,
+        fusion=start.fusion,
+        channels=int(pixels.shape[1]),
+        input_px=input_px,
+        classes=2,
+        texture_filters=FitOptions().texture_filters,
+    )
+    network = build_network(spec, generator)
+    images = torch.cat([pixels[:, channels] for channels in IMAGES[start.fusion]])
+    for part in network.random_features:
+        part.set_filters(draw_filters(images, len(part.filters), generator))
+    return network
+
+
+def _standardised(network: PairNetwork, features: Tensor) -> Tensor:
+    """Features [n, F] with unit mean square over all F together."""
+    return (features - network.feature_mean) * network.feature_scale
+
+
+def _principal_axes(features: Tensor) -> Tensor:
+    """The first principal axes of features [n, F], orthonormal columns [F, D]."""
+    double = features.double()
+    _, vectors = torch.linalg.eigh(double.T @ double)  # ascending
+    axes: Tensor = vectors.flip(1)[:, : min(DIMENSIONS, len(features), features.shape[1])].float()
+    return axes
+
+
+def _chunks(store: PairSource, building_id: NDArray[np.str_]) -> Iterator[tuple[int, Tensor]]:
+    for start in range(0, len(building_id), BUILDINGS_AT_ONCE):
+        yield start, pair_bytes(store.load(building_id[start : start + BUILDINGS_AT_ONCE]))

@@ -1,0 +1,80 @@
+"""The instant model: logistic regression on an event's frozen features, refitted while somebody labels. Needs no torch.
+
+`event_features` writes the features once; here they are only read.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from damage_ssl.errors import LabelsError, WorkspaceError
+from damage_ssl.files import read_json
+
+REGULARISATION = 10.0
+"""scikit-learn's C on features whose squares sum to about 1: that of the frozen baselines, 0.01 a feature."""
+
+LEAST_PER_CLASS = 1
+
+
+@dataclass(frozen=True)
+class EventFeatures:
+    """Frozen features of the assessed buildings of an event.
+
+    `values` is float32 [N, D], in the order of `building_id` [N]; `fingerprint` is that of the patches they are of.
+    """
+
+    building_id: NDArray[np.str_]
+    values: NDArray[np.float32]
+    fingerprint: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "EventFeatures":
+        """Read what `event_features.write_features` left in `folder`.
+
+        Raises:
+            WorkspaceError: there are none yet, or they cannot be read.
+        """
+        try:
+            notes = read_json(folder / "features.json")
+            with np.load(folder / "features.npz", allow_pickle=False) as file:
+                building_id, values = file["building_id"].astype(str), file["values"]
+        except FileNotFoundError:
+            raise WorkspaceError(f"{folder}: no features yet; make them with `damage-ssl features`") from None
+        except (OSError, ValueError, KeyError) as error:
+            raise WorkspaceError(f"{folder}: cannot be read ({error!r}); delete it and make them again") from error
+        return cls(building_id, values.astype(np.float32), str(notes["fingerprint"]))
+
+
+def fit_instant(
+    features: NDArray[np.float32], rows: NDArray[np.intp], classes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Fit on the labelled rows and give every building's class probabilities.
+
+    Args:
+        features: [N, D], standardised.
+        rows: which buildings are labelled, [n].
+        classes: their classes, [n], 0 to C - 1.
+
+    Returns:
+        [N, C] with C = 1 + the largest class; a class without labels has probability 0.
+
+    Raises:
+        LabelsError: all labels are of one class.
+    """
+    present = np.unique(classes)
+    if len(present) < 2:
+        raise LabelsError("instant model: all labels are of one class; label at least one building of another")
+    model = LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=500)
+    model.fit(features[rows].astype(np.float64), classes)
+    weight = np.atleast_2d(model.coef_).astype(np.float32)  # float64 would copy all features
+    logits = (features @ weight.T).astype(np.float64) + model.intercept_
+    if logits.shape[1] == 1:
+        logits = np.concatenate([-logits, logits], axis=1) / 2
+    logits -= logits.max(axis=1, keepdims=True)
+    odds = np.exp(logits)
+    probabilities = np.zeros((len(features), int(classes.max()) + 1))
+    probabilities[:, present] = odds / odds.sum(axis=1, keepdims=True)
+    return probabilities
