@@ -1,6 +1,6 @@
 """Scene pixels onto building grids: where each grid pixel lies in the scene, and what is there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +13,10 @@ from damage_ssl.grid import transformer
 
 MAX_FIT_ERROR_PX = 0.05
 _OVERSAMPLE_FROM = 1.25
+_SAME_SIZE = 1e-6
+"""Relative: over a grid of a thousand pixels this is a thousandth of one."""
+_SAME_PLACE_PX = 2**-9
+"""A grid that is off the scene's lattice by less is on it: interpolation would change no level by more than one."""
 _NODES = np.array([-1.0, 0.0, 1.0])
 
 
@@ -60,13 +64,6 @@ class SourceMap:
         low, high = corners.min(axis=2), corners.max(axis=2)  # [N, 2]
         return np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1)
 
-    def step_px(self, size_px: int) -> float:
-        """Scene pixels from one grid pixel to the next: the geometric mean of the median grid."""
-        if not len(self.coefficients):
-            return 1.0
-        area = np.abs(np.linalg.det(self.coefficients[:, :, :2]))  # of a quarter of the grid
-        return float(np.sqrt(np.median(area)) * 2 / size_px)
-
 
 def source_map(grids: GridBatch, crs: CRS, transform: Affine) -> SourceMap:
     """Fit an affine map from each grid to scene pixels on 3 × 3 exactly transformed points.
@@ -96,37 +93,137 @@ def _same(one: CRS, other: CRS) -> bool:
     return bool(one == other)
 
 
-def resample(chunk: Chunk, where: SourceMap, size_px: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Pixels of N grids out of one chunk.
+@dataclass(frozen=True)
+class Placement:
+    """Where N grids of `size_px` lie in a scene, `step_px` scene pixels from one grid pixel to the next.
 
-    Bilinear where the grid is about as fine as the scene or finer; where it is coarser, the chunk is averaged over
-    whole scene pixels first and, for what remains of the ratio, several bilinear samples a grid pixel are averaged.
-    Invalid scene pixels have no weight; a grid pixel is valid if at least half its weight is.
+    Over `factor` × `factor` scene pixels, the whole part of the step, is averaged first. `aligned`: the averaged pixels
+    have the grid's axes and size, so that they are cut out, or moved by a fraction of a pixel.
+    """
+
+    where: SourceMap
+    size_px: int
+    step_px: float
+    factor: int
+    aligned: bool
+
+    def take(self, rows: NDArray[np.intp] | slice) -> "Placement":
+        """The grids at these rows."""
+        where = SourceMap(self.where.coefficients[rows], self.where.fit_error_px[rows])
+        return replace(self, where=where)
+
+
+def shares_pixels(grid_crs: CRS, gsd_m: float, crs: CRS, transform: Affine) -> bool:
+    """Whether a scene has the axes and the pixel size of grids of `gsd_m` in `grid_crs`."""
+    close = abs(transform.a - gsd_m) <= _SAME_SIZE * gsd_m and abs(transform.e + gsd_m) <= _SAME_SIZE * gsd_m
+    return close and not transform.b and not transform.d and _same(grid_crs, crs)
+
+
+def place_grids(grids: GridBatch, crs: CRS, transform: Affine, gsd_m: float) -> Placement:
+    """Where grids lie in a scene of this CRS, transform and ground sampling distance.
+
+    How pixels come about depends on scene and grid size only, never on which grids are looked at together.
+    """
+    same = _same(grids.crs, crs)
+    # The ground sampling distance differs from the pixel size in UTM by the projection's scale: up to 0.1 %.
+    step = grids.gsd_m / abs(transform.a) if same else grids.gsd_m / gsd_m * 1.002
+    factor = max(1, int(step + 1e-6))
+    averaged = transform @ Affine.scale(factor)
+    return Placement(
+        where=source_map(grids, crs, transform),
+        size_px=grids.size_px,
+        step_px=step,
+        factor=factor,
+        aligned=shares_pixels(grids.crs, grids.gsd_m, crs, averaged),
+    )
+
+
+def cut_grids(chunk: Chunk, place: Placement) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Pixels of N grids out of one chunk, which is averaged by about `place.factor` already (`Chunk.reduced`).
+
+    Where grid and scene share pixel size and axes, pixels are cut out; if the grid lies between the scene's pixels,
+    they are moved by bilinear interpolation. Everything else is sampled bilinearly; where the grid is coarser, from
+    averaged scene pixels and, for what remains of the ratio, by several samples a grid pixel, averaged. Invalid scene
+    pixels have no weight; a grid pixel is valid if at least half its weight is.
 
     Returns:
         colour uint8 [N, 3, H, W] (0 where not valid) and valid [N, H, W].
     """
-    count = len(where.coefficients)
-    step = where.step_px(size_px)
-    factor = max(1, int(step + 1e-6))
-    chunk = chunk.reduced(factor)
-    samples = 1 if step / factor <= _OVERSAMPLE_FROM else 2
+    count, size_px = len(place.where.coefficients), place.size_px
+    if not chunk.pixels.size or not count:
+        return np.zeros((count, 3, size_px, size_px), np.uint8), np.zeros((count, size_px, size_px), bool)
+    if place.aligned and chunk.steps == (place.factor, place.factor):
+        return _cut_aligned(chunk, place)
+    return _sample(chunk, place)
+
+
+def _cut_aligned(chunk: Chunk, place: Placement) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Grids on the chunk's own axes and pixel size."""
+    size_px, pixels = place.size_px, chunk.pixels
+    boxes = place.where.boxes()
+    column = (boxes[:, 0] - chunk.column) / place.factor  # of the grid's left edge, in the chunk
+    row = (boxes[:, 2] - chunk.row) / place.factor
+    left, top = np.floor(column + _SAME_PLACE_PX).astype(np.int64), np.floor(row + _SAME_PLACE_PX).astype(np.int64)
+    part_x, part_y = np.maximum(column - left, 0.0), np.maximum(row - top, 0.0)
+    whole = (part_x < 2 * _SAME_PLACE_PX) & (part_y < 2 * _SAME_PLACE_PX)
+    before = max(0, -int(left.min())), max(0, -int(top.min()))
+    behind = (
+        max(0, int(left.max()) + size_px + 1 - pixels.shape[1]),
+        max(0, int(top.max()) + size_px + 1 - pixels.shape[0]),
+    )
+    if any((*before, *behind)):  # grids that reach over the scene's rim
+        pixels = np.pad(pixels, ((before[1], behind[1]), (before[0], behind[0]), (0, 0)))
+    colour = np.empty((len(left), 3, size_px, size_px), dtype=np.uint8)
+    valid = np.empty((len(left), size_px, size_px), dtype=bool)
+    for rows, wider in ((np.flatnonzero(whole), 0), (np.flatnonzero(~whole), 1)):
+        if not len(rows):
+            continue
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, (size_px + wider, size_px + wider), axis=(0, 1))
+        cut = windows[top[rows] + before[1], left[rows] + before[0]]  # [n, 4, H, W]
+        if wider:
+            cut = _moved(cut, part_x[rows], part_y[rows])
+        colour[rows] = cut[:, :3]
+        valid[rows] = cut[:, 3] > 0
+    return colour, valid
+
+
+def _moved(pixels: NDArray[np.uint8], part_x: NDArray[np.float64], part_y: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Windows [n, 4, H + 1, W + 1] interpolated at a fraction of a pixel right and down: [n, 4, H, W]."""
+    right = np.rint(part_x * 256).astype(np.uint16)[:, None, None, None]
+    down = np.rint(part_y * 256).astype(np.uint16)[:, None, None, None]
+    wide = pixels.astype(np.uint16)
+    along = (wide[..., :-1] * (256 - right) + wide[..., 1:] * right + 128) >> 8
+    moved: NDArray[np.uint16] = (along[..., :-1, :] * (256 - down) + along[..., 1:, :] * down + 128) >> 8
+    gaps = np.flatnonzero((pixels[:, 3] < 255).any(axis=(1, 2)))
+    if len(gaps):  # colour is 0 where it is not valid: divide by the weight of what is
+        weight = moved[gaps, 3:].astype(np.float32) / 255
+        shade = np.rint(moved[gaps, :3] / np.maximum(weight, 1e-6))
+        usable = weight >= 0.5
+        moved[gaps, :3] = np.where(usable, np.minimum(shade, 255), 0)
+        moved[gaps, 3:] = usable * 255
+    return moved.astype(np.uint8)
+
+
+def _sample(chunk: Chunk, place: Placement) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Grids of any axes and pixel size."""
+    size_px, coefficients = place.size_px, place.where.coefficients
+    count, (step_x, step_y) = len(coefficients), chunk.steps
+    samples = 1 if place.step_px / min(step_x, step_y) <= _OVERSAMPLE_FROM else 2
     centres = (2 * np.arange(size_px * samples) + 1) / (size_px * samples) - 1  # [H * samples], -1..1
     colour = np.zeros((count, size_px, size_px, 3), dtype=np.uint8)
     valid = np.zeros((count, size_px, size_px), dtype=bool)
-    if chunk.pixels.size:
-        flat = np.ascontiguousarray(chunk.pixels).reshape(-1, 4).astype(np.float32)
-        for row in range(count):  # one grid at a time stays within the processor's cache
-            column_of, row_of = where.coefficients[row]
-            columns = (column_of[0] * centres + column_of[1] * centres[:, None] + column_of[2] - chunk.column) / factor
-            rows = (row_of[0] * centres + row_of[1] * centres[:, None] + row_of[2] - chunk.row) / factor
-            weighted = _bilinear(flat, chunk.pixels.shape[:2], columns, rows)  # [H * s, W * s, 4]
-            if samples > 1:
-                weighted = weighted.reshape(size_px, samples, size_px, samples, 4).mean(axis=(1, 3))
-            weight = weighted[..., 3:] / 255
-            valid[row] = weight[..., 0] >= 0.5
-            shade = np.rint(weighted[..., :3] / np.maximum(weight, 1e-6))
-            colour[row] = np.where(valid[row][..., None], np.clip(shade, 0, 255), 0).astype(np.uint8)
+    flat = np.ascontiguousarray(chunk.pixels).reshape(-1, 4).astype(np.float32)
+    for row in range(count):  # one grid at a time stays within the processor's cache
+        column_of, row_of = coefficients[row]
+        columns = (column_of[0] * centres + column_of[1] * centres[:, None] + column_of[2] - chunk.column) / step_x
+        rows = (row_of[0] * centres + row_of[1] * centres[:, None] + row_of[2] - chunk.row) / step_y
+        weighted = _bilinear(flat, chunk.pixels.shape[:2], columns, rows)  # [H * s, W * s, 4]
+        if samples > 1:
+            weighted = weighted.reshape(size_px, samples, size_px, samples, 4).mean(axis=(1, 3))
+        weight = weighted[..., 3:] / 255
+        valid[row] = weight[..., 0] >= 0.5
+        shade = np.rint(weighted[..., :3] / np.maximum(weight, 1e-6))
+        colour[row] = np.where(valid[row][..., None], np.clip(shade, 0, 255), 0).astype(np.uint8)
     return np.ascontiguousarray(np.moveaxis(colour, -1, 1)), valid
 
 

@@ -1,214 +1,313 @@
-"""One batch of neighbouring buildings: read the scenes around them once, and cut every building's pair."""
+"""Both dates of neighbouring buildings on their grids: the scenes around them are read once, the best one is chosen."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-import rasterio
-import shapely
 from numpy.typing import NDArray
-from pyproj import CRS
-from rasterio.features import rasterize
-from rasterio.transform import Affine
 
-from damage_ssl.errors import InputError
-from damage_ssl.event.imagery import Scene, read_chunk
-from damage_ssl.event.quality import not_assessed_reason, share_within
-from damage_ssl.event.registration import measure_shifts
-from damage_ssl.event.resample import MAX_FIT_ERROR_PX, GridBatch, SourceMap, covered, resample, source_map
-from damage_ssl.patches.pairs import PairSet, PairViews
-from damage_ssl.settings import PatchSettings
+from damage_ssl.errors import InputError, SourceError
+from damage_ssl.event.imagery import Chunk, Scene, read_chunk
+from damage_ssl.event.quality import share_within
+from damage_ssl.event.resample import (
+    MAX_FIT_ERROR_PX,
+    GridBatch,
+    Placement,
+    covered,
+    cut_grids,
+    place_grids,
+    source_map,
+)
+from damage_ssl.patches.batches import Batch
+from damage_ssl.patches.grouping import reading_groups
+from damage_ssl.patches.lattice import GridCentres, grid_centres
+from damage_ssl.patches.masks import footprint_masks
+
+CUT_TOGETHER = 128
+"""Buildings cut in one go: enough to leave Python's own time behind, few enough that they stay in the processor's
+cache."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Neighbouring buildings in one UTM zone: `number` [N] is their place in the footprints file.
+class View:
+    """The size and the metres a pixel of a grid around each building."""
 
-    `geometry` [N] are polygons in `crs`; (`x_m`, `y_m`) the centres of their bounding boxes, and of the grids.
+    size_px: int
+    gsd_m: float
+
+
+@dataclass(frozen=True)
+class Side:
+    """One date of N buildings.
+
+    `scene_id` [N] is the best scene (None where none holds any of the footprint), `covered_share` [N] the share of the
+    footprint within any scene's extent, `failed` [N] what could not be read of the scenes that the building lies on
+    (None where all could). Per view: `colour` uint8 [N, 3, H, W], 0 where not valid, and `valid` [N, H, W].
     """
-
-    number: NDArray[np.intp]
-    building_id: NDArray[np.str_]
-    crs: CRS
-    x_m: NDArray[np.float64]
-    y_m: NDArray[np.float64]
-    geometry: NDArray[np.object_]
-    area_m2: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class CutBatch:
-    """The assessed pairs of a batch (in the batch's order), and for all its buildings what the index says of them."""
-
-    pairs: PairSet
-    number: NDArray[np.intp]
-    reason: NDArray[np.object_]
-    pre_image: NDArray[np.object_]
-    post_image: NDArray[np.object_]
-    pre_valid_share: NDArray[np.float64]
-    post_valid_share: NDArray[np.float64]
-    shift_x_m: NDArray[np.float64]
-    shift_y_m: NDArray[np.float64]
-    align_score: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Side:
-    """One date of a batch: the chosen scene and its pixels per view [N, 3, H, W] with their masks [N, H, W]."""
 
     scene_id: NDArray[np.object_]
     covered_share: NDArray[np.float64]
-    colour: list[NDArray[np.uint8]]
-    valid: list[NDArray[np.bool_]]
+    failed: NDArray[np.object_]
+    colour: tuple[NDArray[np.uint8], ...]
+    valid: tuple[NDArray[np.bool_], ...]
+
+
+@dataclass(frozen=True)
+class BothSides:
+    """Buildings `rows` of a batch (neighbours, ascending) on both dates, and per view `footprint` [N, H, W]: True where
+    they lie in the pre patch (and, as the post grid is moved by the shift between the dates, in the post patch).
+    """
+
+    rows: NDArray[np.intp]
+    pre: Side
+    post: Side
+    footprint: tuple[NDArray[np.bool_], ...]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One scene that a batch touches: which buildings, where their grids lie in it per view, and the pixels around
+    them ([N, 4] least and greatest column, least and greatest row; NaN where it is not touched).
+    """
+
+    scene: Scene
+    days: float
+    touched: NDArray[np.bool_]
+    places: tuple[Placement, ...]
+    box_px: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Window:
+    """What was read of a layer for a group of buildings, per view; or why it could not be read."""
+
+    layer: _Layer
+    chunks: tuple[Chunk, ...]
+    failure: str | None
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """One scene's pixels of the buildings `rows` of a batch, per view."""
+    """One scene's pixels of some buildings (`rows` of the part that is cut), per view, and what ranks it."""
 
-    scene: Scene
+    scene_id: str
+    days: float
     rows: NDArray[np.intp]
+    holds_some: NDArray[np.bool_]
+    share: NDArray[np.float64]
+    whole: NDArray[np.intp]
     colour: list[NDArray[np.uint8]]
     valid: list[NDArray[np.bool_]]
-    covered: NDArray[np.bool_]
 
 
-def view_gsds(settings: PatchSettings) -> dict[str, float]:
-    """Metres a pixel of each view that the settings ask for."""
-    views = {"close": settings.gsd_m}
-    if settings.context_gsd_m is not None:
-        views["context"] = settings.context_gsd_m
-    return views
+@dataclass(frozen=True)
+class Reading:
+    """What there is to read for a batch: `in_pre` and `in_post` [N] say whose grid touches a scene of that side."""
+
+    batch: Batch
+    views: tuple[View, ...]
+    in_pre: NDArray[np.bool_]
+    in_post: NDArray[np.bool_]
+    _centred: GridCentres
+    _layers: tuple[list[_Layer], list[_Layer]]
+
+    def sides(self, memory_bytes: int = 400_000_000) -> Iterator[BothSides]:
+        """Cut the buildings that lie in a scene of both sides, up to `CUT_TOGETHER` neighbours at a time.
+
+        A scene that cannot be read is named in `Side.failed`; the others still serve. `memory_bytes` bounds what is
+        read at a time, and changes no result.
+        """
+        wanted = np.flatnonzero(self.in_pre & self.in_post)
+        if not len(wanted):
+            return
+        boxes = [layer.box_px[wanted] for side in self._layers for layer in side]
+        for group in reading_groups(self.batch.fine_cell[wanted], boxes, memory_bytes):
+            together = wanted[group]
+            sides = [
+                [_read(layer, together) for layer in side if layer.touched[together].any()] for side in self._layers
+            ]
+            for start in range(0, len(together), CUT_TOGETHER):
+                rows = together[start : start + CUT_TOGETHER]
+                drawn_x, drawn_y = (axis[rows] for axis in self._centred.drawn)
+                masks = tuple(
+                    footprint_masks(self.batch.geometry[rows], drawn_x, drawn_y, size_px=view.size_px, gsd_m=view.gsd_m)
+                    for view in self.views
+                )
+                earlier, later = (_cut_side(side, rows, self.views, masks[0]) for side in sides)
+                yield BothSides(rows, earlier, later, masks)
 
 
-def cut_batch(batch: Batch, pre: list[Scene], post: list[Scene], settings: PatchSettings) -> CutBatch:
-    """Cut all pairs of a batch.
+def plan_reading(batch: Batch, pre: Sequence[Scene], post: Sequence[Scene], views: Sequence[View]) -> Reading:
+    """Work out where a batch's grids lie in the scenes; no pixel is read yet.
+
+    A building is looked for at its centre + `pre_offset_m` in the pre scenes, and at + `post_offset_m` in the post
+    scenes. Where a scene of the event has the building's UTM zone and the pixel size of the first view, grids are moved
+    by up to half a pixel onto its pixels, so that they are cut out and not interpolated.
+
+    Of several scenes, the one with the best valid share of the footprint is taken; ties go to the scene nearest in
+    date to the other side (pre: nearest to the earliest post scene; post: nearest to the latest pre scene), then to the
+    larger valid share of the whole patch, then to the first id. Pixels that it lacks are filled from the next best.
+
+    Args:
+        batch: the buildings.
+        pre: all pre scenes of the event, in the order of their ids.
+        post: all post scenes of the event, likewise.
+        views: the grids to cut; the first one's footprint decides which scene is best.
 
     Raises:
-        InputError: a scene cannot be read.
+        InputError: a scene's CRS bends too much over a patch.
     """
-    gsds = view_gsds(settings)
-    grids = [GridBatch(batch.crs, batch.x_m, batch.y_m, settings.size_px, gsd_m) for gsd_m in gsds.values()]
-    footprints = [_footprint_masks(batch, grid) for grid in grids]
-    first = _cut_side(grids, footprints[0], pre, _nearest_date([s.datetime for s in post], latest=False))
-    second = _cut_side(grids, footprints[0], post, _nearest_date([s.datetime for s in pre], latest=True))
-    both = [one & other for one, other in zip(first.valid, second.valid, strict=True)]
-    pre_share, post_share, both_share = (
-        share_within(valid, footprints[0]) for valid in (first.valid[0], second.valid[0], both[0])
-    )
-    reason = np.array(
-        [
-            not_assessed_reason(
-                area_m2=batch.area_m2[n],
-                pre_covered=first.covered_share[n],
-                post_covered=second.covered_share[n],
-                pre_valid=pre_share[n],
-                post_valid=post_share[n],
-                both_valid=both_share[n],
-                min_area_m2=settings.min_area_m2,
-                min_valid_share=settings.min_valid_share,
-            )
-            for n in range(len(batch.number))
-        ],
-        dtype=object,
-    )
-    assessed = np.flatnonzero([value is None for value in reason])
-    shift_x, shift_y, score = (np.full(len(reason), np.nan) for _ in range(3))
-    shifts = measure_shifts(first.colour[0][assessed], second.colour[0][assessed], both[0][assessed], settings.gsd_m)
-    shift_x[assessed], shift_y[assessed], score[assessed] = shifts.shift_x_m, shifts.shift_y_m, shifts.align_score
-    views = [
-        PairViews(
-            pre=first.colour[k][assessed],
-            post=second.colour[k][assessed],
-            footprint=footprints[k][assessed].astype(np.uint8),
-            valid=both[k][assessed].astype(np.uint8),
-            gsd_m=gsd_m,
+    centred = grid_centres(batch, [*pre, *post], views[0].size_px, views[0].gsd_m)
+    layers: list[list[_Layer]] = []
+    within = []
+    for scenes, others, (x_m, y_m), latest in ((pre, post, centred.pre, False), (post, pre, centred.post, True)):
+        grids = [GridBatch(batch.crs, x_m, y_m, view.size_px, view.gsd_m) for view in views]
+        near = _nearest_date([scene.datetime for scene in others], latest=latest)
+        side = [layer for scene in scenes if (layer := _layer(grids, scene, near)) is not None]
+        layers.append(side)
+        within.append(np.any([layer.touched for layer in side], axis=0) if side else np.zeros(len(batch), dtype=bool))
+    return Reading(batch, tuple(views), within[0], within[1], centred, (layers[0], layers[1]))
+
+
+def read_sides(
+    batch: Batch,
+    pre: Sequence[Scene],
+    post: Sequence[Scene],
+    views: Sequence[View],
+    *,
+    memory_bytes: int = 400_000_000,
+) -> Iterator[BothSides]:
+    """`plan_reading` and `Reading.sides` in one: buildings that no scene of a side touches are left out."""
+    return plan_reading(batch, pre, post, views).sides(memory_bytes)
+
+
+def _layer(grids: list[GridBatch], scene: Scene, near: datetime | None) -> _Layer | None:
+    """Where a batch's grids lie in a scene; None if none touches it."""
+    if not _may_touch(max(grids, key=lambda grid: grid.half_m), scene):
+        return None
+    places = tuple(place_grids(grid, scene.crs, scene.transform, scene.gsd_m) for grid in grids)
+    boxes = np.stack([place.where.boxes() for place in places])  # [views, N, 4]
+    around = np.stack([boxes[..., 0].min(0), boxes[..., 1].max(0), boxes[..., 2].min(0), boxes[..., 3].max(0)], axis=1)
+    touched = (around[:, 0] < scene.width) & (around[:, 1] > 0) & (around[:, 2] < scene.height) & (around[:, 3] > 0)
+    if not touched.any():
+        return None
+    worst = max(float(place.where.fit_error_px[touched].max()) for place in places)
+    if worst > MAX_FIT_ERROR_PX:
+        raise InputError(
+            f"{scene.href}: its CRS bends too much over a patch ({worst:.2f} pixels); "
+            "warp it to UTM with gdalwarp first"
         )
-        for k, gsd_m in enumerate(gsds.values())
-    ]
-    return CutBatch(
-        pairs=PairSet(
-            building_id=batch.building_id[assessed], close=views[0], context=views[1] if len(views) > 1 else None
-        ),
-        number=batch.number,
-        reason=reason,
-        pre_image=first.scene_id,
-        post_image=second.scene_id,
-        pre_valid_share=pre_share,
-        post_valid_share=post_share,
-        shift_x_m=shift_x,
-        shift_y_m=shift_y,
-        align_score=score,
-    )
+    around[~touched] = np.nan
+    return _Layer(scene, _days_between(scene.datetime, near), touched, places, around)
+
+
+def _read(layer: _Layer, group: NDArray[np.intp]) -> _Window:
+    """The window of a scene that holds the grids of a group of buildings, averaged as each view needs it."""
+    box = layer.box_px[group]
+    factors = [place.factor for place in layer.places]
+    shared = int(np.gcd.reduce(factors))
+    margin = 2 * max(factors)
+    columns = int(np.floor(np.nanmin(box[:, 0]))) - margin, int(np.ceil(np.nanmax(box[:, 1]))) + margin
+    rows = int(np.floor(np.nanmin(box[:, 2]))) - margin, int(np.ceil(np.nanmax(box[:, 3]))) + margin
+    try:
+        chunk = read_chunk(layer.scene, columns, rows, multiple=int(np.lcm.reduce(factors)), reduction=shared)
+    except SourceError as error:
+        return _Window(layer, (), f"{layer.scene.scene_id}: {error}")
+    # An overview may have served only a part of the reduction that was asked for.
+    return _Window(layer, tuple(chunk.reduced(factor // chunk.reduction) for factor in factors), None)
 
 
 def _cut_side(
-    grids: list[GridBatch], footprint: NDArray[np.bool_], scenes: list[Scene], near: datetime | None
-) -> _Side:
+    windows: list[_Window], rows: NDArray[np.intp], views: Sequence[View], footprint: NDArray[np.bool_]
+) -> Side:
     """For each building the best scene of one side, its gaps filled from the next best ones."""
-    count, size_px = len(footprint), grids[0].size_px
-    candidates = [cut for scene in scenes if (cut := _cut_scene(grids, scene)) is not None]
-    colour = [np.zeros((count, 3, size_px, size_px), dtype=np.uint8) for _ in grids]
-    valid = [np.zeros((count, size_px, size_px), dtype=bool) for _ in grids]
+    count = len(footprint)
+    candidates = []
+    inside = np.zeros(footprint.shape, dtype=bool)
+    failed = np.full(count, None, dtype=object)
+    for window in windows:
+        here = np.flatnonzero(window.layer.touched[rows])
+        if window.failure is not None:
+            failed[here] = window.failure
+        elif len(here):
+            candidates.append(_candidate(window, rows, here, footprint, inside))
+    order = _ranked(candidates, count)
+    colour = tuple(np.zeros((count, 3, view.size_px, view.size_px), dtype=np.uint8) for view in views)
+    valid = tuple(np.zeros((count, view.size_px, view.size_px), dtype=bool) for view in views)
     scene_id = np.full(count, None, dtype=object)
-    inside = np.zeros((count, size_px, size_px), dtype=bool)
-    ranked: list[list[tuple[tuple[float, float, float, str], _Candidate, int]]] = [[] for _ in range(count)]
-    for candidate in candidates:
-        inside[candidate.rows] |= candidate.covered
-        share = share_within(candidate.valid[0], footprint[candidate.rows])
-        whole = candidate.valid[0].mean(axis=(1, 2))
-        distance = _days_between(candidate.scene.datetime, near)
-        for place, row in enumerate(candidate.rows):
-            rank = (-round(float(share[place]), 3), distance, -float(whole[place]), candidate.scene.scene_id)
-            ranked[row].append((rank, candidate, place))
-    for row, found in enumerate(ranked):
-        found.sort(key=lambda entry: entry[0])
-        for _, candidate, place in found:
-            if scene_id[row] is None and (candidate.covered[place] & footprint[row]).any():
-                scene_id[row] = candidate.scene.scene_id
-            for view in range(len(grids)):
-                if candidate is found[0][1]:
-                    colour[view][row] = candidate.colour[view][place]
-                    valid[view][row] = candidate.valid[view][place]
-                    continue
-                if valid[view][row].all():
-                    continue
-                gap = ~valid[view][row] & candidate.valid[view][place]
-                if gap.any():
-                    colour[view][row][:, gap] = candidate.colour[view][place][:, gap]
-                    valid[view][row] |= gap
-    return _Side(scene_id, share_within(inside, footprint), colour, valid)
+    for place in range(order.shape[1]):
+        for number, candidate in enumerate(candidates):
+            chosen = np.flatnonzero(order[candidate.rows, place] == number)
+            if not len(chosen):
+                continue
+            at = candidate.rows[chosen]
+            named = at[candidate.holds_some[chosen] & (scene_id[at] == None)]  # noqa: E711 (elementwise)
+            scene_id[named] = candidate.scene_id
+            for view in range(len(views)):
+                if place == 0:
+                    colour[view][at], valid[view][at] = candidate.colour[view][chosen], candidate.valid[view][chosen]
+                else:
+                    _fill_gaps(colour[view], valid[view], at, candidate.colour[view], candidate.valid[view], chosen)
+    return Side(scene_id, share_within(inside, footprint), failed, colour, valid)
 
 
-def _cut_scene(grids: list[GridBatch], scene: Scene) -> _Candidate | None:
-    """Pixels of the grids that touch a scene; None if none does."""
-    if not _may_touch(max(grids, key=lambda grid: grid.half_m), scene):
-        return None
-    maps = [source_map(grid, scene.crs, scene.transform) for grid in grids]
-    boxes = np.stack([where.boxes() for where in maps])  # [views, N, 4]
-    touches = (boxes[..., 0] < scene.width) & (boxes[..., 1] > 0) & (boxes[..., 2] < scene.height) & (boxes[..., 3] > 0)
-    rows = np.flatnonzero(touches.any(axis=0))
-    if not len(rows):
-        return None
-    _check_fit(maps, rows, scene)
-    boxes = boxes[:, rows]
-    factors = [max(1, int(where.step_px(grid.size_px) + 1e-6)) for where, grid in zip(maps, grids, strict=True)]
-    multiple = int(np.lcm.reduce(factors))
-    margin = 2 * max(factors)
-    chunk = read_chunk(
-        scene,
-        (int(np.floor(boxes[..., 0].min())) - margin, int(np.ceil(boxes[..., 1].max())) + margin),
-        (int(np.floor(boxes[..., 2].min())) - margin, int(np.ceil(boxes[..., 3].max())) + margin),
-        multiple=multiple,
-    )
-    cut = [resample(chunk, where.take(rows), grid.size_px) for where, grid in zip(maps, grids, strict=True)]
+def _candidate(
+    window: _Window,
+    rows: NDArray[np.intp],
+    here: NDArray[np.intp],
+    footprint: NDArray[np.bool_],
+    inside: NDArray[np.bool_],
+) -> _Candidate:
+    """Cut one scene's pixels of the buildings `here`, and enter into `inside` which pixels lie in its extent."""
+    layer, mine = window.layer, footprint[here]
+    places = [place.take(rows[here]) for place in layer.places]
+    cut = [cut_grids(chunk, place) for chunk, place in zip(window.chunks, places, strict=True)]
+    box = places[0].where.boxes()
+    whole = (box[:, 0] >= 0) & (box[:, 1] <= layer.scene.width) & (box[:, 2] >= 0) & (box[:, 3] <= layer.scene.height)
+    inside[here[whole]] = True
+    holds_some = np.ones(len(here), dtype=bool)
+    rim = np.flatnonzero(~whole)
+    if len(rim):
+        extent = covered(places[0].where.take(rim), places[0].size_px, layer.scene.width, layer.scene.height)
+        inside[here[rim]] |= extent
+        holds_some[rim] = (extent & mine[rim]).any(axis=(1, 2))
     return _Candidate(
-        scene=scene,
-        rows=rows,
+        scene_id=layer.scene.scene_id,
+        days=layer.days,
+        rows=here,
+        holds_some=holds_some,
+        share=np.round(share_within(cut[0][1], mine), 3),
+        whole=np.count_nonzero(cut[0][1], axis=(1, 2)),
         colour=[colour for colour, _ in cut],
         valid=[valid for _, valid in cut],
-        covered=covered(maps[0].take(rows), grids[0].size_px, scene.width, scene.height),
     )
+
+
+def _ranked(candidates: list[_Candidate], count: int) -> NDArray[np.intp]:
+    """[N, scenes]: numbers of the candidates from the best to the worst; -1 where a building has no more."""
+    share, whole = (np.full((count, len(candidates)), -1.0) for _ in range(2))
+    days = np.broadcast_to([candidate.days for candidate in candidates], share.shape)
+    for number, candidate in enumerate(candidates):  # in the order of their ids, which settles what is equal
+        share[candidate.rows, number], whole[candidate.rows, number] = candidate.share, candidate.whole
+    order = np.lexsort((-whole, days, -share), axis=-1).astype(np.intp)
+    return np.where(np.take_along_axis(share, order, axis=1) < 0, -1, order)
+
+
+def _fill_gaps(
+    colour: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+    at: NDArray[np.intp],
+    other_colour: NDArray[np.uint8],
+    other_valid: NDArray[np.bool_],
+    chosen: NDArray[np.intp],
+) -> None:
+    """Fill what is not valid at rows `at` from the rows `chosen` of another scene."""
+    lacking = np.flatnonzero(~valid[at].all(axis=(1, 2)))
+    at, chosen = at[lacking], chosen[lacking]
+    gap = other_valid[chosen] & ~valid[at]
+    colour[at] = np.where(gap[:, None], other_colour[chosen], colour[at])
+    valid[at] |= gap
 
 
 def _may_touch(grids: GridBatch, scene: Scene) -> bool:
@@ -220,36 +319,6 @@ def _may_touch(grids: GridBatch, scene: Scene) -> bool:
     return bool(left < scene.width and right > 0 and top < scene.height and bottom > 0)
 
 
-def _check_fit(maps: list[SourceMap], rows: NDArray[np.intp], scene: Scene) -> None:
-    worst = max(float(where.fit_error_px[rows].max(initial=0.0)) for where in maps)
-    if worst > MAX_FIT_ERROR_PX:
-        raise InputError(
-            f"{scene.href}: its CRS bends too much over a patch ({worst:.2f} pixels); "
-            "warp it to UTM with gdalwarp first"
-        )
-
-
-def _footprint_masks(batch: Batch, grid: GridBatch) -> NDArray[np.bool_]:
-    """[N, H, W], True inside each building; a building that holds no pixel centre takes the pixels that it touches."""
-    masks = np.zeros((len(grid), grid.size_px, grid.size_px), dtype=bool)
-    scale = Affine.scale(grid.gsd_m, -grid.gsd_m)
-    with rasterio.Env():  # one environment for all: setting one up costs more than drawing a footprint
-        for row, geometry in enumerate(batch.geometry):
-            corner = Affine.translation(grid.x_m[row] - grid.half_m, grid.y_m[row] + grid.half_m)
-            for all_touched in (False, True):
-                mask = rasterize(
-                    [geometry],
-                    out_shape=masks.shape[1:],
-                    transform=corner @ scale,
-                    dtype=np.uint8,
-                    all_touched=all_touched,
-                )
-                if mask.any():
-                    break
-            masks[row] = mask > 0
-    return masks
-
-
 def _nearest_date(dates: list[datetime | None], *, latest: bool) -> datetime | None:
     known = [date for date in dates if date is not None]
     return None if not known else max(known) if latest else min(known)
@@ -257,9 +326,3 @@ def _nearest_date(dates: list[datetime | None], *, latest: bool) -> datetime | N
 
 def _days_between(one: datetime | None, other: datetime | None) -> float:
     return float("inf") if one is None or other is None else abs((one - other).total_seconds()) / 86400
-
-
-def centres(geometry: NDArray[np.object_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centres of bounding boxes: x [N], y [N]."""
-    bounds = shapely.bounds(geometry)
-    return (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2

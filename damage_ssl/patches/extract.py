@@ -4,93 +4,211 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from numpy.typing import NDArray
 
-from damage_ssl.errors import WorkspaceError
+from damage_ssl.errors import DamageSSLError, SourceError, WorkerError, WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.event.imagery import Role, Scene, measure_stretch
-from damage_ssl.files import atomic_directory
+from damage_ssl.files import atomic_directory, atomic_path, read_json, storage_errors, write_json
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
-from damage_ssl.patches.cutting import Batch, CutBatch, centres, cut_batch, view_gsds
-from damage_ssl.patches.store import PatchStore, StoreWriter
-from damage_ssl.settings import PatchSettings, to_mapping
+from damage_ssl.patches.batches import Batches, make_batches
+from damage_ssl.patches.memory import reading_bytes
+from damage_ssl.patches.pairing import CUT_COLUMNS, PairTask, views_of, write_pairs
+from damage_ssl.patches.registration import REGISTRATION_COLUMNS, Registration, register
+from damage_ssl.patches.store import CHUNK_BUILDINGS, FORMAT_VERSION, INDEX_COLUMNS, PatchStore, make_pairs, write_index
+from damage_ssl.patches.tasks import run_tasks
+from damage_ssl.settings import PatchSettings, Resources, to_mapping
 
-FORMAT_VERSION = 1
-_CELL_PX = 1536
-_BATCH_BUILDINGS = 128
+if TYPE_CHECKING:
+    from distributed import Client
+
 _ABANDONED_S = 3600.0
+_PLAN, _DONE = "plan.json", "done"
 Progress = Callable[[int, int], None]
 
 
 def extract_patches(
-    event: Event, settings: PatchSettings, *, progress: Progress | None = None, workers: int = 0
+    event: Event,
+    settings: PatchSettings,
+    *,
+    progress: Progress | None = None,
+    registering: Progress | None = None,
+    resources: Resources | None = None,
+    client: "Client | None" = None,
 ) -> PatchStore:
-    """Cut the pair of every building, and write the store in one step.
+    """Cut the pair of every building, and put the store in place in one step.
 
-    Returns at once where the store was cut from the same footprints, scenes and settings. A pair lies on a north-up
-    grid in the building's own UTM zone, centred on the footprint's bounding box. Where several scenes of a side cover a
-    building, the one with the best valid share of the footprint is taken; ties go to the scene nearest in date to the
-    other side (pre: nearest to the earliest post scene; post: nearest to the latest pre scene), then to the larger
-    valid share of the whole patch, then to the first id. Pixels that it lacks are filled from the next best. Buildings
-    are worked off in square cells, so memory is bounded by the cell and not by the event, and each part of a scene is
-    read once (but for the rims that neighbouring cells share).
+    Returns at once where the store was cut from the same footprints, scenes, shifts and settings. A pair lies on a
+    north-up grid in the building's own UTM zone, centred (to within half a pixel) on where the building is found in
+    each date's imagery; `cutting.plan_reading` says which scene is taken. Buildings are worked off in square cells,
+    whose parts of the scenes are read once (but for the rims that neighbouring cells share), within the memory that
+    `resources` allows. The bytes of the store depend neither on the resources nor on which worker did what.
+
+    An extraction that was interrupted or killed goes on where it was, if nothing changed since.
 
     Args:
         event: where scenes and footprints are and the store will be.
         settings: grid size, views, what a building needs to be assessed.
         progress: called with the buildings done and all buildings.
-        workers: processes that cut cells side by side; 0 cuts in this process. The result is the same.
+        registering: the same for the registration that comes first.
+        resources: processes, memory, cluster (default: this process, 1 GB).
+        client: a Dask client to use instead of local processes; its workers must see the event's folder and imagery.
 
     Raises:
-        InputError: a scene cannot be read (any more).
-        WorkspaceError: the event has no scenes or footprints.
+        SourceError: no pair could be cut because a scene cannot be read (any more). Where other buildings can be
+            assessed, those that depend on the scene get the reason `source_failed` instead, and the next call tries
+            again.
+        InputError: a scene's CRS cannot be used, or the cluster cannot.
+        WorkspaceError: the event has no scenes or footprints, or another process is cutting its patches.
+        WorkerError: worker processes were killed again and again.
         StorageError: the disk is full or read-only.
     """
+    resources = resources or Resources()
     pre, post = (_stretched(event.scenes(role), settings) for role in _ROLES)
     if not pre or not post:
         raise WorkspaceError(f"{event.path}: has no {'post' if pre else 'pre'} scenes; create the event again")
     footprints = event.footprints()
-    fingerprint = _fingerprint(footprints, pre + post, settings)
+    helpers = resources if client is None else replace(resources, cluster=_address(client))
+    registration = register(event, settings, resources=helpers, progress=registering)
+    fingerprint = _fingerprint(footprints, pre + post, settings, registration)
     try:
         store = PatchStore.open(event.patches_path)
-        if store.fingerprint == fingerprint:
+        if store.fingerprint == fingerprint and not store.sources_failed:
             return store
     except WorkspaceError:
         pass
-    index = _empty_index(footprints, settings)
-    tasks = _batches(footprints, pre + post, settings)
+    index = _index_of(footprints, registration, pre + post, settings)
+    size_m = settings.size_px * max(settings.gsd_m, settings.context_gsd_m or 0.0)
+    tasks = _Tasks(make_batches(footprints, pre + post, size_m), registration.table)
+    del footprints
     _sweep(event.path)
-    with atomic_directory(event.patches_path) as folder:
-        writer = StoreWriter(folder, view_gsds(settings), settings.size_px)
-        done = rows = 0
-        if progress:
-            progress(0, len(index))
-        for cut in _cut_all(tasks, pre, post, settings, workers):
-            rows = _enter(index, cut, rows)
-            writer.append(cut.pairs)
-            done += len(cut.number)
-            if progress:
-                progress(done, len(index))
-        dates = {scene.scene_id: scene.datetime.isoformat() for scene in pre + post if scene.datetime}
-        for role in _ROLES:
-            index[f"{role}_datetime"] = (
-                index[f"{role}_image_id"].map(dates).astype(object).where(lambda s: s.notna(), None)
-            )
-        writer.finish(index, fingerprint, settings)
+    with _partial_store(event.path, fingerprint) as folder:
+        if resources.cluster is not None or client is not None:
+            from damage_ssl.patches.cluster import check_shared_folder
+
+            check_shared_folder(folder, address=resources.cluster, client=client)
+        if not (folder / _PLAN).exists():
+            make_pairs(folder, list(views_of(settings)), settings.size_px, tasks.rows)
+            write_json(folder / _PLAN, {"fingerprint": fingerprint})
+        work = partial(
+            _do,
+            folder=folder,
+            pre=pre,
+            post=post,
+            settings=settings,
+            memory_bytes=reading_bytes(resources),
+        )
+        tables = list(run_tasks(work, tasks, resources, progress, sizes=tasks.sizes, client=client))
+        _enter(index, tables, pre + post)
+        _check_sources(index)
+        with atomic_directory(event.patches_path) as finished:
+            (folder / "pairs.zarr").replace(finished / "pairs.zarr")
+            views = {name: view.gsd_m for name, view in views_of(settings).items()}
+            write_index(finished, index, fingerprint, settings, views)
+        shutil.rmtree(folder, ignore_errors=True)
     return PatchStore.open(event.patches_path)
 
 
 _ROLES: tuple[Role, Role] = ("pre", "post")
+
+
+def _address(client: "Client") -> str:
+    return str(client.scheduler_info()["address"])
+
+
+class _Tasks(Sequence[tuple[int, PairTask]]):
+    """The event's batches, each with its number and its rows of the store."""
+
+    def __init__(self, batches: Batches, registration: pd.DataFrame) -> None:
+        self._batches = batches
+        self.sizes = batches.sizes()
+        chunks = -(-np.array(self.sizes, dtype=np.int64) // CHUNK_BUILDINGS)
+        self._first_rows = (np.cumsum(chunks) - chunks) * CHUNK_BUILDINGS
+        self.rows = int(chunks.sum()) * CHUNK_BUILDINGS
+        pre = registration[["footprint_shift_x_m", "footprint_shift_y_m"]].to_numpy(dtype=float)
+        self._pre_m = pre
+        self._post_m = pre + registration[["shift_x_m", "shift_y_m"]].to_numpy(dtype=float)
+        self._misaligned = registration["misaligned"].to_numpy(dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, number: int) -> tuple[int, PairTask]:  # type: ignore[override]  # slices are not needed
+        batch = self._batches[number]
+        found = batch.with_offsets(self._pre_m[batch.number], self._post_m[batch.number])
+        return number, PairTask(found, self._misaligned[batch.number], int(self._first_rows[number]))
+
+
+def _do(
+    task: tuple[int, PairTask],
+    *,
+    folder: Path,
+    pre: Sequence[Scene],
+    post: Sequence[Scene],
+    settings: PatchSettings,
+    memory_bytes: int,
+) -> pd.DataFrame:
+    """Do a task, unless an earlier extraction that was interrupted has done it."""
+    number, pairs = task
+    done = folder / _DONE / f"{number}.parquet"
+    if done.exists():
+        return pd.read_parquet(done)
+    table = write_pairs(pairs, folder=folder, pre=pre, post=post, settings=settings, memory_bytes=memory_bytes)
+    with atomic_path(done) as temporary:
+        table.to_parquet(temporary)
+    return table
+
+
+@contextmanager
+def _partial_store(event: Path, fingerprint: str) -> Iterator[Path]:
+    """The folder of a store in the making: it is kept where the extraction was interrupted, for the next one to go on.
+
+    What was cut from anything else is removed first, and so is all after an error.
+    """
+    folder = event / ".patches.partial"
+    with storage_errors(event / "patches"), _only_one(event):
+        try:
+            kept = read_json(folder / _PLAN)["fingerprint"] == fingerprint
+        except (OSError, ValueError, KeyError, TypeError):
+            kept = False
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        try:
+            yield folder
+        except (DamageSSLError, OSError) as error:
+            if not isinstance(error, WorkerError):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _only_one(event: Path) -> Iterator[None]:
+    """Keep a second process from cutting the same event; the lock is released when this one ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover (Windows)
+        yield
+        return
+    with (event / ".patches.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WorkspaceError(f"{event}: another process is cutting its patches; wait for it to end") from None
+        try:
+            yield
+        finally:
+            (event / ".patches.lock").unlink(missing_ok=True)
 
 
 def _sweep(folder: Path) -> None:
@@ -99,6 +217,24 @@ def _sweep(folder: Path) -> None:
         newest = max((path.stat().st_mtime for path in left.rglob("*")), default=left.stat().st_mtime)
         if time.time() - newest > _ABANDONED_S:
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _enter(index: pd.DataFrame, tables: list[pd.DataFrame], scenes: list[Scene]) -> None:
+    """Enter into the index what the tasks found out."""
+    found = pd.concat(tables).sort_index() if tables else pd.DataFrame(columns=list(CUT_COLUMNS))
+    for name in CUT_COLUMNS:
+        index[name] = found[name].to_numpy()
+    dates = {scene.scene_id: scene.datetime.isoformat() for scene in scenes if scene.datetime}
+    for role in _ROLES:
+        known = index[f"{role}_image_id"].map(dates).astype(object)
+        index[f"{role}_datetime"] = known.where(known.notna(), None)
+
+
+def _check_sources(index: pd.DataFrame) -> None:
+    """An extraction that yields nothing but failures is one."""
+    failed = index["not_assessed_reason"] == "source_failed"
+    if failed.any() and not index["assessed"].any():
+        raise SourceError(str(index.loc[failed, "not_assessed_detail"].iloc[0]))
 
 
 def _stretched(scenes: list[Scene], settings: PatchSettings) -> list[Scene]:
@@ -110,7 +246,9 @@ def _stretched(scenes: list[Scene], settings: PatchSettings) -> list[Scene]:
     return [replace(scene, stretch=measure_stretch(scene, low, high)) for scene in scenes]
 
 
-def _fingerprint(footprints: gpd.GeoDataFrame, scenes: list[Scene], settings: PatchSettings) -> str:
+def _fingerprint(
+    footprints: gpd.GeoDataFrame, scenes: list[Scene], settings: PatchSettings, registration: Registration
+) -> str:
     """A hash of all that the store is made from."""
     digest = hashlib.sha256()
     digest.update("\0".join(footprints["building_id"]).encode())
@@ -121,6 +259,7 @@ def _fingerprint(footprints: gpd.GeoDataFrame, scenes: list[Scene], settings: Pa
         for scene in scenes
     ]
     values = {"format": FORMAT_VERSION, "scenes": described, "settings": to_mapping(settings)}
+    values["registration"] = _table_hash(registration.table)
     digest.update(json.dumps(values, sort_keys=True).encode())
     return digest.hexdigest()
 
@@ -133,99 +272,28 @@ def _file_state(href: str) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _empty_index(footprints: gpd.GeoDataFrame, settings: PatchSettings) -> pd.DataFrame:
+def _table_hash(table: pd.DataFrame) -> str:
+    """The same for the same shifts, whatever they were measured with."""
+    return hashlib.sha256(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()).hexdigest()
+
+
+def _index_of(
+    footprints: gpd.GeoDataFrame, registration: Registration, scenes: list[Scene], settings: PatchSettings
+) -> pd.DataFrame:
     """One row a footprint, with what is known before any pixel is read."""
     centre = shapely.centroid(footprints.geometry.to_numpy())
     lon, lat = shapely.get_x(centre), shapely.get_y(centre)
     left, bottom, right, top = footprints.total_bounds
     event_crs = crs_of_epsg(utm_epsg((left + right) / 2, (bottom + top) / 2))
     x_m, y_m = transformer(crs_of_epsg(4326), event_crs).transform(lon, lat)
-    count = len(footprints)
-    text = {
-        name: np.full(count, None, dtype=object) for name in ("not_assessed_reason", "pre_image_id", "post_image_id")
+    shifts = {name: registration.table[name].to_numpy() for name in REGISTRATION_COLUMNS if name in INDEX_COLUMNS}
+    values = {
+        "building_id": footprints["building_id"].astype(str).to_numpy(dtype=object),
+        "gsd_m": np.full(len(footprints), settings.gsd_m),
+        "lon": lon,
+        "lat": lat,
+        "area_m2": footprints["area_m2"].to_numpy(dtype=float),
+        "x_m": np.asarray(x_m),
+        "y_m": np.asarray(y_m),
     }
-    numbers = ("pre_valid_share", "post_valid_share", "shift_x_m", "shift_y_m", "align_score")
-    return pd.DataFrame(
-        {
-            "building_id": footprints["building_id"].astype(str).to_numpy(dtype=object),
-            "row": np.full(count, -1, dtype=np.int64),
-            "assessed": np.zeros(count, dtype=bool),
-            **text,
-            "gsd_m": np.full(count, settings.gsd_m),
-            **{name: np.full(count, np.nan) for name in numbers},
-            "lon": lon,
-            "lat": lat,
-            "area_m2": footprints["area_m2"].to_numpy(dtype=float),
-            "x_m": np.asarray(x_m),
-            "y_m": np.asarray(y_m),
-        }
-    )
-
-
-def _batches(footprints: gpd.GeoDataFrame, scenes: list[Scene], settings: PatchSettings) -> list[Batch]:
-    """Buildings by UTM zone and square cell, in a fixed order; a cell is `_CELL_PX` pixels of the finest scene wide."""
-    cell_m = max(_CELL_PX * min(scene.gsd_m for scene in scenes), settings.size_px * settings.gsd_m)
-    bounds = footprints.geometry.bounds.to_numpy()
-    lon, lat = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
-    zones = np.array([utm_epsg(*point) for point in zip(lon, lat, strict=True)])
-    ids = footprints["building_id"].to_numpy(dtype=str)
-    areas = footprints["area_m2"].to_numpy(dtype=float)
-    batches = []
-    for zone in np.unique(zones):
-        numbers = np.flatnonzero(zones == zone)
-        crs = crs_of_epsg(int(zone))
-        geometry = footprints.geometry.iloc[numbers].to_crs(crs).to_numpy()
-        x_m, y_m = centres(geometry)
-        column, row = np.floor(x_m / cell_m).astype(int), np.floor(y_m / cell_m).astype(int)
-        order = np.lexsort((numbers, column, -row))
-        cells = np.stack([row[order], column[order]], axis=1)
-        starts = np.flatnonzero(np.any(cells[1:] != cells[:-1], axis=1)) + 1
-        for cell in np.split(order, starts):
-            for part in _parts(cell):
-                number = numbers[part]
-                batches.append(Batch(number, ids[number], crs, x_m[part], y_m[part], geometry[part], areas[number]))
-    return batches
-
-
-def _parts(cell: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    return np.array_split(cell, -(-len(cell) // _BATCH_BUILDINGS))
-
-
-def _cut_all(
-    tasks: list[Batch], pre: list[Scene], post: list[Scene], settings: PatchSettings, workers: int
-) -> Iterator[CutBatch]:
-    """Cut the batches, in their order."""
-    if workers <= 0:
-        for task in tasks:
-            yield cut_batch(task, pre, post, settings)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = []
-        for task in tasks:
-            waiting.append(pool.submit(cut_batch, task, pre, post, settings))
-            if len(waiting) > 2 * workers:  # results wait in memory: no more than the workers need to stay busy
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
-
-
-def _enter(index: pd.DataFrame, cut: CutBatch, rows: int) -> int:
-    """Enter a batch into the index; its pairs begin at row `rows`. Returns the next free row."""
-    assessed = np.array([reason is None for reason in cut.reason])
-    place = np.full(len(assessed), -1, dtype=np.int64)
-    place[assessed] = rows + np.arange(int(assessed.sum()))
-    columns = {
-        "row": place,
-        "assessed": assessed,
-        "not_assessed_reason": np.array([None if r is None else str(r) for r in cut.reason], dtype=object),
-        "pre_image_id": cut.pre_image,
-        "post_image_id": cut.post_image,
-        "pre_valid_share": cut.pre_valid_share,
-        "post_valid_share": cut.post_valid_share,
-        "shift_x_m": cut.shift_x_m,
-        "shift_y_m": cut.shift_y_m,
-        "align_score": cut.align_score,
-    }
-    for name, values in columns.items():
-        index.iloc[cut.number, index.columns.get_loc(name)] = values  # type: ignore[index]
-    return rows + int(assessed.sum())
+    return pd.DataFrame({**shifts, **values})

@@ -1,6 +1,6 @@
 """The patch store on disk: pairs as a chunked zarr group, one index row for every footprint, and a fingerprint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,21 @@ import zarr
 from numpy.typing import ArrayLike, NDArray
 
 from damage_ssl.errors import SettingsError, WorkspaceError
+from damage_ssl.event.quality import QUALITY_COLUMNS
 from damage_ssl.files import read_json, write_json
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.settings import PatchSettings, from_mapping, to_mapping
 
+FORMAT_VERSION = 2
 CHUNK_BUILDINGS = 128
+_PAIRS, _INDEX, _STORE = "pairs.zarr", "index.parquet", "store.json"
 PLANES = ("pre", "post", "footprint", "valid")
 INDEX_COLUMNS = (
     "building_id",
     "row",
     "assessed",
     "not_assessed_reason",
+    "not_assessed_detail",
     "pre_image_id",
     "post_image_id",
     "pre_datetime",
@@ -29,9 +33,15 @@ INDEX_COLUMNS = (
     "gsd_m",
     "pre_valid_share",
     "post_valid_share",
+    *QUALITY_COLUMNS,
     "shift_x_m",
     "shift_y_m",
     "align_score",
+    "shift_source",
+    "footprint_shift_x_m",
+    "footprint_shift_y_m",
+    "footprint_align_score",
+    "footprint_shift_source",
     "lon",
     "lat",
     "area_m2",
@@ -42,10 +52,13 @@ INDEX_COLUMNS = (
 _TEXT_COLUMNS = (
     "building_id",
     "not_assessed_reason",
+    "not_assessed_detail",
     "pre_image_id",
     "post_image_id",
     "pre_datetime",
     "post_datetime",
+    "shift_source",
+    "footprint_shift_source",
 )
 
 
@@ -59,35 +72,56 @@ class PatchStore:
     """Name of each view (`close`, `context`) and its metres a pixel."""
     settings: PatchSettings
     """What it was cut with."""
+    pairs: int
+    """How many pairs it holds."""
+    sources_failed: int
+    """How many buildings lack a pair because a scene could not be read: cutting again may add them."""
 
     @classmethod
     def open(cls, path: Path) -> "PatchStore":
         """Open a finished store.
 
         Raises:
-            WorkspaceError: there is none, or it is not complete.
+            WorkspaceError: there is none, it is not complete, or another version wrote it.
         """
         path = Path(path)
         try:
-            values = read_json(path / "store.json")
-            settings = from_mapping(PatchSettings, values["settings"], str(path / "store.json"))
-            store = cls(path, values["fingerprint"], values["views"], settings)
+            values = read_json(path / _STORE)
+            found = values.get("format", 1) if "fingerprint" in values else FORMAT_VERSION
+            if found != FORMAT_VERSION:
+                raise WorkspaceError(
+                    f"{path}: the patches are of format {found}, this version needs {FORMAT_VERSION}; "
+                    "cut them again with `damage-ssl patches`"
+                )
+            settings = from_mapping(PatchSettings, values["settings"], str(path / _STORE))
+            store = cls(
+                path, values["fingerprint"], values["views"], settings, values["pairs"], values["sources_failed"]
+            )
         except FileNotFoundError:
             raise WorkspaceError(f"{path}: no patches yet; cut them with `damage-ssl patches`") from None
         except (ValueError, KeyError, TypeError, SettingsError) as error:
             raise WorkspaceError(f"{path}: is not a patch store ({error!r}); delete it and cut again") from error
-        if not (path / "index.parquet").is_file() or not (path / "pairs.zarr").is_dir():
+        if not (path / _INDEX).is_file() or not (path / _PAIRS).is_dir():
             raise WorkspaceError(f"{path}: the patch store is not complete; delete it and cut again")
         return store
+
+    @staticmethod
+    def kept_settings(path: Path) -> PatchSettings | None:
+        """What the store at `path` was cut with, also where another version wrote it; None where that is not known."""
+        try:
+            return from_mapping(PatchSettings, read_json(Path(path) / _STORE)["settings"], str(Path(path) / _STORE))
+        except (OSError, ValueError, KeyError, TypeError, SettingsError):
+            return None
 
     def index(self) -> pd.DataFrame:
         """Every footprint once, in the order of the footprints file, with `INDEX_COLUMNS`.
 
-        `row` is the pair's row in the store, -1 if none is stored. Shifts are post relative to pre, metres east and
-        north. `x_m`, `y_m` are the centroid in one projected CRS for the whole event; `pre_datetime` and
+        `row` is the pair's row in the store, -1 if none is stored. `shift_x_m`, `shift_y_m` are post relative to pre,
+        `footprint_shift_…` pre relative to the footprint as drawn, metres east and north; pairs are stored with both
+        undone. `x_m`, `y_m` are the centroid in one projected CRS for the whole event; `pre_datetime` and
         `post_datetime` are ISO 8601 text. Missing values are None (text) or NaN (numbers).
         """
-        index = pd.read_parquet(self.path / "index.parquet")
+        index = pd.read_parquet(self.path / _INDEX)
         for name in _TEXT_COLUMNS:
             text = index[name].astype(object)
             index[name] = text.where(text.notna(), None)
@@ -99,28 +133,32 @@ class PatchStore:
         Raises:
             WorkspaceError: a given building is not stored.
         """
-        index = self.index()
-        stored = index[index["row"] >= 0].sort_values("row")
-        ids = stored["building_id"].to_numpy(dtype=str)
+        ids, rows = self._stored()
         if building_ids is None:
-            return self._read(ids, None)
+            return self._read(ids, rows)
         wanted = np.atleast_1d(np.asarray(building_ids)).astype(str)
-        rows = pd.Index(ids).get_indexer(pd.Index(wanted))
-        if (rows < 0).any():
-            first = wanted[rows < 0][0]
+        place = pd.Index(ids).get_indexer(pd.Index(wanted))
+        if (place < 0).any():
+            first = wanted[place < 0][0]
             raise WorkspaceError(
-                f"{self.path}: {int((rows < 0).sum())} of {len(wanted)} buildings have no pair (first: {first}); "
+                f"{self.path}: {int((place < 0).sum())} of {len(wanted)} buildings have no pair (first: {first}); "
                 "take only buildings that the index lists as assessed"
             )
-        return self._read(wanted, rows.astype(np.intp))
+        return self._read(wanted, rows[place])
+
+    def _stored(self) -> tuple[NDArray[np.str_], NDArray[np.intp]]:
+        """Buildings that have a pair and their rows, ascending."""
+        index = pd.read_parquet(self.path / _INDEX, columns=["building_id", "row"])
+        stored = index[index["row"] >= 0].sort_values("row")
+        return stored["building_id"].to_numpy(dtype=str), stored["row"].to_numpy(dtype=np.intp)
 
     def __len__(self) -> int:
-        return int(self._group()["close/pre"].shape[0])
+        return self.pairs
 
     def _group(self) -> Any:
-        return zarr.open_group(self.path / "pairs.zarr", mode="r")
+        return zarr.open_group(self.path / _PAIRS, mode="r")
 
-    def _read(self, ids: NDArray[np.str_], rows: NDArray[np.intp] | None) -> PairSet:
+    def _read(self, ids: NDArray[np.str_], rows: NDArray[np.intp]) -> PairSet:
         group = self._group()
         views = {}
         for name, gsd_m in self.views.items():
@@ -129,82 +167,89 @@ class PatchStore:
         return PairSet(building_id=ids, close=views["close"], context=views.get("context"))
 
 
-class StoreWriter:
-    """Writes a store into an empty folder: pairs are appended, whole chunks go to disk at once."""
-
-    def __init__(self, path: Path, views: Mapping[str, float], size_px: int) -> None:
-        self._path = path
-        self._views = dict(views)
-        self._pending: list[PairSet] = []
-        self._written = 0
-        self._group = zarr.open_group(path / "pairs.zarr", mode="w", zarr_format=3)
-        for view in views:
-            for plane in PLANES:
-                shape = (3, size_px, size_px) if plane in ("pre", "post") else (size_px, size_px)
-                self._group.create_array(
-                    f"{view}/{plane}",
-                    shape=(0, *shape),
-                    chunks=(CHUNK_BUILDINGS, *shape),
-                    dtype="uint8",
-                    fill_value=0,
-                    chunk_key_encoding={"name": "default", "separator": "."},  # one flat folder an array
-                )
-
-    def append(self, pairs: PairSet) -> None:
-        """Add pairs; they get the next rows."""
-        self._pending.append(pairs)
-        while sum(map(len, self._pending)) >= CHUNK_BUILDINGS:
-            self._flush(CHUNK_BUILDINGS)
-
-    def finish(self, index: pd.DataFrame, fingerprint: str, settings: PatchSettings) -> None:
-        """Write what is pending, the index, and last the file that makes the store complete."""
-        if pending := sum(map(len, self._pending)):
-            self._flush(pending)
-        index[list(INDEX_COLUMNS)].to_parquet(self._path / "index.parquet", index=False)
-        values = {
-            "fingerprint": fingerprint,
-            "views": self._views,
-            "pairs": self._written,
-            "settings": to_mapping(settings),
-        }
-        write_json(self._path / "store.json", values)
-
-    def _flush(self, count: int) -> None:
-        joined = _joined(self._pending)
-        now, later = joined.take(np.arange(count)), joined.take(np.arange(count, len(joined)))
-        for view in self._views:
-            pixels = now.close if view == "close" else now.context
-            for plane in PLANES:
-                array: Any = self._group[f"{view}/{plane}"]
-                array.resize((self._written + count, *array.shape[1:]))
-                array[self._written :] = getattr(pixels, plane)
-        self._written += count
-        self._pending = [later] if len(later) else []
+def make_pairs(folder: Path, views: Sequence[str], size_px: int, rows: int) -> None:
+    """Make the empty arrays of a store with this many rows, a multiple of `CHUNK_BUILDINGS`, in an empty folder."""
+    group = zarr.open_group(folder / _PAIRS, mode="w", zarr_format=3)
+    for view in views:
+        for plane in PLANES:
+            shape = (3, size_px, size_px) if plane in ("pre", "post") else (size_px, size_px)
+            group.create_array(
+                f"{view}/{plane}",
+                shape=(rows, *shape),
+                chunks=(CHUNK_BUILDINGS, *shape),
+                dtype="uint8",
+                fill_value=0,
+                chunk_key_encoding={"name": "default", "separator": "."},  # one flat folder an array
+            )
 
 
-def _rows_of(array: Any, rows: NDArray[np.intp] | None) -> NDArray[np.uint8]:
+class RowWriter:
+    """Writes rows from `first_row` on into a store that `make_pairs` made, whole chunks at once.
+
+    Several writers may work at the same time, in any process, since the rows of each begin with a chunk. Rows that are
+    not written stay 0, and a chunk without any is not stored.
+    """
+
+    def __init__(self, folder: Path, views: Sequence[str], first_row: int) -> None:
+        if first_row % CHUNK_BUILDINGS:
+            raise ValueError(f"first_row {first_row} is not the first of a chunk of {CHUNK_BUILDINGS}")
+        group: Any = zarr.open_group(folder / _PAIRS, mode="r+")
+        self._arrays = [{plane: group[f"{view}/{plane}"] for plane in PLANES} for view in views]
+        self._first_row = first_row
+        self._chunk = -1
+        self._buffers: list[dict[str, NDArray[np.uint8]]] = []
+
+    def write(self, places: NDArray[np.intp], views: Sequence[PairViews]) -> None:
+        """Enter pairs at `places` (ascending, also from call to call; 0 is `first_row`)."""
+        chunks = places // CHUNK_BUILDINGS
+        for chunk in np.unique(chunks):
+            if chunk != self._chunk:
+                self._begin(int(chunk))
+            here = np.flatnonzero(chunks == chunk)
+            at = places[here] - chunk * CHUNK_BUILDINGS
+            for buffers, view in zip(self._buffers, views, strict=True):
+                for plane in PLANES:
+                    buffers[plane][at] = getattr(view, plane)[here]
+
+    def close(self) -> None:
+        """Write the last chunk."""
+        self._begin(-1)
+
+    def _begin(self, chunk: int) -> None:
+        """Write the chunk that is complete, and begin another one (none: -1)."""
+        if self._chunk >= 0:
+            start = self._first_row + self._chunk * CHUNK_BUILDINGS
+            for arrays, buffers in zip(self._arrays, self._buffers, strict=True):
+                for plane, array in arrays.items():
+                    array[start : start + CHUNK_BUILDINGS] = buffers[plane]
+        self._chunk = chunk
+        self._buffers = [
+            {plane: np.zeros((CHUNK_BUILDINGS, *array.shape[1:]), np.uint8) for plane, array in arrays.items()}
+            for arrays in self._arrays
+        ]
+
+
+def write_index(
+    folder: Path, index: pd.DataFrame, fingerprint: str, settings: PatchSettings, views: Mapping[str, float]
+) -> None:
+    """Write the index, and last the file that makes the store complete."""
+    index[list(INDEX_COLUMNS)].to_parquet(folder / _INDEX, index=False)
+    values = {
+        "format": FORMAT_VERSION,
+        "fingerprint": fingerprint,
+        "views": dict(views),
+        "pairs": int((index["row"] >= 0).sum()),
+        "sources_failed": int((index["not_assessed_reason"] == "source_failed").sum()),
+        "settings": to_mapping(settings),
+    }
+    write_json(folder / _STORE, values)
+
+
+def _rows_of(array: Any, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
     """Rows of a zarr array, reading each chunk that is touched once."""
-    if rows is None:
-        return np.asarray(array[:])
     out = np.empty((len(rows), *array.shape[1:]), dtype=np.uint8)
     step = array.chunks[0]
     for chunk in np.unique(rows // step):
         here = np.flatnonzero(rows // step == chunk)
         out[here] = array[int(chunk) * step : (int(chunk) + 1) * step][rows[here] - chunk * step]
     return out
-
-
-def _joined(parts: list[PairSet]) -> PairSet:
-    if len(parts) == 1:
-        return parts[0]
-    contexts = [part.context for part in parts if part.context is not None]
-    return PairSet(
-        building_id=np.concatenate([part.building_id for part in parts]),
-        close=_joined_views([part.close for part in parts]),
-        context=_joined_views(contexts) if contexts else None,
-    )
-
-
-def _joined_views(views: list[PairViews]) -> PairViews:
-    planes = {plane: np.concatenate([getattr(view, plane) for view in views]) for plane in PLANES}
-    return PairViews(**planes, gsd_m=views[0].gsd_m)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,10 @@ from damage_ssl.labelling.store import LabelStore
 from damage_ssl.learning.runs import latest_finished, runs_in
 from damage_ssl.patches.extract import extract_patches
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.settings import PatchSettings
+from damage_ssl.settings import PatchSettings, Resources
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Progress = Callable[[int, int], None]
 
@@ -98,15 +102,33 @@ def made_from(
     )
 
 
-def cut_patches(event: Event, settings: PatchSettings | None = None, progress: Progress | None = None) -> PatchStore:
+def cut_patches(
+    event: Event,
+    settings: PatchSettings | None = None,
+    progress: Progress | None = None,
+    *,
+    registering: Progress | None = None,
+    resources: Resources | None = None,
+    client: "Client | None" = None,
+) -> PatchStore:
     """Cut the event's pairs, or open them when nothing changed since. Without settings, those of the last cut are kept.
+
+    Args:
+        event: the event.
+        settings: how pairs are cut.
+        progress: told the buildings done and all buildings.
+        registering: the same for the registration before.
+        resources: processes, memory, cluster.
+        client: a Dask client to use.
 
     Raises:
         StorageError: the disk is full. InputError: a scene can no longer be read.
     """
     if settings is None:
-        settings = PatchStore.open(event.patches_path).settings if event.patches_path.exists() else PatchSettings()
-    return extract_patches(event, settings, progress=progress)
+        settings = PatchStore.kept_settings(event.patches_path) or PatchSettings()
+    return extract_patches(
+        event, settings, progress=progress, registering=registering, resources=resources, client=client
+    )
 
 
 def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool = False) -> ImportReport:
