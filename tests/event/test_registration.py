@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from damage_ssl.event.registration import measure_shifts
+from damage_ssl.event.registration import Matches, match_pairs
 
 
 def shifted_pairs(count: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -23,13 +23,18 @@ def shifted_pairs(count: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     return pre, post, shifts
 
 
+def measure_shifts(pre: np.ndarray, post: np.ndarray, valid: np.ndarray, gsd_m: float) -> Matches:
+    """As far as a quarter of the patch."""
+    return match_pairs(pre, post, valid, valid, gsd_m=gsd_m, reach_m=pre.shape[-1] * gsd_m)
+
+
 def test_injected_shifts_are_found_to_less_than_a_third_of_a_pixel() -> None:
     pre, post, true = shifted_pairs()
     found = measure_shifts(pre, post, np.ones((len(pre), 64, 64), dtype=bool), gsd_m=0.5)
     error = np.hypot(found.shift_x_m / 0.5 - true[:, 0], found.shift_y_m / 0.5 - true[:, 1])
     assert np.median(error) < 0.3
     assert np.quantile(error, 0.9) < 1.0
-    assert (found.align_score > 0.3).mean() > 0.9
+    assert (found.score > 0.3).mean() > 0.9
 
 
 def test_post_shifted_east_and_north_gives_positive_metres() -> None:
@@ -44,10 +49,10 @@ def test_identical_patches_score_one_and_unrelated_ones_little() -> None:
     pre, _, _ = shifted_pairs(12)
     full = np.ones((12, 64, 64), dtype=bool)
     same = measure_shifts(pre, pre, full, gsd_m=0.5)
-    np.testing.assert_allclose(same.align_score, 1.0, atol=1e-3)
+    np.testing.assert_allclose(same.score, 1.0, atol=1e-3)
     np.testing.assert_allclose(same.shift_x_m, 0.0, atol=1e-3)
     other = measure_shifts(pre, np.roll(pre, 1, axis=0), full, gsd_m=0.5)
-    assert np.median(other.align_score) < 0.4
+    assert np.median(other.score) < 0.4
 
 
 def test_missing_data_on_one_side_does_not_pass_for_an_edge() -> None:
@@ -70,9 +75,9 @@ def test_nothing_to_compare_gives_no_shift_and_score_zero(kind: str) -> None:
         valid[:, :, 10:] = False
     found = measure_shifts(pre, pre, valid, gsd_m=0.5)
     assert np.isnan(found.shift_x_m).all()
-    assert (found.align_score == 0).all()
+    assert (found.score == 0).all()
 
 
 def test_no_pairs_give_no_shifts() -> None:
     none = np.zeros((0, 3, 64, 64), dtype=np.uint8)
-    assert len(measure_shifts(none, none, np.zeros((0, 64, 64), dtype=bool), gsd_m=0.5).align_score) == 0
+    assert len(measure_shifts(none, none, np.zeros((0, 64, 64), dtype=bool), gsd_m=0.5).score) == 0

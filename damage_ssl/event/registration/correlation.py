@@ -1,6 +1,7 @@
 """How far one image is shifted against another: correlated gradients, batch by batch, to a fraction of a pixel."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -10,11 +11,11 @@ from scipy import fft, ndimage
 MIN_SIGNIFICANCE = 4.5
 """A peak must stand this many standard deviations of unrelated imagery above zero.
 
-Of pairs that do not belong together fewer than one in a hundred gets there, whatever the event and the window (`benchmarks/registration.py` draws them anew);
-the robust field takes care of those.
+Of pairs that do not belong together fewer than one in a hundred gets there, whatever the event and the window
+(`benchmarks/registration.py` draws them anew); the robust field takes care of those.
 """
 MAX_RIVAL = 0.85
-"""The next best peak of the search must stay under this share of the best: a row of equal roofs matches at any period."""
+"""The next best peak of the search must stay under this share of the best: equal roofs match at any period."""
 
 _MAX_SHIFT_SHARE = 0.25
 _MIN_VALID_SHARE = 0.25
@@ -30,7 +31,8 @@ class Matches:
 
     `shift_x_m`, `shift_y_m`: metres east and north (NaN where there is too little to compare). `score`: normalised
     cross-correlation at the peak, from 0 (no match) to 1 (identical). `significance`: height of the peak over the
-    standard deviation at shifts far outside the search. `rival`: the next best peak's share of the best one.
+    standard deviation at shifts far outside the search. `rival`: the next best peak's share of the best one (1 where
+    the best lies on the rim of the search, and may well go on beyond it).
     `error_m`: expected standard error of the shift along one axis, if the match is right.
     """
 
@@ -42,9 +44,36 @@ class Matches:
     error_m: NDArray[np.float64]
 
     @property
+    def shift_m(self) -> NDArray[np.float64]:
+        """[N, 2], metres east and north."""
+        return np.column_stack([self.shift_x_m, self.shift_y_m])
+
+    @property
     def trusted(self) -> NDArray[np.bool_]:
         """[N], whether the peak is no accident and has no rival."""
-        return np.isfinite(self.shift_x_m) & (self.significance >= MIN_SIGNIFICANCE) & (self.rival <= MAX_RIVAL)
+        return self.trusted_from(MIN_SIGNIFICANCE)
+
+    def trusted_from(self, significance: float) -> NDArray[np.bool_]:
+        """[N], as `trusted`, with another limit."""
+        return np.isfinite(self.shift_x_m) & (self.significance >= significance) & (self.rival <= MAX_RIVAL)
+
+    @classmethod
+    def none(cls, count: int) -> "Matches":
+        """No match, `count` times."""
+        unknown, zero = np.full((3, count), np.nan), np.zeros((2, count))
+        return cls(unknown[0], unknown[1], zero[0], zero[1], np.ones(count), unknown[2])
+
+    def enter(self, rows: NDArray[np.intp], found: "Matches") -> None:
+        """Overwrite the matches at these rows."""
+        for field in fields(self):
+            getattr(self, field.name)[rows] = getattr(found, field.name)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Matches"]) -> "Matches":
+        """All matches of several batches."""
+        if not parts:
+            return cls.none(0)
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
 def match_pairs(
@@ -106,15 +135,14 @@ def match_fields(
 ) -> Matches:
     """Shift of the field `second` against `first`, both [N, H, W]: the peak of their normalised correlation.
 
-    Kuglin and Hines 1975 find the shift of two images as the peak of their correlation; here of gradient fields, tapered
-    by a Hann window. What unrelated imagery would give is read off the same surface at shifts beyond the search, each
-    weighed by how much of the two windows overlaps there. Fields that are 0 but for a share under `least_filled` are not
-    compared.
+    Kuglin and Hines 1975 find the shift of two images as the peak of their correlation; here of gradient fields,
+    tapered by a Hann window. What unrelated imagery would give is read off the same surface at shifts beyond the
+    search, each weighed by how much of the two windows overlaps there. Fields that are 0 but for a share under
+    `least_filled` are not compared.
     """
     count, height, width = first.shape
     if count == 0:
-        none = np.zeros(0)
-        return Matches(none, none, none, none, none, none)
+        return Matches.joined([])
     taper, overlap = _windows(height, width)
     first, second = first * taper, second * taper
     energy = np.sqrt(_power(first) * _power(second))
@@ -153,7 +181,8 @@ def _peaks(
     peak_overlap = overlap[row + height // 2 - reach, column + width // 2 - reach]
     score = np.where(comparable, np.clip(middle, 0, 1), 0.0)
     significance = np.where(comparable, middle / np.maximum(deviation * peak_overlap, 1e-9), 0.0)
-    share = np.where(score > 0, rival / np.maximum(middle, 1e-9), 1.0)
+    inside = (np.abs(row - reach) < reach) & (np.abs(column - reach) < reach)
+    share = np.where(inside & (score > 0), rival / np.maximum(middle, 1e-9), 1.0)
     error_px = _PEAK_WIDTH_PX * np.sqrt(1 - score**2) / np.maximum(significance, 1e-3)
     return Matches(
         shift_x_m=np.where(comparable, (column - reach + offset_x) * gsd_m, np.nan),

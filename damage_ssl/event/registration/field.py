@@ -172,9 +172,7 @@ def _agreed(
         square = ((values - mean[:, None]) ** 2).sum(axis=2)
         pull = weight / (1 + square / (0.5 * tolerance) ** 2)
         total = np.maximum(pull.sum(axis=1), 1e-12)
-        mean = np.where(
-            pull.sum(axis=1)[:, None] > 0, (pull[..., None] * values).sum(axis=1) / total[:, None], 0.0
-        )
+        mean = np.where(pull.sum(axis=1)[:, None] > 0, (pull[..., None] * values).sum(axis=1) / total[:, None], 0.0)
     square = ((values - mean[:, None]) ** 2).sum(axis=2)
     pull = weight / (1 + square / (0.5 * tolerance) ** 2)
     total = np.maximum(pull.sum(axis=1), 1e-12)
@@ -195,7 +193,7 @@ def _agreed(
 def _hypotheses(
     local: NDArray[np.float64], shift: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Offsets [H, 2] and gradients [H, 2, 2]: the shift of each sample (or a draw of them), then of pairs of samples."""
+    """Offsets [H, 2] and gradients [H, 2, 2]: the shifts of single samples, then those of pairs of samples."""
     count = len(local)
     single = np.arange(count) if count <= _HYPOTHESES else rng.choice(count, _HYPOTHESES, replace=False)
     one, other = rng.integers(0, count, (2, _HYPOTHESES))
@@ -223,7 +221,7 @@ def _weighted_affine(
     design = np.column_stack([np.ones(len(local)), local])
     normal = design.T @ (design * weight[:, None]) + np.diag([1e-9, _PRIOR_GRADIENT**-2, _PRIOR_GRADIENT**-2])
     solution = np.linalg.solve(normal, design.T @ (shift * weight[:, None]))  # [3, 2]
-    gradient = solution[1:].T
+    gradient = np.asarray(solution[1:].T, dtype=np.float64)
     size = float(np.abs(gradient).max())
     return solution[0], gradient * min(1.0, _MAX_GRADIENT / max(size, 1e-12))
 

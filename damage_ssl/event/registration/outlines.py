@@ -75,5 +75,5 @@ def _shapes(polygons: NDArray[np.object_]) -> list[BaseGeometry]:
 
 def _doubled(field: NDArray[np.complex64]) -> NDArray[np.complex64]:
     """The field with doubled angle and its own length."""
-    doubled: NDArray[np.complex64] = field * field / np.maximum(np.abs(field), np.float32(1e-6))
-    return doubled
+    doubled = field * field / np.maximum(np.abs(field), np.float32(1e-6))
+    return doubled.astype(np.complex64, copy=False)

@@ -1,0 +1,73 @@
+"""Shifts that a person has set for whole scenes, kept in the event's folder."""
+
+from dataclasses import dataclass
+
+from damage_ssl.errors import InputError, WorkspaceError, nearest_name
+from damage_ssl.event.catalog import Event
+from damage_ssl.files import read_json, write_json
+
+_FILE = "nudges.json"
+_FARTHEST_M = 200.0
+
+
+@dataclass(frozen=True)
+class Nudge:
+    """A shift in metres east and north, for one scene.
+
+    Of a pre scene: where the footprints are found in it. Of a post scene: how far it is shifted against pre.
+    """
+
+    east_m: float
+    north_m: float
+
+
+def read_nudges(event: Event) -> dict[str, Nudge]:
+    """The nudges of an event by scene id; those of rasters that the event no longer has are left out.
+
+    Raises:
+        WorkspaceError: the file is broken.
+    """
+    hrefs = {scene.scene_id: scene.href for role in ("pre", "post") for scene in event.scenes(role)}
+    return {
+        scene_id: Nudge(float(entry["east_m"]), float(entry["north_m"]))
+        for scene_id, entry in _entries(event).items()
+        if hrefs.get(scene_id) == entry["href"]
+    }
+
+
+def set_nudge(event: Event, scene_id: str, nudge: Nudge | None) -> None:
+    """Set the nudge of a scene, which then overrides what is measured there; None takes it back.
+
+    Raises:
+        InputError: there is no such scene, or the nudge is no sensible number of metres.
+        WorkspaceError: the file of the nudges is broken.
+        StorageError: the disk is full or read-only.
+    """
+    scenes = {scene.scene_id: scene for role in ("pre", "post") for scene in event.scenes(role)}
+    entries = _entries(event)
+    if scene_id not in scenes and not (nudge is None and scene_id in entries):
+        raise InputError(f"{event.path}: no scene '{scene_id}': {nearest_name(scene_id, scenes)}")
+    if nudge is None:
+        entries.pop(scene_id, None)
+    else:
+        if not (abs(nudge.east_m) <= _FARTHEST_M and abs(nudge.north_m) <= _FARTHEST_M):
+            raise InputError(
+                f"scene '{scene_id}': a nudge of {nudge.east_m:g}, {nudge.north_m:g} m is out of range; give metres "
+                f"east and north, each within ±{_FARTHEST_M:g}"
+            )
+        href = scenes[scene_id].href
+        entries[scene_id] = {"east_m": nudge.east_m, "north_m": nudge.north_m, "href": href}
+    write_json(event.path / _FILE, entries)
+
+
+def _entries(event: Event) -> dict[str, dict[str, str | float]]:
+    path = event.path / _FILE
+    try:
+        entries: dict[str, dict[str, str | float]] = read_json(path)
+        for entry in entries.values():
+            float(entry["east_m"]), float(entry["north_m"]), str(entry["href"])
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WorkspaceError(f"{path}: is not a file of nudges ({error!r}); delete it and set them again") from error
+    return entries

@@ -1,0 +1,192 @@
+"""Measuring shifts on patches: first in wide windows spread over the event, then around every building."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from damage_ssl.event.imagery import Scene
+from damage_ssl.event.registration import Matches, draw_coverage, gradient_field, match_fields, match_outlines
+from damage_ssl.grid import crs_of_epsg, transformer
+from damage_ssl.patches.batches import Batch, Batches, make_batches
+from damage_ssl.patches.cutting import BothSides, View, plan_reading
+from damage_ssl.patches.lattice import grid_centres
+from damage_ssl.settings import PatchSettings
+
+WIDE_PX = 128
+"""Pixels of a wide window, twice as coarse as the patches: 128 m at 0.5 m. Nearly every window that holds any part of
+a town gives a match that is no accident; the windows of single buildings often do not."""
+NARROW_PX = 64
+NARROW_COARSER = 1.5
+"""A building's own window is 48 m wide at 0.5 m: with 32 m half as many buildings match, with 64 m the building itself
+has little to say."""
+NARROW_REACH_M = 3.0
+"""How far a building may be from where its surroundings are: lean, and what the wide windows miss."""
+BEYOND_REACH_M = 4.0
+_SPACING = 0.75
+
+
+@dataclass(frozen=True)
+class Measured:
+    """N places: where they lie, which scenes were compared there, and what was found.
+
+    `number` [N] is the place in the list of windows or of footprints. `pairs` is the shift of post against pre beyond
+    what `expected_m` [N, 2] had taken into account. `outlines` is None where footprints were not compared.
+    """
+
+    number: NDArray[np.intp]
+    epsg: NDArray[np.int64]
+    x_m: NDArray[np.float64]
+    y_m: NDArray[np.float64]
+    pre_image: NDArray[np.object_]
+    post_image: NDArray[np.object_]
+    expected_m: NDArray[np.float64]
+    pairs: Matches
+    outlines: Matches | None
+
+    @classmethod
+    def nothing(cls, batch: Batch, *, outlines: bool) -> "Measured":
+        """No match yet at any place of a batch."""
+        nobody = np.full(len(batch), None, dtype=object)
+        return cls(
+            number=batch.number,
+            epsg=np.full(len(batch), batch.epsg, dtype=np.int64),
+            x_m=batch.x_m,
+            y_m=batch.y_m,
+            pre_image=nobody,
+            post_image=nobody.copy(),
+            expected_m=batch.post_offset_m - batch.pre_offset_m,
+            pairs=Matches.none(len(batch)),
+            outlines=Matches.none(len(batch)) if outlines else None,
+        )
+
+    def enter(self, cut: BothSides, pairs: Matches, outlines: Matches | None) -> None:
+        """Enter what was found in one cut of the batch."""
+        self.pre_image[cut.rows], self.post_image[cut.rows] = cut.pre.scene_id, cut.post.scene_id
+        self.pairs.enter(cut.rows, pairs)
+        if self.outlines is not None and outlines is not None:
+            self.outlines.enter(cut.rows, outlines)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Measured"]) -> "Measured":
+        """All places of several batches."""
+        outlines = [part.outlines for part in parts if part.outlines is not None]
+        return cls(
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS},
+            pairs=Matches.joined([part.pairs for part in parts]),
+            outlines=Matches.joined(outlines) if len(outlines) == len(parts) else None,
+        )
+
+
+_ARRAYS = ("number", "epsg", "x_m", "y_m", "pre_image", "post_image", "expected_m")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What is looked at, and how; the same for all batches."""
+
+    pre: list[Scene]
+    post: list[Scene]
+    settings: PatchSettings
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class WindowTask:
+    """A batch of wide windows, and the footprints in and around them, in the batch's CRS."""
+
+    batch: Batch
+    polygons: NDArray[np.object_]
+
+
+class WindowTasks(Sequence[WindowTask]):
+    """The wide windows of an event; each batch's footprints are looked up when it is asked for."""
+
+    def __init__(self, footprints: gpd.GeoDataFrame, scenes: Sequence[Scene], settings: PatchSettings) -> None:
+        self._polygons = footprints.geometry.to_numpy()
+        self._tree = shapely.STRtree(self._polygons)
+        self._width_m = WIDE_PX * wide_gsd_m(settings)
+        self.batches: Batches = make_batches(_windows(footprints, self._width_m), scenes, self._width_m)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> WindowTask:  # type: ignore[override]  # slices are not needed
+        batch = self.batches[index]
+        half_m = self._width_m / 2
+        to_degrees = transformer(batch.crs, crs_of_epsg(4326))
+        west, south, east, north = to_degrees.transform_bounds(
+            batch.x_m.min() - half_m, batch.y_m.min() - half_m, batch.x_m.max() + half_m, batch.y_m.max() + half_m
+        )
+        near = self._polygons[self._tree.query(shapely.box(west, south, east, north))]
+        project = transformer(crs_of_epsg(4326), batch.crs)
+        moved = shapely.transform(near, lambda xy: np.column_stack(project.transform(xy[:, 0], xy[:, 1])))
+        return WindowTask(batch, moved)
+
+    def __iter__(self) -> Iterator[WindowTask]:
+        return (self[index] for index in range(len(self)))
+
+
+def wide_gsd_m(settings: PatchSettings) -> float:
+    """Metres a pixel of the wide windows: four of them hold the reach, or the search would leave the window."""
+    return max(2 * settings.gsd_m, 4 * (settings.align_reach_m + BEYOND_REACH_M) / WIDE_PX)
+
+
+def measure_windows(task: WindowTask, *, look: Look) -> Measured:
+    """Shift of post against pre, and of pre against the outlines, in each wide window."""
+    gsd_m = wide_gsd_m(look.settings)
+    reach_m = look.settings.align_reach_m + BEYOND_REACH_M
+    half_m = WIDE_PX * gsd_m / 2
+    x_m, y_m = grid_centres(task.batch, [*look.pre, *look.post], WIDE_PX, gsd_m).drawn
+    tree = shapely.STRtree(task.polygons)
+    found = Measured.nothing(task.batch, outlines=True)
+    reading = plan_reading(task.batch, look.pre, look.post, [View(WIDE_PX, gsd_m)])
+    for cut in reading.sides(look.memory_bytes):
+        first = gradient_field(cut.pre.colour[0], cut.pre.valid[0])
+        second = gradient_field(cut.post.colour[0], cut.post.valid[0])
+        x, y = x_m[cut.rows], y_m[cut.rows]
+        near = [task.polygons[tree.query(box)] for box in shapely.box(x - half_m, y - half_m, x + half_m, y + half_m)]
+        coverage = draw_coverage(near, x, y, size_px=WIDE_PX, gsd_m=gsd_m)
+        found.enter(
+            cut,
+            match_fields(first, second, gsd_m=gsd_m, reach_m=reach_m),
+            match_outlines(coverage, first, gsd_m=gsd_m, reach_m=reach_m),
+        )
+    return found
+
+
+def measure_buildings(batch: Batch, *, look: Look) -> Measured:
+    """What is left of the shift of post against pre around each building, found at the batch's offsets."""
+    view = View(NARROW_PX, NARROW_COARSER * look.settings.gsd_m)
+    found = Measured.nothing(batch, outlines=False)
+    for cut in plan_reading(batch, look.pre, look.post, [view]).sides(look.memory_bytes):
+        first = gradient_field(cut.pre.colour[0], cut.pre.valid[0])
+        second = gradient_field(cut.post.colour[0], cut.post.valid[0])
+        found.enter(cut, match_fields(first, second, gsd_m=view.gsd_m, reach_m=NARROW_REACH_M), None)
+    return found
+
+
+def _windows(footprints: gpd.GeoDataFrame, width_m: float) -> gpd.GeoDataFrame:
+    """Small boxes in the middle of the wide windows: one where any building is, at the mean of its cell's buildings."""
+    bounds = footprints.geometry.bounds.to_numpy()
+    lon, lat = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
+    metres_per_degree = 111_195.0
+    # Rows of cells by latitude, each with its own width in degrees: neither zones nor the antimeridian matter here.
+    row = np.floor(lat * metres_per_degree / (_SPACING * width_m)).astype(np.int64)
+    middle = (row + 0.5) * _SPACING * width_m / metres_per_degree
+    shrink = np.cos(np.radians(np.clip(middle, -89.0, 89.0)))
+    column = np.floor(lon * metres_per_degree * shrink / (_SPACING * width_m)).astype(np.int64)
+    _, cell, count = np.unique(np.stack([row, column]), axis=1, return_inverse=True, return_counts=True)
+    cell = cell.ravel()
+    centre_lon, centre_lat = (np.bincount(cell, weights=values) / count for values in (lon, lat))
+    high = width_m / 8 / metres_per_degree
+    wide = high / np.cos(np.radians(np.clip(centre_lat, -89.0, 89.0)))
+    geometry = shapely.box(centre_lon - wide, centre_lat - high, centre_lon + wide, centre_lat + high)
+    return gpd.GeoDataFrame(
+        {"building_id": np.arange(len(count)).astype(str), "area_m2": np.full(len(count), (width_m / 4) ** 2)},
+        geometry=geometry,
+        crs="EPSG:4326",
+    )
