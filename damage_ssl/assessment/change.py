@@ -18,6 +18,8 @@ STATEMENT = (
     "New roofs, cars, building sites and water change a picture too; damage that leaves the roof as it was does not."
 )
 
+METHOD = "change score without labels (not a probability)"
+
 USUAL_QUANTILE = 0.1
 _NORMAL_QUANTILE = 1.2816  # of 0.9: a normal distribution's mean lies so many deviations above its lowest tenth
 _SCORE_AT_UNRELATED = 0.95

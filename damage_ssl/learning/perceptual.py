@@ -39,6 +39,7 @@ LEAST_BUILDINGS = 10
 """With fewer, nothing can be said of what unrelated buildings of the event look like."""
 
 _PIXELS_AT_ONCE = 64 * 64 * 64
+_LEAST_LEVEL = 1e-4  # of rounding errors
 _OUTSIDE = 2.0  # cosine distance of opposite vectors: no place beyond the border is ever the best match
 
 
@@ -84,7 +85,7 @@ def measure_unit(store: PairSource, building_id: NDArray[np.str_], rng: np.rando
     pairs = store.load(drawn)
     distances = pair_distances(pairs, post_of=np.roll(np.arange(len(drawn)), 1))
     level = np.median(distances, axis=0)
-    if not (level > 0).all():
+    if not (level > _LEAST_LEVEL).all():
         raise WorkspaceError(
             "change score: unrelated buildings of the event look exactly alike; look at the imagery, it may be empty"
         )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from damage_ssl import __version__
 from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.change import ALGORITHM as CHANGE
+from damage_ssl.assessment.change import METHOD, STATEMENT
 from damage_ssl.assessment.prediction import read_predictions
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
@@ -35,6 +37,7 @@ class ExportSummary:
     damaged: int | None
     by_analyst: int
     run_id: str | None
+    is_change_score: bool = False
 
     @property
     def sentence(self) -> str:
@@ -42,7 +45,8 @@ class ExportSummary:
         head = f"{self.footprints:,} footprints: {self.assessed:,} assessed, {self.not_assessed:,} not"
         if self.run_id is None:
             return f"{head}; no model yet, so coverage, reasons and the analyst's {self.by_analyst:,} labels only"
-        return f"{head}; {self.damaged:,} damaged ({self.by_analyst:,} graded by an analyst), run {self.run_id}"
+        word = "changed enough to be called damaged" if self.is_change_score else "damaged"
+        return f"{head}; {self.damaged:,} {word} ({self.by_analyst:,} graded by an analyst), run {self.run_id}"
 
 
 def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
@@ -58,6 +62,7 @@ def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
     labels = labels[labels["building_id"].isin(footprints["building_id"])]
     if run is None:
         return assessed_footprints(footprints, index, None, labels, scheme=None, threshold=None, run_id=None)
+    algorithm = plan_of(run).train.algorithm
     return assessed_footprints(
         footprints,
         index,
@@ -66,6 +71,7 @@ def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
         scheme=plan_of(run).scheme,
         threshold=Calibration.read(run.calibration_path).threshold,
         run_id=run.run_id,
+        method=METHOD if algorithm == CHANGE else algorithm,
     )
 
 
@@ -89,6 +95,7 @@ def export_event(event: Event, out: Path, *, run_id: str | None = None) -> Expor
         damaged=None if run is None else int(table["damaged"].eq(True).sum()),
         by_analyst=int(table["label_source"].eq("analyst").sum()),
         run_id=None if run is None else run.run_id,
+        is_change_score=run is not None and plan_of(run).train.algorithm == CHANGE,
     )
 
 
@@ -104,6 +111,7 @@ def _metadata(event: Event, run: Run | None) -> dict[str, str | float | int | No
         "scheme": None if plan is None else plan.scheme.name,
         "scale": None if plan is None else plan.scheme.statement,
         "threshold": None if run is None else Calibration.read(run.calibration_path).threshold,
+        **({"statement": STATEMENT} if plan is not None and plan.train.algorithm == CHANGE else {}),
     }
 
 

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 
 from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.change import ALGORITHM as CHANGE
+from damage_ssl.assessment.change import STATEMENT
 from damage_ssl.assessment.metrics import Evaluation
 from damage_ssl.files import write_text
 from damage_ssl.grades import ClassScheme
+from damage_ssl.products.words import reason_words
 
 FEW_VALIDATION_BUILDINGS = 50
 
@@ -30,12 +34,18 @@ class CardFacts:
     calibration: Calibration | None = None
     validation: Evaluation | None = None
 
+    @property
+    def is_change_score(self) -> bool:
+        """True where pre and post were compared without labels."""
+        return self.algorithm == CHANGE
+
 
 def run_card(product: gpd.GeoDataFrame, facts: CardFacts) -> str:
     """The card as Markdown. `product` is what `assessed_footprints` returns."""
     run_ids = product["run_id"].dropna().unique()
     sections = [
-        f"# Damage map: {facts.event}",
+        f"# {'First map without labels' if facts.is_change_score else 'Damage map'}: {facts.event}",
+        *([STATEMENT, ""] if facts.is_change_score else []),
         *_bullets(
             {
                 "Hazard": facts.hazard or "not stated",
@@ -107,7 +117,19 @@ def _coverage(product: gpd.GeoDataFrame) -> list[str]:
         f"- footprints: {len(product):,}",
         f"- assessed: {int(product['assessed'].sum()):,}",
         f"- not assessed: {int((~product['assessed']).sum()):,}",
-        *(f"  - {reason}: {int(count):,}" for reason, count in reasons.items()),
+        *(f"  - {reason_words(str(reason))} (`{reason}`): {int(count):,}" for reason, count in reasons.items()),
+        *_shifts(product),
+    ]
+
+
+def _shifts(product: gpd.GeoDataFrame) -> list[str]:
+    moved = product.reindex(columns=["shift_x_m", "shift_y_m"])[product["assessed"]].dropna().astype(float)
+    if moved.empty:
+        return []
+    length_m = np.hypot(moved["shift_x_m"], moved["shift_y_m"])
+    return [
+        f"- shift of post against pre: median {length_m.median():.1f} m, 95 % of the buildings up to "
+        f"{length_m.quantile(0.95):.1f} m; undone before comparing"
     ]
 
 
@@ -126,7 +148,9 @@ def _caveats(facts: CardFacts) -> list[str]:
         "Damage is judged from above: walls, interiors and most flood damage do not show.",
         "`ems_damage_gra` and `unosat_class` are indicative: those scales ask other questions.",
     ]
-    if facts.calibration is not None:
+    if facts.is_change_score:
+        caveats.insert(0, "`p_damaged` is a change score between 0 and 1, not a probability: do not add it up.")
+    if facts.calibration is not None and facts.calibration.n_validation:
         caveats.append(
             "The threshold was chosen on the validation buildings, so the numbers above are somewhat optimistic; "
             "`damage-ssl evaluate` with independent labels is the honest measure."

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from openlocationcode import openlocationcode
 
 from damage_ssl.assessment.calibration import decide
@@ -25,8 +26,15 @@ REASON_OF_ANSWER: Mapping[LabelValue, str] = {
 }
 """What an analyst's answer other than a grade puts into `not_assessed_reason`."""
 
-_TEXTS_FROM_INDEX = ("pre_image_id", "pre_datetime", "post_image_id", "post_datetime")
-_NUMBERS_FROM_INDEX = ("gsd_m", "shift_x_m", "shift_y_m", "align_score")
+_TEXTS_FROM_INDEX = ("pre_image_id", "pre_datetime", "post_image_id", "post_datetime", "shift_source")
+_NUMBERS_FROM_INDEX = (
+    "gsd_m",
+    "shift_x_m",
+    "shift_y_m",
+    "align_score",
+    "footprint_shift_x_m",
+    "footprint_shift_y_m",
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ def assessed_footprints(
     scheme: ClassScheme | None,
     threshold: float | None,
     run_id: str | None,
+    method: str | None = None,
 ) -> gpd.GeoDataFrame:
     """Join everything known of each footprint, by `building_id` only.
 
@@ -72,10 +81,13 @@ def assessed_footprints(
         scheme: the classes of the predictions.
         threshold: damaged is P(damaged) ≥ threshold.
         run_id: the run that predicted.
+        method: how, in words; goes into every row, since a table travels without its card.
 
     Returns:
-        The footprints, in their order, with the fields of the standards page and the indicative crosswalk
-        (`ems_damage_gra`, `unosat_class`). Text columns are objects with None where there is none; `damage_level`,
+        The footprints, in their order, with the fields of the standards page, `footprint_confidence` (of sources that
+        give one, such as detection), `not_assessed_detail`, the footprint's own shift and the source of the shifts, and
+        the indicative crosswalk (`ems_damage_gra`, `unosat_class`). Columns that the index or the footprints of an
+        older event lack are null. Text columns are objects with None where there is none; `damage_level`,
         `unosat_class` are Int64 and `damaged` is boolean, with NA; other numbers are float64 with NaN.
 
     Raises:
@@ -100,6 +112,7 @@ def assessed_footprints(
         "building_id": _objects(building_id.tolist()),
         "footprint_source": _texts(footprints["source"]),
         "footprint_source_id": _texts(footprints["source_id"]),
+        "footprint_confidence": _numbers(footprints, "confidence"),
         "area_m2": footprints["area_m2"].to_numpy(dtype=np.float64),
         "lon": by_building["lon"].to_numpy(dtype=np.float64),
         "lat": by_building["lat"].to_numpy(dtype=np.float64),
@@ -113,9 +126,11 @@ def assessed_footprints(
         **_probabilities(predictions, scheme, building_id),
         "assessed": np.array([result.assessed for result in results], dtype=bool),
         "not_assessed_reason": _objects([result.reason for result in results]),
-        **{name: _texts(by_building[name]) for name in _TEXTS_FROM_INDEX},
-        **{name: by_building[name].to_numpy(dtype=np.float64) for name in _NUMBERS_FROM_INDEX},
+        "not_assessed_detail": _details(results, by_building),
+        **{name: _texts(_column(by_building, name)) for name in _TEXTS_FROM_INDEX},
+        **{name: _numbers(by_building, name) for name in _NUMBERS_FROM_INDEX},
         "run_id": _objects([run_id] * len(results)),
+        "method": _objects([method] * len(results)),
         "threshold": np.full(len(results), np.nan if threshold is None else threshold),
         "label_source": _objects([result.source for result in results]),
         "labeller": _texts(said["labeller"]),
@@ -229,6 +244,24 @@ def _crosswalk(results: list[_Result], scheme: ClassScheme | None) -> dict[str, 
     ]
     unosat = [None if grade is None else unosat_class(grade) for grade in grades]
     return {"ems_damage_gra": _objects(ems), "unosat_class": pd.array(unosat, dtype="Int64")}
+
+
+def _column(table: pd.DataFrame, name: str) -> pd.Series:
+    return table[name] if name in table else pd.Series([None] * len(table), index=table.index, dtype=object)
+
+
+def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    return np.asarray(pd.to_numeric(_column(table, name)), dtype=np.float64)
+
+
+def _details(results: list[_Result], by_building: pd.DataFrame) -> pd.Series:
+    """What the index adds to its own reason, where that reason still stands after the analyst's answer."""
+    rows = zip(
+        results, by_building["not_assessed_reason"], _texts(_column(by_building, "not_assessed_detail")), strict=True
+    )
+    return _objects(
+        [detail if not result.assessed and result.reason == _text(reason) else None for result, reason, detail in rows]
+    )
 
 
 def _texts(column: pd.Series) -> pd.Series:

@@ -6,6 +6,7 @@ import pandas as pd
 from shapely.geometry import box
 
 from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.change import ALGORITHM, STATEMENT
 from damage_ssl.assessment.metrics import evaluate
 from damage_ssl.grades import scheme_named
 from damage_ssl.products.card import CardFacts, run_card, write_card
@@ -69,8 +70,8 @@ def test_card_says_what_when_how_and_how_good() -> None:
         "- footprints: 5",
         "- assessed: 3",
         "- not assessed: 2",
-        "  - no_post: 1",
-        "  - nodata: 1",
+        "  - no post imagery (`no_post`): 1",
+        "  - missing pixels (`nodata`): 1",
         "- answered by an analyst: 1",
         "- destroyed: 20",
         "- no-damage: 1,500",
@@ -98,3 +99,20 @@ def test_headings_stand_alone_in_the_file(tmp_path: Path) -> None:
         if line.startswith("#"):
             assert lines[number + 1] == ""
             assert number == 0 or lines[number - 1] == ""
+
+
+def test_shifts_are_summed_up() -> None:
+    moved = product("run1").assign(shift_x_m=[3.0, 3.0, 3.0, 9.0, np.nan], shift_y_m=[4.0, 4.0, 4.0, 9.0, np.nan])
+    assert "- shift of post against pre: median 5.0 m, 95 % of the buildings up to 5.0 m" in run_card(moved, facts())
+
+
+def test_card_of_a_change_score_says_so_before_anything_else() -> None:
+    change = CardFacts(
+        event="santa-rosa",
+        algorithm=ALGORITHM,
+        scheme=BINARY,
+        calibration=Calibration(threshold=0.5, temperature=1.0, n_validation=0, n_damaged=0, method="no labels"),
+    )
+    lines = [line for line in run_card(product("run1"), change).splitlines() if line]
+    assert lines[:2] == ["# First map without labels: santa-rosa", STATEMENT]
+    assert not any("validation buildings" in line for line in lines)

@@ -109,7 +109,50 @@ def binary(said: pd.DataFrame | None = None) -> pd.DataFrame:
 def test_every_field_of_the_standard_is_there() -> None:
     columns = set(binary().columns)
     assert set(STANDARD_FIELDS) <= columns
-    assert columns - set(STANDARD_FIELDS) == {"p_intact", "geometry"}
+    assert columns - set(STANDARD_FIELDS) == {
+        "p_intact",
+        "geometry",
+        "footprint_confidence",
+        "not_assessed_detail",
+        "shift_source",
+        "footprint_shift_x_m",
+        "footprint_shift_y_m",
+        "method",
+    }
+
+
+def test_columns_that_older_events_lack_are_null() -> None:
+    table = binary()
+    assert table["shift_source"].tolist() == [None] * 4
+    assert table[["footprint_shift_x_m", "footprint_confidence"]].isna().all(axis=None)
+
+
+def test_shifts_confidence_and_details_are_handed_over() -> None:
+    drawn = footprints().assign(confidence=[0.9, 0.8, np.nan, 0.5])
+    seen = index().assign(
+        shift_source=["own", "neighbours", "scene", "none"],
+        footprint_shift_x_m=[1.5, 0.0, -0.5, 0.0],
+        footprint_shift_y_m=[0.0, 2.0, 0.0, 0.0],
+        not_assessed_detail=[None, None, None, "post2.tif: time-out after 3 attempts"],
+    )
+    table = assessed_footprints(
+        drawn, seen, binary_predictions(), labels(), scheme=BINARY, threshold=0.7, run_id="run1", method="by hand"
+    )
+    assert table["footprint_confidence"].tolist()[:2] == [0.9, 0.8]
+    assert table["shift_source"].tolist() == ["own", "neighbours", "scene", "none"]
+    assert table["footprint_shift_y_m"].tolist() == [0.0, 2.0, 0.0, 0.0]
+    assert table["not_assessed_detail"].tolist() == [None, None, None, "post2.tif: time-out after 3 attempts"]
+    assert table["method"].tolist() == ["by hand"] * 4
+
+
+def test_detail_goes_when_an_analyst_says_something_else() -> None:
+    seen = index().assign(not_assessed_detail=[None, None, None, "time-out"])
+    said = labels(d="not-a-building")
+    table = assessed_footprints(
+        footprints(), seen, binary_predictions(), said, scheme=BINARY, threshold=0.7, run_id="run1"
+    )
+    assert table["not_assessed_reason"].tolist()[3] == "not_a_building"
+    assert table["not_assessed_detail"].tolist()[3] is None
 
 
 def test_every_footprint_is_there_once_in_its_order_with_its_own_numbers() -> None:
