@@ -1,32 +1,51 @@
 """Write the catalogue: `python -m data_catalog.build`."""
 
+import shutil
 import tempfile
-from datetime import UTC, datetime
+import tomllib
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import pystac
 
 from damage_ssl.event.catalog import Event
 from damage_ssl.simulation import SimulationSettings, simulate
+from data_catalog.kinds import sources_of
 
 HERE = Path(__file__).parent
 SAMPLE = "simulated-earthquake"
+DRAWN = {"buildings": 600, "hazard": "earthquake", "seed": 0}
 
 
 def build(folder: Path) -> None:
-    """Write catalog.json and the sample event's collection into `folder`; extents and dates are read off its files."""
+    """Write catalog.json and one collection an event into `folder`; collections of events that are gone are removed."""
     catalogue = pystac.Catalog(
         id="damage-ssl",
-        description="Events with imagery from before and after a disaster that damage_ssl can be tried on.",
+        title="Events for building damage assessment",
+        description=(
+            "Disasters of which imagery from before and after and building footprints can be had, and where, and under "
+            "which licence; descriptions only, no imagery. One entry is synthetic."
+        ),
     )
-    catalogue.add_child(sample_event())
+    collections = [sample_event(), *real_events()]
+    catalogue.add_children(collections)
     catalogue.normalize_and_save(str(folder), catalog_type=pystac.CatalogType.SELF_CONTAINED)
+    for path in folder.glob("*/collection.json"):
+        if path.parent.name not in {collection.id for collection in collections}:
+            shutil.rmtree(path.parent)
+
+
+def real_events() -> list[pystac.Collection]:
+    """One collection an event of events.toml, in its order (by date)."""
+    table = tomllib.loads((HERE / "events.toml").read_text(encoding="utf-8"))["event"]
+    return [_collection(event) for event in table]
 
 
 def sample_event() -> pystac.Collection:
-    """The simulated earthquake as a collection; its imagery is drawn by the command that it names."""
+    """The simulated earthquake as a collection, with extents and dates read off its own files."""
     with tempfile.TemporaryDirectory() as scratch:
-        drawn = simulate(Path(scratch) / SAMPLE, SimulationSettings(buildings=600, hazard="earthquake", seed=0))
+        drawn = simulate(Path(scratch) / SAMPLE, SimulationSettings(**DRAWN))
         event = Event.create(
             Path(scratch) / "workspace", SAMPLE, pre=[drawn.pre], post=[drawn.post], footprints=drawn.footprints
         )
@@ -38,14 +57,45 @@ def sample_event() -> pystac.Collection:
         title="Simulated earthquake",
         description=(
             "A synthetic town of 600 buildings at an invented place, before and after an earthquake, with known "
-            "grades. Draw it with: "
-            "damage-ssl simulate simulated-earthquake --buildings 600 --hazard earthquake --seed 0"
+            "grades. `damage-ssl init NAME --from-catalog simulated-earthquake` draws it; the same as "
+            "damage-ssl simulate DIR --buildings 600 --hazard earthquake --seed 0"
         ),
         license="Apache-2.0",
         extent=pystac.Extent(pystac.SpatialExtent([bounds]), pystac.TemporalExtent([[times[0], times[-1]]])),
-        extra_fields={"damage_ssl:hazard": "earthquake", "damage_ssl:synthetic": True},
+        extra_fields={
+            "damage_ssl:hazard": "earthquake",
+            "damage_ssl:place": "an invented place",
+            "damage_ssl:synthetic": True,
+            "damage_ssl:simulation": DRAWN,
+        },
         keywords=["synthetic", "earthquake", "building damage"],
     )
+
+
+def _collection(event: dict[str, Any]) -> pystac.Collection:
+    day = datetime.combine(date.fromisoformat(event["date"]), time(), UTC)
+    collection = pystac.Collection(
+        id=event["id"],
+        title=event["title"],
+        description=f"{event['description']} The bounding box is approximate.",
+        license="other",
+        extent=pystac.Extent(
+            pystac.SpatialExtent([[float(value) for value in event["bbox"]]]),
+            pystac.TemporalExtent([[day, day + timedelta(days=1)]]),
+        ),
+        extra_fields={
+            "damage_ssl:hazard": event["hazard"],
+            "damage_ssl:place": event["place"],
+            "damage_ssl:date": event["date"],
+            "damage_ssl:sources": sources_of(event),
+        },
+        keywords=[event["hazard"], "building damage"],
+    )
+    collection.add_link(pystac.Link("about", event["about"], title="what happened, where and when"))
+    for source in sources_of(event):
+        rel = "derived_from" if source.get("stac") else "related"
+        collection.add_link(pystac.Link(rel, source["href"], title=f"{source['title']} ({source['licence']})"))
+    return collection
 
 
 if __name__ == "__main__":

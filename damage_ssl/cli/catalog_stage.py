@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from damage_ssl.event.own_catalogue import add_to_catalogue
 from damage_ssl.files import read_json
 
 DRAWN = "_drawn"  # no event can have this name
+_OSM_HISTORY_BEGINS = date(2012, 9, 13)  # older states of the map are not kept (OpenStreetMap's change of licence)
 
 
 def list_events(console: Console, workspace: Path, catalogue: Path | None, *, hazard: str | None) -> None:
@@ -144,6 +145,8 @@ def _how_to_get(event: OpenEvent, missing: list[str]) -> str:
             sides = f" ({' and '.join(source.sides)})" if source.sides else ""
             lines.append(f"  {source.title}{sides}, {source.licence}: {source.href}")
             lines += [f"    {source.note}"] if source.note else []
+    if len(lines) == 1:
+        lines.append("  it knows of none that is open; data hubs may have some")
     lines.append("then:")
     lines += [f"  {line}" for line in _next(event)]
     return "\n".join(lines)
@@ -154,13 +157,15 @@ def _next(event: OpenEvent) -> list[str]:
         return [f"damage-ssl init {event.id} --from-catalog {event.id}"]
     if event.catalog != PACKAGED:
         return [f"damage-ssl init {event.id}-2 --from-catalog {event.id}"]
-    searchable = any(source.kind == "imagery" and source.stac for source in event.sources)
-    lines = [f"damage-ssl imagery search {event.id}"] if searchable else []
-    return [
-        *lines,
+    lines = [
+        f"damage-ssl imagery search {event.id}",
         f"damage-ssl init {event.id} --from-catalog {event.id} --pre PATH... --post PATH...",
         f"damage-ssl footprints fetch {event.id}",
     ]
+    if event.date and event.date > _OSM_HISTORY_BEGINS:
+        before = event.date - timedelta(days=1)
+        lines.append(f"or, as mapped before: damage-ssl footprints fetch {event.id} --source osm --date {before}")
+    return lines
 
 
 def _values(event: OpenEvent) -> dict[str, Any]:
