@@ -40,7 +40,7 @@ class PatchSettings:
     align_reach_m: float = 12.0
     align_radius_m: float = 150.0
     align_tolerance_m: float = 3.0
-    max_cloud: float = 0.8
+    max_cloud: float = 0.75
     max_shadow: float = 0.9
     max_saturated: float = 0.9
     max_blur_m: float = 3.0
@@ -69,13 +69,14 @@ class FootprintSettings:
     point without a size becomes a square of `point_size_m`, about a small house. A footprint that shares
     `duplicate_share` of the smaller one's area with one of a preferred source is the same building: less would join
     neighbours of a terrace whose sources are shifted by a few metres. Without an AOI, footprints up to `margin_m` from
-    the imagery are the event's: further than sources are misplaced.
+    the imagery are the event's: the gaps between scenes and their surroundings are then in the map, as not covered, and
+    the rest of a country's file is not.
     """
 
     min_confidence: float | None = None
     point_size_m: float = 10.0
     duplicate_share: float = 0.5
-    margin_m: float = 100.0
+    margin_m: float = 1000.0
 
     def __post_init__(self) -> None:
         _within("footprints: min_confidence", self.min_confidence or 0.0, 0.0, 1.0)

@@ -24,6 +24,7 @@ from damage_ssl.event.imagery import Role, Scene, inspect_scene, raster_stem, si
 from damage_ssl.event.sources import SourceNotes, acquired_at, expand_rasters, read_notes
 from damage_ssl.event.stac import read_scenes, write_collection
 from damage_ssl.files import atomic_directory, read_json, write_json
+from damage_ssl.settings import FootprintSettings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MADE_HERE = {"collection.json", "items", *FOOTPRINT_FILES, "aoi.geojson", "images", "truth.csv"}
@@ -44,18 +45,20 @@ class Event:
         *,
         pre: Sequence[str | Path],
         post: Sequence[str | Path],
-        footprints: Path | Sequence[Path] | None = None,
+        footprints: str | Path | Sequence[str | Path] | None = None,
         aoi: Path | None = None,
         hazard: str | None = None,
         pre_datetime: str | None = None,
         post_datetime: str | None = None,
+        footprint_settings: FootprintSettings | None = None,
         overwrite: bool = False,
     ) -> "Event":
         """Check all inputs, then write the event's folder in one step.
 
-        A raster path is a file, a folder or a glob. Rasters are referenced where they lie, not copied. Several footprint
-        files are merged, the preferred one first; without any, they come later (`set_footprints`). With `overwrite`,
-        scenes and footprints are replaced; labels, patches, runs and products of the older event stay.
+        A raster path is a file, a folder or a glob. Rasters are referenced where they lie, not copied. Several files of
+        footprints are merged, the preferred one first; without any, they come later (`set_footprints`). Which of a
+        file's footprints are the event's: see `read_footprints`. With `overwrite`, scenes and footprints are replaced;
+        labels, patches, runs and products of the older event stay.
 
         Raises:
             InputError: an input cannot be used, or imagery and footprints do not overlap.
@@ -67,7 +70,7 @@ class Event:
         area = None if aoi is None else read_aoi(aoi)
         found = None
         if footprints is not None:
-            found = read_footprints(footprints, aoi=area)
+            found = read_footprints(footprints, aoi=area, imagery=extent_of(scenes), settings=footprint_settings)
         check_overlap(scenes, found)
         with atomic_directory(event.path) as folder:
             write_event(folder, event, scenes, found, area, hazard or notes.hazard, notes.source)
@@ -144,7 +147,7 @@ class Event:
         return read_reports(self.path)
 
     def footprints_left_out(self) -> pd.DataFrame:
-        """Footprints in the event's area that are none of the event's: source, source_id, reason, duplicate_of, overlap."""
+        """Footprints in the event's area that were left out: source, source_id, reason, duplicate_of, overlap."""
         return read_left_out(self.path)
 
     def aoi(self) -> BaseGeometry | None:
@@ -264,6 +267,11 @@ def inspect_sides(
         )
 
     return side_by_side(inspect, found), notes
+
+
+def extent_of(scenes: Sequence[Scene]) -> BaseGeometry:
+    """Where there is imagery of either side, in EPSG:4326."""
+    return shapely.union_all([scene.extent for scene in scenes])
 
 
 def check_overlap(scenes: list[Scene], found: FootprintSet | None) -> None:

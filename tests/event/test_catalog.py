@@ -12,6 +12,8 @@ from affine import Affine
 
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
 from damage_ssl.event.catalog import Event, list_events
+from damage_ssl.event.footprints import read_footprints
+from damage_ssl.event.footprints.model import TABLE_COLUMNS
 from damage_ssl.event.sources import expand_rasters
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, Town, square, texture, write_polygons, write_tiff
 
@@ -34,8 +36,15 @@ def test_event_is_written_and_opened_again(town: Town) -> None:
     assert pre.transform == Affine(GSD_M, 0, CORNER_X, 0, -GSD_M, CORNER_Y)
     assert pre.crs.to_epsg() == 32610
     assert len(event.footprints()) == 16
-    assert list(event.footprints().columns) == ["building_id", "source", "source_id", "area_m2", "geometry"]
-    assert sorted(path.name for path in event.path.iterdir()) == ["collection.json", "footprints.parquet", "items"]
+    assert event.has_footprints
+    assert tuple(event.footprints().columns) == TABLE_COLUMNS
+    assert sorted(path.name for path in event.path.iterdir()) == [
+        "collection.json",
+        "footprints.parquet",
+        "footprints_left_out.parquet",
+        "footprints_report.json",
+        "items",
+    ]
 
 
 def test_collection_is_stac_with_an_item_a_scene(town: Town) -> None:
@@ -133,7 +142,7 @@ def truncated(town: Town) -> Path:
 BAD_INPUTS = {
     "footprints far away": (
         lambda t: {"footprints": write_polygons(t.pre.with_name("f.geojson"), [square(9000, 40)])},
-        r"f\.geojson: none of 1 footprints lies where there is both pre and post imagery: footprints at lon",
+        r"f\.geojson: none of 1 footprints lies within 1,000 m of the imagery \(lon -122.*footprints at lon",
     ),
     "pre and post apart": (
         lambda t: {"post": [elsewhere(t.pre.parent)]},
@@ -146,13 +155,15 @@ BAD_INPUTS = {
     "truncated": (lambda t: {"pre": [truncated(t)]}, r"cut\.tif: is truncated"),
     "double ids": (
         lambda t: {
-            "footprints": write_polygons(t.pre.with_name("d.gpkg"), [square(40, 40)] * 2, building_id=["a"] * 2)
+            "footprints": write_polygons(
+                t.pre.with_name("d.gpkg"), [square(40, 40), square(90, 40)], building_id=["a"] * 2
+            )
         },
         r"d\.gpkg: building_id is not unique: a",
     ),
     "AOI elsewhere": (
         lambda t: {"aoi": write_polygons(t.pre.with_name("aoi.geojson"), [shapely.box(0, 0, 1, 1)], crs="EPSG:4326")},
-        r"none of its 16 footprints lies in the AOI",
+        r"none of 16 footprints lies in the AOI",
     ),
     "missing raster": (lambda t: {"pre": [t.pre.with_name("gone.tif")]}, r"gone\.tif: no such file"),
     "bad date": (lambda t: {"pre_datetime": "last week"}, r"--pre-datetime: 'last week' is not a date"),
@@ -228,7 +239,7 @@ def test_broken_event_files_are_named(town: Town) -> None:
     (event.path / "items" / "pre-pre.json").write_text("{}")
     with pytest.raises(WorkspaceError, match=r"pre-pre\.json: is not a scene of an event"):
         event.scenes("pre")
-    event.footprints_path.unlink()
+    event.footprints_path.write_bytes(b"no parquet")
     with pytest.raises(WorkspaceError, match=r"footprints\.parquet: cannot be read"):
         event.footprints()
 
@@ -240,3 +251,77 @@ def test_aoi_is_kept_with_the_event(town: Town, tmp_path: Path) -> None:
     assert found is not None
     assert shapely.covers(found, event.footprints().representative_point()).all()
     assert event.footprints()["building_id"].tolist() == ["b00", "b04"]
+
+
+def test_event_without_footprints_says_how_to_get_some(town: Town) -> None:
+    event = town.create(footprints=None)
+    assert not event.has_footprints
+    with pytest.raises(WorkspaceError, match="has no footprints yet; get some with `damage-ssl footprints fetch town`"):
+        event.footprints()
+    assert event.footprint_sources() == ()
+    assert event.footprints_left_out().empty
+
+
+def test_footprints_may_come_later_and_are_checked_against_the_imagery(town: Town, tmp_path: Path) -> None:
+    event = town.create(footprints=None)
+    far = read_footprints(write_polygons(tmp_path / "far.geojson", [square(9000, 40)]))
+    with pytest.raises(InputError, match=r"far\.geojson: none of 1 footprints lies where there is both pre and post"):
+        event.set_footprints(far)
+    assert not event.has_footprints
+    event.set_footprints(read_footprints(town.footprints))
+    assert event.has_footprints
+    assert len(event.footprints()) == 16
+    assert [report.kept for report in event.footprint_sources()] == [16]
+
+
+def test_failed_set_leaves_the_footprints_that_were_there(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    event = town.create()
+    fewer = read_footprints(write_polygons(town.pre.with_name("few.geojson"), [square(40, 40)]))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("geopandas.GeoDataFrame.to_parquet", full)
+    with pytest.raises(StorageError, match=r"footprints\.parquet: the disk is full"):
+        event.set_footprints(fewer)
+    monkeypatch.undo()
+    assert len(event.footprints()) == 16
+
+
+def test_overwriting_without_footprints_takes_the_older_ones_away(town: Town) -> None:
+    town.create()
+    event = town.create(footprints=None, overwrite=True)
+    assert not event.has_footprints
+    assert event.footprint_sources() == ()
+
+
+def test_footprints_far_from_the_imagery_are_counted_and_not_the_events(town: Town, tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "f.gpkg", [square(40, 40), square(1500, 40), square(4000, 40)])
+    event = town.create(footprints=path)
+    assert len(event.footprints()) == 2
+    (report,) = event.footprint_sources()
+    assert (report.features, report.outside, report.kept) == (3, 1, 2)
+
+
+def test_aoi_makes_footprints_without_imagery_the_events(town: Town, tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "f.gpkg", [square(40, 40), square(1500, 40), square(4000, 40)])
+    area = shapely.box(CORNER_X - 10, CORNER_Y - 1000, CORNER_X + 9000, CORNER_Y + 1000)
+    event = town.create(footprints=path, aoi=write_polygons(tmp_path / "aoi.geojson", [area]))
+    assert len(event.footprints()) == 3
+
+
+def test_several_sources_are_merged_into_one_event_with_a_record_of_duplicates(town: Town, tmp_path: Path) -> None:
+    first = write_polygons(tmp_path / "osm.geojson", [square(40, 40), square(90, 40)], building_id=["a", "b"])
+    second = write_polygons(tmp_path / "ml.geojson", [square(42, 40), square(140, 40)], building_id=["x", "a"])
+    event = town.create(footprints=[first, second])
+    table = event.footprints()
+    assert table["building_id"].tolist() == ["a", "b", "ml:a"]
+    assert table["source"].tolist() == ["osm.geojson", "osm.geojson", "ml.geojson"]
+    assert table["source_id"].tolist() == ["a", "b", "a"]
+    left_out = event.footprints_left_out()
+    assert left_out[["source", "source_id", "reason", "duplicate_of"]].to_numpy().tolist() == [
+        ["ml.geojson", "x", "duplicate", "a"]
+    ]
+    # 20 px squares, 2 px apart: 18 of 20 columns are common.
+    assert left_out["overlap"].tolist() == pytest.approx([0.9], abs=1e-3)
+    assert [(report.kept, report.left_out) for report in event.footprint_sources()] == [(2, {}), (1, {"duplicate": 1})]

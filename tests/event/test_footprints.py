@@ -8,6 +8,7 @@ import shapely
 
 from damage_ssl.errors import InputError
 from damage_ssl.event.footprints import FootprintSet, read_aoi, read_footprints
+from damage_ssl.settings import FootprintSettings
 from tests.conftest import CORNER_X, CORNER_Y, UTM, square, write_polygons
 
 SQUARES = [square(40, 40), square(90, 40), square(140, 40)]
@@ -63,9 +64,19 @@ def test_hashed_ids_follow_the_polygon_and_not_its_place_in_the_file(tmp_path: P
     assert not set(other_source.table["building_id"]) & set(one.table["building_id"])
 
 
-def test_repeated_polygon_without_ids_keeps_a_row_of_its_own(tmp_path: Path) -> None:
-    ids = read_footprints(write_polygons(tmp_path / "f.gpkg", [SQUARES[0], SQUARES[0]])).table["building_id"]
-    assert ids[1] == f"{ids[0]}-2"
+def test_repeated_polygon_is_left_out_and_listed(tmp_path: Path) -> None:
+    again = [SQUARES[0], SQUARES[1], shapely.Polygon(list(SQUARES[0].exterior.coords)[::-1])]
+    found = read_footprints(write_polygons(tmp_path / "f.gpkg", again, id=["a", "b", "c"]))
+    assert found.table["building_id"].tolist() == ["a", "b"]
+    assert found.left_out[["source_id", "reason", "duplicate_of", "overlap"]].to_numpy().tolist() == [
+        ["c", "repeated", "a", 1.0]
+    ]
+    assert found.sources[0].left_out == {"repeated": 1}
+
+
+def test_repeated_polygon_with_a_building_id_of_its_own_stays(tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "f.gpkg", [SQUARES[0], SQUARES[0]], building_id=["a", "b"])
+    assert read_footprints(path).table["building_id"].tolist() == ["a", "b"]
 
 
 def test_bow_tie_is_repaired_and_counted(tmp_path: Path) -> None:
@@ -76,16 +87,25 @@ def test_bow_tie_is_repaired_and_counted(tmp_path: Path) -> None:
     assert set(found.table.geom_type) <= {"Polygon", "MultiPolygon"}
 
 
-def test_irreparable_geometry_is_named(tmp_path: Path) -> None:
+def test_irreparable_and_empty_geometries_are_left_out_and_listed(tmp_path: Path) -> None:
     line_like = shapely.Polygon([(0, 0), (1, 1), (0, 0), (0, 0)])
-    path = write(tmp_path / "f.geojson", [shapely.box(0, 0, 1, 1), line_like], building_id=["good", "flat"])
-    with pytest.raises(InputError, match=r"f\.geojson: 1 footprints are not valid polygons .*: flat; redraw or remove"):
-        read_footprints(path)
+    path = write(
+        tmp_path / "f.geojson", [shapely.box(0, 0, 1, 1), line_like, None], building_id=["good", "flat", "void"]
+    )
+    found = read_footprints(path)
+    assert found.table["building_id"].tolist() == ["good"]
+    assert found.left_out[["source", "source_id", "reason"]].to_numpy().tolist() == [
+        ["f.geojson", "flat", "irreparable"],
+        ["f.geojson", "void", "empty"],
+    ]
+    (report,) = found.sources
+    assert (report.features, report.kept, report.left_out) == (3, 1, {"irreparable": 1, "empty": 1})
 
 
-def test_empty_geometry_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path / "f.geojson", [shapely.box(0, 0, 1, 1), None], building_id=["good", "void"])
-    with pytest.raises(InputError, match=r"f\.geojson: 1 footprints have an empty geometry: void"):
+def test_file_without_any_usable_polygon_is_refused(tmp_path: Path) -> None:
+    line_like = shapely.Polygon([(0, 0), (1, 1), (0, 0), (0, 0)])
+    path = write(tmp_path / "f.geojson", [line_like, None], building_id=["flat", "void"])
+    with pytest.raises(InputError, match=r"f\.geojson: its 2 footprints are empty or not valid polygons: flat, void"):
         read_footprints(path)
 
 
@@ -98,13 +118,39 @@ def test_double_and_missing_building_ids_are_named(tmp_path: Path) -> None:
         read_footprints(missing)
 
 
-def test_points_and_lines_are_refused(tmp_path: Path) -> None:
-    points = write(tmp_path / "p.geojson", [shapely.Point(0, 0), shapely.Point(1, 1)], id=[1, 2])
-    with pytest.raises(InputError, match=r"p\.geojson: footprints must be polygons; found 2 Point"):
-        read_footprints(points)
-    mixed = write(tmp_path / "m.geojson", [shapely.box(0, 0, 1, 1), shapely.Point(1, 1)], id=[1, 2])
-    with pytest.raises(InputError, match=r"found also 1 Point \(first: feature 2\)"):
-        read_footprints(mixed)
+def test_points_become_squares_and_say_so(tmp_path: Path) -> None:
+    points = write(tmp_path / "p.geojson", [shapely.Point(10, 60), shapely.Point(10.1, 60)], id=[1, 2])
+    found = read_footprints(points, settings=FootprintSettings(point_size_m=12))
+    assert found.table["geometry_kind"].tolist() == ["point", "point"]
+    # A degree has 111,320 m on the sphere and up to 0.5 % more on the ellipsoid at 60° north.
+    assert found.table["area_m2"].tolist() == pytest.approx([144, 144], rel=0.01)
+    assert shapely.distance(found.table.geometry.iloc[0].centroid, shapely.Point(10, 60)) < 1e-9
+
+
+def test_points_and_lines_among_polygons_are_left_out_and_listed(tmp_path: Path) -> None:
+    line = shapely.LineString([(0, 0), (1, 1)])
+    path = write(tmp_path / "m.geojson", [shapely.box(0, 0, 1, 1), shapely.Point(1, 1), line], id=[1, 2, 3])
+    found = read_footprints(path)
+    assert found.table["building_id"].tolist() == ["1"]
+    assert found.left_out[["source_id", "reason"]].to_numpy().tolist() == [
+        ["2", "not_a_polygon"],
+        ["3", "not_a_polygon"],
+    ]
+
+
+def test_lines_alone_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "l.geojson", [shapely.LineString([(0, 0), (1, 1)])], id=[1])
+    with pytest.raises(InputError, match=r"l\.geojson: footprints must be polygons; found 1 LineString"):
+        read_footprints(path)
+
+
+def test_polygon_across_the_antimeridian_is_made_whole(tmp_path: Path) -> None:
+    torn = shapely.Polygon([(179.9999, -17), (-179.9998, -17), (-179.9998, -16.9999), (179.9999, -16.9999)])
+    found = read_footprints(write(tmp_path / "f.geojson", [torn], id=["a"]))
+    west, _, east, _ = found.table.total_bounds
+    assert (west, east) == pytest.approx((-180.0001, -179.9998))
+    assert found.repaired == 1
+    assert 300 < found.table["area_m2"][0] < 400
 
 
 def test_file_without_features_missing_file_and_wrong_file_are_refused(tmp_path: Path) -> None:
@@ -152,7 +198,7 @@ def test_aoi_keeps_buildings_whose_inner_point_lies_in_it(tmp_path: Path) -> Non
 def test_aoi_elsewhere_is_an_error_that_gives_both_places(tmp_path: Path) -> None:
     path = write_polygons(tmp_path / "f.geojson", SQUARES)
     with pytest.raises(
-        InputError, match=r"none of its 3 footprints lies in the AOI \(lon 10\.00000.*footprints: lon -122"
+        InputError, match=r"none of 3 footprints lies in the AOI \(lon 10\.00000.*footprints at lon -122"
     ):
         read_footprints(path, aoi=shapely.box(10, 10, 11, 11))
 

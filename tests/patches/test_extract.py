@@ -119,7 +119,7 @@ def test_each_building_that_cannot_be_assessed_says_why(town: Town, tmp_path: Pa
         "small": square(60, 100, side_px=4),
         "no_pre": square(300, 60),
         "no_post": square(-40, 60),
-        "far": square(9000, 60),
+        "far": square(2000, 60),
         "edge": square(243, 120),
         "nodata": square(200, 200),
         "nearly": square(239, 40 + 120, side_px=20),

@@ -12,58 +12,76 @@ from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError
 from damage_ssl.event.footprints.model import FootprintSet, SourceReport, no_left_out
+from damage_ssl.event.footprints.region import Region
 from damage_ssl.event.footprints.squares import squares_around
 
 ID_COLUMNS = ("building_id", "id", "uid")
 POLYGON_TYPES = (3, 6)  # shapely's type ids of Polygon and MultiPolygon
-_POINT, _COLLECTION = 0, 7
+_COLLECTION = 7
 _EQUAL_AREA = "EPSG:6933"
 _SHOWN = 5
+_USABLE = ("", "repaired")
 _GRID_DEGREES = 1e-7  # about a centimetre: polygons that are equal on it are one polygon
 
 
 def clean_footprints(
-    raw: gpd.GeoDataFrame, path: Path, *, aoi: BaseGeometry | None = None, point_size_m: float = 10.0
+    raw: gpd.GeoDataFrame,
+    path: Path,
+    *,
+    region: Region | None = None,
+    point_size_m: float = 10.0,
+    may_be_empty: bool = False,
 ) -> FootprintSet:
     """Make footprints of features that are in memory already; `path` is named in errors and as their source.
 
-    Columns that are used where they are there: `building_id`, `id`, `uid`; `confidence`; `geometry_kind`; `dataset` (who
-    drew it, put behind the source's name); `size_m` (side of the square that stands for a point); `row` (1-based place
-    in the file, for messages). Invalid polygons are repaired (self-intersections split, spikes dropped, polygons across
+    Columns that are used where they are there: `building_id`, `id`, `uid`; `confidence`; `geometry_kind`; `dataset`
+    (who drew it, put behind the source's name); `size_m` (side of the square that stands for a point); `row` (place in
+    the file, for messages). Invalid polygons are repaired (self-intersections split, spikes dropped, polygons across
     the antimeridian made whole). Features that are empty, cannot be repaired, are no polygons among polygons, or repeat
-    an earlier polygon (with another `building_id` they stay) are left out and listed in `left_out`.
-    Where there are points only, each becomes a square of `size_m`, else `point_size_m`, marked `point`.
+    an earlier polygon (with another `building_id` they stay) are left out and listed in `left_out`. Where there are
+    points only, each becomes a square of `size_m`, else `point_size_m`, marked `point`.
+
+    Args:
+        raw: features in any CRS.
+        path: the file that they are from.
+        region: which of them are the event's; the others are counted.
+        point_size_m: side of the square around a point whose size is not known.
+        may_be_empty: nothing in the region is no error.
 
     Raises:
-        InputError: no CRS, no usable polygons or points, a `building_id` is missing or double, or nothing is in the AOI.
+        InputError: no CRS, no usable polygons or points, a `building_id` is missing or double, or none is inside.
     """
     raw = to_wgs84(raw, path)
-    if raw.empty:
+    if raw.empty and not may_be_empty:
         raise InputError(f"{path}: holds no features; give a file of building polygons")
     raw = squares_around(raw, point_size_m)
     geometry, state = _repaired(raw.geometry.to_numpy())
-    if np.isin(state, ("", "repaired")).sum() == 0:
+    if len(raw) and not np.isin(state, _USABLE).any():
         raise InputError(_nothing_usable(raw, state, path))
+    outside = 0
+    if region is not None:
+        inside = _inside(region, geometry, np.isin(state, _USABLE))
+        outside = int(np.count_nonzero(~inside))
+        raw, geometry, state = raw[inside].reset_index(drop=True), geometry[inside], state[inside]
+        if not may_be_empty and not np.isin(state, _USABLE).any():
+            raise InputError(
+                f"{path}: none of its {outside} footprints lies {region.name} ({bounds_text(region.bounds)}); "
+                "check the files' CRS and place"
+            )
     canonical = _canonical(geometry)
     state = np.where(_repeats(canonical, state, raw), "repeated", state)
-    keep = np.isin(state, ("", "repaired"))
-    outside = 0
-    if aoi is not None:
-        inside = _inside(aoi, geometry, keep)
-        outside = int(np.count_nonzero(~inside))
-        if not (keep & inside).any():
-            raise InputError(
-                f"{path}: none of its {outside} footprints lies in the AOI "
-                f"({bounds_text(aoi.bounds)}; footprints: {bounds_text(raw.total_bounds)}); "
-                "check the AOI's CRS and place"
-            )
-        geometry, canonical, state, keep = geometry[inside], canonical[inside], state[inside], keep[inside]
-        raw = raw[inside].reset_index(drop=True)
-    return _assembled(raw, geometry, canonical, state, keep, path, outside)
+    return _assembled(raw, geometry, canonical, state, path, outside)
 
 
 def area_m2(geometry: NDArray[np.object_]) -> NDArray[np.float64]:
     """Area on the ellipsoid of polygons in EPSG:4326, by an equal-area projection."""
+    bounds = shapely.bounds(geometry)
+    across = (bounds[:, 0] < -180) | (bounds[:, 2] > 180)
+    if across.any():  # the projection would tear them; a cylinder may be turned
+        geometry = geometry.copy()
+        geometry[across] = shapely.transform(
+            geometry[across], lambda xy: np.column_stack([xy[:, 0] % 360 - 180, xy[:, 1]])
+        )
     areas: NDArray[np.float64] = gpd.GeoSeries(geometry, crs="EPSG:4326").to_crs(_EQUAL_AREA).area.to_numpy()
     return areas
 
@@ -114,10 +132,10 @@ def _assembled(
     geometry: NDArray[np.object_],
     canonical: NDArray[np.object_],
     state: NDArray[np.object_],
-    keep: NDArray[np.bool_],
     path: Path,
     outside: int,
 ) -> FootprintSet:
+    keep = np.isin(state, _USABLE)
     column = _id_column(raw[keep], path)
     rows = raw["row"].to_numpy() if "row" in raw else np.arange(1, len(raw) + 1)
     given = np.array([f"row {row}" for row in rows], dtype=object)
@@ -190,11 +208,10 @@ def _left_out(
     )
 
 
-def _inside(aoi: BaseGeometry, geometry: NDArray[np.object_], keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which footprints have their representative point in the AOI; what has no polygon cannot be said to be outside."""
-    shapely.prepare(aoi)
+def _inside(region: Region, geometry: NDArray[np.object_], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which features are the event's; of what has no valid polygon it cannot be said that it is not."""
     inside = np.ones(len(geometry), dtype=bool)
-    inside[keep] = shapely.covers(aoi, shapely.point_on_surface(geometry[keep]))
+    inside[usable] = region.holds(geometry[usable])
     return inside
 
 
@@ -289,14 +306,14 @@ def _parts(geometry: BaseGeometry) -> list[BaseGeometry]:
 
 
 def _canonical(geometry: NDArray[np.object_]) -> NDArray[np.object_]:
-    """The polygon's corners to about a centimetre as bytes, however they are ordered; None where there is no geometry."""
+    """The polygon's corners to about a centimetre as bytes, however they are ordered; None without a geometry."""
     rounded = shapely.transform(geometry, lambda xy: np.round(xy / _GRID_DEGREES) * _GRID_DEGREES)
     return np.asarray(shapely.to_wkb(shapely.normalize(rounded), byte_order=1), dtype=object)
 
 
 def _repeats(canonical: NDArray[np.object_], state: NDArray[np.object_], raw: gpd.GeoDataFrame) -> NDArray[np.bool_]:
     """Polygons that were there before. The user's own `building_id` is a reason to keep both: it may have labels."""
-    usable = np.isin(state, ("", "repaired"))
+    usable = np.isin(state, _USABLE)
     keys = pd.DataFrame({"polygon": canonical})
     if "building_id" in raw:
         keys["building_id"] = raw["building_id"].map(id_text, na_action="ignore")

@@ -1,30 +1,88 @@
 """Any file of footprints in, one clean set out."""
 
-from collections.abc import Sequence
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import geopandas as gpd
+import pyogrio
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints.cleaning import clean_footprints, counted, to_wgs84
+from damage_ssl.event.footprints.cleaning import bounds_text, clean_footprints, counted, to_wgs84
+from damage_ssl.event.footprints.csv_files import read_csv
+from damage_ssl.event.footprints.gathering import Gathered
+from damage_ssl.event.footprints.geojson_lines import read_geojson_lines
+from damage_ssl.event.footprints.merging import merge_footprints
 from damage_ssl.event.footprints.model import FootprintSet
+from damage_ssl.event.footprints.ogr_files import gdal_source, read_ogr, read_osm, unreadable
+from damage_ssl.event.footprints.overpass import read_overpass
+from damage_ssl.event.footprints.parquet_files import read_parquet
+from damage_ssl.event.footprints.region import Region, region_of
+from damage_ssl.event.footprints.streams import head_of
+from damage_ssl.event.footprints.xbd_labels import read_xbd_labels
+from damage_ssl.settings import FootprintSettings
+
+Reader = Callable[[Path, Gathered], None]
+_LAYER = re.compile(r"(?P<path>.+)\|layername=(?P<layer>.+)")  # as QGIS writes a layer of a file
+_BY_ENDING: dict[str, Reader] = {
+    ".parquet": read_parquet,
+    ".geoparquet": read_parquet,
+    ".osm.pbf": read_osm,
+    ".pbf": read_osm,
+    ".osm": read_osm,
+    ".geojsonl": read_geojson_lines,
+    ".geojsons": read_geojson_lines,
+    ".ndjson": read_geojson_lines,
+    ".jsonl": read_geojson_lines,
+}
+_TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".json", ".geojson")
 
 
-def read_footprints(paths: Path | Sequence[Path], *, aoi: BaseGeometry | None = None) -> FootprintSet:
-    """Read building polygons from any file that OGR or GeoParquet can read.
+def read_footprints(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    aoi: BaseGeometry | None = None,
+    imagery: BaseGeometry | None = None,
+    settings: FootprintSettings | None = None,
+) -> FootprintSet:
+    """Read the buildings of an event from one file or several, the preferred one first.
 
-    The id is taken from `building_id`, else from `id` or `uid` where it is unique and complete, else it is a stable
-    hash of the geometry and the file's name. With an AOI, the footprints whose representative point lies in it are kept.
+    Formats: whatever GDAL/OGR reads (`FILE|layername=NAME` names a layer), GeoParquet (Overture), Open Buildings CSV,
+    GeoJSON lines (Microsoft), OpenStreetMap (.osm.pbf, .osm, Overpass JSON), xBD labels; gzipped too. Files are
+    streamed: memory follows the buildings inside, not the file (Overpass answers and GeoParquet without WKB are read
+    whole).
+
+    Every footprint of the event is in the result exactly once, in `table` or in `left_out`. Which are the event's: with
+    an `aoi`, those whose inner point lies in it, whether there is imagery or not; else those that touch the `imagery`'s
+    extent widened by `settings.margin_m`; without either, all. Others are counted in the reports.
+
+    The id is taken from `building_id`, else from `id` or `uid` (OSM's and Overture's id, or the plus code) where it is
+    unique and complete, else it is a stable hash of the geometry and the file's name. An id that an earlier file has
+    already gets the later file's name before it.
 
     Raises:
-        InputError: a file cannot be read or holds nothing usable; see `clean_footprints`.
+        InputError: a file cannot be read (the message gives row, line or byte), or holds nothing usable; see
+            `clean_footprints`.
     """
-    files = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
-    if len(files) != 1:
-        raise InputError("several footprint files: not yet")
-    return clean_footprints(_read_vector(files[0], "footprints"), files[0], aoi=aoi)
+    settings = settings or FootprintSettings()
+    files = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not files:
+        raise InputError("footprints: no file was given")
+    region = region_of(aoi=aoi, imagery=imagery, margin_m=settings.margin_m)
+    if len(files) == 1:
+        return _read_one(str(files[0]), region, settings, needed=True)
+    sets = [_read_one(str(file), region, settings, needed=False) for file in files]
+    merged = merge_footprints(sets, duplicate_share=settings.duplicate_share)
+    if merged.table.empty and region is not None:
+        raise InputError(
+            f"{', '.join(map(str, files))}: none of their footprints is {region.name} ({bounds_text(region.bounds)}); "
+            "check the files' CRS and place"
+        )
+    return merged
 
 
 def read_aoi(path: Path) -> BaseGeometry:
@@ -41,19 +99,107 @@ def read_aoi(path: Path) -> BaseGeometry:
     return shapely.union_all(shapely.make_valid(shapely.force_2d(raw.geometry.to_numpy())))
 
 
+def _read_one(given: str, region: Region | None, settings: FootprintSettings, *, needed: bool) -> FootprintSet:
+    """One file's footprints; where `needed`, none in the region is an error, else an empty set."""
+    named = _LAYER.fullmatch(given)
+    path = Path(named["path"] if named else given)
+    if not path.exists():
+        raise InputError(f"{path}: no such file; give the footprints file's path")
+    into = Gathered(path, region, settings.min_confidence)
+    if named:
+        read_ogr(path, into, named["layer"])
+    else:
+        _reader_of(path)(path, into)
+    frame = into.frame()
+    if into.features == 0:
+        raise InputError(f"{path}: holds no features; give a file of building polygons")
+    _check_place(into, path)
+    if frame.empty and needed:
+        raise _nothing_inside(into, path)
+    found = clean_footprints(frame, path, region=region, point_size_m=settings.point_size_m, may_be_empty=True)
+    if found.table.empty and needed:
+        raise _nothing_inside(into, path)
+    (report,) = found.sources
+    outside = into.outside + (report.outside or 0)
+    report = dataclasses.replace(
+        report,
+        format=into.format,
+        size_bytes=path.stat().st_size,
+        modified_ns=path.stat().st_mtime_ns,
+        features=into.features,
+        outside=None if into.features is None and region is not None else outside,
+        below_confidence=into.below_confidence,
+    )
+    return dataclasses.replace(found, outside_aoi=outside, sources=(report,))
+
+
+def _reader_of(path: Path) -> Reader:
+    name = path.name.lower().removesuffix(".gz")
+    for ending, reader in _BY_ENDING.items():
+        if name.endswith(ending):
+            return reader
+    return _reader_of_text(path, name) if name.endswith(_TEXT_ENDINGS) else read_ogr
+
+
+def _reader_of_text(path: Path, name: str) -> Reader:
+    """Text formats share their endings: Microsoft's `.csv.gz` holds GeoJSON lines, and `.json` may be anything."""
+    head = head_of(path)
+    if not head.lstrip().startswith((b"{", b"\x1e")):
+        return read_ogr if name.endswith("json") else read_csv
+    first, newline, rest = head.lstrip(b" \t\r\n\x1e").partition(b"\n")
+    if newline and rest.lstrip(b" \t\r\n\x1e").startswith(b"{") and _is_feature(first):
+        return read_geojson_lines
+    if not name.endswith("json"):
+        return read_geojson_lines
+    if b'"elements"' in head and b'"FeatureCollection"' not in head:
+        return read_overpass
+    return read_xbd_labels if re.search(rb'"features"\s*:\s*\{', head) else read_ogr
+
+
+def _is_feature(line: bytes) -> bool:
+    try:
+        value = json.loads(line.rstrip(b" \t\r,"))
+    except ValueError:
+        return False
+    return isinstance(value, dict) and value.get("type") == "Feature"
+
+
+def _check_place(into: Gathered, path: Path) -> None:
+    if into.extent is None:
+        return
+    west, south, east, north = into.extent
+    if max(abs(west), abs(east)) > 360 or max(abs(south), abs(north)) > 90:
+        raise InputError(
+            f"{path}: its coordinates ({bounds_text(into.extent)}) are not longitude and latitude, but it says "
+            "EPSG:4326; assign the CRS that it was made in"
+        )
+
+
+def _nothing_inside(into: Gathered, path: Path) -> InputError:
+    if into.below_confidence:
+        return InputError(
+            f"{path}: all {into.below_confidence:,} footprints in the area have a confidence below "
+            f"{into.min_confidence:g}; ask for less"
+        )
+    count = "" if into.features is None else f" of {into.features:,}"
+    places = "" if into.extent is None else f"; footprints at {bounds_text(into.extent)}"
+    if into.region is None:
+        return InputError(f"{path}: holds no features; give a file of building polygons")
+    return InputError(
+        f"{path}: none{count} footprints lies {into.region.name} ({bounds_text(into.region.bounds)}{places}); "
+        "check the files' CRS and place"
+    )
+
+
 def _read_vector(path: Path, what: str) -> gpd.GeoDataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the {what} file's path")
     try:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
             return gpd.read_parquet(path)
-        source = f"/vsigzip/{path.resolve()}" if path.suffix.lower() == ".gz" else path
-        read = gpd.read_file(source)
+        read = pyogrio.read_dataframe(gdal_source(path))
     except (RuntimeError, ValueError, OSError) as error:
-        raise InputError(
-            f"{path}: cannot be read as vector data ({error}); give GeoJSON, GeoPackage, GeoParquet, Shapefile or "
-            "another file that GDAL/OGR reads"
-        ) from error
+        raise unreadable(path, error) from error
     if not isinstance(read, gpd.GeoDataFrame):
         raise InputError(f"{path}: has no geometry column; the {what} file must hold polygons")
     return read

@@ -12,7 +12,7 @@ _POINT = 0
 
 
 def squares_around(raw: gpd.GeoDataFrame, point_size_m: float) -> gpd.GeoDataFrame:
-    """Where all features are points (EPSG:4326), each becomes a square of `size_m`, else `point_size_m`, kind `point`."""
+    """Where all features (EPSG:4326) are points, each becomes a square of `size_m`, else of `point_size_m`."""
     geometry = raw.geometry.to_numpy()
     there = ~(shapely.is_missing(geometry) | shapely.is_empty(geometry))
     if not there.any() or not (shapely.get_type_id(geometry[there]) == _POINT).all():

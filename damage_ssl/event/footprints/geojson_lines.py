@@ -1,0 +1,123 @@
+"""GeoJSON with one feature a line, as Microsoft gives it (.geojsonl, or .csv.gz of their global set)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
+from numpy.typing import NDArray
+
+from damage_ssl.errors import InputError
+from damage_ssl.event.footprints.csv_files import NEAR_DEGREES
+from damage_ssl.event.footprints.gathering import FEATURE_NAMES, Gathered, find_columns, number_or_nan
+from damage_ssl.event.footprints.streams import open_bytes
+
+_BLOCK_BYTES = 4 << 20
+_FIRST_CORNER = r'"coordinates"\s*:\s*[\[\s]+(?P<x>-?[0-9][0-9.eE+-]*)\s*,\s*(?P<y>-?[0-9][0-9.eE+-]*)'
+_SEPARATORS = b" \t\r,\x1e"  # RFC 8142 begins each feature with a record separator; some writers end it with a comma
+
+
+def read_geojson_lines(path: Path, into: Gathered) -> None:
+    """Stream features into `into`, whatever the file's size.
+
+    A line whose first corner lies more than 0.05° away from the region is passed over; of it only the braces at both
+    ends and that corner are looked at.
+
+    Raises:
+        InputError: a line is not a feature; the message gives the line and the byte of the content.
+    """
+    into.format = "GeoJSON lines"
+    for lines, first_line, starts in _blocks(path):
+        texts = [line.strip(_SEPARATORS) for line in lines]
+        rows = np.array([number for number, text in enumerate(texts) if text], dtype=np.int64)
+        texts = [texts[row] for row in rows]
+        into.saw(len(texts))
+        near = _near(texts, into)
+        into.outside += int(np.count_nonzero(~near))
+        features = [
+            _parsed(texts[number], path, first_line + int(rows[number]), starts[rows[number]])
+            for number in np.flatnonzero(near)
+        ]
+        if features:
+            geometry = np.array([_geometry(*feature, path) for feature in features], dtype=object)
+            properties = [values for values, _, _ in features]
+            into.add(geometry, _columns(properties), first_line + rows[near])
+
+
+_Parsed = tuple[dict[str, Any], Any, str]
+
+
+def _blocks(path: Path) -> Iterator[tuple[list[bytes], int, NDArray[np.int64]]]:
+    """Whole lines, the number of the first, and the byte at which each begins."""
+    rest, line, byte = b"", 1, 0
+    with open_bytes(path) as file:
+        while block := file.read(_BLOCK_BYTES):
+            whole, newline, tail = block.rpartition(b"\n")
+            if not newline:
+                rest += block
+                continue
+            lines = (rest + whole).split(b"\n")
+            starts = byte + np.concatenate([[0], np.cumsum([len(each) + 1 for each in lines])])
+            yield lines, line, starts[:-1]
+            line, byte, rest = line + len(lines), int(starts[-1]), tail
+        if rest:
+            yield [rest], line, np.array([byte])
+
+
+def _near(texts: list[bytes], into: Gathered) -> NDArray[np.bool_]:
+    """Which lines have to be read: those near the region, and those that do not look like a feature."""
+    near = np.ones(len(texts), dtype=bool)
+    if into.region is None or not texts:
+        return near
+    try:
+        lines = pa.array(texts, pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        return near
+    corner = pc.extract_regex(lines, _FIRST_CORNER)
+    lon, lat = (number_or_nan(corner.field(axis).to_numpy(zero_copy_only=False)) for axis in (0, 1))
+    into.saw_at(np.column_stack([lon, lat, lon, lat]))
+    west, south, east, north = into.region.widened(NEAR_DEGREES)
+    away = (lon < west) | (lon > east) | (lat < south) | (lat > north)
+    whole = pc.and_(pc.starts_with(lines, "{"), pc.ends_with(lines, "}")).to_numpy(zero_copy_only=False)
+    passed: NDArray[np.bool_] = away & np.asarray(whole, dtype=bool)
+    return ~passed
+
+
+def _parsed(text: bytes, path: Path, line: int, byte: int) -> _Parsed:
+    where = f"{path}, line {line:,}"
+    try:
+        feature = json.loads(text)
+    except json.JSONDecodeError as error:
+        at = byte + len(error.doc[: error.pos].encode())
+        raise InputError(
+            f"{where}, byte {at:,}: is not JSON ({error.msg}); mend or remove the line, or download the file again"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}, byte {byte + error.start:,}: is not UTF-8; save the file as UTF-8") from error
+    if not isinstance(feature, dict) or feature.get("type") not in {"Feature", "Polygon", "MultiPolygon", "Point"}:
+        raise InputError(f"{where}, byte {byte:,}: is not a GeoJSON feature ({text[:60]!r}); mend or remove the line")
+    if feature["type"] != "Feature":
+        return {}, feature, where
+    properties = feature.get("properties") or {}
+    if "id" in feature:
+        properties = {"id": feature["id"], **properties}
+    return properties, feature.get("geometry"), where
+
+
+def _geometry(_properties: dict[str, Any], geometry: Any, where: str, _path: Path) -> Any:
+    if geometry is None:
+        return None
+    try:
+        return shapely.from_geojson(json.dumps(geometry))
+    except shapely.errors.ShapelyError as error:
+        raise InputError(f"{where}: its geometry is not GeoJSON ({error}); mend or remove the line") from error
+
+
+def _columns(properties: list[dict[str, Any]]) -> dict[str, NDArray[np.object_]]:
+    names = list(dict.fromkeys(name for values in properties for name in values))
+    found = find_columns(names, FEATURE_NAMES)
+    return {key: np.array([values.get(name) for values in properties], dtype=object) for key, name in found.items()}

@@ -1,0 +1,225 @@
+"""Any vector file of GDAL/OGR, streamed through its bounding-box filter: GeoJSON, GeoPackage, Shapefile, OSM …"""
+
+import json
+import struct
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyogrio
+import pyproj
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
+
+from damage_ssl.errors import InputError
+from damage_ssl.event.footprints.gathering import FEATURE_NAMES, Gathered, decode_wkb, find_columns, to_lon_lat
+from damage_ssl.event.footprints.streams import head_of, is_gzip, open_bytes
+
+_BATCH_ROWS = 16_384
+_DIAGNOSED_BYTES = 512 << 20
+_BUILDING_WORDS = ("building", "footprint")
+_ZIPPED = (".shp", ".gpkg", ".fgb", ".geojson", ".geojsonl", ".json", ".kml", ".gml", ".gdb")
+_BUILDINGS = "building IS NOT NULL AND building <> 'no'"
+
+
+def read_ogr(path: Path, into: Gathered, layer: str | None = None) -> None:
+    """Stream a layer into `into`; without a name, the file's only polygon layer, or the one named after buildings.
+
+    Raises:
+        InputError: GDAL cannot read the file, or does not know which of several layers is meant.
+    """
+    source = gdal_source(path)
+    try:
+        if path.suffix.lower() == ".shp":
+            _check_shapefile(path)
+        chosen = _layer(source, path, layer)
+        _stream(source, path, chosen, into, where=None)
+    except (DataSourceError, DataLayerError, OSError, RuntimeError, ValueError, pa.ArrowException) as error:
+        raise unreadable(path, error) from error
+
+
+def read_osm(path: Path, into: Gathered) -> None:
+    """Stream the buildings of an OpenStreetMap extract (.osm.pbf, .osm): ways and multipolygons with `building=*`.
+
+    Left out are `building=no` and what is only a `building:part`. Ids are `way/…` and `relation/…`.
+
+    Raises:
+        InputError: GDAL cannot read the file.
+    """
+    try:
+        _stream(str(path), path, "multipolygons", into, where=_BUILDINGS)
+    except (DataSourceError, DataLayerError, OSError, RuntimeError, ValueError, pa.ArrowException) as error:
+        raise unreadable(path, error) from error
+    into.format, into.features = "OpenStreetMap", None
+
+
+def gdal_source(path: Path) -> str:
+    """How GDAL opens the file: gzip and zip through its virtual file systems.
+
+    Raises:
+        InputError: a zip file is damaged, or does not hold exactly one layer file.
+    """
+    if path.is_file() and is_gzip(path):
+        return f"/vsigzip/{path.resolve()}"
+    if path.suffix.lower() != ".zip":
+        return str(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.lower().endswith(_ZIPPED)]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{path}: is not a whole zip file ({error}); download or copy it again") from error
+    if len(names) != 1:
+        raise InputError(
+            f"{path}: holds {len(names)} vector files ({', '.join(sorted(names)[:5]) or 'none'}); "
+            "unzip it and give the one that is meant"
+        )
+    return f"/vsizip/{path.resolve()}/{names[0]}"
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """An error for a file that GDAL cannot read, with the place where it breaks if that can be found."""
+    return InputError(
+        f"{path}: cannot be read as vector data ({_broken_json(path) or error}); give GeoJSON, GeoPackage, GeoParquet, "
+        "Shapefile or another file that GDAL/OGR reads"
+    )
+
+
+def _layer(source: str, path: Path, wanted: str | None) -> str | None:
+    layers = [(str(name), None if kind is None else str(kind)) for name, kind in pyogrio.list_layers(source)]
+    if wanted is not None:
+        if wanted not in [name for name, _ in layers]:
+            raise InputError(f"{path}: has no layer '{wanted}'; it has {_names(layers)}")
+        return wanted
+    if not layers:
+        raise InputError(f"{path}: holds no features; give a file of building polygons")
+    if len(layers) == 1:
+        return layers[0][0]
+    able = [entry for entry in layers if entry[1] and "Polygon" in entry[1]]
+    able = able or [entry for entry in layers if entry[1] in {"Unknown", "GeometryCollection"}]
+    able = able or [entry for entry in layers if entry[1] and "Point" in entry[1]]
+    if len(able) > 1:
+        named = [entry for entry in able if any(word in entry[0].lower() for word in _BUILDING_WORDS)]
+        able = named if len(named) == 1 else able
+    if len(able) != 1:
+        raise InputError(
+            f"{path}: has {len(able) or 'no'} polygon layers: {_names(able or layers)}; "
+            f"say which: '{path.name}|layername=NAME'"
+        )
+    return able[0][0]
+
+
+def _names(layers: Sequence[tuple[str, str | None]]) -> str:
+    return ", ".join(f"{name} ({kind or 'no geometry'})" for name, kind in layers)
+
+
+def _stream(source: str, path: Path, layer: str | None, into: Gathered, where: str | None) -> None:
+    info = pyogrio.read_info(source, layer=layer, force_feature_count=where is None, force_total_bounds=False)
+    into.format = str(info.get("driver") or "OGR")
+    if info["geometry_type"] is None:
+        raise InputError(f"{path}: has no geometry column; the footprints file must hold polygons")
+    crs = _crs(info["crs"], path)
+    into.extent = _extent(info.get("total_bounds"), crs)
+    into.features = info["features"] if where is None and info["features"] >= 0 else None
+    found = find_columns(list(info["fields"]), FEATURE_NAMES)
+    seen = 0
+    try:
+        with pyogrio.open_arrow(
+            source,
+            layer=layer,
+            columns=[*dict.fromkeys(found.values())],
+            bbox=_filter_box(into, crs),
+            where=where,
+            batch_size=_BATCH_ROWS,
+            return_fids=True,
+            use_pyarrow=True,
+        ) as (meta, reader):
+            for batch in reader:
+                _add_batch(batch, meta, found, crs, into, path)
+                seen += len(batch)
+    except (DataSourceError, DataLayerError, OSError, pa.ArrowException) as error:
+        raise DataSourceError(f"{error}; after feature {seen:,} of those that lie in the area") from error
+    if into.features is not None:
+        into.outside += into.features - seen  # what GDAL's filter passed over
+
+
+def _add_batch(
+    batch: pa.RecordBatch,
+    meta: dict[str, object],
+    found: dict[str, str],
+    crs: pyproj.CRS | None,
+    into: Gathered,
+    path: Path,
+) -> None:
+    fid = np.asarray(batch.columns[0].to_numpy(zero_copy_only=False), dtype=np.int64)
+    fields = dict(zip(batch.schema.names[1:], batch.columns[1:], strict=True))  # the fid may have a field's name
+    rows = fid + (0 if path.suffix.lower() == ".gpkg" else 1)  # GeoPackage counts from 1
+    wkb = fields[str(meta["geometry_name"] or "wkb_geometry")]
+    storage = wkb.storage if isinstance(wkb, pa.ExtensionArray) else wkb
+    geometry = decode_wkb(storage.to_numpy(zero_copy_only=False), path, rows)
+    if crs is not None:
+        geometry = to_lon_lat(shapely.force_2d(geometry), crs)
+    columns = {key: fields[name].to_numpy(zero_copy_only=False) for key, name in found.items()}
+    into.add(geometry, columns, rows)
+
+
+def _crs(given: str | None, path: Path) -> pyproj.CRS | None:
+    """The CRS to project from; None for WGS 84."""
+    if given is None:
+        if "json" not in path.name.lower():
+            raise InputError(f"{path}: has no CRS; assign one (for a Shapefile: the .prj file beside it)")
+        return None
+    crs = pyproj.CRS.from_user_input(given)
+    return None if crs.to_epsg() == 4326 or crs.equals(pyproj.CRS("OGC:CRS84")) else crs
+
+
+def _filter_box(into: Gathered, crs: pyproj.CRS | None) -> tuple[float, float, float, float] | None:
+    if into.region is None:
+        return None
+    bounds = into.region.bounds
+    if crs is None:
+        return bounds
+    box = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform_bounds(*bounds)
+    return box if np.isfinite(box).all() else None
+
+
+def _extent(bounds: NDArray[np.float64] | None, crs: pyproj.CRS | None) -> tuple[float, float, float, float] | None:
+    if bounds is None or not np.isfinite(bounds).all():
+        return None
+    west, south, east, north = (float(value) for value in bounds)
+    if crs is None:
+        return west, south, east, north
+    return pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform_bounds(west, south, east, north)
+
+
+def _check_shapefile(path: Path) -> None:
+    """GDAL reads a Shapefile that breaks off as one with empty geometries: its header says how long it should be."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100:
+        raise InputError(f"{path}: breaks off in its header, at byte {len(header)}; copy the file again")
+    (words,) = struct.unpack(">i", header[24:28])
+    if (size := path.stat().st_size) < 2 * words:
+        raise InputError(f"{path}: breaks off at byte {size:,} of {2 * words:,}; copy the file again")
+
+
+def _broken_json(path: Path) -> str | None:
+    """Line and byte at which a JSON file breaks; None where it is no JSON, whole, or too large to look."""
+    if (
+        "json" not in path.name.lower()
+        or path.stat().st_size > _DIAGNOSED_BYTES
+        or head_of(path, 1) not in {b"{", b"["}
+    ):
+        return None
+    with open_bytes(path) as file:
+        content = file.read()
+    try:
+        json.loads(content)
+    except json.JSONDecodeError as error:
+        byte = len(error.doc[: error.pos].encode())
+        return f"its JSON breaks in line {error.lineno:,}, byte {byte:,}: {error.msg}"
+    except UnicodeDecodeError as error:
+        return f"its text is not UTF-8 at byte {error.start:,}"
+    return None
