@@ -81,6 +81,10 @@ def init(
     from_catalog: Annotated[
         str | None, typer.Option(metavar="ID", help="An event of `damage-ssl catalog list`; the sample is drawn.")
     ] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(help="Leave out footprints that are less sure (0 to 1).")
+    ] = None,
+    point_size_m: Annotated[float, typer.Option(help="Side of the square for a building known as a point.")] = 10.0,
     overwrite: Annotated[bool, typer.Option(help="Replace an event of this name.")] = False,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -89,6 +93,7 @@ def init(
     console = Console(json_output=json)
     with console.errors():
         from damage_ssl.cli import stages
+        from damage_ssl.settings import FootprintSettings
 
         stages.init(
             console,
@@ -103,6 +108,7 @@ def init(
                 pre_datetime=pre_date,
                 post_datetime=post_date,
                 from_xbd=from_xbd,
+                footprint_settings=FootprintSettings(min_confidence=min_confidence, point_size_m=point_size_m),
             ),
             from_catalog=from_catalog,
             overwrite=overwrite,

@@ -16,11 +16,12 @@ import numpy as np
 
 from damage_ssl import pipeline
 from damage_ssl.cli.console import Console
+from damage_ssl.cli.footprints_report import footprint_lines, footprint_values
 from damage_ssl.errors import DamageSSLError, InputError, SettingsError, WorkspaceError, nearest_name
 from damage_ssl.event.catalog import Event, list_events
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.settings import PatchSettings, SplitSettings, TrainSettings, from_mapping, to_mapping
+from damage_ssl.settings import FootprintSettings, PatchSettings, SplitSettings, TrainSettings, from_mapping, to_mapping
 
 if TYPE_CHECKING:
     from damage_ssl.learning.training import TrainProgress
@@ -40,6 +41,7 @@ class EventInputs:
     pre_datetime: str | None = None
     post_datetime: str | None = None
     from_xbd: Path | None = None
+    footprint_settings: FootprintSettings = dataclasses.field(default_factory=FootprintSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +82,16 @@ def init(
             hazard=inputs.hazard,
             pre_datetime=inputs.pre_datetime,
             post_datetime=inputs.post_datetime,
+            footprint_settings=inputs.footprint_settings,
             overwrite=overwrite,
         )
     summary = pipeline.event_status(event)
     scenes = f"{summary.pre_scenes} pre and {summary.post_scenes} post scenes"
     console.say(f"event '{name}': {summary.footprints:,} footprints, {scenes}")
+    for line in footprint_lines(event):
+        console.say(line)
     console.say(f"next: {summary.next_step}")
-    console.result(dataclasses.asdict(summary))
+    console.result(dataclasses.asdict(summary) | footprint_values(event))
     return event
 
 

@@ -19,7 +19,13 @@ from shapely.geometry.base import BaseGeometry
 from damage_ssl.errors import InputError, WorkspaceError, nearest_name
 from damage_ssl.event.footprints import FootprintSet, SourceReport, read_aoi, read_footprints
 from damage_ssl.event.footprints.storage import FILES as FOOTPRINT_FILES
-from damage_ssl.event.footprints.storage import FOOTPRINTS_FILE, read_left_out, read_reports, write_footprints
+from damage_ssl.event.footprints.storage import (
+    FOOTPRINTS_FILE,
+    read_left_out,
+    read_reports,
+    read_settings,
+    write_footprints,
+)
 from damage_ssl.event.imagery import Role, Scene, inspect_scene, raster_stem, side_by_side
 from damage_ssl.event.sources import SourceNotes, acquired_at, expand_rasters, read_notes
 from damage_ssl.event.stac import read_scenes, write_collection
@@ -145,6 +151,10 @@ class Event:
     def footprint_sources(self) -> tuple[SourceReport, ...]:
         """What became of each file of footprints: how many were in it, kept, repaired and left out."""
         return read_reports(self.path)
+
+    def footprint_settings(self) -> FootprintSettings:
+        """How the footprints were read; the defaults where that was not recorded."""
+        return read_settings(self.path)
 
     def footprints_left_out(self) -> pd.DataFrame:
         """Footprints in the event's area that were left out: source, source_id, reason, duplicate_of, overlap."""

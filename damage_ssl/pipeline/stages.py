@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.assessment.prediction import read_predictions
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.catalog import Event
+from damage_ssl.event.catalog import Event, extent_of
 from damage_ssl.event.footprints import read_aoi, read_footprints
 from damage_ssl.event.sources import expand_rasters
 from damage_ssl.labelling.label_csv import ImportReport
@@ -59,7 +60,7 @@ class EventStatus:
         """What to do next, as a command."""
         if not self.footprints:
             return (
-                f"get footprints: damage-ssl footprints fetch {self.name}, or damage-ssl footprints detect {self.name}, "
+                f"get footprints: damage-ssl footprints fetch {self.name} or damage-ssl footprints detect {self.name}, "
                 f"or damage-ssl init {self.name} --footprints FILE --overwrite with the same imagery"
             )
         if self.assessable is None:
@@ -95,11 +96,27 @@ def made_from(
     have = {(scene.role, scene.href) for role in ("pre", "post") for scene in event.scenes(role)}
     if asked != have or not event.has_footprints:
         return False
-    table = read_footprints(footprints, aoi=None if aoi is None else read_aoi(aoi)).table
+    area = None if aoi is None else read_aoi(aoi)
+    if _same_files(event, footprints) and _same_area(area, event.aoi()):
+        return True
+    scenes = [*event.scenes("pre"), *event.scenes("post")]
+    table = read_footprints(footprints, aoi=area, imagery=extent_of(scenes), settings=event.footprint_settings()).table
     kept = event.footprints()
     return table["building_id"].tolist() == kept["building_id"].tolist() and bool(
         table.geometry.geom_equals_exact(kept.geometry, 1e-9, align=False).all()
     )
+
+
+def _same_files(event: Event, footprints: Path | Sequence[Path]) -> bool:
+    """Whether these are the files that the event was made of, by path, size and time: no need to read them."""
+    files = [footprints] if isinstance(footprints, Path) else list(footprints)
+    now = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    then = [(report.path, report.size_bytes, report.modified_ns) for report in event.footprint_sources()]
+    return len(now) == len(files) and now == then
+
+
+def _same_area(one: BaseGeometry | None, other: BaseGeometry | None) -> bool:
+    return one is other if one is None or other is None else bool(one.equals(other))
 
 
 def cut_patches(

@@ -1,11 +1,12 @@
 """What reading footprints gives: the buildings, what each source was, and what was left out of it."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
 import geopandas as gpd
 import pandas as pd
+
+from damage_ssl.settings import FootprintSettings
 
 GeometryKind = Literal["polygon", "box", "point"]
 LeftOutReason = Literal["empty", "irreparable", "not_a_polygon", "repeated", "duplicate"]
@@ -61,7 +62,4 @@ class FootprintSet:
     outside_aoi: int
     left_out: pd.DataFrame = field(default_factory=no_left_out)
     sources: tuple[SourceReport, ...] = ()
-
-    def with_reports(self, *sources: SourceReport) -> "FootprintSet":
-        """The same footprints with other reports."""
-        return dataclasses.replace(self, sources=sources)
+    settings: FootprintSettings = field(default_factory=FootprintSettings)

@@ -74,7 +74,8 @@ def read_footprints(
         raise InputError("footprints: no file was given")
     region = region_of(aoi=aoi, imagery=imagery, margin_m=settings.margin_m)
     if len(files) == 1:
-        return _read_one(str(files[0]), region, settings, needed=True)
+        found = _read_one(str(files[0]), region, settings, needed=True)
+        return dataclasses.replace(found, settings=settings)
     sets = [_read_one(str(file), region, settings, needed=False) for file in files]
     merged = merge_footprints(sets, duplicate_share=settings.duplicate_share)
     if merged.table.empty and region is not None:
@@ -82,7 +83,7 @@ def read_footprints(
             f"{', '.join(map(str, files))}: none of their footprints is {region.name} ({bounds_text(region.bounds)}); "
             "check the files' CRS and place"
         )
-    return merged
+    return dataclasses.replace(merged, settings=settings)
 
 
 def read_aoi(path: Path) -> BaseGeometry:

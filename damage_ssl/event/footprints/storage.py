@@ -7,6 +7,7 @@ import pandas as pd
 
 from damage_ssl.event.footprints.model import FootprintSet, SourceReport, no_left_out
 from damage_ssl.files import atomic_path, read_json, write_json
+from damage_ssl.settings import FootprintSettings, from_mapping, to_mapping
 
 FOOTPRINTS_FILE = "footprints.parquet"
 LEFT_OUT_FILE = "footprints_left_out.parquet"
@@ -22,7 +23,11 @@ def write_footprints(folder: Path, found: FootprintSet) -> None:
     """
     with atomic_path(folder / LEFT_OUT_FILE) as temporary:
         found.left_out.astype({"overlap": float}).to_parquet(temporary)
-    write_json(folder / REPORT_FILE, {"sources": [dataclasses.asdict(report) for report in found.sources]})
+    report = {
+        "settings": to_mapping(found.settings),
+        "sources": [dataclasses.asdict(report) for report in found.sources],
+    }
+    write_json(folder / REPORT_FILE, report)
     with atomic_path(folder / FOOTPRINTS_FILE) as temporary:
         found.table.to_parquet(temporary)
 
@@ -31,6 +36,13 @@ def read_reports(folder: Path) -> tuple[SourceReport, ...]:
     """The reports of an event's sources; none for an event made before there were any."""
     path = folder / REPORT_FILE
     return tuple(SourceReport(**values) for values in read_json(path)["sources"]) if path.is_file() else ()
+
+
+def read_settings(folder: Path) -> FootprintSettings:
+    """How an event's footprints were read."""
+    path = folder / REPORT_FILE
+    values = read_json(path)["settings"] if path.is_file() else {}
+    return from_mapping(FootprintSettings, values, str(path))
 
 
 def read_left_out(folder: Path) -> pd.DataFrame:
