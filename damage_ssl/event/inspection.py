@@ -109,7 +109,9 @@ def inspect_scene(
             nodata=None if source.nodata is None or not np.isfinite(source.nodata) else float(source.nodata),
         )
         factors = [round(factor) for factor in source.overviews(1)]
-        return replace(scene, overviews=trusted_overviews(scene, factors, _contrast(sample, valid), reading))
+        compression = source.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION") or source.driver
+        overviews = trusted_overviews(scene, factors, _contrast(sample, valid), reading, compression=compression)
+        return replace(scene, overviews=overviews)
 
     with quiet():
         return from_raster(href, describe, reading=reading)
