@@ -23,7 +23,7 @@ from damage_ssl.patches.memory import reading_bytes
 from damage_ssl.patches.nudges import Nudge, read_nudges
 from damage_ssl.patches.registration_cache import read_cached, registration_fingerprint, write_cached
 from damage_ssl.patches.shift_measuring import (
-    NARROW_COARSER,
+    COARSER,
     NARROW_PX,
     Look,
     Measured,
@@ -134,7 +134,7 @@ def _found(
 
     wide = run_tasks(partial(measure_windows, look=look), windows, resources, told(0), sizes=sizes, client=client)
     surroundings = Surroundings(Measured.joined(list(wide)), settings, nudges)
-    batches = make_batches(footprints, pre + post, NARROW_PX * NARROW_COARSER * settings.gsd_m)
+    batches = make_batches(footprints, pre + post, NARROW_PX * COARSER * settings.gsd_m)
     if settings.align != "building":
         return surroundings.found(batches)
     placed = _Placed(batches, surroundings)

@@ -19,10 +19,10 @@ from damage_ssl.settings import PatchSettings
 WIDE_PX = 128
 """Pixels of a wide window, twice as coarse as the patches: 128 m at 0.5 m. Nearly every window that holds any part of
 a town gives a match that is no accident; the windows of single buildings often do not."""
-NARROW_PX = 64
-NARROW_COARSER = 1.5
-"""A building's own window is 48 m wide at 0.5 m: with 32 m half as many buildings match, with 64 m the building itself
-has little to say."""
+NARROW_PX = 48
+"""A building's own window is 48 m wide at 0.5 m, twice as coarse too (which averages whole pixels and spares most of
+the resampling): with 32 m half as many buildings match, with 64 m the building itself has little to say."""
+COARSER = 2.0
 NARROW_REACH_M = 3.0
 """How far a building may be from where its surroundings are: lean, and what the wide windows miss."""
 BEYOND_REACH_M = 4.0
@@ -132,7 +132,7 @@ class WindowTasks(Sequence[WindowTask]):
 
 def wide_gsd_m(settings: PatchSettings) -> float:
     """Metres a pixel of the wide windows: four of them hold the reach, or the search would leave the window."""
-    return max(2 * settings.gsd_m, 4 * (settings.align_reach_m + BEYOND_REACH_M) / WIDE_PX)
+    return max(COARSER * settings.gsd_m, 4 * (settings.align_reach_m + BEYOND_REACH_M) / WIDE_PX)
 
 
 def measure_windows(task: WindowTask, *, look: Look) -> Measured:
@@ -160,7 +160,7 @@ def measure_windows(task: WindowTask, *, look: Look) -> Measured:
 
 def measure_buildings(batch: Batch, *, look: Look) -> Measured:
     """What is left of the shift of post against pre around each building, found at the batch's offsets."""
-    view = View(NARROW_PX, NARROW_COARSER * look.settings.gsd_m)
+    view = View(NARROW_PX, COARSER * look.settings.gsd_m)
     found = Measured.nothing(batch, outlines=False)
     for cut in plan_reading(batch, look.pre, look.post, [view]).sides(look.memory_bytes):
         first = gradient_field(cut.pre.colour[0], cut.pre.valid[0])

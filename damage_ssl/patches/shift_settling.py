@@ -21,6 +21,7 @@ NUDGE = "nudge"
 _OUTLINE_RADII = 2.0  # footprints are shifted as a whole or by the block; a single roof is ambiguous
 _WINDOW_ERROR_M = 0.25  # a window's shift is that of the ground and all roofs around, not of the one building
 _SCENE_SAMPLES = 4096
+_LEAST_SAMPLES = 3
 Key = tuple[object, ...]
 
 
@@ -51,6 +52,12 @@ class _Group:
     scene: SceneField
 
 
+_NOTHING = _Group(
+    Samples(np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros(0)),
+    SceneField(np.zeros(2), np.zeros(2), np.zeros((2, 2)), np.inf, 0.0, 0),
+)
+
+
 class Surroundings:
     """What the wide windows say of the places around them."""
 
@@ -64,18 +71,12 @@ class Surroundings:
         self._trees = {
             epsg: cKDTree(np.column_stack([windows.x_m[rows], windows.y_m[rows]])) for epsg, rows in self._seen.items()
         }
-        trusted = windows.pairs.trusted
-        keys = _keys(windows.epsg, windows.pre_image, windows.post_image)
-        self._pairs = {
-            key: _group(_samples(windows, windows.pairs, rows[trusted[rows]], _WINDOW_ERROR_M)) for key, rows in keys
-        }
+        images = (windows.pre_image, windows.post_image)
+        self._pairs = _groups(windows, windows.pairs, windows.pairs.trusted, images)
         self._outlines: dict[Key, _Group] = {}
         if windows.outlines is not None:
             trusted = windows.outlines.trusted_from(OUTLINE_SIGNIFICANCE)
-            self._outlines = {
-                key: _group(_samples(windows, windows.outlines, rows[trusted[rows]], _WINDOW_ERROR_M))
-                for key, rows in _keys(windows.epsg, windows.pre_image)
-            }
+            self._outlines = _groups(windows, windows.outlines, trusted, images[:1])
 
     def placed(self, batch: Batch) -> Batch:
         """The batch with the offsets that the surroundings of each building say."""
@@ -98,28 +99,29 @@ class Surroundings:
         trusted = narrow.pairs.trusted_from(NARROW_SIGNIFICANCE)
         shift, error = found.pair.shift_m.copy(), found.pair.error_m.copy()
         source = found.pair.source.copy()
+        every = Samples(narrow.x_m, narrow.y_m, own_m, narrow.pairs.error_m)
         for key, rows in _keys(narrow.epsg, narrow.pre_image, narrow.post_image):
             mine = rows[trusted[rows]]
-            samples = Samples(narrow.x_m[mine], narrow.y_m[mine], own_m[mine], narrow.pairs.error_m[mine])
-            wide = self._pairs.get(key)
-            together = samples if wide is None else _joined(samples, wide.samples)
+            wide = self._known(self._pairs, key)
             own = np.full(len(narrow.number), -1, dtype=np.intp)
             own[mine] = np.arange(len(mine))
-            # Windows are spread evenly and seldom wrong: where there are enough, they alone say what the scene does.
-            group = wide if wide is not None and wide.scene.samples >= 3 else _group(together)
             settled = settle(
-                together,
+                _joined(every.take(mine), wide.samples),
                 narrow.x_m[rows],
                 narrow.y_m[rows],
-                scene=group.scene,
+                scene=wide.scene,
                 radius_m=self._settings.align_radius_m,
                 own=own[rows],
             )
             shift[rows], error[rows], source[rows] = settled.shift_m, settled.error_m, settled.source
         pair = self._nudged(Settled(shift, source, error), narrow.post_image)
+        unseen = (narrow.pre_image == None) | (narrow.post_image == None)  # noqa: E711 (elementwise)
+        for settled in (pair, found.footprint):
+            settled.shift_m[unseen], settled.source[unseen], settled.error_m[unseen] = 0.0, "none", 0.0
         refined = replace(
             found,
             pair=pair,
+            footprint_score=np.where(unseen, np.nan, found.footprint_score),
             pair_score=np.where(narrow.pairs.score > 0, narrow.pairs.score, np.nan),
             pre_image=narrow.pre_image,
             post_image=narrow.post_image,
@@ -173,14 +175,18 @@ class Surroundings:
     ) -> Settled:
         out = _unmoved(len(x_m))
         for key, rows in keys:
-            group = groups.get(key)
-            if group is None:
-                continue
+            group = self._known(groups, key)
             # Per scene: no neighbour is near enough to be asked.
             radius = radius_m if self._settings.align == "building" else 1e-3
             part = settle(group.samples, x_m[rows], y_m[rows], scene=group.scene, radius_m=radius)
             out.shift_m[rows], out.source[rows], out.error_m[rows] = part.shift_m, part.source, part.error_m
         return out
+
+    @staticmethod
+    def _known(groups: Mapping[Key, _Group], key: Key) -> _Group:
+        """The matches of these scenes; where they have too few, those of the whole zone: tiles of one flight agree."""
+        group = groups.get(key, _NOTHING)
+        return group if group.scene.samples >= _LEAST_SAMPLES else groups.get(key[:1], _NOTHING)
 
     def _nudged(self, settled: Settled, image: NDArray[np.object_]) -> Settled:
         for scene_id, nudge in self._nudges.items():
@@ -211,6 +217,16 @@ def _keys(epsg: NDArray[np.int64], *images: NDArray[np.object_]) -> Iterator[tup
             rows.setdefault(key, []).append(row)
     for key in sorted(rows, key=str):
         yield key, np.array(rows[key], dtype=np.intp)
+
+
+def _groups(
+    windows: Measured, matches: Matches, trusted: NDArray[np.bool_], images: tuple[NDArray[np.object_], ...]
+) -> dict[Key, _Group]:
+    """The groups of each zone's scenes (or pairs of scenes), and of each zone as a whole."""
+    return {
+        key: _group(_samples(windows, matches, rows[trusted[rows]], _WINDOW_ERROR_M))
+        for key, rows in [*_keys(windows.epsg, *images), *_keys(windows.epsg)]
+    }
 
 
 def _samples(where: Measured, matches: Matches, rows: NDArray[np.intp], error_m: float) -> Samples:
