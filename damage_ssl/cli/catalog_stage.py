@@ -45,12 +45,13 @@ def show(console: Console, workspace: Path, catalogue: Path | None, event_id: st
     """All that the catalogue says of one event, and the commands that go on from there."""
     event = find_event(event_id, PACKAGED, catalogue or user_catalogue(workspace))
     west, south, east, north = event.bbox
+    rough = "; approximate" if event.catalog == PACKAGED and not event.synthetic else ""
     console.say(f"{event.title} ({event.id})")
     console.say(event.description)
     console.say(f"hazard  {event.hazard or '?'}")
     if event.date and not event.synthetic:
         console.say(f"date    {event.date.isoformat()} (UTC)")
-    console.say(f"area    {west:g},{south:g},{east:g},{north:g} (W,S,E,N{'' if event.synthetic else '; approximate'})")
+    console.say(f"area    {west:g},{south:g},{east:g},{north:g} (W,S,E,N{rough})")
     for source in event.sources:
         sides = f" [{' and '.join(source.sides)}]" if source.sides else ""
         console.say(f"\n{source.kind}{sides}: {source.title} - {source.licence}")

@@ -50,7 +50,7 @@ def fetch(
 
         fetched = fetch_footprints(source, place.box, raw, release=date or release, move=move)
     if out is None and place.event is not None:
-        found = read_footprints(raw, aoi=place.within)
+        found = read_footprints(raw, aoi=place.aoi, imagery=place.imagery)
         place.event.set_footprints(found)
         console.say(f"event '{place.event.name}': {len(found.table):,} footprints from {_origin(fetched)}")
         console.say(f"kept as fetched: {raw}")

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
 
-import shapely
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.event.catalog import Event, list_events
+from damage_ssl.event.catalog import Event, extent_of, list_events
 from damage_ssl.event.open_events import PACKAGED, OpenEvent, find_event, known_events, user_catalogue
 from damage_ssl.event.providers.area import BoundingBox
 
@@ -17,12 +16,13 @@ from damage_ssl.event.providers.area import BoundingBox
 class Place:
     """An area, and what it is the area of.
 
-    `within` is the area that matters inside the box: the AOI, or where there is imagery of both sides. `struck` is the
-    time of the disaster as far as it is known: later images are post.
+    `aoi` is the event's own, `imagery` where it has images; its box is that of the one or the other.
+    `struck` is the time of the disaster as far as it is known: later images are post.
     """
 
     box: BoundingBox
-    within: BaseGeometry | None = None
+    aoi: BaseGeometry | None = None
+    imagery: BaseGeometry | None = None
     event: Event | None = None
     known: OpenEvent | None = None
     struck: datetime | None = None
@@ -37,15 +37,15 @@ def find_place(workspace: Path, name: str | None, bbox: str | None) -> Place:
     """
     if bbox is not None:
         box = BoundingBox.parse(bbox)
-        return Place(box=box, within=None, event=_event(workspace, name))
+        event = _event(workspace, name)
+        return Place(box=box, aoi=box.polygon, imagery=imaged_area(event) if event else None, event=event)
     if name is None:
         raise InputError("give the name of an event, or an area with --bbox W,S,E,N")
     event = _event(workspace, name)
     if event is not None:
-        within = event.aoi() or imaged_area(event)
-        return Place(
-            box=BoundingBox.of(within.bounds, f"event '{name}'"), within=within, event=event, struck=_between(event)
-        )
+        aoi, imagery = event.aoi(), imaged_area(event)
+        box = BoundingBox.of((aoi or imagery).bounds, f"event '{name}'")
+        return Place(box=box, aoi=aoi, imagery=imagery, event=event, struck=_between(event))
     catalogues = (PACKAGED, user_catalogue(workspace))
     if name not in {known.id for known in known_events(*catalogues)}:
         raise WorkspaceError(
@@ -57,9 +57,8 @@ def find_place(workspace: Path, name: str | None, bbox: str | None) -> Place:
 
 
 def imaged_area(event: Event) -> BaseGeometry:
-    """Where an event has imagery of both sides, in EPSG:4326."""
-    pre, post = (shapely.union_all([scene.extent for scene in event.scenes(role)]) for role in ("pre", "post"))
-    return pre.intersection(post)
+    """Where an event has imagery of either side, in EPSG:4326."""
+    return extent_of([*event.scenes("pre"), *event.scenes("post")])
 
 
 def _event(workspace: Path, name: str | None) -> Event | None:
