@@ -173,6 +173,10 @@ def _cut_aligned(chunk: Chunk, place: Placement) -> tuple[NDArray[np.uint8], NDA
     )
     if any((*before, *behind)):  # grids that reach over the scene's rim
         pixels = np.pad(pixels, ((before[1], behind[1]), (before[0], behind[0]), (0, 0)))
+    if whole.all():
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, (size_px, size_px), axis=(0, 1))
+        cut = windows[top + before[1], left + before[0]]  # [n, 4, H, W]
+        return cut[:, :3], cut[:, 3] != 0
     colour = np.empty((len(left), 3, size_px, size_px), dtype=np.uint8)
     valid = np.empty((len(left), size_px, size_px), dtype=bool)
     for rows, wider in ((np.flatnonzero(whole), 0), (np.flatnonzero(~whole), 1)):

@@ -96,7 +96,7 @@ class _Candidate:
     rows: NDArray[np.intp]
     holds_some: NDArray[np.bool_]
     share: NDArray[np.float64]
-    whole: NDArray[np.intp]
+    whole: NDArray[np.float64]
     colour: list[NDArray[np.uint8]]
     valid: list[NDArray[np.bool_]]
 
@@ -232,6 +232,10 @@ def _cut_side(
             failed[here] = window.failure
         elif len(here):
             candidates.append(_candidate(window, rows, here, footprint, inside))
+    if len(candidates) == 1 and len(candidates[0].rows) == count:  # by far the most frequent case: nothing to choose
+        only = candidates[0]
+        named = np.where(only.holds_some, only.scene_id, None)
+        return Side(named, valid_share(inside, footprint), failed, tuple(only.colour), tuple(only.valid))
     order = _ranked(candidates, count)
     colour = tuple(np.zeros((count, 3, view.size_px, view.size_px), dtype=np.uint8) for view in views)
     valid = tuple(np.zeros((count, view.size_px, view.size_px), dtype=bool) for view in views)
@@ -249,7 +253,7 @@ def _cut_side(
                     colour[view][at], valid[view][at] = candidate.colour[view][chosen], candidate.valid[view][chosen]
                 else:
                     _fill_gaps(colour[view], valid[view], at, candidate.colour[view], candidate.valid[view], chosen)
-    return Side(scene_id, share_within(inside, footprint), failed, colour, valid)
+    return Side(scene_id, valid_share(inside, footprint), failed, colour, valid)
 
 
 def _candidate(
@@ -277,11 +281,19 @@ def _candidate(
         days=layer.days,
         rows=here,
         holds_some=holds_some,
-        share=np.round(share_within(cut[0][1], mine), 3),
-        whole=np.count_nonzero(cut[0][1], axis=(1, 2)),
+        share=np.round(valid_share(cut[0][1], mine), 3),
+        whole=cut[0][1].reshape(len(here), -1).mean(axis=1),
         colour=[colour for colour, _ in cut],
         valid=[valid for _, valid in cut],
     )
+
+
+def valid_share(mask: NDArray[np.bool_], footprint: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """`share_within`, without counting where the mask is True all over."""
+    share = footprint.reshape(len(footprint), -1).any(axis=1).astype(np.float64)
+    partly = np.flatnonzero(~mask.reshape(len(mask), -1).all(axis=1))
+    share[partly] = share_within(mask[partly], footprint[partly])
+    return share
 
 
 def _ranked(candidates: list[_Candidate], count: int) -> NDArray[np.intp]:

@@ -45,10 +45,7 @@ def footprint_masks(
     line = np.arange(len(of)) - np.repeat(np.cumsum(crossings) - crossings, crossings) + first[of]
     slope = (x1 - x0)[of] / (y1 - y0)[of]
     at = np.clip(np.ceil(x0[of] + (line + 0.5 - y0[of]) * slope - 0.5), 0, size_px).astype(np.int64)
-    switches = np.zeros(count * size_px * (size_px + 1), dtype=np.uint8)
-    np.add.at(switches, (number[edge][of] * size_px + line) * (size_px + 1) + at, np.uint8(1))
-    inside = np.bitwise_xor.accumulate(switches.reshape(count, size_px, size_px + 1) & 1, axis=2)
-    masks = inside[..., :size_px].astype(bool)
+    masks = _filled(number[edge][of] * size_px + line, at, count * size_px, size_px).reshape(count, size_px, size_px)
     empty = np.flatnonzero(~masks.any(axis=(1, 2)))
     if len(empty):
         with rasterio.Env():  # one environment for all: setting one up costs more than drawing a footprint
@@ -63,3 +60,20 @@ def footprint_masks(
                 )
                 masks[place] = drawn > 0
     return masks
+
+
+def _filled(line: NDArray[np.int64], at: NDArray[np.int64], lines: int, width: int) -> NDArray[np.bool_]:
+    """Lines of pixels [lines, width], inside after an odd number of switches; switch n is at pixel `at` of `line`.
+
+    A line is kept as words of 64 bits, in which six shifts make every bit the parity of those up to it.
+    """
+    words = -(-(width + 1) // 64)
+    bits = np.zeros(lines * words, dtype=np.uint64)
+    np.bitwise_xor.at(bits, line * words + at // 64, np.uint64(1) << (at % 64).astype(np.uint64))
+    for shift in (1, 2, 4, 8, 16, 32):
+        bits ^= bits << np.uint64(shift)
+    bits = bits.reshape(lines, words)
+    for word in range(1, words):  # inside at the end of one word is inside at the beginning of the next
+        bits[:, word] ^= np.uint64(0) - (bits[:, word - 1] >> np.uint64(63))
+    little_endian = bits.astype("<u8", copy=False).view(np.uint8)
+    return np.unpackbits(little_endian, axis=1, count=width, bitorder="little").view(bool)

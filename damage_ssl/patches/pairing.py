@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from damage_ssl.event.imagery import Scene
-from damage_ssl.event.quality import QUALITY_COLUMNS, Reason, measure_quality, quality_reason, share_within
+from damage_ssl.event.quality import QUALITY_COLUMNS, Reason, measure_quality, quality_reason
 from damage_ssl.patches.batches import Batch
-from damage_ssl.patches.cutting import BothSides, Reading, View, plan_reading
+from damage_ssl.patches.cutting import BothSides, Reading, View, plan_reading, valid_share
 from damage_ssl.patches.pairs import PairViews
 from damage_ssl.patches.store import RowWriter
 from damage_ssl.settings import PatchSettings
@@ -108,7 +108,7 @@ def _judged(
 ) -> CutPart:
     pre, post, footprint = sides.pre, sides.post, sides.footprint
     both = [one & other for one, other in zip(pre.valid, post.valid, strict=True)]
-    pre_share, post_share, both_share = (share_within(v, footprint[0]) for v in (pre.valid[0], post.valid[0], both[0]))
+    pre_share, post_share, both_share = (valid_share(v, footprint[0]) for v in (pre.valid[0], post.valid[0], both[0]))
     quality = measure_quality(pre.colour[0], pre.valid[0], post.colour[0], post.valid[0], footprint[0], settings.gsd_m)
     least = settings.min_valid_share
     seen = both_share >= least

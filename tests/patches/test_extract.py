@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from affine import Affine
 
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
 from damage_ssl.event.catalog import Event
-from damage_ssl.patches import extract
+from damage_ssl.patches import batches, cutting, extract
 from damage_ssl.patches.extract import extract_patches
 from damage_ssl.patches.store import INDEX_COLUMNS, PatchStore
-from damage_ssl.settings import PatchSettings
+from damage_ssl.settings import PatchSettings, Resources
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, Town, square, texture, write_polygons, write_tiff
 
-SMALL = PatchSettings(size_px=32)
+SMALL = PatchSettings(size_px=32, align="off")
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -100,7 +101,7 @@ def test_footprint_lies_on_its_roof_whatever_the_scenes_crs(town: Town, tmp_path
 
 
 def test_context_view_shows_the_same_place_four_times_wider(town: Town) -> None:
-    settings = PatchSettings(size_px=16, gsd_m=0.5, context_gsd_m=2.0)
+    settings = PatchSettings(size_px=16, gsd_m=0.5, context_gsd_m=2.0, align="off")
     pairs = extract_patches(town.create(), settings).load(["b05"])
     assert pairs.context is not None
     assert pairs.context.gsd_m == 2.0
@@ -152,8 +153,8 @@ def test_each_building_that_cannot_be_assessed_says_why(town: Town, tmp_path: Pa
     assert index["assessed"].to_dict() == {name: name == "good" for name in buildings}
     assert (index.loc[~index["assessed"], "row"] == -1).all()
     assert index.loc["far", "pre_image_id"] is None
-    assert index.loc["good", "align_score"] > 0
-    assert index.loc[~index["assessed"], "shift_x_m"].isna().all()
+    assert index.loc["far", ["pre_valid_share", "pre_cloud"]].isna().all()
+    assert index.loc["good", "pre_cloud"] < 0.5
 
 
 def test_scene_with_most_valid_pixels_wins_then_the_nearest_date(town: Town, tmp_path: Path) -> None:
@@ -192,10 +193,11 @@ def test_building_across_two_tiles_is_put_together(town: Town, tmp_path: Path) -
 
 
 def test_large_events_are_cut_cell_by_cell_to_the_same_pixels(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = PatchSettings(size_px=32, context_gsd_m=1.5)
+    settings = PatchSettings(size_px=32, context_gsd_m=1.5, align="off")
     one = extract_patches(town.create("one"), settings)
-    monkeypatch.setattr(extract, "_CELL_PX", 50)
-    monkeypatch.setattr(extract, "_BATCH_BUILDINGS", 3)
+    monkeypatch.setattr(batches, "CELL_PX", 50)
+    monkeypatch.setattr(batches, "MOST_BUILDINGS", 3)
+    monkeypatch.setattr(cutting, "CUT_TOGETHER", 2)
     many = extract_patches(town.create("many"), settings)
     ids = one.index()["building_id"].to_numpy(dtype=str)
     first, second = one.load(ids), many.load(ids)
@@ -205,11 +207,11 @@ def test_large_events_are_cut_cell_by_cell_to_the_same_pixels(town: Town, monkey
 
 
 def test_workers_write_the_same_bytes(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract, "_CELL_PX", 110)
+    monkeypatch.setattr(batches, "CELL_PX", 110)
     event = town.create()
     alone = content(extract_patches(event, SMALL).path)
     (event.patches_path / "store.json").unlink()
-    assert content(extract_patches(event, SMALL, workers=2).path) == alone
+    assert content(extract_patches(event, SMALL, resources=Resources(workers=2)).path) == alone
 
 
 def test_second_call_with_nothing_changed_does_nothing(town: Town) -> None:
@@ -224,7 +226,7 @@ def test_second_call_with_nothing_changed_does_nothing(town: Town) -> None:
 def test_changed_setting_footprint_or_scene_cuts_again(town: Town, tmp_path: Path) -> None:
     event = town.create()
     store = extract_patches(event, SMALL)
-    wider = extract_patches(event, PatchSettings(size_px=40))
+    wider = extract_patches(event, PatchSettings(size_px=40, align="off"))
     assert wider.load().close.pre.shape[-1] == 40
     moved = write_polygons(tmp_path / "m.geojson", [square(50, 50)], building_id=["m"])
     event = town.create(footprints=moved, overwrite=True)
@@ -235,10 +237,10 @@ def test_changed_setting_footprint_or_scene_cuts_again(town: Town, tmp_path: Pat
     assert np.abs(repainted.load().close.post[0].astype(int) - texture(77)[:, 34:66, 34:66]).max() <= 2
 
 
-def test_interrupted_cutting_leaves_no_store_and_the_rerun_is_identical(
+def test_interrupted_cutting_leaves_no_store_and_goes_on_where_it_was(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extract, "_CELL_PX", 60)
+    monkeypatch.setattr(batches, "CELL_PX", 60)
     whole = content(extract_patches(town.create("whole"), SMALL).path)
     event = town.create("stopped")
 
@@ -249,10 +251,43 @@ def test_interrupted_cutting_leaves_no_store_and_the_rerun_is_identical(
     with pytest.raises(KeyboardInterrupt):
         extract_patches(event, SMALL, progress=stop)
     assert not event.patches_path.exists()
-    assert not [path for path in event.path.iterdir() if path.name.startswith(".")]
     with pytest.raises(WorkspaceError, match=r"patches: no patches yet; cut them with `damage-ssl patches`"):
         PatchStore.open(event.patches_path)
+    cut: list[int] = []
+    do = extract.write_pairs
+    monkeypatch.setattr(extract, "write_pairs", lambda task, **more: cut.append(len(task.batch)) or do(task, **more))
     assert content(extract_patches(event, SMALL).path) == whole
+    assert sum(cut) < 8, "what was cut before the interruption is not cut again"
+    assert not [path for path in event.path.iterdir() if path.name.startswith(".")]
+
+
+def test_what_was_cut_from_other_settings_is_not_gone_on_with(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "CELL_PX", 60)
+    other = replace(SMALL, min_area_m2=7.0)
+    whole = content(extract_patches(town.create("whole"), SMALL).path)
+    event = town.create("stopped")
+
+    def stop(done: int, total: int) -> None:
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_patches(event, other, progress=stop)
+    assert content(extract_patches(event, SMALL).path) == whole
+
+
+def test_second_process_that_cuts_the_same_event_is_refused(town: Town) -> None:
+    event = town.create()
+    messages: list[str] = []
+
+    def meddle(done: int, total: int) -> None:
+        if not messages:
+            with pytest.raises(WorkspaceError) as caught:
+                extract_patches(event, SMALL)
+            messages.append(str(caught.value))
+
+    extract_patches(event, SMALL, progress=meddle)
+    assert "another process is cutting its patches" in messages[0]
 
 
 def test_what_a_killed_process_left_is_removed_and_what_another_one_is_writing_is_not(town: Town) -> None:
@@ -273,11 +308,11 @@ def test_failed_cutting_keeps_the_older_store(town: Town, monkeypatch: pytest.Mo
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("damage_ssl.patches.store.StoreWriter.append", full)
+    monkeypatch.setattr("damage_ssl.patches.store.RowWriter.write", full)
     with pytest.raises(
         StorageError, match=r"patches: the disk is full; free some space and run the same command again"
     ):
-        extract_patches(event, PatchSettings(size_px=40))
+        extract_patches(event, PatchSettings(size_px=40, align="off"))
     assert content(event.patches_path) == before
     assert not [path for path in event.path.iterdir() if path.name.startswith(".")]
 
@@ -288,11 +323,11 @@ from pathlib import Path
 from damage_ssl.errors import StorageError
 from damage_ssl.event.catalog import Event
 from damage_ssl.patches.extract import extract_patches
-from damage_ssl.settings import PatchSettings
+from damage_ssl.settings import PatchSettings, Resources
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    extract_patches(Event.open(Path(sys.argv[1]), "town"), PatchSettings())
+    extract_patches(Event.open(Path(sys.argv[1]), "town"), PatchSettings(align="off"))
 except StorageError as error:
     print(error)
     sys.exit(error.exit_code)
@@ -302,12 +337,14 @@ except StorageError as error:
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on file sizes on this system")
 def test_file_that_may_not_grow_is_a_storage_error_and_leaves_nothing(town: Town) -> None:
     event = town.create()
+    there = sorted(path.name for path in event.path.iterdir())
     run = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(town.workspace)], capture_output=True, text=True, timeout=120, check=False
     )
     assert run.returncode == 2, run.stderr
     assert "patches: the disk is full" in run.stdout
-    assert sorted(path.name for path in event.path.iterdir()) == ["collection.json", "footprints.parquet", "items"]
+    left = sorted(path.name for path in event.path.iterdir() if not path.name.startswith("registration"))
+    assert left == there
 
 
 def test_scene_that_vanished_is_named_and_no_store_is_left(town: Town) -> None:
@@ -332,17 +369,13 @@ def test_scene_damaged_after_the_event_was_made_is_named(town: Town, tmp_path: P
 def test_sixteen_bit_side_is_stretched_with_the_percentiles_of_the_settings(town: Town, tmp_path: Path) -> None:
     deep = write_tiff(tmp_path / "deep.tif", texture(1).astype(np.uint16) * 12 + 300)
     event = town.create(pre=[deep])
-    soft = extract_patches(event, PatchSettings(size_px=32, stretch_low_percent=0, stretch_high_percent=100)).load(
-        ["b05"]
-    )
+    soft = extract_patches(event, replace(SMALL, stretch_low_percent=0, stretch_high_percent=100)).load(["b05"])
     pixels = texture(1)[0].astype(float)
     with rasterio.open(deep) as source:
         low, high = source.read(1).min(), source.read(1).max()
     expected = (pixels[74:106, 74:106] * 12 + 300 - low) / (high - low) * 255
     assert np.abs(soft.close.pre[0, 0] - expected).max() < 4
-    hard = extract_patches(event, PatchSettings(size_px=32, stretch_low_percent=10, stretch_high_percent=90)).load(
-        ["b05"]
-    )
+    hard = extract_patches(event, replace(SMALL, stretch_low_percent=10, stretch_high_percent=90)).load(["b05"])
     assert hard.close.pre.std() > soft.close.pre.std() * 1.2
 
 
