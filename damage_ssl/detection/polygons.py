@@ -92,7 +92,8 @@ def _from_window(
     cut[[number for number in cut_off if number > 0]] = True
     # A building that is cut off by the halo gives each window the part within the window itself.
     drawn = np.where(cut[numbers], np.where(inner, numbers, 0), np.where(kept[numbers], numbers, 0)).astype(np.int32)
-    means = ndimage.mean(building, drawn, np.arange(len(kept)))
+    sizes = np.bincount(drawn.ravel(), minlength=len(kept))
+    means = np.bincount(drawn.ravel(), weights=building.ravel(), minlength=len(kept)) / np.maximum(sizes, 1)
     transform = area.transform_of(around)
     for number, outline, size_px in _outlines(drawn, transform):
         (parts if cut[number] else whole).add(outline, float(means[number]), size_px)

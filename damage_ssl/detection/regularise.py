@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 _SNAP_DEG = 25.0
 _BOX_LIKENESS = 0.85
 _LIKENESS = 0.75
+_CUT_CORNER = 2.5
 
 
 def regularised(outline: Polygon, *, simplify_m: float) -> Polygon:
@@ -33,7 +34,7 @@ def regularised(outline: Polygon, *, simplify_m: float) -> Polygon:
     box = _box_along(outline, angle)
     if likeness(box, outline) >= _BOX_LIKENESS:
         return box
-    squared = _squared(simple, angle, simplify_m)
+    squared = _squared(simple, angle, simplify_m, outline.area)
     if squared is not None and likeness(squared, outline) >= _LIKENESS:
         return squared
     return _with_area(simple, outline.area)
@@ -75,7 +76,8 @@ class _Edge:
     end: tuple[float, float]
 
 
-def _squared(polygon: Polygon, angle: float, least_m: float) -> Polygon | None:
+def _squared(polygon: Polygon, angle: float, least_m: float, area: float) -> Polygon | None:
+    """The polygon with right angles along `angle` and of this area; None where that is no valid polygon."""
     flat = affinity.rotate(polygon, -angle, origin=(0, 0), use_radians=True)
     rings = [_squared_ring(np.asarray(ring.coords)[:-1, :2], least_m) for ring in (flat.exterior, *flat.interiors)]
     if rings[0] is None:
@@ -83,12 +85,15 @@ def _squared(polygon: Polygon, angle: float, least_m: float) -> Polygon | None:
     whole = _polygon(Polygon(rings[0], [ring for ring in rings[1:] if ring is not None]))
     if whole is None:
         return None
-    return affinity.rotate(_with_area(whole, polygon.area), angle, origin=(0, 0), use_radians=True)
+    return affinity.rotate(_with_area(whole, area), angle, origin=(0, 0), use_radians=True)
 
 
 def _squared_ring(corners: NDArray[np.float64], least_m: float) -> NDArray[np.float64] | None:
     edges = [_edge(one, other) for one, other in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
-    edges = _joined([edge for edge in edges if edge.length > 0], least_m)
+    # A short edge askew is a corner that the pixels cut off; a short step along an axis is noise.
+    edges = _joined(
+        [edge for edge in edges if edge.length > (_CUT_CORNER if edge.axis is None else 1) * least_m], least_m
+    )
     if len(edges) < 3:
         return None
     points: list[NDArray[np.float64]] = []
