@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -172,6 +173,8 @@ def _check_complete(source: Any, href: str) -> None:
     block_height, block_width = source.block_shapes[0]
     blocks_down, blocks_across = -(-source.height // block_height), -(-source.width // block_width)
     looked_at = {(0, 0), (blocks_down - 1, blocks_across - 1)}
+    if source.driver == "VRT":
+        _check_parts(source, href)
     if source.driver in {"GTiff", "COG"}:
         end, last = _last_block(source, blocks_down, blocks_across)
         size = _file_size(source)
@@ -190,10 +193,17 @@ def _check_complete(source: Any, href: str) -> None:
         )
         read_bands(source, window=window)
         source.read(source.count, window=window)
-    if source.driver == "VRT":
-        for file in source.files[1:]:
-            if not is_url(file) and Path(file).suffix.lower() in {".tif", ".tiff"}:
-                from_raster(file, lambda part, file=file: _check_complete(part, file))  # type: ignore[misc]
+
+
+def _check_parts(source: Any, href: str) -> None:
+    """The local GeoTIFFs that a VRT is made of."""
+    for file in source.files[1:]:
+        if is_url(file):
+            continue
+        if not Path(file).exists():
+            raise InputError(f"{href}: a file that it is made of, {file}, is not there; put it back or mend the VRT")
+        if Path(file).suffix.lower() in {".tif", ".tiff"}:
+            from_raster(file, partial(_check_complete, href=file))
 
 
 def _check_no_sidecar_mask(source: Any, href: str, reading: ReadSettings) -> None:
