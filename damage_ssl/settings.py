@@ -43,7 +43,7 @@ class PatchSettings:
     max_cloud: float = 0.75
     max_shadow: float = 0.9
     max_saturated: float = 0.9
-    max_blur_m: float = 3.0
+    max_blur_m: float = 2.0
 
     def __post_init__(self) -> None:
         _within("patches: gsd_m", self.gsd_m, 0.01, 100.0)
