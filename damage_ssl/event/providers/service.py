@@ -1,6 +1,7 @@
 """How online services are asked, and what is said when they do not answer."""
 
 import contextlib
+import errno
 import socket
 import ssl
 from collections.abc import Iterator
@@ -102,7 +103,7 @@ def service_errors(service: str, url: str) -> Iterator[None]:
     """Turn the failures of HTTP clients and sockets into a `ServiceError` that says what happened and what to do."""
     try:
         yield
-    except OSError as error:  # requests' exceptions are OSErrors too
+    except Exception as error:  # requests' exceptions are OSErrors, urllib3's have a base of their own
         if not _of_the_network(error):
             raise
         raise ServiceError(f"{service} ({url}): {explain(error)}; nothing was written") from error
@@ -149,7 +150,8 @@ def _chain(error: BaseException | str) -> str:
     return " <- ".join(parts)
 
 
-def _of_the_network(error: OSError) -> bool:
+def _of_the_network(error: Exception) -> bool:
     network = (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)
     module = type(error).__module__.split(".")[0]
-    return isinstance(error, network) or module in {"requests", "urllib3", "urllib"} or error.errno in {101, 113}
+    unreachable = isinstance(error, OSError) and error.errno in {errno.ENETUNREACH, errno.EHOSTUNREACH}
+    return isinstance(error, network) or module in {"requests", "urllib3", "urllib"} or unreachable
