@@ -234,7 +234,8 @@ def _cut_side(
             candidates.append(_candidate(window, rows, here, footprint, inside))
     if len(candidates) == 1 and len(candidates[0].rows) == count:  # by far the most frequent case: nothing to choose
         only = candidates[0]
-        named = np.where(only.holds_some, only.scene_id, None)
+        named = np.full(count, None, dtype=object)
+        named[only.holds_some] = only.scene_id
         return Side(named, valid_share(inside, footprint), failed, tuple(only.colour), tuple(only.valid))
     order = _ranked(candidates, count)
     colour = tuple(np.zeros((count, 3, view.size_px, view.size_px), dtype=np.uint8) for view in views)
@@ -246,8 +247,8 @@ def _cut_side(
             if not len(chosen):
                 continue
             at = candidate.rows[chosen]
-            named = at[candidate.holds_some[chosen] & (scene_id[at] == None)]  # noqa: E711 (elementwise)
-            scene_id[named] = candidate.scene_id
+            new = at[candidate.holds_some[chosen] & (scene_id[at] == None)]  # noqa: E711 (elementwise)
+            scene_id[new] = candidate.scene_id
             for view in range(len(views)):
                 if place == 0:
                     colour[view][at], valid[view][at] = candidate.colour[view][chosen], candidate.valid[view][chosen]
@@ -290,7 +291,7 @@ def _candidate(
 
 def valid_share(mask: NDArray[np.bool_], footprint: NDArray[np.bool_]) -> NDArray[np.float64]:
     """`share_within`, without counting where the mask is True all over."""
-    share = footprint.reshape(len(footprint), -1).any(axis=1).astype(np.float64)
+    share: NDArray[np.float64] = footprint.reshape(len(footprint), -1).any(axis=1) * np.ones(len(footprint))
     partly = np.flatnonzero(~mask.reshape(len(mask), -1).all(axis=1))
     share[partly] = share_within(mask[partly], footprint[partly])
     return share

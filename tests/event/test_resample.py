@@ -6,7 +6,7 @@ from affine import Affine
 from pyproj import CRS, Transformer
 
 from damage_ssl.event.imagery import Chunk
-from damage_ssl.event.resample import MAX_FIT_ERROR_PX, GridBatch, resample, source_map
+from damage_ssl.event.resample import MAX_FIT_ERROR_PX, GridBatch, cut_grids, place_grids, source_map
 
 UTM = CRS.from_epsg(32610)
 X, Y = 521600.0, 4258050.0
@@ -26,6 +26,13 @@ def scene_around(crs: CRS, step_x: float, step_y: float, side: int = 120) -> Aff
     """A scene of `side` pixels around (X, Y), its corner at an odd fraction of a pixel."""
     x, y = Transformer.from_crs(UTM, crs, always_xy=True).transform(X, Y)
     return Affine(step_x, 0, x - (side / 2 + 0.37) * step_x, 0, -step_y, y + (side / 2 - 0.21) * step_y)
+
+
+def cut(chunk: Chunk, grid: GridBatch, crs: CRS, transform: Affine) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of grids out of a chunk of a scene whose pixels measure half a metre or what its transform says."""
+    ground_m = transform.a if transform.a > 0.01 else 0.45
+    place = place_grids(grid, crs, transform, ground_m)
+    return cut_grids(chunk.reduced(place.factor), place)
 
 
 def scattered(size_px: int, gsd_m: float, count: int = 60) -> GridBatch:
@@ -59,8 +66,7 @@ def test_resampled_pixels_hold_the_value_of_their_place(epsg: int, step_x: float
     transform = scene_around(crs, step_x, step_y)
     size_px = 48
     grid = scattered(size_px, 0.5)
-    where = source_map(grid, crs, transform)
-    colour, valid = resample(ramp(), where, size_px)
+    colour, valid = cut(ramp(), grid, crs, transform)
     columns, rows = exact_positions(grid, crs, transform)
     inside = (columns > 1) & (columns < 119) & (rows > 1) & (rows < 119)
     assert inside.mean() > 0.6
@@ -97,7 +103,7 @@ def test_fine_checkerboard_becomes_grey_when_the_grid_is_coarser() -> None:
     transform = Affine(0.5, 0, X - 64.2, 0, -0.5, Y + 64.1)
     for gsd_m, tolerance in ((1.0, 1), (2.0, 1), (1.3, 30)):
         grid = GridBatch(UTM, np.array([X]), np.array([Y]), 40, gsd_m)
-        colour, valid = resample(Chunk(pixels, 0, 0), source_map(grid, UTM, transform), 40)
+        colour, valid = cut(Chunk(pixels, 0, 0), grid, UTM, transform)
         assert valid.all()
         assert np.abs(colour.astype(int) - 100).max() <= tolerance
 
@@ -106,7 +112,7 @@ def test_coarse_grid_lies_where_it_should() -> None:
     transform = scene_around(UTM, 0.5, 0.5)
     for gsd_m in (1.0, 1.3, 2.0):
         grid = scattered(16, gsd_m)
-        colour, valid = resample(ramp(), source_map(grid, UTM, transform), 16)
+        colour, valid = cut(ramp(), grid, UTM, transform)
         assert valid.all()
         columns, rows = exact_positions(grid, UTM, transform)
         assert abs((colour[:, 0] / LEVELS_PER_PX - columns).mean()) < 0.03
@@ -118,10 +124,9 @@ def test_chunk_corner_does_not_change_a_pixel() -> None:
     transform = scene_around(UTM, 0.5, 0.5)
     for gsd_m, size_px in ((0.5, 32), (2.0, 16)):
         grid = GridBatch(UTM, np.array([X]), np.array([Y]), size_px, gsd_m)
-        where = source_map(grid, UTM, transform)
         part = Chunk(np.ascontiguousarray(whole.pixels[16:, 12:]), 12, 16)
-        first, _ = resample(whole, where, size_px)
-        second, _ = resample(part, where, size_px)
+        first, _ = cut(whole, grid, UTM, transform)
+        second, _ = cut(part, grid, UTM, transform)
         np.testing.assert_array_equal(first, second)
 
 
@@ -132,7 +137,7 @@ def test_invalid_scene_pixels_do_not_darken_their_neighbours() -> None:
     transform = Affine(0.5, 0, X - 15, 0, -0.5, Y + 15)
     for gsd_m, size_px in ((0.3, 60), (1.3, 16)):
         grid = GridBatch(UTM, np.array([X]), np.array([Y]), size_px, gsd_m)
-        colour, valid = resample(Chunk(pixels, 0, 0), source_map(grid, UTM, transform), size_px)
+        colour, valid = cut(Chunk(pixels, 0, 0), grid, UTM, transform)
         assert np.all(colour[0, :, valid[0]] == 180)
         assert np.all(colour[0, :, ~valid[0]] == 0)
         assert 0.4 < valid.mean() < 0.6
@@ -141,7 +146,7 @@ def test_invalid_scene_pixels_do_not_darken_their_neighbours() -> None:
 def test_pixels_outside_the_scene_are_not_valid() -> None:
     transform = Affine(0.5, 0, X, 0, -0.5, Y)
     grid = GridBatch(UTM, np.array([X]), np.array([Y]), 20, 0.5)
-    _, valid = resample(ramp(), source_map(grid, UTM, transform), 20)
+    _, valid = cut(ramp(), grid, UTM, transform)
     expected = np.zeros((20, 20), dtype=bool)
     expected[10:, 10:] = True
     np.testing.assert_array_equal(valid[0], expected)

@@ -350,7 +350,7 @@ def test_file_that_may_not_grow_is_a_storage_error_and_leaves_nothing(town: Town
 def test_scene_that_vanished_is_named_and_no_store_is_left(town: Town) -> None:
     event = town.create()
     town.post.unlink()
-    with pytest.raises(InputError, match=r"post\.tif: cannot be read as a raster"):
+    with pytest.raises(InputError, match=r"post\.tif: is not there \(any more\)"):
         extract_patches(event, SMALL)
     assert not event.patches_path.exists()
 
