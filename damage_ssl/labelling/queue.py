@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 
 from damage_ssl.errors import InputError
 
-RANDOM, SPREAD, UNCERTAIN = "random", "spread", "uncertain"
+RANDOM, SPREAD, UNCERTAIN, SECOND = "random", "spread", "uncertain", "second"
 
 
 def next_buildings(
@@ -17,6 +17,7 @@ def next_buildings(
     rng: np.random.Generator,
     *,
     uncertainty: pd.Series | None = None,
+    cluster: pd.Series | None = None,
     random_share: float = 0.25,
     spacing_m: float = 70.0,
 ) -> pd.DataFrame:
@@ -26,7 +27,8 @@ def next_buildings(
     model; where `n · random_share` is not whole, chance decides between the two neighbours, so that the share also
     holds for buildings drawn one by one. The others are spread over the event: in random order, or the most uncertain
     first, each at least `spacing_m` from the labelled and the proposed ones. Where the event has no room left, the
-    spacing is halved until it has.
+    spacing is halved until it has. With clusters (of frozen features: kinds of buildings and of change), those with
+    the fewest labels and proposals take their turn first, so that a rare kind is asked about early.
 
     Args:
         index: the patch index: `building_id`, `assessed`, `x_m`, `y_m` (one projected CRS, metres).
@@ -35,6 +37,8 @@ def next_buildings(
         rng: source of all chance.
         uncertainty: a number for each `building_id` (the series' index), the highest asked first; buildings that it
             lacks come last.
+        cluster: a number for each `building_id` (the series' index) that says which buildings look alike; buildings
+            that it lacks form one cluster of their own.
         random_share: share of plain random draws, in [0, 1].
         spacing_m: metres between buildings that were not drawn at random.
 
@@ -62,6 +66,9 @@ def next_buildings(
     if uncertainty is not None:
         score = uncertainty.reindex(index["building_id"].iloc[open_rows]).fillna(-np.inf).to_numpy(dtype=np.float64)
         order = order[np.argsort(-score[order], kind="stable")]
+    if cluster is not None:
+        kind = cluster.reindex(index["building_id"]).fillna(-1).to_numpy()
+        order = _in_turns(order, kind[open_rows], kind[labelled])
     distance_m = _distance_to(candidates_m, position_m[labelled])
     for row in random_rows:
         distance_m = np.minimum(distance_m, _distance_from(candidates_m, row))
@@ -76,6 +83,34 @@ def next_buildings(
         }
     )
     return table.iloc[rng.permutation(len(table))].reset_index(drop=True)
+
+
+def second_opinions(answers: pd.DataFrame, labeller: str, n: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Draw buildings that one other analyst has answered, so that agreement can be measured.
+
+    Args:
+        answers: each analyst's latest answer on each building (`LabelStore.answers`).
+        labeller: who will be asked.
+        n: how many at most.
+        rng: draws them, all alike.
+
+    Returns:
+        `building_id`, `drawn` = `second`, `inclusion_probability` NaN: what one sees twice is no sample of the event.
+    """
+    by_building = answers.groupby("building_id")["labeller"].agg(["nunique", "first"])
+    once = by_building.index[(by_building["nunique"] == 1) & (by_building["first"] != labeller)].to_numpy(dtype=object)
+    drawn = once[rng.permutation(len(once))[:n]]
+    return pd.DataFrame({"building_id": drawn, "drawn": SECOND, "inclusion_probability": np.full(len(drawn), np.nan)})
+
+
+def _in_turns(
+    order: NDArray[np.intp], kind: NDArray[np.float64], labelled_kind: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """`order` (rows into `kind`) resorted so that clusters take turns, the one with the fewest labels first."""
+    have = pd.Series(labelled_kind).value_counts()
+    in_order = pd.Series(kind[order])
+    turn = in_order.groupby(in_order).cumcount().to_numpy() + in_order.map(have).fillna(0).to_numpy()
+    return order[np.argsort(turn, kind="stable")]
 
 
 def _rounded_by_chance(value: float, rng: np.random.Generator) -> int:

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from damage_ssl.files import atomic_directory, read_json, write_json
@@ -23,6 +24,8 @@ FORMAT_VERSION = 1
 DIMENSIONS = 128
 SAMPLE_BUILDINGS = 2000
 BUILDINGS_AT_ONCE = 512
+CLUSTERS = 20
+"""About as many kinds as an analyst labels before the first training."""
 
 
 class PairSource(Protocol):
@@ -47,7 +50,8 @@ def write_features(
 
     The network is the one that training starts from (`frozen-start`: EfficientNet-Lite0 and random filters, post and
     post - pre). Its features are standardised and projected on their first `DIMENSIONS` principal components, both
-    learned from a sample. Memory does not grow with the event but for the result: 256 bytes a building.
+    learned from a sample; then buildings are clustered by them. Memory does not grow with the event but for the
+    result: 256 bytes a building.
 
     Args:
         store: the event's patches.
@@ -78,8 +82,9 @@ def write_features(
         values[start : start + len(part)] = part.numpy().astype(np.float16)
         if progress is not None:
             progress(start + len(part), len(building_id))
+    cluster = _clusters(values, seed)
     with atomic_directory(folder) as temporary:
-        np.savez(temporary / "features.npz", building_id=building_id.astype(str), values=values)
+        np.savez(temporary / "features.npz", building_id=building_id.astype(str), values=values, cluster=cluster)
         write_json(temporary / "features.json", {"fingerprint": fingerprint, "patches": store.fingerprint})
 
 
@@ -112,6 +117,15 @@ def _principal_axes(features: Tensor) -> Tensor:
     _, vectors = torch.linalg.eigh(double.T @ double)  # ascending
     axes: Tensor = vectors.flip(1)[:, : min(DIMENSIONS, len(features), features.shape[1])].float()
     return axes
+
+
+def _clusters(values: NDArray[np.float16], seed: int) -> NDArray[np.int64]:
+    """Which buildings look alike, by k-means: [N]."""
+    count = min(CLUSTERS, len(values))
+    if count < 2:
+        return np.zeros(len(values), dtype=np.int64)
+    model = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2048)
+    return np.asarray(model.fit_predict(values.astype(np.float32)), dtype=np.int64)
 
 
 def _chunks(store: PairSource, building_id: NDArray[np.str_]) -> Iterator[tuple[int, Tensor]]:

@@ -16,19 +16,19 @@ from damage_ssl.files import read_json
 REGULARISATION = 10.0
 """scikit-learn's C on features whose squares sum to about 1: that of the frozen baselines, 0.01 a feature."""
 
-LEAST_PER_CLASS = 1
-
 
 @dataclass(frozen=True)
 class EventFeatures:
     """Frozen features of the assessed buildings of an event.
 
-    `values` is float32 [N, D], in the order of `building_id` [N]; `fingerprint` is that of the patches they are of.
+    `values` is float32 [N, D], in the order of `building_id` [N]; `cluster` [N] numbers the kinds of buildings and of
+    change; `patches` is the fingerprint of the patches that they are of.
     """
 
     building_id: NDArray[np.str_]
     values: NDArray[np.float32]
-    fingerprint: str
+    cluster: NDArray[np.int64]
+    patches: str
 
     @classmethod
     def read(cls, folder: Path) -> "EventFeatures":
@@ -40,12 +40,13 @@ class EventFeatures:
         try:
             notes = read_json(folder / "features.json")
             with np.load(folder / "features.npz", allow_pickle=False) as file:
-                building_id, values = file["building_id"].astype(str), file["values"]
+                building_id, values, cluster = file["building_id"].astype(str), file["values"], file["cluster"]
+            patches = str(notes["patches"])
         except FileNotFoundError:
             raise WorkspaceError(f"{folder}: no features yet; make them with `damage-ssl features`") from None
         except (OSError, ValueError, KeyError) as error:
             raise WorkspaceError(f"{folder}: cannot be read ({error!r}); delete it and make them again") from error
-        return cls(building_id, values.astype(np.float32), str(notes["fingerprint"]))
+        return cls(building_id, values.astype(np.float32), cluster.astype(np.int64), patches)
 
 
 def fit_instant(

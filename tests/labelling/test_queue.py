@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from damage_ssl.errors import InputError
-from damage_ssl.labelling.queue import next_buildings
+from damage_ssl.labelling.queue import next_buildings, second_opinions
 
 
 def town(positions_m: list[tuple[float, float]], not_assessed: tuple[int, ...] = ()) -> pd.DataFrame:
@@ -127,3 +127,41 @@ def test_impossible_settings_are_refused(bad: dict[str, float]) -> None:
     n = int(bad.pop("n"))
     with pytest.raises(InputError, match="labelling queue"):
         next_buildings(row_of_houses(3, 1.0), labelled(), n, np.random.default_rng(0), **bad)
+
+
+def test_rare_cluster_takes_its_turn_before_a_common_one_is_asked_twice() -> None:
+    index = row_of_houses(100, 100.0)
+    cluster = pd.Series([0] * 97 + [1, 1, 2], index=index["building_id"])
+    got = next_buildings(index, labelled(), 3, np.random.default_rng(0), cluster=cluster, random_share=0.0)
+    assert sorted(cluster.loc[got["building_id"]]) == [0, 1, 2]
+
+
+def test_cluster_that_has_labels_waits_and_the_most_uncertain_of_each_comes_first() -> None:
+    index = row_of_houses(12, 100.0)
+    cluster = pd.Series([0] * 6 + [1] * 6, index=index["building_id"])
+    uncertainty = pd.Series(np.arange(12) / 12, index=index["building_id"])
+    got = next_buildings(
+        index,
+        labelled("b0", "b1"),
+        2,
+        np.random.default_rng(0),
+        cluster=cluster,
+        uncertainty=uncertainty,
+        random_share=0.0,
+    )
+    assert set(got["building_id"]) == {"b11", "b10"}
+    got = next_buildings(
+        index, labelled(), 2, np.random.default_rng(0), cluster=cluster, uncertainty=uncertainty, random_share=0.0
+    )
+    assert set(got["building_id"]) == {"b5", "b11"}
+
+
+def test_second_opinions_are_of_buildings_that_one_other_analyst_answered() -> None:
+    answers = pd.DataFrame(
+        [("a", "ana"), ("b", "ben"), ("c", "ben"), ("c", "eva"), ("d", "ben")], columns=["building_id", "labeller"]
+    )
+    got = second_opinions(answers, "ana", 5, np.random.default_rng(0))
+    assert sorted(got["building_id"]) == ["b", "d"]
+    assert set(got["drawn"]) == {"second"}
+    assert got["inclusion_probability"].isna().all()
+    assert len(second_opinions(answers, "ana", 1, np.random.default_rng(0))) == 1

@@ -43,6 +43,7 @@ def test_model_on_the_features_tells_unseen_damage_from_ten_labels(
     features = EventFeatures.read(tmp_path / "features")
     assert features.building_id.tolist() == pairs.building_id.tolist()
     assert features.values.shape == (60, min(DIMENSIONS, 60))
+    assert 2 <= len(np.unique(features.cluster)) <= 20
     rows = np.concatenate([np.flatnonzero(classes == each)[:5] for each in (0, 1)])
     p = fit_instant(features.values, rows, classes[rows])
     unseen = np.setdiff1d(np.arange(60), rows)
