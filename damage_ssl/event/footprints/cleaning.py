@@ -139,9 +139,10 @@ def _assembled(
     column = _id_column(raw[keep], path)
     rows = raw["row"].to_numpy() if "row" in raw else np.arange(1, len(raw) + 1)
     given = np.array([f"row {row}" for row in rows], dtype=object)
-    if column:
-        named = raw[column].notna().to_numpy()
-        given[named] = raw.loc[named, column].map(id_text).to_numpy(dtype=object)
+    name = column or next((name for name in ID_COLUMNS if name in raw), None)  # where not unique, still the source's id
+    if name:
+        named = raw[name].notna().to_numpy()
+        given[named] = raw.loc[named, name].map(id_text).to_numpy(dtype=object)
     ids = given[keep] if column else _hashed_ids(canonical[keep], path.stem)
     source = np.full(len(raw), path.name, dtype=object)
     if "dataset" in raw:
