@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from shapely import STRtree
 
+from app.placing import moved, shifts_on
 from app.workspace import open_event
 from damage_ssl.assessment.calibration import Calibration
 from damage_ssl.assessment.prediction import read_predictions
@@ -25,13 +26,15 @@ from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline import export_table, plan_of
 from damage_ssl.products.table import assessed_footprints
 
+ROLES: tuple[Role, Role] = ("pre", "post")
+
 NOT_PREPARED = "not_prepared"
 """Why no building is assessed before the pairs were cut."""
 
 
 @dataclass(frozen=True)
 class EventView:
-    """An event as read from disk: footprints, the index of its pairs (None: not cut yet), its scenes.
+    """An event as read from disk: footprints (none before it has some), the index of its pairs (None: not cut), scenes.
 
     Rows of `index` are in the order of `footprints`. `stamp` changes when any of it changes on disk.
     """
@@ -53,14 +56,22 @@ class EventView:
         return {building: row for row, building in enumerate(self.building_id.tolist())}
 
     @cached_property
-    def tree(self) -> STRtree:
-        """Spatial index of the footprints, longitude and latitude."""
-        return STRtree(self.footprints.geometry.to_numpy())
+    def places(self) -> dict[Role, NDArray[np.object_]]:
+        """The footprints where the imagery of each side shows them (EPSG:4326), by what registration says."""
+        drawn = self.footprints.geometry.to_numpy()
+        return {role: moved(drawn, shifts_on(self.index, len(drawn), role)) for role in ROLES}
+
+    @cached_property
+    def trees(self) -> dict[Role, STRtree]:
+        """Spatial index of the footprints at their `places`, longitude and latitude."""
+        return {role: STRtree(places) for role, places in self.places.items()}
 
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north of the footprints."""
-        west, south, east, north = self.footprints.total_bounds
+        """West, south, east, north of the footprints, else of the imagery."""
+        extents = gpd.GeoSeries([scene.extent for role in ROLES for scene in self.scenes[role]])
+        shown = extents if self.footprints.empty else self.footprints
+        west, south, east, north = shown.total_bounds
         return float(west), float(south), float(east), float(north)
 
     @property
@@ -122,13 +133,18 @@ def view_of(name: str) -> EventView:
 
 @lru_cache(maxsize=4)
 def _view(event: Event, stamp: str) -> EventView:
-    footprints = event.footprints().reset_index(drop=True)
+    footprints = event.footprints().reset_index(drop=True) if event.has_footprints else _no_footprints()
     index = None
-    if event.patches_path.exists():
+    if event.has_footprints and event.patches_path.exists():
         index = PatchStore.open(event.patches_path).index().set_index("building_id", drop=False)
         index = index.reindex(footprints["building_id"]) if set(footprints["building_id"]) <= set(index.index) else None
-    scenes: dict[Role, tuple[Scene, ...]] = {"pre": tuple(event.scenes("pre")), "post": tuple(event.scenes("post"))}
+    scenes = {role: tuple(event.scenes(role)) for role in ROLES}
     return EventView(event, stamp, footprints, index, scenes)
+
+
+def _no_footprints() -> gpd.GeoDataFrame:
+    columns = {"building_id": [], "source": [], "source_id": [], "area_m2": []}
+    return gpd.GeoDataFrame(columns, geometry=[], crs=4326)
 
 
 @lru_cache(maxsize=16)
@@ -159,9 +175,16 @@ def runs_of(event: Event) -> list[Run]:
     return list(runs_in(event.runs_path))[::-1]
 
 
-def shown_runs(event: Event) -> list[Run]:
-    """The runs that the map can show, newest first: finished, with predictions."""
-    return [run for run in runs_of(event) if run.finished]
+def shown_runs(view: EventView) -> list[Run]:
+    """The runs that the map can show, newest first: finished, and of just the buildings that can be assessed now."""
+    finished = [run for run in runs_of(view.event) if run.finished]
+    return [run for run in finished if _is_current(view.event, view.stamp, run, run_stamp(run))]
+
+
+@lru_cache(maxsize=64)
+def _is_current(event: Event, stamp: str, run: Run, predicted: str) -> bool:
+    view = _view(event, stamp)
+    return set(read_predictions(run)["building_id"].astype(str)) == set(view.building_id[view.assessed].tolist())
 
 
 def run_named(event: Event, run_id: str | None) -> Run | None:

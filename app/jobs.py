@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.workspace import workspace_path
+from damage_ssl.assessment.change import ALGORITHM as CHANGE
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import read_json, write_json
@@ -62,11 +63,51 @@ def start_training(event: Event, algorithm: str, options: Sequence[str] = ()) ->
     return run
 
 
+def start_first_map(event: Event) -> Run:
+    """Start `damage-ssl zero-label`: compare pre and post of every building, without labels; return its run."""
+    run = Run(event.runs_path / new_run_id(CHANGE))
+    run.path.mkdir(parents=True)
+    _start(["zero-label", event.name, "--run-id", run.run_id], run.path, CHANGE)
+    return run
+
+
 def start_preparation(event: Event) -> None:
     """Start `damage-ssl patches`: cut the pairs of an event."""
+    _prepare(event, ["patches", event.name])
+
+
+def start_detection(event: Event) -> None:
+    """Start `damage-ssl footprints detect`: find the buildings of an event that has no footprints."""
+    _prepare(event, ["footprints", "detect", event.name])
+
+
+def preparing(event: Event) -> bool:
+    """True while pairs are cut or buildings looked for."""
+    job = job_in(preparation_folder(event))
+    return job is not None and is_alive(job)
+
+
+def preparation_error(event: Event, *, has_result: bool) -> str | None:
+    """What the last preparation failed with; None where it is running, succeeded or never began.
+
+    Without a result, one that ended has failed, even if it left no word of why.
+    """
+    folder = preparation_folder(event)
+    if job_in(folder) is None or preparing(event):
+        return None
+    log = log_tail(folder)
+    if error := _error_in(log):
+        return error
+    if has_result and "Traceback" not in log:
+        return None
+    return f"it ended unexpectedly. {log.splitlines()[-1] if log else ''}".rstrip()
+
+
+def _prepare(event: Event, command: Sequence[str]) -> None:
     folder = preparation_folder(event)
     folder.mkdir(parents=True, exist_ok=True)
-    _start(["patches", event.name], folder, "")
+    (folder / "log.txt").unlink(missing_ok=True)
+    _start(command, folder, "")
 
 
 def preparation_folder(event: Event) -> Path:

@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from damage_ssl.assessment.change import ALGORITHM as CHANGE
+from damage_ssl.assessment.change import STATEMENT
 from damage_ssl.grades import ClassScheme, DamageGrade, LabelValue
+from damage_ssl.learning.runs import Run
+from damage_ssl.pipeline import run_summary
 from damage_ssl.products.palette import LEGEND
 
 _ANSWERS: Mapping[LabelValue, tuple[str, str, str]] = {
@@ -18,6 +22,14 @@ _HELP: Mapping[LabelValue, str] = {
     LabelValue.MAJOR_DAMAGE: "Part of the building collapsed, or surrounded by water or mud",
     LabelValue.DESTROYED: "Collapsed, burnt out, washed away or under water",
 }
+METHODS = {
+    "fixmatch": ("FixMatch", "Learns from your labels and from all unlabelled buildings."),
+    "mixmatch": ("MixMatch", "Learns from your labels and from all unlabelled buildings."),
+    "supervised-strong": ("Supervised", "Learns from your labels only."),
+    "frozen-lite0": ("Quick model", "Fits your labels on ready-made image features, in seconds."),
+}
+"""The ways to train that the app offers: name and a sentence."""
+
 RAMP = ("#7fcdee", "#cfe3ea", "#f3d9a4", "#e08a00", "#8b0a1a")
 """P(damaged) in fifths."""
 
@@ -27,6 +39,13 @@ def name_of(value: str) -> str:
     if value in LEGEND:
         return LEGEND[value].title
     return _ANSWERS[LabelValue(value)][0]
+
+
+def method_name(algorithm: str) -> str:
+    """An algorithm for people; its own name where it is none of those offered."""
+    if algorithm == CHANGE:
+        return "First map without labels"
+    return METHODS[algorithm][0] if algorithm in METHODS else algorithm
 
 
 def colour_of(value: str) -> str:
@@ -56,6 +75,29 @@ def legend_rows(scheme: ClassScheme | None) -> dict[str, list[str]]:
     """Which values the legend lists for results and for labels, in order."""
     grades = [grade.label for grade in DamageGrade]
     return {"result": list(scheme.class_names) if scheme else grades, "labels": grades}
+
+
+def model_words(run: Run | None) -> dict[str, str]:
+    """How the map names the model that it shows and what that model's numbers are."""
+    if run is not None and run_summary(run).is_change_score:
+        return {
+            "text": "Change score, no labels used",
+            "caution": STATEMENT,
+            "heading": "Change score",
+            "short": "Change",
+            "measure": "change score",
+            "low": "0",
+            "high": "1",
+        }
+    return {
+        "text": "" if run is None else f"Model: {method_name(run_summary(run).algorithm)}",
+        "caution": "",
+        "heading": "Model",
+        "short": "Probability",
+        "measure": "P(damaged)",
+        "low": "0 %",
+        "high": "100 %",
+    }
 
 
 def date_text(moment: datetime | None) -> str:

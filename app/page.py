@@ -8,7 +8,7 @@ import streamlit as st
 from app import jobs
 from app.components.map.map import workbench
 from app.data import EventView, MapFilter, run_stamp, shown_runs, view_of
-from app.legend import RAMP, date_text, dates_text, legend_rows, palette
+from app.legend import RAMP, date_text, dates_text, legend_rows, model_words, palette
 from app.sections import event, label, results, train
 from app.tiles import native_zoom
 from app.ui import go_to
@@ -47,7 +47,7 @@ def _screen(names: list[str]) -> None:
         chosen = _choose_event(names)
         view = view_of(chosen)
         step = _current_step()
-        runs = shown_runs(view.event)
+        runs = shown_runs(view)
         run = next((run for run in runs if run.run_id == st.session_state.get("run")), runs[0] if runs else None)
         wanted = _steps(view, step, run, runs)
     labeller = _labeller()
@@ -91,7 +91,7 @@ def _steps(view: EventView, active: str, run: Run | None, runs: list[Run]) -> Ma
         with st.container(key=f"body-{step}"):
             match step:
                 case "event":
-                    event.show(view)
+                    event.show(view, reports)
                 case "label":
                     label.show(view)
                 case "train":
@@ -155,6 +155,7 @@ def workbench_data(view: EventView, run: Run | None, step: str, wanted: MapFilte
         "palette": palette(),
         "legend": legend_rows(None if run is None else plan_of(run).scheme),
         "ramp": list(RAMP),
+        "model": model_words(run),
         "run_id": None if run is None else run.run_id,
         "run_stamp": run_stamp(run),
         "filter": wanted.query(),

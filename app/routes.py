@@ -20,8 +20,9 @@ from starlette.routing import Route
 
 from app import crops, tiles, viewport
 from app.components.map.map import ASSETS
-from app.data import EventView, MapFilter, label_store, run_named, view_of
+from app.data import ROLES, EventView, MapFilter, label_store, run_named, view_of
 from damage_ssl.errors import DamageSSLError, InputError, StorageError, WorkspaceError
+from damage_ssl.event.imagery import Role
 from damage_ssl.grades import LabelValue
 
 _FOR_A_YEAR = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -90,7 +91,7 @@ def tile(request: Request) -> Response:
 
 
 @lru_cache(maxsize=2048)
-def _tile(path: Path, stamp: str, event: str, role: str, z: int, x: int, y: int) -> tiles.Picture:
+def _tile(path: Path, stamp: str, event: str, role: Role, z: int, x: int, y: int) -> tiles.Picture:
     return tiles.tile(view_of(event).scenes[role], z, x, y)
 
 
@@ -105,9 +106,9 @@ def crop(request: Request) -> Response:
 
 
 @lru_cache(maxsize=512)
-def _crop(path: Path, stamp: str, event: str, role: str, row: int, name: str) -> tiles.Picture:
+def _crop(path: Path, stamp: str, event: str, role: Role, row: int, name: str) -> tiles.Picture:
     view = view_of(event)
-    frame = crops.frame_around(view.footprints.geometry.iloc[row], name)
+    frame = crops.frame_around(view.places[role][row], name)
     chosen = viewport.scene_id(view, row, role)
     scenes = sorted(view.scenes[role], key=lambda scene: scene.scene_id != chosen)
     size = {"width_px": crops.WIDTH_PX, "height_px": crops.HEIGHT_PX}
@@ -118,8 +119,8 @@ def footprints(request: Request) -> Response:
     """The footprints within a bounding box, with label, class and probability, as GeoJSON."""
     view = view_of(request.path_params["event"])
     run = run_named(view.event, request.query_params.get("run"))
-    wanted = _filter(request)
-    return JSONResponse(viewport.footprints_within(view, run, _bbox(request), wanted), headers=_NEVER)
+    wanted, role = _filter(request), _role(request.query_params.get("on", "pre"))
+    return JSONResponse(viewport.footprints_within(view, run, _bbox(request), wanted, role), headers=_NEVER)
 
 
 def building(request: Request) -> Response:
@@ -189,10 +190,11 @@ def _picture(picture: tiles.Picture) -> Response:
     return Response(picture.data, media_type=picture.media_type, headers=_FOR_A_YEAR)
 
 
-def _role(text: str) -> str:
-    if text not in ("pre", "post"):
-        raise WorkspaceError(f"imagery '{text}' is not one of pre, post")
-    return text
+def _role(text: str) -> Role:
+    for role in ROLES:
+        if text == role:
+            return role
+    raise WorkspaceError(f"imagery '{text}' is not one of {', '.join(ROLES)}")
 
 
 def _row(view: EventView, request: Request) -> int:

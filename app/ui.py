@@ -47,6 +47,11 @@ def note(text: str, *, good: bool = False) -> None:
     st.html(f'<p class="ds-note{" good" if good else ""}">{escape(text)}</p>')
 
 
+def caution(text: str) -> None:
+    """What the analyst must not overlook."""
+    st.html(f'<p class="ds-caution">{escape(text)}</p>')
+
+
 def progress(title: str, detail: str, share: float) -> None:
     """A progress bar with what is going on and how far it is; `share` in 0..1."""
     st.html(

@@ -9,40 +9,36 @@ import shapely
 from shapely import box
 
 from app import crops
-from app.data import NOT_PREPARED, EventView, MapFilter, assessment, current_labels, model_table
+from app.data import NOT_PREPARED, ROLES, EventView, MapFilter, assessment, current_labels, model_table
 from damage_ssl.event.imagery import Role
 from damage_ssl.labelling.queue import next_buildings
 from damage_ssl.learning.runs import Run
+from damage_ssl.products.words import quality_words, reason_words, shift_source_words
 
 POLYGON_CAP = 5000
 POINT_CAP = 20000
 """With more footprints in view than the first cap their centres are sent, with more than the second a part of these."""
 
-REASONS = {
-    "no_pre": "no pre imagery",
-    "no_post": "no post imagery",
-    "nodata": "missing pixels",
-    "edge": "cut by the image edge",
-    "too_small": "footprint too small",
-    NOT_PREPARED: "imagery not prepared",
-}
+_MATCHES = ((0.5, "good"), (0.25, "fair"), (0.0, "poor"))
 
 
 def reason_text(reason: str | None) -> str:
     """A reason for people."""
-    return REASONS.get(reason or "", (reason or "unknown reason").replace("_", " "))
+    return "imagery not prepared" if reason == NOT_PREPARED else reason_words(reason)
 
 
 def footprints_within(
-    view: EventView, run: Run | None, bbox: tuple[float, float, float, float], wanted: MapFilter
+    view: EventView, run: Run | None, bbox: tuple[float, float, float, float], wanted: MapFilter, role: Role = "pre"
 ) -> dict[str, Any]:
     """A GeoJSON feature collection of what passes the filter in the box, with counts and the labels' revision.
+
+    The footprints stand where the imagery of `role` shows them.
 
     `matched` counts the whole event, `shown.in_view` the box, `shown.drawn` what is sent (fewer than in view where
     `shown.capped`).
     """
     labels, revision = current_labels(view.event)
-    rows = np.sort(view.tree.query(box(*bbox), predicate="intersects"))
+    rows = np.sort(view.trees[role].query(box(*bbox), predicate="intersects"))
     matched = len(view.footprints)
     if not wanted.is_open:
         passes = wanted.mask(assessment(view, run))
@@ -52,7 +48,7 @@ def footprints_within(
     capped = in_view > POLYGON_CAP
     if in_view > POINT_CAP:
         rows = rows[np.linspace(0, in_view - 1, POINT_CAP).astype(np.intp)]
-    geometry = view.footprints.geometry.to_numpy()[rows]
+    geometry = view.places[role][rows]
     geometry = shapely.point_on_surface(geometry) if capped else geometry
     return {
         "type": "FeatureCollection",
@@ -96,39 +92,76 @@ def _features(
 def building_detail(view: EventView, run: Run | None, row: int) -> dict[str, Any]:
     """Facts of one building for the inspector; null where unknown."""
     building = str(view.building_id[row])
-    footprint = view.footprints.geometry.iloc[row]
+    places = {role: view.places[role][row] for role in ROLES}
     labels = current_labels(view.event)[0]
     label = labels[labels["building_id"] == building]
     model = model_table(view, run).iloc[row]
     pair = None if view.index is None else view.index.iloc[row]
-    centre = footprint.representative_point()
-    frames = {name: crops.frame_around(footprint, name) for name in crops.VIEWS}
+    centre = places["pre"].representative_point()
+    frames = {name: crops.frame_around(places["pre"], name) for name in crops.VIEWS}
+    about = view.footprints.iloc[row]
     return {
         "id": building,
         "lon": centre.x,
         "lat": centre.y,
-        "geometry": json.loads(shapely.to_geojson(footprint)),
-        "area_m2": _number(view.footprints["area_m2"].iloc[row]),
+        "geometry": {role: json.loads(shapely.to_geojson(place)) for role, place in places.items()},
+        "area_m2": _number(about["area_m2"]),
+        "confidence": _number(about.get("confidence")),
         "label": None if label.empty else {"value": label["value"].iloc[-1], "labeller": label["labeller"].iloc[-1]},
         "p": _number(model["p_damaged"]),
         "cls": _text(model["damage_class"]),
         "assessed": bool(model["assessed"]),
-        "reason_text": reason_text(_text(model["not_assessed_reason"])),
-        "shift_x_m": None if pair is None else _number(pair["shift_x_m"]),
-        "shift_y_m": None if pair is None else _number(pair["shift_y_m"]),
+        "reason_text": _reason(model, pair),
+        **(_NO_SHIFTS if pair is None else _shifts(pair)),
         "views": {
-            name: {"outline": crops.outline_in(footprint, frame), "width_m": frame.width_m}
+            name: {"outline": crops.outline_in(places["pre"], frame), "width_m": frame.width_m}
             for name, frame in frames.items()
         },
-        **{role: _side(view, row, role, frames["close"]) for role in ("pre", "post")},
+        **{role: _side(view, row, role) for role in ROLES},
     }
 
 
-def _side(view: EventView, row: int, role: Role, frame: crops.Frame) -> dict[str, Any] | None:
-    area = box(*frame.wgs84)
+_NO_SHIFTS = {"shift": None, "outline_shift": None, "match": None}
+
+
+def _reason(model: pd.Series, pair: pd.Series | None) -> str:
+    detail = None if pair is None else _text(pair.get("not_assessed_detail"))
+    words = reason_text(_text(model["not_assessed_reason"]))
+    return f"{words} ({detail})" if detail else words
+
+
+def _shifts(pair: pd.Series) -> dict[str, Any]:
+    """What registration moved, in words: post against pre, the outline against pre, and how well the dates match."""
+    score = _number(pair.get("align_score"))
+    quality = None if score is None else next(words for least, words in _MATCHES if score >= least)
+    return {
+        "shift": _shift_text(pair, "shift"),
+        "outline_shift": _shift_text(pair, "footprint_shift"),
+        "match": None if score is None else f"{quality} ({score:.2f})",
+    }
+
+
+def _shift_text(pair: pd.Series, name: str) -> str | None:
+    east, north = (_number(pair.get(f"{name}_{axis}_m")) for axis in "xy")
+    if east is None or north is None:
+        return None
+    if max(abs(east), abs(north)) < 0.05:
+        return "none"
+    parts = [
+        f"{abs(value):.1f} m {words[value < 0]}"
+        for value, words in ((east, ("east", "west")), (north, ("north", "south")))
+        if abs(value) >= 0.05
+    ]
+    source = shift_source_words(_text(pair.get(f"{name}_source")))
+    return ", ".join(parts) + (f" · {source}" if source else "")
+
+
+def _side(view: EventView, row: int, role: Role) -> dict[str, Any] | None:
+    area = box(*crops.frame_around(view.places[role][row], "close").wgs84)
     if not any(scene.extent.intersects(area) for scene in view.scenes[role]):
         return None
-    return {"scene": scene_id(view, row, role)}
+    quality = "" if view.index is None else quality_words(view.index.iloc[row], role)
+    return {"scene": scene_id(view, row, role), "quality": quality or None}
 
 
 def scene_id(view: EventView, row: int, role: Role) -> str | None:

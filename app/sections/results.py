@@ -11,9 +11,10 @@ import streamlit as st
 
 from app import jobs
 from app.data import EventView, MapFilter, assessment
-from app.legend import age_text, colour_of, name_of
-from app.sections.train import method_name
-from app.ui import bar, headline, note
+from app.legend import age_text, colour_of, method_name, name_of
+from app.sections.first_map import first_map
+from app.ui import bar, caution, headline, note
+from damage_ssl.assessment.change import STATEMENT
 from damage_ssl.learning.runs import Run
 from damage_ssl.pipeline import plan_of, run_summary
 from damage_ssl.products.geojson import write_geojson
@@ -45,7 +46,13 @@ def show(view: EventView, run: Run | None, runs: list[Run], reports: list[jobs.R
         note("Prepare the imagery first (step 1).")
         return MapFilter()
     if run is None:
-        note("No model yet: the map shows your labels and what can be assessed. Train one in step 3.")
+        finished = any(report.phase == "finished" for report in reports)
+        note(
+            "The pictures were cut again since the last model was made, so its map no longer fits. Make it again."
+            if finished
+            else "No model yet: the map shows your labels and what can be assessed."
+        )
+        first_map(view, reports)
     elif len(runs) > 1:
         ages = {
             report.run.run_id: f"{method_name(report.algorithm)}, {age_text(time.time() - report.updated)}"
@@ -55,7 +62,14 @@ def show(view: EventView, run: Run | None, runs: list[Run], reports: list[jobs.R
     table = assessment(view, run)
     damaged = int(table["damaged"].eq(True).sum())
     assessed = int(table["assessed"].sum())
-    if run is not None:
+    if run is not None and run_summary(run).is_change_score:
+        headline(f"{damaged:,}", f"of {assessed:,} buildings changed strongly")
+        caution(STATEMENT)
+        note(
+            f"Coloured as damaged from a score of {_threshold(table):.2f}; your labels override it. "
+            "Label some buildings and train a model to get probabilities."
+        )
+    elif run is not None:
         headline(f"{damaged:,}", f"of {assessed:,} buildings damaged")
         statement = plan_of(run).scheme.statement
         note(
@@ -65,7 +79,10 @@ def show(view: EventView, run: Run | None, runs: list[Run], reports: list[jobs.R
     counts = {str(name): int(count) for name, count in table["damage_class"].value_counts().items()}
     classes = [name for name in _ORDER if counts.get(name, 0)]
     bar([(colour_of(name), counts[name]) for name in classes])
-    wanted = _filter(counts, has_model=run is not None, not_assessed=len(table) - assessed)
+    measure = None
+    if run is not None:
+        measure = "Change score, %" if run_summary(run).is_change_score else "Probability of damage, %"
+    wanted = _filter(counts, measure=measure, not_assessed=len(table) - assessed)
     shown = table[wanted.mask(table)]
     st.download_button(
         f"Download GeoJSON · {len(shown):,} buildings",
@@ -91,7 +108,7 @@ def _threshold(table: pd.DataFrame) -> float:
     return float(table["threshold"].iloc[0])
 
 
-def _filter(counts: dict[str, int], *, has_model: bool, not_assessed: int) -> MapFilter:
+def _filter(counts: dict[str, int], *, measure: str | None, not_assessed: int) -> MapFilter:
     classes = [name for name in _ORDER if counts.get(name, 0)]
     if classes:
         kept = st.session_state.get("filter-classes")
@@ -105,8 +122,8 @@ def _filter(counts: dict[str, int], *, has_model: bool, not_assessed: int) -> Ma
             format_func=lambda name: f"{name_of(name)} {counts[name]:,}",
             key="filter-classes",
         )
-    if has_model:
-        st.slider("Probability of damage, %", 0, 100, (0, 100), key="filter-p")
+    if measure is not None:
+        st.slider(measure, 0, 100, (0, 100), key="filter-p")
     if not_assessed:
         st.checkbox(f"Also the {not_assessed:,} not assessed", value=True, key="filter-not-assessed")
     wanted = read_filter()
@@ -124,6 +141,7 @@ def _file(event: str, run: Run | None, shown: pd.DataFrame, wanted: MapFilter) -
         "run_id": None if run is None else run.run_id,
         "scheme": None if run is None else plan_of(run).scheme.statement,
         "threshold": None if run is None else run_summary(run).threshold,
+        "statement": STATEMENT if run is not None and run_summary(run).is_change_score else None,
         "buildings": len(shown),
         "filter": "none" if wanted.is_open else str(wanted.query()),
     }

@@ -8,20 +8,15 @@ import streamlit as st
 
 from app import jobs
 from app.data import EventView
-from app.legend import age_text
+from app.legend import METHODS, age_text, method_name
 from app.sections.label import needed
 from app.ui import facts, note, progress, spark
+from damage_ssl.assessment.change import ALGORITHM as CHANGE
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import SCHEMES
 from damage_ssl.settings import TrainSettings
 
-METHODS = {
-    "fixmatch": ("FixMatch", "Learns from your labels and from all unlabelled buildings."),
-    "mixmatch": ("MixMatch", "Learns from your labels and from all unlabelled buildings."),
-    "supervised-strong": ("Supervised", "Learns from your labels only."),
-    "frozen-lite0": ("Quick model", "Fits your labels on ready-made image features, in seconds."),
-}
 NETWORKS = {
     "efficientnet-lite0": "EfficientNet-Lite0, pretrained",
     "small-cnn": "Small network from scratch",
@@ -34,6 +29,7 @@ SCHEME_NAMES = {
 _STATES = {
     "preparing": "Getting ready",
     "training": "Training",
+    "comparing": "Comparing pre and post",
     "predicting": "Predicting every building",
     "finished": "Finished",
     "failed": "Failed",
@@ -48,7 +44,7 @@ def summary(reports: list[jobs.RunReport]) -> str:
     newest = reports[0]
     if newest.active:
         share = f" {newest.step / newest.steps:.0%}" if newest.steps else ""
-        return f"{_STATES[newest.phase].lower()}{share}"
+        return f"{_state(newest).lower()}{share}"
     return f"{_STATES[newest.phase].lower()} {age_text(time.time() - newest.updated)}"
 
 
@@ -118,11 +114,6 @@ def _start(event: Event) -> None:
         form["train-error"] = str(error)
 
 
-def method_name(algorithm: str) -> str:
-    """An algorithm for people; its own name where it is none of those offered."""
-    return METHODS[algorithm][0] if algorithm in METHODS else algorithm
-
-
 def _at(options: Collection[str], name: str) -> int:
     return list(options).index(name) if name in options else 0
 
@@ -132,9 +123,11 @@ def _progress(view: EventView) -> None:
     report = next(iter(jobs.reports(view.event)), None)
     if report is None or not report.active:
         st.rerun()
+    change = report.algorithm == CHANGE
+    unit = "building" if change else "step"
     progress(
-        _STATES[report.phase],
-        f"step {report.step:,} of {report.steps:,}" if report.step else "loading",
+        _state(report),
+        f"{unit} {report.step:,} of {report.steps:,}" if report.step else "loading",
         report.step / report.steps if report.steps else 0.0,
     )
     rows = [("Method", method_name(report.algorithm)), ("Running for", _duration(time.time() - report.started))]
@@ -146,15 +139,20 @@ def _progress(view: EventView) -> None:
     losses = [float(line["loss"]) for line in metrics if line.get("loss") is not None]
     if len(losses) > 5:
         spark(losses, f"Loss over {len(losses)} readings")
-    note("You can close or reload this page; training goes on.")
+    note(f"You can close or reload this page; {'it' if change else 'training'} goes on.")
     st.button(
-        "Stop training",
+        "Stop" if change else "Stop training",
         key="cancel",
         width="stretch",
         icon=":material/stop_circle:",
         on_click=jobs.cancel,
         args=(report.run,),
     )
+
+
+def _state(report: jobs.RunReport) -> str:
+    comparing = report.algorithm == CHANGE and report.phase == "training"
+    return _STATES["comparing" if comparing else report.phase]
 
 
 def _seconds_left(report: jobs.RunReport, metrics: list[dict[str, Any]]) -> float | None:

@@ -17,7 +17,7 @@ REASON_WORDS: Mapping[str, str] = {
     "shadow": "deep shadow",
     "blur": "too blurred",
     "saturated": "overexposed",
-    "misaligned": "outline not on the building",
+    "misaligned": "outline may be off the building",
     "source_failed": "image could not be read",
     "unclear": "analyst: unclear",
     "bad_imagery": "analyst: bad imagery",

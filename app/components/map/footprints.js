@@ -14,6 +14,7 @@ export class Footprints {
     this.labels = new Map(); // what this page has labelled, newer than any answer on its way
     this.data = null;
     this.mode = 'result';
+    this.on = 'pre'; // the date whose imagery the outlines follow
     this.selectedId = null;
     map.createPane('footprints').style.zIndex = 450;
     map.createPane('selected').style.zIndex = 460;
@@ -54,7 +55,7 @@ export class Footprints {
     try {
       const answer = await this.api.get(
         'footprints',
-        { bbox: bbox.join(','), run: this.data.run_id, ...this.data.filter },
+        { bbox: bbox.join(','), run: this.data.run_id, on: this.on, ...this.data.filter },
         this.abort.signal,
       );
       this.draw(answer, fresh);
@@ -106,6 +107,14 @@ export class Footprints {
     for (const layer of this.layers.values()) layer.setStyle(this.style(layer.feature.properties));
   }
 
+  /** Stand where the imagery of this date shows the buildings: scenes may be shifted against each other. */
+  follow(role) {
+    if (role === this.on) return;
+    this.on = role;
+    this.load(true);
+    if (this.selectedId) this.select(this.selectedId, this.selectedPlaces);
+  }
+
   setMode(mode) {
     this.mode = mode;
     this.restyle();
@@ -154,8 +163,10 @@ export class Footprints {
   }
 
   /** Ring the selected building, wherever its geometry comes from (it may lie outside the view). */
-  select(id, geometry) {
+  select(id, places) {
     this.selectedId = id;
+    this.selectedPlaces = places;
+    const geometry = places?.[this.on];
     this.selection.clearLayers();
     this.map.getContainer().dataset.selected = id ?? '';
     if (!geometry) return;

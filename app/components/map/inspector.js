@@ -90,7 +90,7 @@ export class Inspector {
 
   /** The facts of a building, asked for once. */
   fetch(id, run) {
-    const key = `${id}\n${run ?? ''}`;
+    const key = this.key(id, run);
     if (!this.known.has(key)) {
       const detail = this.api.get('building', { id, run });
       detail.catch(() => this.known.delete(key));
@@ -101,7 +101,12 @@ export class Inspector {
 
   /** Keep facts that came with the queue. */
   learn(detail, run) {
-    this.remember(`${detail.id}\n${run ?? ''}`, Promise.resolve(detail));
+    this.remember(this.key(detail.id, run), Promise.resolve(detail));
+  }
+
+  /** Facts are those of one run on one state of the event: pairs may be cut again. */
+  key(id, run) {
+    return [id, run ?? '', this.data?.stamp ?? ''].join('\n');
   }
 
   remember(key, detail) {
@@ -132,10 +137,14 @@ export class Inspector {
     this.showState(label);
     for (const role of ['pre', 'post']) this.showCrop(role, detail);
     this.showModel(detail);
-    const shift = detail.shift_x_m === null ? null : `${signed(detail.shift_x_m)} m E, ${signed(detail.shift_y_m)} m N`;
     const facts = [
       ['Footprint', detail.area_m2 === null ? null : `${Math.round(detail.area_m2)} m²`],
-      ['Post shifted by', shift],
+      ['Outline is a building', detail.confidence === null ? null : `${percent(detail.confidence)} sure`],
+      ['Outline moved by', detail.outline_shift],
+      ['Post image shifted by', detail.shift],
+      ['Match of the two dates', detail.match],
+      ['Pre picture', detail.pre?.quality],
+      ['Post picture', detail.post?.quality],
       ['Position', `${detail.lat.toFixed(5)}, ${detail.lon.toFixed(5)}`],
     ];
     this.facts.replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)]));
@@ -184,7 +193,9 @@ export class Inspector {
     }
     const fill = h('i', {});
     fill.style.width = `${detail.p * 100}%`;
-    this.model.replaceChildren(h('span', {}, `Model: ${percent(detail.p)} damaged`), h('div', { class: 'wb-meter' }, fill));
+    const said = this.data.model.caution ? `Change score: ${detail.p.toFixed(2)}` : `Model: ${percent(detail.p)} damaged`;
+    this.model.title = this.data.model.caution;
+    this.model.replaceChildren(h('span', {}, said), h('div', { class: 'wb-meter' }, fill));
   }
 
   toggleView() {
@@ -202,4 +213,3 @@ export class Inspector {
   }
 }
 
-const signed = (value) => (value < 0 ? '−' : '+') + Math.abs(value).toFixed(1);

@@ -2,11 +2,7 @@
 
 import { h } from './dom.js';
 
-const MODES = [
-  ['result', 'Result'],
-  ['probability', 'Probability'],
-  ['labels', 'Labels'],
-];
+const MODES = ['result', 'probability', 'labels'];
 
 export class Legend {
   constructor(root, onMode) {
@@ -25,21 +21,22 @@ export class Legend {
   }
 
   draw() {
-    const { palette, legend, ramp } = this.data;
-    const modes = h('div', { class: 'wb-modes', role: 'group', 'aria-label': 'Colour footprints by' }, ...MODES.map(([mode, name]) =>
+    const { palette, legend, ramp, model } = this.data;
+    const names = { result: 'Result', probability: model.short, labels: 'Labels' };
+    const modes = h('div', { class: 'wb-modes', role: 'group', 'aria-label': 'Colour footprints by' }, ...MODES.map((mode) =>
       h('button', {
         type: 'button', 'aria-pressed': String(mode === this.mode), disabled: !this.data.run_id && mode !== 'labels', dataset: { mode },
         onclick: () => { this.mode = mode; this.onMode(mode); this.draw(); },
-      }, name)));
+      }, names[mode])));
     const swatch = (colour, name, kind = '') => h('li', {}, h('i', { class: kind, style: { background: colour } }), name);
     const heading = (text) => h('li', { class: 'wb-legend-head' }, text);
     const rows = [];
     if (this.mode === 'probability') {
       rows.push(h('li', { class: 'wb-ramp' },
         h('div', {}, ...ramp.map((colour) => h('i', { style: { background: colour } }))),
-        h('div', { class: 'wb-ramp-ends' }, h('span', {}, '0 %'), h('span', {}, 'P(damaged)'), h('span', {}, '100 %'))));
+        h('div', { class: 'wb-ramp-ends' }, h('span', {}, model.low), h('span', {}, model.measure), h('span', {}, model.high))));
     } else if (this.mode === 'result') {
-      rows.push(heading('Model'), ...legend.result.map((value) => swatch(palette[value].colour, palette[value].name)));
+      rows.push(heading(model.heading), ...legend.result.map((value) => swatch(palette[value].colour, palette[value].name)));
       rows.push(heading('Your labels, dark rim'), ...legend.labels.map((value) => swatch(palette[value].colour, palette[value].name, 'rim')));
     } else {
       rows.push(...legend.labels.map((value) => swatch(palette[value].colour, palette[value].name)));

@@ -90,6 +90,11 @@ class Workbench {
     for (const role of ['pre', 'post']) {
       this.stage.querySelector(`.wb-chip.${role} span`).textContent = data.dates[role].text;
     }
+    const model = this.stage.querySelector('.wb-model-name');
+    model.textContent = data.model.text;
+    model.hidden = !data.model.text;
+    model.title = data.model.caution;
+    model.classList.toggle('caution', Boolean(data.model.caution));
     this.legend.update(data);
     this.inspector.update(data);
     this.footprints.update(data);
@@ -272,6 +277,7 @@ class Workbench {
 
   setView(mode) {
     this.swipe.setMode(mode);
+    this.footprints.follow(mode === 'post' ? 'post' : 'pre');
     for (const button of this.stage.querySelectorAll('[data-view-mode]')) {
       button.setAttribute('aria-pressed', String(button.dataset.viewMode === mode));
     }

@@ -32,6 +32,7 @@ _HTML = """
     </div>
     <button type="button" class="wb-over wb-fit" title="Show all" aria-label="Show the whole event">⤢</button>
     <div class="wb-over wb-legend"></div>
+    <div class="wb-over wb-model-name" hidden></div>
     <div class="wb-over wb-count" hidden></div>
     <div class="wb-over wb-toasts"></div>
   </div>

@@ -1,0 +1,102 @@
+"""Where the images lie against the footprints and against each other, and the analyst's word on it."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import jobs
+from app.data import ROLES, EventView
+from app.legend import date_text
+from app.ui import facts, note
+from damage_ssl.errors import DamageSSLError
+from damage_ssl.event.imagery import Scene
+from damage_ssl.patches.nudges import Nudge, read_nudges, set_nudge
+
+_MEANING = {
+    "pre": "Outlines drawn on another image lie beside the buildings: say how far they must move to lie on them.",
+    "post": "The post image lies beside the pre image: say how far, so that it is moved back before comparing.",
+}
+_COLUMNS = {"pre": ("footprint_shift_x_m", "footprint_shift_y_m"), "post": ("shift_x_m", "shift_y_m")}
+
+
+def position(view: EventView) -> None:
+    """The shift of each scene as measured or set by hand; a form to set one, which cuts the pictures again."""
+    if view.index is None or "footprint_shift_x_m" not in view.index:
+        return
+    nudges = read_nudges(view.event)
+    with st.expander("Position of the images"):
+        scenes = {scene.scene_id: scene for role in ROLES for scene in view.scenes[role]}
+        facts(_overview(view, nudges))
+        chosen = st.selectbox(
+            "Image", list(scenes), format_func=lambda name: _scene_name(scenes[name], name in nudges), key="nudge-scene"
+        )
+        scene = scenes[chosen]
+        east_m, north_m = _median_shift(view, scene)
+        kept = nudges.get(chosen)
+        facts([("Set by hand" if kept else "Measured, on average", _shift_text(east_m, north_m))])
+        note(_MEANING[scene.role])
+        left, right = st.columns(2)
+        start = kept or Nudge(round(east_m, 1), round(north_m, 1))
+        left.number_input("Metres east", -200.0, 200.0, start.east_m, step=0.5, format="%.1f", key=f"east-{chosen}")
+        right.number_input("Metres north", -200.0, 200.0, start.north_m, step=0.5, format="%.1f", key=f"north-{chosen}")
+        st.button(
+            "Set, and cut the pictures again", width="stretch", key="nudge", on_click=_set, args=(view, chosen, True)
+        )
+        if kept is not None:
+            st.button(
+                "Back to what is measured", width="stretch", key="no-nudge", on_click=_set, args=(view, chosen, False)
+            )
+        if error := st.session_state.pop("nudge-error", None):
+            st.error(error)
+
+
+def _set(view: EventView, scene_id: str, by_hand: bool) -> None:
+    form = st.session_state
+    try:
+        nudge = Nudge(float(form[f"east-{scene_id}"]), float(form[f"north-{scene_id}"])) if by_hand else None
+        set_nudge(view.event, scene_id, nudge)
+        jobs.start_preparation(view.event)
+    except (DamageSSLError, OSError) as error:
+        form["nudge-error"] = str(error)
+
+
+def _overview(view: EventView, nudges: dict[str, Nudge]) -> list[tuple[str, str]]:
+    """One line a side, and how many buildings have no trusted position."""
+    rows = []
+    for role, title in (("pre", "Outlines against pre"), ("post", "Post against pre")):
+        shifts = _shifts(view, role)
+        length_m = np.hypot(*shifts.to_numpy(dtype=np.float64).T)
+        rows.append((title, f"{np.median(length_m):.1f} m typically" if len(length_m) else "not known"))
+    misaligned = int(view.index["not_assessed_reason"].eq("misaligned").sum()) if view.index is not None else 0
+    if misaligned:
+        rows.append(("No trusted position", f"{misaligned:,} building{'' if misaligned == 1 else 's'}"))
+    if nudges:
+        rows.append(("Set by hand", f"{len(nudges):,} image{'' if len(nudges) == 1 else 's'}"))
+    return rows
+
+
+def _shifts(view: EventView, role: str) -> pd.DataFrame:
+    """The applied shifts of the assessed buildings, metres east and north."""
+    if view.index is None:
+        return pd.DataFrame({"east": [], "north": []})
+    return view.index.loc[view.assessed, list(_COLUMNS[role])].dropna().astype(float)
+
+
+def _median_shift(view: EventView, scene: Scene) -> tuple[float, float]:
+    shifts = _shifts(view, scene.role)
+    if view.index is not None:
+        shifts = shifts[view.index.loc[shifts.index, f"{scene.role}_image_id"].eq(scene.scene_id)]
+    if shifts.empty:
+        return 0.0, 0.0
+    return float(shifts.iloc[:, 0].median()), float(shifts.iloc[:, 1].median())
+
+
+def _shift_text(east_m: float, north_m: float) -> str:
+    east = f"{abs(east_m):.1f} m {'west' if east_m < 0 else 'east'}"
+    north = f"{abs(north_m):.1f} m {'south' if north_m < 0 else 'north'}"
+    return f"{east}, {north}"
+
+
+def _scene_name(scene: Scene, nudged: bool) -> str:
+    mark = " · set by hand" if nudged else ""
+    return f"{scene.role.capitalize()} {date_text(scene.datetime)} · {scene.scene_id}{mark}"
