@@ -1,7 +1,9 @@
 """Class probabilities for every assessed building of an event, in memory bounded by a chunk."""
 
 from collections.abc import Callable
-from typing import Protocol
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,11 @@ from damage_ssl.files import atomic_path
 from damage_ssl.grades import SCHEMES, ClassScheme
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.pairs import PairSet
+from damage_ssl.patches.tasks import run_tasks
+from damage_ssl.settings import Resources
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 CHUNK_BUILDINGS = 1024
 
@@ -76,15 +83,20 @@ def predict_run(
     progress: Callable[[int, int], None] | None = None,
     predictor: ProbabilityModel | None = None,
     chunk: int = CHUNK_BUILDINGS,
+    resources: Resources | None = None,
+    client: "Client | None" = None,
 ) -> pd.DataFrame:
     """Predict every assessed building and write `run.predictions_path` (Parquet, atomically).
 
     Args:
         run: a finished run; its calibration is applied (temperature 1 if it has none).
-        store: the event's patches; `chunk` buildings are read at a time.
+        store: the event's patches; `chunk` buildings, neighbours in the store, are read at a time.
         progress: told (buildings done, buildings in all) after each chunk.
-        predictor: the model, if it is loaded already.
-        chunk: buildings in memory at a time.
+        predictor: the model, if it is loaded already; it then predicts in this process.
+        chunk: buildings in memory of each process at a time.
+        resources: processes or cluster that predict chunks side by side, each with one thread. Run and store must lie
+            where all of them can read.
+        client: a Dask client to use.
 
     Returns:
         A row for each assessed building: `building_id`, one calibrated probability a class (`probability_column`),
@@ -92,18 +104,26 @@ def predict_run(
 
     Raises:
         WorkspaceError: the run has no weights. StorageError: the disk is full or not writable.
+        WorkerError: worker processes were killed again and again. InputError: the cluster cannot be used.
     """
-    model = predictor or _load(run)
-    scheme = scheme_of(model.class_names)
-    temperature = Calibration.read(run.calibration_path).temperature if run.calibration_path.exists() else 1.0
     index = store.index()
-    building_id = index.loc[index["assessed"].to_numpy(dtype=bool), "building_id"].to_numpy(dtype=str)
+    index = index[index["assessed"].to_numpy(dtype=bool)]
+    building_id = index["building_id"].to_numpy(dtype=str)
+    stored = np.argsort(index["row"].to_numpy(), kind="stable") if "row" in index else np.arange(len(index))
+    chunks = [building_id[stored[start : start + chunk]] for start in range(0, len(stored), chunk)]
+    resources = resources or Resources()
+    if predictor is not None or (resources.workers == 0 and resources.cluster is None and client is None):
+        model = predictor or _load(run)
+        work: Callable[[NDArray[np.str_]], NDArray[np.float64]] = partial(_predict, model, store)
+        scheme, resources, client = scheme_of(model.class_names), Resources(), None
+    else:
+        work = partial(_predict_elsewhere, run, store)
+        scheme = scheme_of(_load(run).class_names)
+    parts = list(run_tasks(work, chunks, resources, progress, sizes=[len(part) for part in chunks], client=client))
+    temperature = Calibration.read(run.calibration_path).temperature if run.calibration_path.exists() else 1.0
     probabilities = np.empty((len(building_id), len(scheme)), dtype=np.float64)
-    for start in range(0, len(building_id), chunk):
-        rows = slice(start, start + chunk)
-        probabilities[rows] = scale_probabilities(_predict(model, store, building_id[rows]), temperature)
-        if progress is not None:
-            progress(min(start + chunk, len(building_id)), len(building_id))
+    if parts:
+        probabilities[stored] = scale_probabilities(np.concatenate(parts), temperature)
     table = prediction_table(building_id, probabilities, scheme)
     with atomic_path(run.predictions_path) as temporary:
         table.to_parquet(temporary, index=False)
@@ -165,6 +185,16 @@ def _predict(model: ProbabilityModel, store: PairSource, building_id: NDArray[np
     """Probabilities [N, C] in the order asked for, whatever order the store answers in."""
     pairs = store.load(building_id)
     return np.asarray(model.predict(pairs), dtype=np.float64)[pairs.rows_of(building_id)]
+
+
+def _predict_elsewhere(run: Run, store: PairSource, building_id: NDArray[np.str_]) -> NDArray[np.float64]:
+    """A chunk in a worker, which loads the model once."""
+    return _predict(_kept_model(run.path), store, building_id)
+
+
+@lru_cache(maxsize=1)
+def _kept_model(path: Path) -> ProbabilityModel:
+    return _load(Run(path))
 
 
 def _load(run: Run) -> ProbabilityModel:

@@ -10,6 +10,7 @@ from damage_ssl.cli.catalog_commands import catalog_cli
 from damage_ssl.cli.console import Console
 from damage_ssl.cli.footprints_commands import footprints_cli
 from damage_ssl.cli.imagery_commands import imagery_cli
+from damage_ssl.cli.resources import MEMORY, Cluster, Memory, Workers, resources_of
 
 cli = typer.Typer(
     help="Building damage maps from pre/post imagery and a handful of labels.",
@@ -122,6 +123,9 @@ def patches(
     size_px: SizePx = None,
     context_gsd_m: ContextGsdM = None,
     settings: SettingsFile = None,
+    workers: Workers = 0,
+    memory: Memory = MEMORY,
+    cluster: Cluster = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
@@ -130,9 +134,9 @@ def patches(
     with console.errors():
         from damage_ssl.cli import stages
 
-        stages.patches(
-            console, workspace, event, settings, {"gsd_m": gsd_m, "size_px": size_px, "context_gsd_m": context_gsd_m}
-        )
+        given = {"gsd_m": gsd_m, "size_px": size_px, "context_gsd_m": context_gsd_m}
+        resources = resources_of(workers, memory, cluster)
+        stages.patches(console, workspace, event, settings, given, resources)
 
 
 @label_cli.command("import")
@@ -210,6 +214,9 @@ def train(
     minutes: Minutes = None,
     settings: SettingsFile = None,
     run_id: RunId = None,
+    workers: Workers = 0,
+    memory: Memory = MEMORY,
+    cluster: Cluster = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
@@ -219,17 +226,27 @@ def train(
         from damage_ssl.cli import stages
 
         given = _train_options(algorithm, scheme, network, seed, steps, minutes)
-        stages.train(console, workspace, event, settings, given, run_id=run_id)
+        resources = resources_of(workers, memory, cluster)
+        stages.train(console, workspace, event, settings, given, run_id=run_id, resources=resources)
 
 
 @cli.command()
-def predict(event: EventName, run_id: RunId = None, workspace: Workspace = WORKSPACE, json: Json = False) -> None:
+def predict(
+    event: EventName,
+    run_id: RunId = None,
+    workers: Workers = 0,
+    memory: Memory = MEMORY,
+    cluster: Cluster = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
     """Predict every building again with a finished run."""
     console = Console(json_output=json)
     with console.errors():
         from damage_ssl.cli import stages
 
-        stages.predict(console, workspace, event, run_id=run_id)
+        resources = resources_of(workers, memory, cluster)
+        stages.predict(console, workspace, event, run_id=run_id, resources=resources)
 
 
 @cli.command()

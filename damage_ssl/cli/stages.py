@@ -21,7 +21,7 @@ from damage_ssl.errors import DamageSSLError, InputError, SettingsError, Workspa
 from damage_ssl.event.catalog import Event, list_events
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.settings import FootprintSettings, PatchSettings, SplitSettings, TrainSettings, from_mapping, to_mapping
+from damage_ssl.settings import FootprintSettings, PatchSettings, Resources, SplitSettings, TrainSettings, from_mapping, to_mapping
 
 if TYPE_CHECKING:
     from damage_ssl.learning.training import TrainProgress
@@ -96,13 +96,17 @@ def init(
 
 
 def patches(
-    console: Console, workspace: Path, name: str, settings_file: Path | None, given: Mapping[str, Any]
+    console: Console,
+    workspace: Path,
+    name: str,
+    settings_file: Path | None,
+    given: Mapping[str, Any],
+    resources: Resources | None = None,
 ) -> PatchStore:
     """Cut the pairs and say how many buildings can be assessed, and why others cannot."""
     event = Event.open(workspace, name)
     settings = _patch_settings(event, settings_file, given)
-    with console.progress("patches") as bar:
-        store = pipeline.cut_patches(event, settings, progress=bar)
+    store = _cut(console, event, settings, resources)
     summary = pipeline.event_status(event)
     console.say(
         f"{summary.assessable:,} of {summary.footprints:,} buildings can be assessed{_reasons(summary.not_assessed)}"
@@ -151,12 +155,12 @@ def train(
     given: Mapping[str, Any],
     *,
     run_id: str | None = None,
+    resources: Resources | None = None,
 ) -> Run:
     """Train, calibrate and predict; a run that was stopped goes on, a run that is done is not done again."""
     event = Event.open(workspace, name)
     settings = _settings(event, settings_file, given)
-    with console.progress("patches") as bar:
-        pipeline.cut_patches(event, settings.patches, progress=bar)
+    _cut(console, event, settings.patches, resources)
     planned = pipeline.start_run(event, settings.train, settings.split, run_id=run_id)
     if planned.done:
         console.say(f"run {planned.run.run_id} was trained with the same labels, pixels and settings: nothing to do")
@@ -166,7 +170,7 @@ def train(
         if planned.run.status().state == "cancelled":
             raise KeyboardInterrupt
         with console.progress("predict") as bar:
-            pipeline.predict_event(event, planned.run, progress=bar)
+            pipeline.predict_event(event, planned.run, progress=bar, resources=resources)
     summary = pipeline.run_summary(planned.run)
     console.say(
         f"run {summary.run_id}: {summary.algorithm}, trained on {summary.trained_on} and validated on "
@@ -178,12 +182,14 @@ def train(
     return planned.run
 
 
-def predict(console: Console, workspace: Path, name: str, *, run_id: str | None) -> None:
+def predict(
+    console: Console, workspace: Path, name: str, *, run_id: str | None, resources: Resources | None = None
+) -> None:
     """Predict every building again with one run."""
     event = Event.open(workspace, name)
     run = pipeline.chosen_run(event, run_id)
     with console.progress("predict") as bar:
-        table = pipeline.predict_event(event, run, progress=bar)
+        table = pipeline.predict_event(event, run, progress=bar, resources=resources)
     console.say(f"{len(table):,} buildings predicted with run {run.run_id}")
     console.result({"run_id": run.run_id, "predicted": len(table)})
 
@@ -318,13 +324,25 @@ def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllS
     )
 
 
+def _cut(console: Console, event: Event, settings: PatchSettings | None, resources: Resources | None) -> PatchStore:
+    with console.progress("patches") as bar:
+        return pipeline.cut_patches(
+            event,
+            settings,
+            progress=bar,
+            registering=lambda done, total: bar(done, total, "registering"),
+            resources=resources,
+        )
+
+
 def _patch_settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> PatchSettings | None:
     """None where nothing was asked for: the settings of the last cut are then kept."""
     table = _read_tables(file).get("patches", {})
     values = {**table, **{key: value for key, value in given.items() if value is not None}}
     if not values:
         return None
-    kept = to_mapping(PatchStore.open(event.patches_path).settings) if event.patches_path.exists() else {}
+    before = PatchStore.kept_settings(event.patches_path)
+    kept = {} if before is None else to_mapping(before)
     return from_mapping(PatchSettings, {**kept, **values}, f"{file or 'command line'}, [patches]")
 
 

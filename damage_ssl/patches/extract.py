@@ -108,6 +108,8 @@ def extract_patches(
             settings=settings,
             memory_bytes=reading_bytes(resources),
         )
+        if progress:
+            progress(0, len(index))
         tables = list(run_tasks(work, tasks, resources, progress, sizes=tasks.sizes, client=client))
         _enter(index, tables, pre + post)
         _check_sources(index)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +134,11 @@ class PatchStore:
         Raises:
             WorkspaceError: a given building is not stored.
         """
-        ids, rows = self._stored()
+        known, rows = _stored(self.path / _INDEX, self.fingerprint)
         if building_ids is None:
-            return self._read(ids, rows)
+            return self._read(known.to_numpy().astype(str), rows)
         wanted = np.atleast_1d(np.asarray(building_ids)).astype(str)
-        place = pd.Index(ids).get_indexer(pd.Index(wanted))
+        place = known.get_indexer(pd.Index(wanted.astype(object)))
         if (place < 0).any():
             first = wanted[place < 0][0]
             raise WorkspaceError(
@@ -145,12 +146,6 @@ class PatchStore:
                 "take only buildings that the index lists as assessed"
             )
         return self._read(wanted, rows[place])
-
-    def _stored(self) -> tuple[NDArray[np.str_], NDArray[np.intp]]:
-        """Buildings that have a pair and their rows, ascending."""
-        index = pd.read_parquet(self.path / _INDEX, columns=["building_id", "row"])
-        stored = index[index["row"] >= 0].sort_values("row")
-        return stored["building_id"].to_numpy(dtype=str), stored["row"].to_numpy(dtype=np.intp)
 
     def __len__(self) -> int:
         return self.pairs
@@ -165,6 +160,14 @@ class PatchStore:
             planes = {plane: _rows_of(group[f"{name}/{plane}"], rows) for plane in PLANES}
             views[name] = PairViews(**planes, gsd_m=gsd_m)
         return PairSet(building_id=ids, close=views["close"], context=views.get("context"))
+
+
+@lru_cache(maxsize=2)
+def _stored(index: Path, fingerprint: str) -> "tuple[pd.Index[str], NDArray[np.intp]]":
+    """Buildings that have a pair and their rows, ascending; kept, since pairs are read a few at a time."""
+    table = pd.read_parquet(index, columns=["building_id", "row"])
+    stored = table[table["row"] >= 0].sort_values("row")
+    return pd.Index(stored["building_id"].astype(object)), stored["row"].to_numpy(dtype=np.intp)
 
 
 def make_pairs(folder: Path, views: Sequence[str], size_px: int, rows: int) -> None:

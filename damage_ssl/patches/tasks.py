@@ -45,7 +45,7 @@ def run_tasks(
         function: defined at the top of a module (or a `functools.partial` of one), so that other processes find it.
         tasks: their values are sent to the processes; a task is asked for only when it is submitted.
         resources: how many processes, or which cluster.
-        progress: told (done, all): tasks, or what `sizes` counts of each.
+        progress: told (done, all) after each task: tasks, or what `sizes` counts of each.
         sizes: how much each task counts for `progress`.
         client: a Dask client to use, instead of the address in `resources`.
 
@@ -55,8 +55,6 @@ def run_tasks(
     """
     counts = list(sizes) if sizes is not None else [1] * len(tasks)
     done = 0
-    if progress:
-        progress(0, sum(counts))
     for number, result in enumerate(_results(function, tasks, resources, client)):
         yield result
         done += counts[number]

@@ -23,9 +23,11 @@ from damage_ssl.grades import ClassScheme, LabelValue, scheme_named
 from damage_ssl.learning.runs import Run, latest_finished, new_run_id, runs_in
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline.stages import Progress, open_labels
-from damage_ssl.settings import SplitSettings, TrainSettings, from_mapping, to_mapping
+from damage_ssl.settings import Resources, SplitSettings, TrainSettings, from_mapping, to_mapping
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from damage_ssl.learning.training import TrainProgress
 
 
@@ -204,8 +206,15 @@ def train_run(
         _calibrate(run, store)
 
 
-def predict_event(event: Event, run: Run, progress: Progress | None = None) -> pd.DataFrame:
-    """Predict every assessable building with a run and mark the run finished."""
+def predict_event(
+    event: Event,
+    run: Run,
+    progress: Progress | None = None,
+    *,
+    resources: Resources | None = None,
+    client: "Client | None" = None,
+) -> pd.DataFrame:
+    """Predict every assessable building with a run and mark the run finished; see `prediction.predict_run`."""
     if plan_of(run).train.algorithm == CHANGE:
         from damage_ssl.pipeline.zero_label import score_changes
 
@@ -213,7 +222,7 @@ def predict_event(event: Event, run: Run, progress: Progress | None = None) -> p
     store, status = PatchStore.open(event.patches_path), run.status()
     if not run.calibration_path.exists():
         _calibrate(run, store)
-    table = predict_run(run, store, progress=progress)
+    table = predict_run(run, store, progress=progress, resources=resources, client=client)
     run.set_status("finished", step=status.step, steps=status.steps)
     return table
 
