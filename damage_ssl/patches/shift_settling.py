@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from damage_ssl.event.registration import Matches, Samples, SceneField, Settled, fit_scene, settle
+from damage_ssl.event.registration import Matches, Samples, SceneField, Settled, fit_scene, neighbour_trust, settle
 from damage_ssl.patches.batches import Batch, Batches
 from damage_ssl.patches.nudges import Nudge
 from damage_ssl.patches.shift_measuring import Measured
@@ -50,11 +50,13 @@ class _Group:
 
     samples: Samples
     scene: SceneField
+    trust: float
 
 
 _NOTHING = _Group(
     Samples(np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros(0)),
     SceneField(np.zeros(2), np.zeros(2), np.zeros((2, 2)), np.inf, 0.0, 0),
+    0.0,
 )
 
 
@@ -72,11 +74,13 @@ class Surroundings:
             epsg: cKDTree(np.column_stack([windows.x_m[rows], windows.y_m[rows]])) for epsg, rows in self._seen.items()
         }
         images = (windows.pre_image, windows.post_image)
-        self._pairs = _groups(windows, windows.pairs, windows.pairs.trusted, images)
+        self._pairs = _groups(windows, windows.pairs, windows.pairs.trusted, images, settings.align_radius_m)
         self._outlines: dict[Key, _Group] = {}
         if windows.outlines is not None:
             trusted = windows.outlines.trusted_from(OUTLINE_SIGNIFICANCE)
-            self._outlines = _groups(windows, windows.outlines, trusted, images[:1])
+            self._outlines = _groups(
+                windows, windows.outlines, trusted, images[:1], _OUTLINE_RADII * settings.align_radius_m
+            )
 
     def placed(self, batch: Batch) -> Batch:
         """The batch with the offsets that the surroundings of each building say."""
@@ -105,12 +109,15 @@ class Surroundings:
             wide = self._known(self._pairs, key)
             own = np.full(len(narrow.number), -1, dtype=np.intp)
             own[mine] = np.arange(len(mine))
+            together = _joined(every.take(mine), wide.samples)
+            trust = neighbour_trust(together, wide.scene, self._settings.align_radius_m, np.random.default_rng(1))
             settled = settle(
-                _joined(every.take(mine), wide.samples),
+                together,
                 narrow.x_m[rows],
                 narrow.y_m[rows],
                 scene=wide.scene,
                 radius_m=self._settings.align_radius_m,
+                trust=trust,
                 own=own[rows],
             )
             shift[rows], error[rows], source[rows] = settled.shift_m, settled.error_m, settled.source
@@ -178,7 +185,7 @@ class Surroundings:
             group = self._known(groups, key)
             # Per scene: no neighbour is near enough to be asked.
             radius = radius_m if self._settings.align == "building" else 1e-3
-            part = settle(group.samples, x_m[rows], y_m[rows], scene=group.scene, radius_m=radius)
+            part = settle(group.samples, x_m[rows], y_m[rows], scene=group.scene, radius_m=radius, trust=group.trust)
             out.shift_m[rows], out.source[rows], out.error_m[rows] = part.shift_m, part.source, part.error_m
         return out
 
@@ -220,11 +227,15 @@ def _keys(epsg: NDArray[np.int64], *images: NDArray[np.object_]) -> Iterator[tup
 
 
 def _groups(
-    windows: Measured, matches: Matches, trusted: NDArray[np.bool_], images: tuple[NDArray[np.object_], ...]
+    windows: Measured,
+    matches: Matches,
+    trusted: NDArray[np.bool_],
+    images: tuple[NDArray[np.object_], ...],
+    radius_m: float,
 ) -> dict[Key, _Group]:
     """The groups of each zone's scenes (or pairs of scenes), and of each zone as a whole."""
     return {
-        key: _group(_samples(windows, matches, rows[trusted[rows]], _WINDOW_ERROR_M))
+        key: _group(_samples(windows, matches, rows[trusted[rows]], _WINDOW_ERROR_M), radius_m)
         for key, rows in [*_keys(windows.epsg, *images), *_keys(windows.epsg)]
     }
 
@@ -233,10 +244,11 @@ def _samples(where: Measured, matches: Matches, rows: NDArray[np.intp], error_m:
     return Samples(where.x_m[rows], where.y_m[rows], matches.shift_m[rows], np.hypot(matches.error_m[rows], error_m))
 
 
-def _group(samples: Samples) -> _Group:
+def _group(samples: Samples, radius_m: float) -> _Group:
     # Thousands of samples say no more about a scene's six numbers; every so-many-th is as well spread as all.
     few = samples.take(np.arange(0, len(samples), max(1, -(-len(samples) // _SCENE_SAMPLES))))
-    return _Group(samples, fit_scene(few, np.random.default_rng(0)))
+    scene = fit_scene(few, np.random.default_rng(0))
+    return _Group(samples, scene, neighbour_trust(samples, scene, radius_m, np.random.default_rng(1)))
 
 
 def _joined(one: Samples, other: Samples) -> Samples:

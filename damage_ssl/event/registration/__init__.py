@@ -1,7 +1,7 @@
 """Shifts between images, and between footprints and images: the mathematics, on arrays."""
 
 from damage_ssl.event.registration.correlation import Matches, gradient_field, match_fields, match_pairs
-from damage_ssl.event.registration.field import LocalField, Samples, SceneField, fit_scene, local_field
+from damage_ssl.event.registration.field import LocalField, Samples, SceneField, fit_scene, local_field, neighbour_trust
 from damage_ssl.event.registration.outlines import draw_coverage, match_outlines
 from damage_ssl.event.registration.settling import Settled, settle
 
@@ -18,5 +18,6 @@ __all__ = [
     "match_fields",
     "match_outlines",
     "match_pairs",
+    "neighbour_trust",
     "settle",
 ]

@@ -13,6 +13,10 @@ _HYPOTHESES = 400
 _ROUNDS = 8
 _CHUNK = 20_000
 _FLOOR_M = 0.1
+_MOST_SCATTER_M = 1.5
+_MOST_FORETOLD = 2000
+_PRIOR_TRUST = 0.5
+_PRIOR_SAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -117,13 +121,15 @@ def local_field(
     *,
     scene: SceneField,
     radius_m: float,
+    trust: float = 1.0,
     neighbours: int = 16,
     leave_out: NDArray[np.intp] | None = None,
 ) -> LocalField:
     """The shift that trusted samples around each place agree on.
 
     Deviations from the scene's field are averaged, weighted by distance (Gaussian, half the radius) and error, and
-    reweighted (Cauchy) from the value that most of them support: a lone neighbour that is wrong has no pull.
+    reweighted (Cauchy, as wide as the scene's matches scatter) from the value that most of them support: a lone
+    neighbour that is wrong has no pull.
 
     Args:
         samples: of the same pair of scenes as the places.
@@ -131,6 +137,7 @@ def local_field(
         y_m: [M].
         scene: the field that the deviations are taken from.
         radius_m: farther samples have no say.
+        trust: the share of the average deviation that is taken, see `neighbour_trust`.
         neighbours: at most so many of the nearest are asked.
         leave_out: [M], the row of the sample that was measured at the place itself (-1: none); it is not asked.
     """
@@ -141,6 +148,7 @@ def local_field(
     deviation = samples.shift_m - scene.at(samples.x_m, samples.y_m)
     tree = cKDTree(np.column_stack([samples.x_m, samples.y_m]))
     asked = min(neighbours + 1, len(samples))
+    scatter_m = min(scene.spread_m, _MOST_SCATTER_M)
     parts = []
     for start in range(0, count, _CHUNK):
         here = slice(start, start + _CHUNK)
@@ -154,17 +162,47 @@ def local_field(
         index = np.where(usable, index, 0)
         weight = np.where(usable, np.exp(-0.5 * (np.where(usable, distance, 0) / (radius_m / 2)) ** 2), 0.0)
         weight /= samples.error_m[index] ** 2 + (2 * _FLOOR_M) ** 2
-        parts.append(_agreed(deviation[index], weight, samples.error_m[index]))
+        tolerance = _AGREE_M + 2 * np.hypot(samples.error_m[index], scatter_m)
+        parts.append(_agreed(deviation[index], weight, tolerance))
     shift, spread, support, conflict = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return LocalField(base + shift, spread, support, conflict)
+    return LocalField(base + trust * shift, spread, support, conflict)
+
+
+def neighbour_trust(samples: Samples, scene: SceneField, radius_m: float, rng: np.random.Generator) -> float:
+    """How much of what deviates from the scene's field around a place is real there, and no error: 0 to 1.
+
+    Each sample is foretold from its neighbours; the factor is the slope that foretells best (regression through 0, with
+    the weight of a few samples of slope one half). Where neighbours know nothing of each other, the scene's field is
+    all that can be known.
+
+    Args:
+        samples: of one pair of scenes.
+        scene: the field through them.
+        radius_m: how far neighbours may be.
+        rng: draws the samples that are foretold, where there are many.
+    """
+    count = len(samples)
+    if count < 2 or not np.isfinite(scene.spread_m):
+        return _PRIOR_TRUST
+    rows = np.arange(count) if count <= _MOST_FORETOLD else rng.choice(count, _MOST_FORETOLD, replace=False)
+    at = samples.take(rows)
+    field = local_field(samples, at.x_m, at.y_m, scene=scene, radius_m=radius_m, leave_out=rows)
+    base = scene.at(at.x_m, at.y_m)
+    most = 3 * max(scene.spread_m, _FLOOR_M)
+    own = np.clip(at.shift_m - base, -most, most)
+    told = np.clip(field.shift_m - base, -most, most)[field.support > 0]
+    own = own[field.support > 0]
+    power = float((told**2).sum())
+    prior = _PRIOR_SAMPLES * power / max(len(told), 1)
+    slope = (float((own * told).sum()) + _PRIOR_TRUST * prior) / max(power + prior, 1e-9)
+    return float(np.clip(slope, 0.0, 1.0)) if len(told) else _PRIOR_TRUST
 
 
 def _agreed(
-    values: NDArray[np.float64], weight: NDArray[np.float64], error_m: NDArray[np.float64]
+    values: NDArray[np.float64], weight: NDArray[np.float64], tolerance: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], ...]:
     """Robust weighted mean of values [M, K, 2]: (mean [M, 2], spread [M], support [M], conflict [M])."""
     apart = np.linalg.norm(values[:, :, None] - values[:, None], axis=-1)  # [M, K, K]
-    tolerance = _AGREE_M + 2 * error_m
     votes = (np.maximum(1 - (apart / tolerance[:, None]) ** 2, 0) * weight[:, None]).sum(axis=2)
     start = np.where(weight > 0, votes, -1.0).argmax(axis=1)
     mean = values[np.arange(len(values)), start]
@@ -177,7 +215,7 @@ def _agreed(
     pull = weight / (1 + square / (0.5 * tolerance) ** 2)
     total = np.maximum(pull.sum(axis=1), 1e-12)
     spread = np.sqrt((pull * square).sum(axis=1) / (2 * total))
-    agrees = (square <= (2 * tolerance) ** 2) & (weight > 0)
+    agrees = (square <= (1.5 * tolerance) ** 2) & (weight > 0)
     support = agrees.sum(axis=1).astype(float)
     all_weight = weight.sum(axis=1)
     conflict = 1 - (weight * agrees).sum(axis=1) / np.maximum(all_weight, 1e-12)

@@ -36,15 +36,15 @@ def settle(
     *,
     scene: SceneField,
     radius_m: float,
+    trust: float = 1.0,
     own: NDArray[np.intp] | None = None,
 ) -> Settled:
     """Settle the shift of M places that one pair of scenes shows.
 
     A place's own match counts where it is not outlying: it is averaged with the field of the samples around it, each by
-    the inverse of its variance, where the variance of the field is by how much the shifts around really differ (their
-    scatter less the error of the matches). Where all is smooth, the field is taken; among leaning towers, the own match
-    is. Without a usable own match the neighbours' agreement is taken, farther from any the scene's field, and where the
-    scene has none (or one that most of its samples disagree with), 0.
+    the inverse of its variance: where all is smooth the field weighs more, among leaning towers as much as the own
+    match. Without a usable own match the neighbours' agreement is taken, farther from any the scene's field, and where
+    the scene has none (or one that most of its samples disagree with), 0.
 
     Args:
         samples: all trusted matches of the pair of scenes.
@@ -52,11 +52,12 @@ def settle(
         y_m: [M].
         scene: the field over the whole scene.
         radius_m: neighbours are no farther away than this.
+        trust: see `neighbour_trust`.
         own: [M], the row in `samples` of the place's own match, -1 where it has none.
     """
     count = len(x_m)
     own = np.full(count, -1, dtype=np.intp) if own is None else own
-    field = local_field(samples, x_m, y_m, scene=scene, radius_m=radius_m, leave_out=own)
+    field = local_field(samples, x_m, y_m, scene=scene, radius_m=radius_m, trust=trust, leave_out=own)
     whole = scene.at(x_m, y_m)
     scene_known = scene.samples > 0 and scene.agreeing >= _LEAST_SHARE
     apart = np.abs(field.shift_m - whole).max(axis=1)
@@ -78,13 +79,14 @@ def settle(
         usable = np.where(
             source[has] == NONE, scene.samples <= 2, miss <= np.maximum(_GATE_M, 3 * np.hypot(spread, mine_error))
         )
-        # How much shifts really differ from place to place: the scatter around, less what the matches' errors explain.
-        differ = np.where(near[has], spread**2 - _BORROWED_M**2 - mine_error**2, _LONE_PRIOR_M**2)
-        differ = np.maximum(differ, _LEAN_M**2)
-        weight = np.where(source[has] == NONE, 1.0, differ / (differ + mine_error**2))[:, None]
+        # The scatter around is lean, which is real, and error of the matches beyond what their peaks promise; nothing
+        # tells the two apart, so half is taken for each.
+        half = np.where(near[has], (spread**2 - _BORROWED_M**2) / 2, _LONE_PRIOR_M**2)
+        differ, noise = np.maximum(half, _LEAN_M**2), np.maximum(half, mine_error**2)
+        weight = np.where(source[has] == NONE, 1.0, differ / (differ + noise))[:, None]
         settled = expected + weight * (mine - expected)
         keep = has[usable]
         shift[keep] = settled[usable]
-        error[keep] = np.sqrt(weight[usable, 0]) * mine_error[usable]
+        error[keep] = np.sqrt(weight[:, 0] * noise)[usable]
         source[keep] = OWN
     return Settled(shift, source, error)

@@ -1,0 +1,275 @@
+"""Known shifts put into the post scenes and the footprints of events: are they found, and what do they cost?
+
+    python -m benchmarks.registration                                   # recovered error on all events
+    python -m benchmarks.registration --events simulated-fire --draws 1
+    python -m benchmarks.registration --accidents                       # matches of windows that do not belong together
+    python -m benchmarks.registration --auroc santa-rosa-wildfire       # training with 4 m shifts, with and without
+
+Protocol of the errors. An event is registered as it is, then with each post scene turned about its centre and moved, and
+all footprints moved: angle, lengths and directions are drawn anew for each scene, up to 1° and 8 m. A building's error
+is how far the difference of the two registrations is from what was put in, in pixels of 0.5 m. Scenes that are only
+moved get another geotransform, turned ones are resampled (cubic) onto their old grid. Simulated events come with a
+known truth as well: the displacement of the ground in the post image.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import rasterio
+import shapely
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from damage_ssl.event.catalog import Event
+from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
+from damage_ssl.patches.registration import Registration, register
+from damage_ssl.settings import PatchSettings
+from damage_ssl.simulation import SimulationSettings, simulate
+
+SIMULATED = ("simulated-earthquake", "simulated-fire", "simulated-flood", "simulated-wind")
+REAL = (
+    "santa-rosa-wildfire",
+    "hurricane-harvey",
+    "hurricane-florence",
+    "mexico-earthquake",
+    "joplin-tornado-mixed-crs",
+)
+PIXEL_M = 0.5
+MOST_M = 8.0
+MOST_DEGREES = 1.0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files of an event."""
+
+    pre: list[Path]
+    post: list[Path]
+    footprints: Path
+
+    def create(self, workspace: Path, name: str) -> Event:
+        return Event.create(workspace, name, pre=self.pre, post=self.post, footprints=self.footprints)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What is done to a scene: a turn about (x, y), radians counter-clockwise, then a shift in metres."""
+
+    x: float
+    y: float
+    angle: float
+    shift_m: NDArray[np.float64]
+
+    def moved(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where what lies at `points` [N, 2] comes to lie."""
+        c, s = np.cos(self.angle), np.sin(self.angle)
+        centre = np.array([self.x, self.y])
+        out: NDArray[np.float64] = centre + (points - centre) @ np.array([[c, s], [-s, c]]) + self.shift_m
+        return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", nargs="+", default=[*SIMULATED, *REAL])
+    parser.add_argument("--draws", type=int, default=2)
+    parser.add_argument("--kinds", nargs="+", default=["moved", "moved-and-turned"])
+    parser.add_argument("--out", type=Path, help="CSV of all buildings")
+    parser.add_argument("--scratch", type=Path, help="where inputs and events are kept (default: a temporary folder)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = arguments.scratch or Path(temporary)
+        tables = [
+            table for name in arguments.events for table in errors_of(name, arguments.kinds, arguments.draws, scratch)
+        ]
+    report(pd.concat(tables))
+    if arguments.out:
+        pd.concat(tables).to_csv(arguments.out, index=False)
+
+
+def inputs_of(name: str, scratch: Path) -> Inputs:
+    """The files of a real event, or of a simulated one, drawn now."""
+    if name in SIMULATED:
+        folder = scratch / "inputs" / name
+        if not (folder / "event.json").exists():
+            simulate(folder, SimulationSettings(hazard=name.removeprefix("simulated-"), seed=3))
+        return Inputs([folder / "pre.tif"], [folder / "post.tif"], folder / "footprints.geojson")
+    folder = Path(os.environ.get("DAMAGE_SSL_SHARED", "../shared")) / "data" / "events" / name
+    sides = [sorted((folder / role).glob("*.tif")) for role in ("pre", "post")]
+    return Inputs(sides[0], sides[1], folder / "footprints.geojson")
+
+
+def errors_of(name: str, kinds: Sequence[str], draws: int, scratch: Path) -> list[pd.DataFrame]:
+    """One row a building, draw and kind: pixels between what was put in and what was found."""
+    given = inputs_of(name, scratch)
+    settings = PatchSettings()
+    event = (
+        given.create(scratch / "events", name)
+        if not (scratch / "events" / name).exists()
+        else Event.open(scratch / "events", name)
+    )
+    (event.path / "registration.parquet").unlink(missing_ok=True)
+    started = time.process_time()
+    base = register(event, settings)
+    seconds = time.process_time() - started
+    print(f"{name}: {len(base.table)} buildings in {seconds:.1f} s of processor time; {sources(base)}", flush=True)
+    tables = []
+    for kind in kinds:
+        for seed in range(draws):
+            rng = np.random.default_rng([seed, len(kind)])
+            folder = Path(tempfile.mkdtemp(dir=scratch))
+            try:
+                changed, motions, footprint_m = disturbed(given, folder, rng, turned=kind != "moved")
+                other = register(changed.create(folder / "events", name), settings)
+                table = compared(event, base, other, motions, footprint_m)
+            finally:
+                shutil.rmtree(folder)
+            tables.append(table.assign(event=name, kind=kind, seed=seed))
+            seen = table[table["seen"]]
+            print(
+                f"  {kind} {seed}: pair median {seen['pair_px'].median():.2f} px, 90 % {seen['pair_px'].quantile(0.9):.2f}; "
+                f"footprints {seen['footprint_px'].median():.2f}, {seen['footprint_px'].quantile(0.9):.2f}; {sources(other)}",
+                flush=True,
+            )
+    return tables
+
+
+def disturbed(
+    given: Inputs, folder: Path, rng: np.random.Generator, *, turned: bool
+) -> tuple[Inputs, dict[str, Motion], NDArray[np.float64]]:
+    """The inputs with known shifts, what was done to each post scene, and how far the footprints were moved."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = gpd.read_file(given.footprints)
+    left, bottom, right, top = table.total_bounds
+    crs = crs_of_epsg(utm_epsg((left + right) / 2, (bottom + top) / 2))
+    footprint_m = drawn_shift(rng)
+    moved = table.to_crs(crs)
+    moved["geometry"] = moved.geometry.translate(*footprint_m)
+    moved.to_crs(4326).to_file(folder / "footprints.geojson")
+    motions, paths = {}, []
+    for path in given.post:
+        motion = write_disturbed(path, folder / "post" / path.name, crs, rng, turned=turned)
+        motions[path.stem] = motion
+        paths.append(folder / "post" / path.name)
+    return Inputs(given.pre, paths, folder / "footprints.geojson"), motions, footprint_m
+
+
+def drawn_shift(rng: np.random.Generator) -> NDArray[np.float64]:
+    way, length = rng.uniform(0, 2 * np.pi), rng.uniform(0, MOST_M)
+    return np.array([length * np.cos(way), length * np.sin(way)])
+
+
+def write_disturbed(path: Path, out: Path, crs: object, rng: np.random.Generator, *, turned: bool) -> Motion:
+    """Copy a scene, moved and perhaps turned about its centre."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(path) as source:
+        pixels, valid, profile = source.read([1, 2, 3]), source.dataset_mask() > 127, source.profile
+        transform = source.transform
+        to_metres = transformer(crs_of_epsg(source.crs.to_epsg()), crs)
+    corners = [(0, 0), (source.width, 0), (0, source.height), (source.width / 2, source.height / 2)]
+    x, y = to_metres.transform(*zip(*(transform @ corner for corner in corners), strict=True))
+    # Metres a pixel to the right and down: [2, 2], columns (right, down).
+    step = np.array(
+        [
+            [(x[1] - x[0]) / source.width, (x[2] - x[0]) / source.height],
+            [(y[1] - y[0]) / source.width, (y[2] - y[0]) / source.height],
+        ]
+    )
+    angle = float(np.radians(rng.uniform(-MOST_DEGREES, MOST_DEGREES))) if turned else 0.0
+    motion = Motion(float(x[3]), float(y[3]), angle, drawn_shift(rng))
+    shift_px = np.linalg.solve(step, motion.shift_m)
+    if turned:
+        c, s = np.cos(angle), np.sin(angle)
+        # An output pixel takes what lay at the place that the turn brings there.
+        back = np.linalg.inv(step) @ np.array([[c, s], [-s, c]]) @ step  # in (column, row)
+        matrix = back[::-1, ::-1]  # in (row, column)
+        middle = np.array([(source.height - 1) / 2, (source.width - 1) / 2])
+        offset = middle - matrix @ middle
+        bands = [
+            ndimage.affine_transform(band.astype(np.float32), matrix, offset, order=3, mode="nearest")
+            for band in pixels
+        ]
+        inside = ndimage.affine_transform(valid.astype(np.float32), matrix, offset, order=1, cval=0.0) > 0.99
+        pixels, valid = np.clip(np.rint(bands), 1, 255).astype(np.uint8), inside
+    else:
+        pixels = np.maximum(pixels, 1)
+    pixels[:, ~valid] = 0
+    for key in ("photometric", "compress", "interleave"):
+        profile.pop(key, None)
+    profile |= {
+        "driver": "GTiff", "count": 3, "nodata": 0, "compress": "deflate",
+        "transform": transform @ rasterio.Affine.translation(*shift_px),
+    }  # fmt: skip
+    with rasterio.open(out, "w", **profile) as target:
+        target.write(pixels)
+    return motion
+
+
+def compared(
+    event: Event, base: Registration, other: Registration, motions: dict[str, Motion], footprint_m: NDArray[np.float64]
+) -> pd.DataFrame:
+    """Error of each building in pixels: found less what was found before, less what was put in."""
+    geometry = event.footprints().geometry
+    left, bottom, right, top = geometry.total_bounds
+    crs = crs_of_epsg(utm_epsg((left + right) / 2, (bottom + top) / 2))
+    boxes = shapely.bounds(geometry.to_crs(crs).to_numpy())
+    drawn = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2])
+    one, two = base.table, other.table.set_index("building_id").loc[base.table["building_id"]].reset_index()
+    pair, footprint = ["shift_x_m", "shift_y_m"], ["footprint_shift_x_m", "footprint_shift_y_m"]
+    in_pre = drawn + one[footprint].to_numpy()
+    in_post = in_pre + one[pair].to_numpy()
+    expected = np.full((len(one), 2), np.nan)
+    for scene, motion in motions.items():
+        rows = np.asarray([table["registered_post_image"] == f"post-{scene}" for table in (one, two)]).all(axis=0)
+        expected[rows] = motion.moved(in_post[rows]) - in_pre[rows]
+    seen = np.isfinite(expected[:, 0])
+    pair_px = np.hypot(*(two[pair].to_numpy() - expected).T) / PIXEL_M
+    footprint_px = np.hypot(*(two[footprint].to_numpy() - one[footprint].to_numpy() + footprint_m).T) / PIXEL_M
+    both = two[pair].to_numpy() + two[footprint].to_numpy() - expected - one[footprint].to_numpy() + footprint_m
+    return pd.DataFrame(
+        {
+            "building_id": one["building_id"],
+            "seen": seen,
+            "put_in_m": np.hypot(*(expected - one[pair].to_numpy()).T),
+            "pair_px": pair_px,
+            "footprint_px": np.where(seen, footprint_px, np.nan),
+            "both_px": np.hypot(*both.T) / PIXEL_M,
+            "source": two["shift_source"],
+            "footprint_source": two["footprint_shift_source"],
+            "misaligned": two["misaligned"],
+        }
+    )
+
+
+def sources(registration: Registration) -> str:
+    table = registration.table[registration.table["registered_post_image"].notna()]
+    counts = table["shift_source"].value_counts().to_dict()
+    return json.dumps(counts | {"misaligned": int(table["misaligned"].sum())})
+
+
+def report(table: pd.DataFrame) -> None:
+    """A Markdown table: one line an event and kind."""
+    print(
+        "\n| event | kind | buildings | put in, m | post against pre: median px | 90 % | 99 % | footprints: median px | 90 % | own | misaligned |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for (event, kind), rows in table[table["seen"]].groupby(["event", "kind"], sort=False):
+        pair, foot = rows["pair_px"], rows["footprint_px"]
+        print(
+            f"| {event} | {kind} | {len(rows)} | {rows['put_in_m'].median():.1f} | {pair.median():.2f} | "
+            f"{pair.quantile(0.9):.2f} | {pair.quantile(0.99):.2f} | {foot.median():.2f} | {foot.quantile(0.9):.2f} | "
+            f"{(rows['source'] == 'own').mean():.0%} | {rows['misaligned'].mean():.1%} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
