@@ -38,9 +38,10 @@ _SAMPLE_FROM_PX = 2048
 _SAMPLE_HUGE_PX = 64
 _SAMPLE_ALL_UP_TO = 400_000_000
 _CHECKED_BLOCKS = 4096
-_THREADS = 8
 _MOSTLY_HALF_TRANSPARENT = 0.5
 WGS84 = crs_of_epsg(4326)
+THREADS = 8
+"""Scenes inspected at a time: enough to hide the network's delay, few enough for a server that counts its guests."""
 
 
 def side_by_side(function: Callable[[S], T], items: Sequence[S]) -> list[T]:
@@ -49,7 +50,7 @@ def side_by_side(function: Callable[[S], T], items: Sequence[S]) -> list[T]:
     Raises:
         Exception: what `function` raised; of several, that of the first item in the order given.
     """
-    with quiet(), ThreadPoolExecutor(max_workers=_THREADS) as pool:
+    with quiet(), ThreadPoolExecutor(max_workers=THREADS) as pool:
         futures = [pool.submit(function, item) for item in items]
         try:
             return [future.result() for future in futures]

@@ -44,10 +44,14 @@ class Chunk:
         if factor == 1:
             return self
         height, width = (-(-size // factor) for size in self.pixels.shape[:2])
-        padded = np.zeros((height * factor, width * factor, 4), dtype=np.uint8)
-        padded[: self.pixels.shape[0], : self.pixels.shape[1]] = self.pixels
-        boxes = padded.reshape(height, factor, width, factor, 4)
-        sums = boxes.astype(np.uint32).sum(axis=(1, 3))  # [h, w, 4]; invalid pixels are 0 and do not add
+        padded = self.pixels
+        if padded.shape[:2] != (height * factor, width * factor):
+            padded = np.zeros((height * factor, width * factor, 4), dtype=np.uint8)
+            padded[: self.pixels.shape[0], : self.pixels.shape[1]] = self.pixels
+        sums = np.zeros((height, width * factor, 4), dtype=np.uint32)
+        for k in range(factor):  # invalid pixels are 0 and do not add
+            sums += padded[k::factor]
+        sums = sum((sums[:, k::factor] for k in range(1, factor)), start=sums[:, ::factor])  # [h, w, 4]
         count = sums[..., 3:] // 255
         colour = (sums[..., :3] + count // 2) // np.maximum(count, 1)
         valid = np.where(2 * count >= factor**2, 255, 0)
