@@ -21,7 +21,15 @@ from damage_ssl.errors import DamageSSLError, InputError, SettingsError, Workspa
 from damage_ssl.event.catalog import Event, list_events
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.settings import FootprintSettings, PatchSettings, Resources, SplitSettings, TrainSettings, from_mapping, to_mapping
+from damage_ssl.settings import (
+    FootprintSettings,
+    PatchSettings,
+    Resources,
+    SplitSettings,
+    TrainSettings,
+    from_mapping,
+    to_mapping,
+)
 
 if TYPE_CHECKING:
     from damage_ssl.learning.training import TrainProgress
