@@ -10,6 +10,7 @@ from damage_ssl.cli.catalog_commands import catalog_cli
 from damage_ssl.cli.console import Console
 from damage_ssl.cli.footprints_commands import footprints_cli
 from damage_ssl.cli.imagery_commands import imagery_cli
+from damage_ssl.cli.register_commands import register_command
 from damage_ssl.cli.resources import MEMORY, Cluster, Memory, Workers, resources_of
 
 cli = typer.Typer(
@@ -137,6 +138,9 @@ def patches(
         given = {"gsd_m": gsd_m, "size_px": size_px, "context_gsd_m": context_gsd_m}
         resources = resources_of(workers, memory, cluster)
         stages.patches(console, workspace, event, settings, given, resources)
+
+
+cli.command("register")(register_command)
 
 
 @label_cli.command("import")
