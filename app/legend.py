@@ -77,13 +77,23 @@ def legend_rows(scheme: ClassScheme | None) -> dict[str, list[str]]:
     return {"result": list(scheme.class_names) if scheme else grades, "labels": grades}
 
 
-def model_words(run: Run | None) -> dict[str, str]:
-    """How the map names the model that it shows and what that model's numbers are."""
+CHANGE_NAMES = {"intact": "Changed little", "damaged": "Changed strongly"}
+"""What the classes of a change score are called on the screen."""
+
+
+def class_names_of(run: Run | None) -> dict[str, str]:
+    """Other names for the classes of a run than the palette's, where its classes mean something else."""
+    return CHANGE_NAMES if run is not None and run_summary(run).is_change_score else {}
+
+
+def model_words(run: Run | None) -> dict[str, str | dict[str, str]]:
+    """How the map names the model that it shows, its classes and its numbers."""
     if run is not None and run_summary(run).is_change_score:
         return {
             "text": "Change score, no labels used",
             "caution": STATEMENT,
             "heading": "Change score",
+            "names": CHANGE_NAMES,
             "short": "Change",
             "measure": "change score",
             "low": "0",
@@ -93,6 +103,7 @@ def model_words(run: Run | None) -> dict[str, str]:
         "text": "" if run is None else f"Model: {method_name(run_summary(run).algorithm)}",
         "caution": "",
         "heading": "Model",
+        "names": {},
         "short": "Probability",
         "measure": "P(damaged)",
         "low": "0 %",

@@ -11,7 +11,7 @@ import streamlit as st
 
 from app import jobs
 from app.data import EventView, MapFilter, assessment
-from app.legend import age_text, colour_of, method_name, name_of
+from app.legend import age_text, class_names_of, colour_of, method_name, name_of
 from app.sections.first_map import first_map
 from app.ui import bar, caution, headline, note
 from damage_ssl.assessment.change import STATEMENT
@@ -66,7 +66,7 @@ def show(view: EventView, run: Run | None, runs: list[Run], reports: list[jobs.R
         headline(f"{damaged:,}", f"of {assessed:,} buildings changed strongly")
         caution(STATEMENT)
         note(
-            f"Coloured as damaged from a score of {_threshold(table):.2f}; your labels override it. "
+            f"Exported as damaged from a score of {_threshold(table):.2f}; your labels override it. "
             "Label some buildings and train a model to get probabilities."
         )
     elif run is not None:
@@ -81,8 +81,8 @@ def show(view: EventView, run: Run | None, runs: list[Run], reports: list[jobs.R
     bar([(colour_of(name), counts[name]) for name in classes])
     measure = None
     if run is not None:
-        measure = "Change score, %" if run_summary(run).is_change_score else "Probability of damage, %"
-    wanted = _filter(counts, measure=measure, not_assessed=len(table) - assessed)
+        measure = "Change score × 100" if run_summary(run).is_change_score else "Probability of damage, %"
+    wanted = _filter(counts, names=class_names_of(run), measure=measure, not_assessed=len(table) - assessed)
     shown = table[wanted.mask(table)]
     st.download_button(
         f"Download GeoJSON · {len(shown):,} buildings",
@@ -108,7 +108,7 @@ def _threshold(table: pd.DataFrame) -> float:
     return float(table["threshold"].iloc[0])
 
 
-def _filter(counts: dict[str, int], *, measure: str | None, not_assessed: int) -> MapFilter:
+def _filter(counts: dict[str, int], *, names: dict[str, str], measure: str | None, not_assessed: int) -> MapFilter:
     classes = [name for name in _ORDER if counts.get(name, 0)]
     if classes:
         kept = st.session_state.get("filter-classes")
@@ -119,7 +119,7 @@ def _filter(counts: dict[str, int], *, measure: str | None, not_assessed: int) -
             classes,
             selection_mode="multi",
             default=None if kept is not None else classes,
-            format_func=lambda name: f"{name_of(name)} {counts[name]:,}",
+            format_func=lambda name: f"{names.get(name) or name_of(name)} {counts[name]:,}",
             key="filter-classes",
         )
     if measure is not None:

@@ -25,8 +25,8 @@ REASON_WORDS: Mapping[str, str] = {
 }
 
 SHIFT_SOURCE_WORDS: Mapping[str, str] = {
-    "own": "seen on this building",
-    "neighbours": "from its neighbours",
+    "own": "measured here",
+    "neighbours": "from neighbours",
     "scene": "from the whole scene",
     "nudge": "set by hand",
 }

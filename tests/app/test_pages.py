@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app import jobs
 from app.data import MapFilter, assessment, label_store, run_named, view_of
 from damage_ssl.event.catalog import Event
+from damage_ssl.files import write_json
 from damage_ssl.grades import LabelValue
+from damage_ssl.patches.nudges import Nudge, read_nudges
 from tests.app.town_app import RUN_ID, add_run, prepared_event, repository
 from tests.conftest import Town
 
@@ -136,3 +140,89 @@ def test_filter_passes_what_its_words_say(open_page: Open, town: Town) -> None:
     assert shown(MapFilter(classes=("damaged", "destroyed"), not_assessed=False)) == {"b03", "b04", "b05"}
     assert shown(MapFilter(p_min=0.7, not_assessed=False)) == {"b03"}
     assert shown(MapFilter(classes=(), not_assessed=True)) == {"b06"}
+
+
+def test_event_without_footprints_opens_and_says_how_to_get_some(open_page: Open, town: Town) -> None:
+    town.create(footprints=None)
+    for step in ("event", "label", "train", "results"):
+        page = open_page(step=step)
+        assert not page.exception
+        assert not page.error
+    page = open_page(step="event")
+    assert "no footprints yet" in button(page, "go-event").label
+    assert button(page, "detect").label == "Find buildings in the pre image"
+    assert "damage-ssl footprints fetch town" in page.code[0].value
+    assert "--footprints FILE" in page.code[0].value
+
+
+def test_first_map_is_offered_until_there_is_a_run(open_page: Open, town: Town) -> None:
+    event = prepared_event(town)
+    for step in ("event", "results"):
+        assert not button(open_page(step=step), "first-map").disabled
+    add_run(event, {"b03": 0.9})
+    for step in ("event", "results"):
+        assert "first-map" not in {each.key for each in open_page(step=step).button}
+
+
+def test_first_map_starts_a_job_with_a_run_of_its_own(
+    open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("app.jobs._start", lambda command, folder, algorithm: started.append([*command, algorithm]))
+    event = prepared_event(town)
+    page = open_page(step="event")
+    button(page, "first-map").click().run()
+    assert not page.exception
+    [command] = started
+    run_folder = next(event.runs_path.iterdir())
+    assert command == ["zero-label", "town", "--run-id", run_folder.name, "perceptual-change"]
+
+
+def test_change_score_is_never_called_a_probability(open_page: Open, town: Town) -> None:
+    add_run(prepared_event(town), {"b03": 0.9, "b04": 0.8}, algorithm="perceptual-change")
+    page = open_page(step="results")
+    assert not page.exception
+    text = text_of(page)
+    assert "<b>2</b> of 16 buildings changed strongly" in text
+    assert "change score, not a probability of damage" in text
+    assert [slider.label for slider in page.slider] == ["Change score × 100"]
+
+
+def test_run_of_other_pictures_is_not_shown(open_page: Open, town: Town) -> None:
+    event = prepared_event(town)
+    run = add_run(event, {"b03": 0.9})
+    table = pd.read_parquet(run.predictions_path)
+    table.iloc[:-1].to_parquet(run.predictions_path)
+    page = open_page(step="results")
+    assert not page.exception and not page.error
+    assert "cut again since the last model" in text_of(page)
+    assert button(page, "first-map").label == "First map without labels"
+
+
+def test_position_set_by_hand_is_kept_and_cuts_the_pictures_again(
+    open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("app.jobs._start", lambda command, folder, algorithm: started.append(command))
+    event = prepared_event(town)
+    post = event.scenes("post")[0].scene_id
+    page = open_page(step="event")
+    next(box for box in page.selectbox if box.key == "nudge-scene").select(post).run()
+    next(number for number in page.number_input if number.key == f"east-{post}").set_value(3.5)
+    next(number for number in page.number_input if number.key == f"north-{post}").set_value(-2.0)
+    button(page, "nudge").click().run()
+    assert not page.exception
+    assert read_nudges(event) == {post: Nudge(3.5, -2.0)}
+    assert started == [["patches", "town"]]
+    button(page, "no-nudge").click().run()
+    assert read_nudges(event) == {}
+
+
+def test_pictures_cut_again_without_success_say_why(open_page: Open, town: Town) -> None:
+    event = prepared_event(town)
+    folder = jobs.preparation_folder(event)
+    folder.mkdir()
+    write_json(folder / "job.json", {"pid": 2**22 + 1, "started": 0.0, "name": "preparation", "algorithm": ""})
+    (folder / "log.txt").write_text("cutting\nerror nudges.json: is not a file of nudges\n")
+    page = open_page(step="event")
+    assert "nudges.json: is not a file of nudges" in page.error[0].value

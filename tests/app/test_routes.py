@@ -4,13 +4,17 @@ import io
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from shapely.geometry import shape
 
 from app.data import label_store
 from app.tiles import native_zoom
+from damage_ssl import pipeline
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import LabelValue
+from damage_ssl.patches.nudges import Nudge, set_nudge
 from tests.app.town_app import RUN_ID, Server, add_run, prepared_event, served
 from tests.conftest import Town
 
@@ -132,6 +136,50 @@ def test_filter_sends_only_what_passes_and_counts_the_whole_event(event: Event, 
     assert (answer["matched"], answer["total"]) == (2, 16)
     answer = server.get(f"/ds/town/footprints?bbox={bbox}&{run}&p_min=0.7&p_max=1&not_assessed=0").json()
     assert {feature["properties"]["id"] for feature in answer["features"]} == {"b03"}
+
+
+def test_outlines_stand_where_each_image_shows_the_building(event: Event, server: Server) -> None:
+    set_nudge(event, event.scenes("pre")[0].scene_id, Nudge(0.0, 3.0))
+    set_nudge(event, event.scenes("post")[0].scene_id, Nudge(6.0, 0.0))
+    pipeline.cut_patches(event)
+    detail = server.get("/ds/town/building?id=b05").json()
+    drawn = event.footprints().set_index("building_id").geometry["b05"].centroid
+    pre, post = (shape(detail["geometry"][role]).centroid for role in ("pre", "post"))
+    metres_a_degree = 111_320 * np.cos(np.radians(drawn.y))
+    assert (pre.y - drawn.y) * 111_320 == pytest.approx(3.0, abs=0.1)
+    assert (post.x - pre.x) * metres_a_degree == pytest.approx(6.0, abs=0.1)
+    assert detail["shift"] == "6.0 m east · set by hand"
+    assert detail["outline_shift"] == "3.0 m north · set by hand"
+    for role, place in (("pre", pre), ("post", post)):
+        answer = server.get(f"/ds/town/footprints?bbox={whole(event)}&on={role}").json()
+        [feature] = [each for each in answer["features"] if each["properties"]["id"] == "b05"]
+        assert shape(feature["geometry"]).centroid.distance(place) < 1e-7
+
+
+def test_footprints_on_another_imagery_are_refused(event: Event, server: Server) -> None:
+    assert server.get(f"/ds/town/footprints?bbox={whole(event)}&on=sar").status == 404
+
+
+def test_building_says_what_hides_it_and_what_could_not_be_read(event: Event, server: Server) -> None:
+    path = event.patches_path / "index.parquet"
+    index = pd.read_parquet(path)
+    row = index["building_id"] == "b05"
+    index.loc[row, ["post_cloud", "align_score"]] = [0.7, 0.31]
+    index.loc[row, ["not_assessed_reason", "not_assessed_detail"]] = ["source_failed", "post.tif: time-out"]
+    index.loc[row, "assessed"] = False
+    index.to_parquet(path)
+    detail = server.get("/ds/town/building?id=b05").json()
+    assert detail["post"]["quality"].startswith("70% veiled by cloud or smoke")
+    assert detail["match"] == "fair (0.31)"
+    assert detail["reason_text"] == "image could not be read (post.tif: time-out)"
+
+
+def test_event_without_footprints_answers_with_nothing(town: Town, server: Server) -> None:
+    bare = town.create(name="bare", footprints=None)
+    west, south, east, north = bare.scenes("pre")[0].extent.bounds
+    answer = server.get(f"/ds/bare/footprints?bbox={west},{south},{east},{north}").json()
+    assert (answer["features"], answer["total"]) == ([], 0)
+    assert server.get("/ds/bare/queue").json() == {"items": []}
 
 
 def test_building_has_crops_of_both_dates_with_its_outline(server: Server) -> None:

@@ -28,7 +28,8 @@ from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import SplitSettings, TrainSettings
 from tests.conftest import Town
 
-RUN_ID = "20310819T120000000-fixmatch"
+RUN_BEGUN = "20310819T120000000"
+RUN_ID = f"{RUN_BEGUN}-fixmatch"
 
 
 def prepared_event(town: Town) -> Event:
@@ -38,12 +39,12 @@ def prepared_event(town: Town) -> Event:
     return event
 
 
-def add_run(event: Event, p_damaged: dict[str, float]) -> Run:
+def add_run(event: Event, p_damaged: dict[str, float], *, algorithm: str = "fixmatch") -> Run:
     """A finished run that gave these probabilities (0 to every other assessed building), with the threshold at 0.5."""
-    run = Run(event.runs_path / RUN_ID)
+    run = Run(event.runs_path / f"{RUN_BEGUN}-{algorithm}")
     run.path.mkdir(parents=True)
     plan = pipeline.RunPlan(
-        train=TrainSettings(),
+        train=TrainSettings(algorithm=algorithm),
         split=SplitSettings(),
         train_id=(),
         train_class=(),

@@ -30,4 +30,4 @@ def test_only_what_disturbs_is_said() -> None:
 
 def test_a_shift_that_was_not_applied_has_no_source() -> None:
     assert shift_source_words("none") is None
-    assert shift_source_words("neighbours") == "from its neighbours"
+    assert shift_source_words("neighbours") == "from neighbours"

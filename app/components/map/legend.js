@@ -36,7 +36,7 @@ export class Legend {
         h('div', {}, ...ramp.map((colour) => h('i', { style: { background: colour } }))),
         h('div', { class: 'wb-ramp-ends' }, h('span', {}, model.low), h('span', {}, model.measure), h('span', {}, model.high))));
     } else if (this.mode === 'result') {
-      rows.push(heading(model.heading), ...legend.result.map((value) => swatch(palette[value].colour, palette[value].name)));
+      rows.push(heading(model.heading), ...legend.result.map((value) => swatch(palette[value].colour, model.names[value] ?? palette[value].name)));
       rows.push(heading('Your labels, dark rim'), ...legend.labels.map((value) => swatch(palette[value].colour, palette[value].name, 'rim')));
     } else {
       rows.push(...legend.labels.map((value) => swatch(palette[value].colour, palette[value].name)));
