@@ -113,7 +113,7 @@ class ReadSettings:
     tries: int = 4
     wait_s: float = 0.5
     connect_timeout_s: float = 10.0
-    stall_timeout_s: float = 30.0
+    stall_timeout_s: float = 15.0
 
     def __post_init__(self) -> None:
         _within("reading: tries", self.tries, 1, 100)

@@ -38,6 +38,7 @@ _SAMPLE_FROM_PX = 2048
 _SAMPLE_HUGE_PX = 64
 _SAMPLE_ALL_UP_TO = 400_000_000
 _CHECKED_BLOCKS = 4096
+_PIECE_PX = 4_000_000
 _MOSTLY_HALF_TRANSPARENT = 0.5
 WGS84 = crs_of_epsg(4326)
 THREADS = 8
@@ -285,20 +286,26 @@ def _contrast(bands: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float
 
 
 def _sampled(source: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Whole rows of blocks are read and thinned here: GDAL's own thinning decodes a block anew for every line."""
+    """Blocks are read whole, some at a time, and thinned here: GDAL's own thinning decodes one anew for every line."""
     most = _SAMPLE_PX if source.width * source.height <= _SAMPLE_ALL_UP_TO else _SAMPLE_HUGE_PX
     columns, rows = (
         np.floor((np.arange(min(most, size)) + 0.5) * size / min(most, size)).astype(int)
         for size in (source.width, source.height)
     )
-    block_height = source.block_shapes[0][0]
+    block_height, block_width = source.block_shapes[0]
+    piece = max(1, _PIECE_PX // (block_height * block_width)) * block_width
     bands, valid = [], []
     for block in np.unique(rows // block_height):
         here = rows[rows // block_height == block]
-        window = Window(0, here[0], source.width, here[-1] - here[0] + 1)
-        strip, usable = read_bands(source, window=window)
-        bands.append(strip[:, here - here[0]][:, :, columns])
-        valid.append(usable[here - here[0]][:, columns])
+        strip = []
+        for left in range(0, source.width, piece):
+            wanted = columns[(columns >= left) & (columns < left + piece)] - left
+            window = Window(left, here[0], min(piece, source.width - left), here[-1] - here[0] + 1)
+            if len(wanted):
+                part, usable = read_bands(source, window=window)
+                strip.append((part[:, here - here[0]][:, :, wanted], usable[here - here[0]][:, wanted]))
+        bands.append(np.concatenate([part for part, _ in strip], axis=2))
+        valid.append(np.concatenate([usable for _, usable in strip], axis=1))
     joined = np.concatenate(bands, axis=1)
     step = max(1.0, source.height / len(rows))
     return joined, np.concatenate(valid) & ~fill(joined, factor=step)

@@ -34,6 +34,7 @@ _NETWORK_CACHES = "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"
 _STATUS = re.compile(r"HTTP (?:response|error) code\D*(\d{3})")
 _FINAL = {400, 401, 403, 404, 405, 410, 416, 451}
 _TRIED_BY_GDAL = {429, 500, 502, 503, 504}
+_ALSO_TRIED_BY_GDAL = re.compile("timed out|timeout|Connection (was )?reset", re.IGNORECASE)
 
 
 def from_raster(
@@ -212,6 +213,8 @@ def _may_pass(href: str, failure: BaseException) -> bool:
     if not (is_remote(href) or "CURL error" in text or "/vsi" in text):
         return False
     status = _status(text)
+    if _ALSO_TRIED_BY_GDAL.search(text):
+        return False
     if status is None:
         return "not recognized as" not in text or "does not exist" in text
     return status not in _FINAL | _TRIED_BY_GDAL

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from affine import Affine
 from rasterio.enums import ColorInterp
 
 from damage_ssl.errors import InputError
+from damage_ssl.event import inspection
 from damage_ssl.event.imagery import Scene, inspect_scene, measure_stretch, read_chunk
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, texture, write_tiff
 
@@ -125,6 +127,21 @@ def test_extent_leaves_out_the_part_without_data(tmp_path: Path) -> None:
     full = inspect(write_tiff(tmp_path / "full.tif", texture(0)))
     half = inspect(write_tiff(tmp_path / "half.tif", pixels))
     assert half.extent.area / full.extent.area == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("tiles", [{}, {"tiled": False, "blockxsize": 400, "blockysize": 16}])
+def test_description_does_not_depend_on_the_size_of_the_pieces_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiles: dict[str, Any]
+) -> None:
+    pixels = texture(0, 400, 700).astype(np.uint16) * 7
+    pixels[:, :, 300:420] = 0
+    path = write_tiff(tmp_path / "a.tif", pixels, nodata=0, **tiles)
+    whole_rows = inspect(path)
+    monkeypatch.setattr(inspection, "_PIECE_PX", 64 * 64)
+    pieces = inspect(path)
+    assert pieces.stretch == whole_rows.stretch
+    assert pieces.extent.equals(whole_rows.extent)
+    assert whole_rows.extent.area < 0.9 * whole_rows.extent.envelope.area
 
 
 def test_missing_crs_is_named(tmp_path: Path) -> None:

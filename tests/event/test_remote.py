@@ -111,6 +111,15 @@ def test_a_server_that_dies_while_the_file_is_open_gives_a_source_error(web: Web
         whole(scene)
 
 
+def test_a_server_that_stands_still_is_given_up(web: Web, tmp_path: Path) -> None:
+    cog(tmp_path / "a.tif")
+    web.wait_s = 4
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"a\.tif: cannot be reached \(Operation too slow"):
+        from_raster(f"{web.url}/a.tif", lambda source: None, reading=ReadSettings(tries=1, stall_timeout_s=1))
+    assert time.monotonic() - started < 8, "GDAL asks twice"
+
+
 def test_waits_grow_between_tries(web: Web, tmp_path: Path) -> None:
     cog(tmp_path / "a.tif")
     web.always = DROP
