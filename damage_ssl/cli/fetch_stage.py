@@ -83,7 +83,7 @@ def _write(found: FootprintSet, fetched: Fetched, raw: Path, out: Path) -> Path:
         return out
     try:
         with atomic_path(out) as temporary:
-            found.table.to_file(temporary, driver=_OGR_SUFFIXES[out.suffix.lower()])
+            found.table.to_file(temporary, driver=_OGR_SUFFIXES[out.suffix.lower()], layer="footprints")
         write_json(note_path(out), {**dataclasses.asdict(fetched), "path": out.name})
     finally:
         raw.unlink(missing_ok=True)
