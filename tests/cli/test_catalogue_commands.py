@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -253,3 +254,22 @@ def test_no_scene_is_an_answer_not_an_error(run: Run, services: Services, tmp_pa
     outcome = run("imagery", "search", "--bbox=0,0,0.1,0.1", "--catalog", url, "--workspace", tmp_path)
     assert outcome.code == 0
     assert "no scene there" in outcome.out
+
+
+@pytest.fixture
+def without_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if `damage-ssl[fetch]` were not installed."""
+    for name in ("overturemaps", "overturemaps.core", "pystac_client", "requests", "s2geometry"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.usefixtures("without_extra")
+def test_without_the_extra_the_catalogue_works_and_fetching_names_it(run: Run, town: Town) -> None:
+    town.create("town")
+    assert run("catalog", "list", "--workspace", town.workspace).code == 0
+    assert run("catalog", "add", "town", "--workspace", town.workspace).code == 0
+    assert run("init", "again", "--from-catalog", "town", "--workspace", town.workspace).code == 0
+    for source in ("overture", "open-buildings", "osm"):
+        outcome = run("footprints", "fetch", "town", "--overwrite", "--source", source, "--workspace", town.workspace)
+        refused(outcome, "pip install 'damage-ssl[fetch]'")
+    refused(run("imagery", "search", "town", "--workspace", town.workspace), "pip install 'damage-ssl[fetch]'")

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+import pystac
 
 from damage_ssl.errors import InputError, ServiceError
 from damage_ssl.event.providers.area import BoundingBox
@@ -154,15 +157,15 @@ def read_document(url: str) -> dict[str, Any]:
 
 
 def scenes_below(url: str, document: dict[str, Any], max_documents: int = 3000) -> tuple[list[ImageryScene], bool]:
-    """The scenes of a static collection and whether all of them were read.
+    """The scenes of a static collection and whether all of them were read; one on disk needs no extra.
 
     Raises:
-        InputError: the extra `fetch` is not installed.
         ServiceError: a document of it cannot be read.
     """
     world = BoundingBox(-180, -90, 180, 90)
+    stac_io = open_io() if find_spec("pystac_client") else pystac.StacIO.default()
     with _stac_errors(url):
-        walked = walk(open_io(), url, document, world, None, None, max_documents, (), _silent)
+        walked = walk(stac_io, url, document, world, None, None, max_documents, (), _silent)
     return walked.scenes, walked.complete
 
 
@@ -232,16 +235,8 @@ def open_io() -> "StacApiIO":
 @contextmanager
 def _stac_errors(url: str) -> Iterator[None]:
     """Turn what pystac-client and pystac raise into errors with a message meant for the user."""
-    import pystac
-    from pystac_client.exceptions import APIError
-
     try:
         yield
-    except APIError as error:
-        status = getattr(error, "status_code", None)
-        if status is not None:
-            raise_status("STAC catalogue", url, int(status), detail=_short(str(error)))
-        raise ServiceError(f"STAC catalogue ({url}): {explain(str(error))}") from error
     except FileNotFoundError as error:
         raise InputError(f"--catalog {url}: there is no such file") from error
     except (ValueError, KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError) as error:
@@ -249,6 +244,13 @@ def _stac_errors(url: str) -> Iterator[None]:
             f"STAC catalogue ({url}): its answer is not valid STAC ({_short(repr(error))}); give the address of a "
             "catalogue.json, a collection.json or an API's landing page"
         ) from error
+    except Exception as error:
+        if type(error).__name__ != "APIError":  # of pystac-client, which need not be installed
+            raise
+        status = getattr(error, "status_code", None)
+        if status is not None:
+            raise_status("STAC catalogue", url, int(status), detail=_short(str(error)))
+        raise ServiceError(f"STAC catalogue ({url}): {explain(str(error))}") from error
 
 
 def _short(text: str) -> str:

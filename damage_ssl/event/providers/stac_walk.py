@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import pystac
 from pystac.utils import make_absolute_href
@@ -19,10 +19,13 @@ from damage_ssl.event.providers.area import BoundingBox
 from damage_ssl.event.providers.model import Move
 from damage_ssl.event.providers.stac_scene import ImageryScene, read_scene
 
-if TYPE_CHECKING:
-    from pystac_client.stac_api_io import StacApiIO
-
 _READERS = 8  # requests at a time; buckets serve hundreds
+
+
+class Reads(Protocol):
+    """Reads a JSON document by its address or path (pystac's `StacIO` does)."""
+
+    def read_json(self, source: str, /) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class _Place:
 
 
 def walk(
-    stac_io: "StacApiIO",
+    stac_io: Reads,
     url: str,
     root: dict[str, Any],
     box: BoundingBox,
