@@ -88,9 +88,11 @@ def class_names_of(run: Run | None) -> dict[str, str]:
 
 def model_words(run: Run | None) -> dict[str, str | dict[str, str]]:
     """How the map names the model that it shows, its classes and its numbers."""
-    if run is not None and run_summary(run).is_change_score:
+    summary = None if run is None else run_summary(run)
+    if summary is not None and summary.is_change_score:
+        by_labels = summary.validated_on > 0
         return {
-            "text": "Change score, no labels used",
+            "text": f"Change score, {'threshold from labels' if by_labels else 'no labels used'}",
             "caution": STATEMENT,
             "heading": "Change score",
             "names": CHANGE_NAMES,
@@ -100,7 +102,7 @@ def model_words(run: Run | None) -> dict[str, str | dict[str, str]]:
             "high": "1",
         }
     return {
-        "text": "" if run is None else f"Model: {method_name(run_summary(run).algorithm)}",
+        "text": "" if summary is None else f"Model: {method_name(summary.algorithm)}",
         "caution": "",
         "heading": "Model",
         "names": {},

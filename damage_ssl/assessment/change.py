@@ -14,11 +14,11 @@ ALGORITHM = "perceptual-change"
 """The name of a run that compared pre and post without labels, where others have that of their training algorithm."""
 
 STATEMENT = (
-    "This map is a change score, not a probability of damage: it compares pre and post without having seen a label. "
+    "This map is a change score, not a probability of damage: it compares pre and post and was taught by no label. "
     "New roofs, cars, building sites and water change a picture too; damage that leaves the roof as it was does not."
 )
 
-METHOD = "change score without labels (not a probability)"
+METHOD = "change score, not a probability"
 
 USUAL_QUANTILE = 0.1
 _NORMAL_QUANTILE = 1.2816  # of 0.9: a normal distribution's mean lies so many deviations above its lowest tenth

@@ -1,6 +1,7 @@
 """`damage-ssl zero-label`: a first map before any label."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 from damage_ssl import pipeline
@@ -14,7 +15,8 @@ def zero_label(console: Console, workspace: Path, name: str, *, seed: int, run_i
     """Cut the pairs where that is still to do, compare pre and post, and say what the map is and is not."""
     event = Event.open(workspace, name)
     with console.progress("patches") as bar:
-        pipeline.cut_patches(event, progress=bar)
+        registering = partial(bar, remark="registering")
+        pipeline.cut_patches(event, progress=bar, registering=registering)
     planned = pipeline.start_zero_label(event, seed=seed, run_id=run_id)
     if planned.done:
         console.say(f"run {planned.run.run_id} compared the same pixels before: nothing to do")

@@ -1,6 +1,7 @@
-"""Take the screenshots of this folder: `python docs/screenshots/take.py WORKSPACE EVENT` (a simulated event, labelled).
+"""Take the screenshots of this folder: `python docs/screenshots/take.py WORKSPACE EVENT LABELS.csv [EVENT2]`.
 
-The event must have labels but no run yet; the script trains one through the page. Needs Chromium and playwright.
+EVENT is a simulated event whose pairs are cut, without labels or runs; the script makes the first map, imports the
+labels and trains through the page. EVENT2 has no footprints. Needs Chromium and playwright.
 """
 
 import os
@@ -17,7 +18,7 @@ PORT = 8767
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
-def main(workspace: str, event: str) -> None:
+def main(workspace: str, event: str, labels: str, bare_event: str | None = None) -> None:
     """Start the app, walk through it, save one JPEG a state."""
     command = [sys.executable, "-m", "streamlit", "run", str(HERE.parents[1] / "app" / "main.py")]
     app = subprocess.Popen([*command, "--server.port", str(PORT), "--", "--workspace", workspace])
@@ -26,18 +27,41 @@ def main(workspace: str, event: str) -> None:
         with sync_playwright() as playwright:
             path = os.environ.get("CHROMIUM", "/usr/bin/chromium")
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-            walk(browser.new_page(viewport={"width": 1280, "height": 720}), event)
+            page = browser.new_page(viewport={"width": 1280, "height": 720})
+            if bare_event is not None:
+                page.goto(f"http://localhost:{PORT}/?event={bare_event}")
+                page.wait_for_selector('.wb[data-ready="1"]', timeout=60_000)
+                save(page, "no_footprints")
+            before_labels(page, event)
+            imported = [sys.executable, "-m", "damage_ssl", "label", "import", event, labels, "--workspace", workspace]
+            subprocess.run(imported, check=True)
+            walk(page, event)
             browser.close()
     finally:
         app.terminate()
         app.wait()
 
 
-def walk(page: Page, event: str) -> None:
-    """Every state of the screen, in the order in which an analyst meets it."""
+def before_labels(page: Page, event: str) -> None:
+    """The event, the position of its images, and the first map."""
     page.goto(f"http://localhost:{PORT}/?event={event}")
     page.wait_for_selector('.wb[data-ready="1"]', timeout=60_000)
     save(page, "event")
+    page.get_by_text("Position of the images").click()
+    page.wait_for_timeout(1000)
+    page.locator(".st-key-nudge").scroll_into_view_if_needed()
+    save(page, "position")
+    page.get_by_text("Position of the images").click()
+    page.locator(".st-key-first-map button").click()
+    page.wait_for_function("/finished/.test(document.querySelector('.st-key-go-train')?.innerText)", timeout=300_000)
+    step(page, "results")
+    save(page, "first_map")
+
+
+def walk(page: Page, event: str) -> None:
+    """Labelling, training and the result, in the order in which an analyst meets them."""
+    page.goto(f"http://localhost:{PORT}/?event={event}")
+    page.wait_for_selector('.wb[data-ready="1"]', timeout=60_000)
     step(page, "label")
     page.wait_for_selector(".wb-inspector[data-building]")
     save(page, "label")
@@ -100,4 +124,4 @@ def _wait() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

@@ -1,6 +1,7 @@
 """A first map without labels, from pairs to export, on a town of which some houses were speckled."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from damage_ssl import pipeline
 from damage_ssl.assessment.change import ALGORITHM, METHOD, STATEMENT
 from damage_ssl.errors import SettingsError, WorkspaceError
 from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
+from damage_ssl.grades import DamageGrade, LabelValue
+from damage_ssl.labelling.label_csv import read_label_csv
 from damage_ssl.learning.runs import Run
 from damage_ssl.settings import SplitSettings, TrainSettings
 from tests.conftest import SIDE_PX, Town, square, texture, write_polygons, write_tiff
@@ -149,3 +151,19 @@ def test_too_few_buildings_leave_a_failed_run_with_the_reason(event: Event, tmp_
         pipeline.score_changes(small, planned.run)
     assert planned.run.status().state == "failed"
     assert "only 5 buildings" in planned.run.status().message
+
+
+@pytest.mark.real_data
+def test_an_earthquake_that_spared_nearly_all_is_not_drawn_as_a_catastrophe(
+    real_event: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source = real_event("mexico-earthquake")
+    inputs = {role: [source / role] for role in ("pre", "post")}
+    event = Event.create(tmp_path, "mexico", footprints=source / "footprints.geojson", **inputs)
+    pipeline.cut_patches(event)
+    run = compared(event)
+    table = pd.read_parquet(run.predictions_path).set_index("building_id")
+    assert (table["p_damaged"] >= pipeline.run_summary(run).threshold).mean() < 0.15
+    grades = {row.building_id: row.value.grade for row in read_label_csv(source / "labels.csv", labeller="t").rows}
+    worst = [name for name, grade in grades.items() if grade is not None and grade >= DamageGrade.MAJOR_DAMAGE]
+    assert (table["change"].rank(pct=True)[worst] > 0.9).all()
