@@ -22,7 +22,7 @@ from damage_ssl.event.footprints.gathering import (
 )
 from damage_ssl.event.footprints.streams import head_of, open_bytes
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20
 # A feature whose first corner or centre is further than this from the region's box is not looked at: about 5 km.
 NEAR_DEGREES = 0.05
 _FIRST_CORNER = r"(?P<x>-?[0-9][0-9.eE+-]*)\s+(?P<y>-?[0-9][0-9.eE+-]*)"

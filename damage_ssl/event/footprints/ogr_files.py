@@ -24,7 +24,8 @@ _DIAGNOSED_BYTES = 512 << 20
 _BUILDING_WORDS = ("building", "footprint")
 _ZIPPED = (".shp", ".gpkg", ".fgb", ".geojson", ".geojsonl", ".json", ".kml", ".gml", ".gdb")
 # GDAL's own Arrow stream of FlatGeobuf gives rows of old memory where its filter finds nothing (3.12).
-pyogrio.set_gdal_config_options({"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES"})
+# For gzip it would leave a file of its own beside the user's.
+pyogrio.set_gdal_config_options({"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES", "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"})
 _BUILDINGS = "building IS NOT NULL AND building <> 'no'"
 
 
