@@ -7,14 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.shutil import copy
 from scipy import ndimage
 
+from damage_ssl.event.catalog import Event
 from damage_ssl.event.imagery import Overview, Scene, inspect_scene, read_chunk
 from damage_ssl.event.stac import read_scenes, write_collection
-from tests.conftest import write_tiff
+from damage_ssl.files import read_json, write_json
+from damage_ssl.patches.extract import extract_patches
+from damage_ssl.settings import PatchSettings
+from tests.conftest import CORNER_X, CORNER_Y, GSD_M, square, write_polygons, write_tiff
 
 
 def roofs(seed: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -228,3 +233,27 @@ def test_overviews_are_kept_with_the_event(tmp_path: Path) -> None:
     write_collection(tmp_path / "e", name="e", scenes=[scene], hazard=None, source=None, created=datetime.now(UTC))
     (kept,) = read_scenes(tmp_path / "e")
     assert kept.overviews == (Overview(0, 2), Overview(1, 4))
+
+
+def test_patches_from_overviews_are_those_from_all_pixels(tmp_path: Path) -> None:
+    finer = Affine(GSD_M / 4, 0, CORNER_X, 0, -GSD_M / 4, CORNER_Y)
+    for side, seed in (("pre", 1), ("post", 2)):
+        plain = write_tiff(tmp_path / "plain.tif", roofs(seed, 960, 960), transform=finer)
+        copy(str(plain), str(tmp_path / f"{side}.tif"), driver="COG", OVERVIEW_RESAMPLING="average", BLOCKSIZE="128")
+    footprints = write_polygons(tmp_path / "f.geojson", [square(90, 90), square(141.3, 77.7)], building_id=["a", "b"])
+    pairs = []
+    for name in ("overviews", "full"):
+        event = Event.create(
+            tmp_path / "w", name, pre=[tmp_path / "pre.tif"], post=[tmp_path / "post.tif"], footprints=footprints
+        )
+        for item in (event.path / "items").glob("*.json"):
+            values = read_json(item)
+            assert values["properties"]["damage_ssl:overviews"] == [[0, 2], [1, 4], [2, 8]]
+            values["properties"]["damage_ssl:overviews"] *= name == "overviews"
+            write_json(item, values)
+        pairs.append(extract_patches(event, PatchSettings(align="off")).load().close)
+    for one, other in ((pairs[0].pre, pairs[1].pre), (pairs[0].post, pairs[1].post)):
+        assert one.shape == (2, 3, 64, 64)
+        difference = one.astype(float) - other
+        assert np.sqrt((difference**2).mean()) < 1
+        assert np.abs(difference).max() > 0, "the two are read in different ways"
