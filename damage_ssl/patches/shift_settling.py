@@ -110,14 +110,15 @@ class Surroundings:
             own = np.full(len(narrow.number), -1, dtype=np.intp)
             own[mine] = np.arange(len(mine))
             together = _joined(every.take(mine), wide.samples)
-            trust = neighbour_trust(together, wide.scene, self._settings.align_radius_m, np.random.default_rng(1))
+            # Buildings are many, and each was searched for close to where the windows say.
+            group = _group(together, self._settings.align_radius_m)
             settled = settle(
                 together,
                 narrow.x_m[rows],
                 narrow.y_m[rows],
-                scene=wide.scene,
+                scene=group.scene,
                 radius_m=self._settings.align_radius_m,
-                trust=trust,
+                trust=group.trust,
                 own=own[rows],
             )
             shift[rows], error[rows], source[rows] = settled.shift_m, settled.error_m, settled.source
