@@ -47,7 +47,7 @@ def detect(
         detector.save(request.save_model)
         console.say(f"model written to {request.save_model}")
     with console.progress("detect") as bar:
-        detection = detect_buildings(event.scenes("pre"), detector, settings, progress=bar)
+        detection = detect_buildings(event.scenes("pre"), detector, settings, aoi=event.aoi(), progress=bar)
     console.say(f"{len(detection.table):,} buildings detected (median confidence {_median(detection):.2f})")
     if request.out is not None:
         write_table(detection, request.out)

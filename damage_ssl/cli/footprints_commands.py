@@ -70,6 +70,7 @@ def detect(
     console = Console(json_output=json)
     with console.errors():
         from damage_ssl.cli import detect_stage
+        from damage_ssl.detection.settings import DetectionSettings, DetectionTraining
 
         request = detect_stage.DetectRequest(
             train_on=train_on, simulated=simulated, model=model, save_model=save_model, out=out, overwrite=overwrite
@@ -79,6 +80,6 @@ def detect(
             workspace,
             event,
             request,
-            detect_stage.DetectionSettings(gsd_m=gsd_m, min_confidence=min_confidence, min_area_m2=min_area_m2),
-            detect_stage.DetectionTraining(encoder=encoder, minutes=minutes, seed=seed),
+            DetectionSettings(gsd_m=gsd_m, min_confidence=min_confidence, min_area_m2=min_area_m2),
+            DetectionTraining(encoder=encoder, minutes=minutes, seed=seed),
         )

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import shapely
 from openlocationcode import openlocationcode
+from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.detection.area import Area, read_square
 from damage_ssl.detection.inference import map_probabilities
@@ -112,11 +114,13 @@ def detect_buildings(
     detector: Detector,
     settings: DetectionSettings,
     *,
+    aoi: BaseGeometry | None = None,
     scratch: Path | None = None,
     progress: Progress | None = None,
 ) -> Detection:
-    """Find the buildings on pre scenes. Memory is bounded by tile and window, disk by the area (4 bytes a pixel).
+    """Find the buildings on pre scenes, in the AOI (EPSG:4326) where one is given.
 
+    Memory is bounded by tile and window, disk by the area (4 bytes a pixel).
     Ids are Open Location Codes of the buildings' middles (about 3 m), so that the same building keeps its id when it
     is detected again. `scratch` holds the map of probabilities for the time of the call (default: the system's own).
 
@@ -144,6 +148,10 @@ def detect_buildings(
             progress=told("looking"),
         )
         table = extract_buildings(probabilities, area, settings, progress=told("drawing outlines"))
+    if aoi is not None:
+        shapely.prepare(aoi)
+        inside = shapely.covers(aoi, shapely.point_on_surface(table.geometry.to_numpy()))
+        table = table[inside].reset_index(drop=True)
     if table.empty:
         raise InputError(
             f"detection: no building of {settings.min_area_m2:g} m² or more was found with a confidence of "

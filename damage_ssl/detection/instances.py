@@ -9,6 +9,8 @@ from rasterio.features import rasterize
 from scipy import ndimage
 
 _LEAST_SEED_PX = 4
+_LEAST_PART_PX = 16
+_VALLEY = 0.2
 CORE_REACH_PX = 2
 """A core pixel is farther than this from everything that is not its own building: a metre at 0.5 m."""
 
@@ -33,16 +35,15 @@ def targets(instances: NDArray[np.int32]) -> NDArray[np.uint8]:
 def split_buildings(building: NDArray[Any], core: NDArray[Any], *, level: float = 0.5) -> NDArray[np.int32]:
     """Number the buildings in the network's two maps of probabilities [H, W]; 0 outside.
 
-    Every connected core is the seed of a building, and so is every building area without a core. The seeds grow into
-    the building areas at the same speed (a watershed on the geodesic distance, Meyer & Beucher 1990): as a core is a
-    building less a rim of constant width, they meet halfway, on the border that the network saw. A seed of fewer than
-    four pixels, half of the smallest room squared, is noise.
+    Every connected core is the seed of a building, and so is every building area without a core. A core with a valley
+    in it, shallower than `level` but `_VALLEY` deep seen from either side, is several seeds: roofs that touch often
+    leave no more than that. The seeds grow into the building areas at the same speed (a watershed on the geodesic
+    distance, Meyer & Beucher 1990): as a core is a building less a rim of constant width, they meet halfway, on the
+    border that the network saw.
     """
     inside = building > level
-    seeds, count = ndimage.label(inside & (core > level))
-    if count:
-        sizes = np.bincount(seeds.ravel())
-        seeds[sizes[seeds] < _LEAST_SEED_PX] = 0
+    seeds = _seeds(np.where(inside, core, 0.0), level)
+    count = int(seeds.max())
     areas, _ = ndimage.label(inside, structure=np.ones((3, 3)))
     seeded = np.zeros(int(areas.max()) + 1, dtype=bool)
     seeded[areas[seeds > 0]] = True
@@ -54,3 +55,28 @@ def split_buildings(building: NDArray[Any], core: NDArray[Any], *, level: float 
         numbers = np.where(inside & (numbers == 0), grown, numbers)
         open_px, turn = int(np.count_nonzero(inside & (numbers == 0))), turn + 1
     return numbers
+
+
+def _seeds(core: NDArray[Any], level: float) -> NDArray[np.int32]:
+    """Cores above `level`, those with a valley divided; numbered from 1, with gaps."""
+    seeds = _large_enough(ndimage.label(core > level)[0], _LEAST_SEED_PX)
+    for higher in np.arange(level + 0.05, 1.0 - _VALLEY, 0.05):
+        peaks, count = ndimage.label((core > higher) & (seeds > 0))
+        if not count:
+            break
+        peaks = _large_enough(peaks, _LEAST_PART_PX)
+        height = ndimage.maximum(core, peaks, np.arange(count + 1))
+        peaks[height[peaks] < higher + _VALLEY] = 0
+        number, first = np.unique(peaks, return_index=True)
+        parent = seeds.ravel()[first[number > 0]]
+        divided = np.zeros(int(seeds.max()) + 1, dtype=bool)
+        parents, children = np.unique(parent, return_counts=True)
+        divided[parents[children > 1]] = True
+        here = divided[seeds]
+        seeds = np.where(here, np.where(peaks > 0, peaks + len(divided), 0), seeds).astype(np.int32)
+    return seeds
+
+
+def _large_enough(numbers: NDArray[np.int32], least_px: int) -> NDArray[np.int32]:
+    sizes = np.bincount(numbers.ravel())
+    return np.where(sizes[numbers] >= least_px, numbers, 0).astype(np.int32)

@@ -17,7 +17,7 @@ from damage_ssl.learning.torchvision_compat import ensure_torchvision
 CHANNELS = ("building", "core")
 LITE0, LITE0_SCRATCH = "efficientnet-lite0", "efficientnet-lite0-scratch"
 _DECODER_CHANNELS = (96, 64, 32, 16)
-_LITE0_NAME = "timm-tf_efficientnet_lite0"
+_LITE0_NAME = "tu-tf_efficientnet_lite0"
 _DEPTH = 4
 _RARE = 0.1
 
@@ -41,8 +41,7 @@ class BuildingNet(nn.Module):
         ensure_torchvision()
         from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 
-        taps: tuple[int, ...] = self.encoder.tap_channels
-        channels = (in_channels, *taps)
+        channels = (in_channels, *_taps_of(self.encoder))
         self.decoder = seeded(lambda: UnetDecoder(channels, _DECODER_CHANNELS, n_blocks=_DEPTH), generator)
         self.head = seeded(lambda: nn.Conv2d(_DECODER_CHANNELS[-1], outputs, 3, padding=1), generator)
         # Buildings cover a small part of most imagery: starting from that share spares the first steps.
@@ -100,6 +99,10 @@ class SmpTaps(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return list(self.net((x - 0.5) / 0.25)[1:])
+
+
+def _taps_of(encoder: Any) -> tuple[int, ...]:
+    return tuple(encoder.tap_channels)
 
 
 def is_pretrained(encoder: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -143,13 +144,14 @@ def _crop(tiles: Tiles, size_px: int, rng: np.random.Generator) -> _Crop:
         if instances.any():
             break
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+    pixels = _turned(tiles.pixels[tile, :, rows, columns], turns, flip).astype(np.float32) / np.float32(255)
+    confident = _turned(tiles.confident[tile, rows, columns], turns, flip).astype(bool)
+    return pixels, _turned(instances, turns, flip).astype(np.int32), confident
 
-    def turned(values: NDArray[np.generic]) -> NDArray[np.generic]:
-        out = np.rot90(values, turns, axes=(-2, -1))
-        return out[..., ::-1] if flip else out
 
-    pixels = turned(tiles.pixels[tile, :, rows, columns]).astype(np.float32) / 255
-    return pixels, turned(instances).astype(np.int32), turned(tiles.confident[tile, rows, columns]).astype(bool)
+def _turned(values: NDArray[Any], turns: int, flip: bool) -> NDArray[Any]:
+    out = np.rot90(values, turns, axes=(-2, -1))
+    return out[..., ::-1] if flip else out
 
 
 def _paste(onto: _Crop, other: _Crop, rng: np.random.Generator) -> _Crop:

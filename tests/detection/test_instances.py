@@ -61,3 +61,18 @@ def test_a_shed_too_small_for_a_core_is_found():
 def test_an_empty_scene_has_no_building():
     empty = np.zeros((16, 16), dtype=np.float32)
     assert not split_buildings(empty, empty).any()
+
+
+def ridge(saddle):
+    """Two houses in one building area whose cores are joined by a saddle of this height."""
+    building = np.zeros((24, 40), dtype=np.float32)
+    building[4:20, 4:36] = 0.95
+    core = np.zeros_like(building)
+    core[6:18, 6:19] = core[6:18, 22:34] = 0.95
+    core[6:18, 19:22] = saddle
+    return split_buildings(building, core)
+
+
+def test_a_deep_valley_between_two_cores_parts_them_and_a_shallow_one_does_not():
+    assert len(np.unique(ridge(0.62))) == 3
+    assert len(np.unique(ridge(0.9))) == 2
