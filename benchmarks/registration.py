@@ -2,11 +2,10 @@
 
     python -m benchmarks.registration                                   # recovered error on all events
     python -m benchmarks.registration --events simulated-fire --draws 1
-    python -m benchmarks.registration --accidents                       # matches of windows that do not belong together
     python -m benchmarks.registration --auroc santa-rosa-wildfire       # training with 4 m shifts, with and without
 
-Protocol of the errors. An event is registered as it is, then with each post scene turned about its centre and moved, and
-all footprints moved: angle, lengths and directions are drawn anew for each scene, up to 1° and 8 m. A building's error
+Protocol of the errors. An event is registered as it is, then with each post scene turned about its centre and moved,
+and all footprints moved: angle, lengths and directions are drawn anew for each scene, up to 1° and 8 m. A building's error
 is how far the difference of the two registrations is from what was put in, in pixels of 0.5 m. Scenes that are only
 moved get another geotransform, turned ones are resampled (cubic) onto their old grid. Simulated events come with a
 known truth as well: the displacement of the ground in the post image.
@@ -31,9 +30,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from damage_ssl.event.catalog import Event
+from damage_ssl.grades import LabelValue
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
+from damage_ssl.patches.extract import extract_patches
 from damage_ssl.patches.registration import Registration, register
-from damage_ssl.settings import PatchSettings
+from damage_ssl.settings import PatchSettings, TrainSettings
 from damage_ssl.simulation import SimulationSettings, simulate
 
 SIMULATED = ("simulated-earthquake", "simulated-fire", "simulated-flood", "simulated-wind")
@@ -85,7 +86,15 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["moved", "moved-and-turned"])
     parser.add_argument("--out", type=Path, help="CSV of all buildings")
     parser.add_argument("--scratch", type=Path, help="where inputs and events are kept (default: a temporary folder)")
+    parser.add_argument("--auroc", nargs="*", default=None, metavar="EVENT", help="train on shifted events instead")
+    parser.add_argument("--algorithm", default="frozen-start")
+    parser.add_argument("--labels", type=int, default=25, help="labels a class")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     arguments = parser.parse_args()
+    if arguments.auroc is not None:
+        for name in arguments.auroc:
+            measure_auroc(name, arguments.algorithm, arguments.labels, arguments.seeds)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         scratch = arguments.scratch or Path(temporary)
         tables = [
@@ -136,39 +145,43 @@ def errors_of(name: str, kinds: Sequence[str], draws: int, scratch: Path) -> lis
             tables.append(table.assign(event=name, kind=kind, seed=seed))
             seen = table[table["seen"]]
             print(
-                f"  {kind} {seed}: pair median {seen['pair_px'].median():.2f} px, 90 % {seen['pair_px'].quantile(0.9):.2f}; "
-                f"footprints {seen['footprint_px'].median():.2f}, {seen['footprint_px'].quantile(0.9):.2f}; {sources(other)}",
+                f"  {kind} {seed}: pair {quantiles(seen['pair_px'])}; footprints {quantiles(seen['footprint_px'])}; "
+                f"{sources(other)}",
                 flush=True,
             )
     return tables
 
 
 def disturbed(
-    given: Inputs, folder: Path, rng: np.random.Generator, *, turned: bool
+    given: Inputs, folder: Path, rng: np.random.Generator, *, turned: bool, length_m: float | None = None
 ) -> tuple[Inputs, dict[str, Motion], NDArray[np.float64]]:
     """The inputs with known shifts, what was done to each post scene, and how far the footprints were moved."""
     folder.mkdir(parents=True, exist_ok=True)
     table = gpd.read_file(given.footprints)
     left, bottom, right, top = table.total_bounds
     crs = crs_of_epsg(utm_epsg((left + right) / 2, (bottom + top) / 2))
-    footprint_m = drawn_shift(rng)
+    footprint_m = drawn_shift(rng, length_m)
     moved = table.to_crs(crs)
     moved["geometry"] = moved.geometry.translate(*footprint_m)
     moved.to_crs(4326).to_file(folder / "footprints.geojson")
     motions, paths = {}, []
     for path in given.post:
-        motion = write_disturbed(path, folder / "post" / path.name, crs, rng, turned=turned)
+        motion = write_disturbed(path, folder / "post" / path.name, crs, rng, turned=turned, length_m=length_m)
         motions[path.stem] = motion
         paths.append(folder / "post" / path.name)
     return Inputs(given.pre, paths, folder / "footprints.geojson"), motions, footprint_m
 
 
-def drawn_shift(rng: np.random.Generator) -> NDArray[np.float64]:
+def drawn_shift(rng: np.random.Generator, length_m: float | None = None) -> NDArray[np.float64]:
+    """A shift in any direction, of this length or any up to the longest."""
     way, length = rng.uniform(0, 2 * np.pi), rng.uniform(0, MOST_M)
+    length = length if length_m is None else length_m
     return np.array([length * np.cos(way), length * np.sin(way)])
 
 
-def write_disturbed(path: Path, out: Path, crs: object, rng: np.random.Generator, *, turned: bool) -> Motion:
+def write_disturbed(
+    path: Path, out: Path, crs: object, rng: np.random.Generator, *, turned: bool, length_m: float | None
+) -> Motion:
     """Copy a scene, moved and perhaps turned about its centre."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(path) as source:
@@ -185,7 +198,7 @@ def write_disturbed(path: Path, out: Path, crs: object, rng: np.random.Generator
         ]
     )
     angle = float(np.radians(rng.uniform(-MOST_DEGREES, MOST_DEGREES))) if turned else 0.0
-    motion = Motion(float(x[3]), float(y[3]), angle, drawn_shift(rng))
+    motion = Motion(float(x[3]), float(y[3]), angle, drawn_shift(rng, length_m))
     shift_px = np.linalg.solve(step, motion.shift_m)
     if turned:
         c, s = np.cos(angle), np.sin(angle)
@@ -250,18 +263,67 @@ def compared(
     )
 
 
+def measure_auroc(name: str, algorithm: str, labels: int, seeds: Sequence[int]) -> None:
+    """AUROC on held-out blocks: as delivered, and with post scenes and footprints moved by 4 m, registered or not."""
+    from benchmarks.accuracy import SCHEME, Buildings, Case, measure
+
+    settings = {"as delivered": "building", "moved 4 m, registered": "building", "moved 4 m, as it is": "off"}
+    given = inputs_of(name, Path())
+    grades = pd.read_csv(given.footprints.parent / "labels.csv").set_index("building_id")["grade"]
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        moved, _, _ = disturbed(given, scratch / "moved", np.random.default_rng(0), turned=False, length_m=4.0)
+        pairs, place = {}, None
+        for number, (variant, align) in enumerate(settings.items()):
+            files = given if variant == "as delivered" else moved
+            store = extract_patches(files.create(scratch / str(number), name), PatchSettings(align=align))
+            pairs[variant] = store.load()
+            place = store.index().set_index("building_id") if place is None else place
+            reasons = store.index()["not_assessed_reason"].value_counts().to_dict()
+            print(f"{name}, {variant}: {len(pairs[variant])} pairs, {json.dumps(reasons)}", flush=True)
+        shared = set.intersection(*(set(each.building_id.tolist()) for each in pairs.values()))
+        known = {each: SCHEME.index_of(LabelValue(grades[each])) for each in shared if each in grades.index}
+        ids = np.array(sorted(each for each, index in known.items() if index is not None))
+        for variant, each in pairs.items():
+            buildings = Buildings(
+                pairs=each.take(each.rows_of(ids)),
+                class_index=np.array([known[building] for building in ids.tolist()]),
+                x_m=place.loc[ids, "x_m"].to_numpy(float),
+                y_m=place.loc[ids, "y_m"].to_numpy(float),
+            )
+            rows = [measure(Case(name, algorithm, labels, seed), buildings, TrainSettings()) for seed in seeds]
+            values = [row["auroc"] for row in rows]
+            print(
+                f"| {name} | {variant} | {np.mean(values):.3f} | {', '.join(f'{v:.3f}' for v in values)} |", flush=True
+            )
+
+
 def sources(registration: Registration) -> str:
     table = registration.table[registration.table["registered_post_image"].notna()]
     counts = table["shift_source"].value_counts().to_dict()
     return json.dumps(counts | {"misaligned": int(table["misaligned"].sum())})
 
 
+def quantiles(error_px: pd.Series) -> str:
+    return f"median {error_px.median():.2f} px, 90 % {error_px.quantile(0.9):.2f}"
+
+
 def report(table: pd.DataFrame) -> None:
     """A Markdown table: one line an event and kind."""
-    print(
-        "\n| event | kind | buildings | put in, m | post against pre: median px | 90 % | 99 % | footprints: median px | 90 % | own | misaligned |"
+    columns = (
+        "event",
+        "kind",
+        "buildings",
+        "put in, median m",
+        "post against pre: median px",
+        "90 %",
+        "99 %",
+        "footprints: median px",
+        "90 %",
+        "own match",
+        "misaligned",
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for (event, kind), rows in table[table["seen"]].groupby(["event", "kind"], sort=False):
         pair, foot = rows["pair_px"], rows["footprint_px"]
         print(
