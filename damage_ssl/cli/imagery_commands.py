@@ -33,8 +33,11 @@ def search(
     ] = None,
     collection: Annotated[list[str], typer.Option(help="Only this collection of the catalogue; repeatable.")] = [],  # noqa: B006
     max_cloud: Annotated[float | None, typer.Option(min=0, max=100, help="Largest cloud cover in percent.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many scenes.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many scenes.")] = 200,
     max_documents: Annotated[int, typer.Option(min=1, help="Of a static catalogue read at most so many files.")] = 3000,
+    only: Annotated[
+        str | None, typer.Option("--side", metavar="pre|post", help="Only scenes of before, or of after, the disaster.")
+    ] = None,
     hrefs: Annotated[bool, typer.Option("--hrefs", help="Print the rasters' addresses only, one a line.")] = False,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -52,5 +55,6 @@ def search(
             max_cloud=max_cloud,
             limit=limit,
             max_documents=max_documents,
+            side=only,
         )
         imagery_stage.search(console, workspace, event, bbox, wanted, hrefs_only=hrefs)

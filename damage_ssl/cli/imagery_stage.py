@@ -13,6 +13,7 @@ from damage_ssl.event.providers.stac_search import ImageryFound, ImagerySearch, 
 from damage_ssl.event.sources import parse_time
 
 _DEFAULT = "openaerialmap"
+_FEW = 4  # addresses that fit into a printed command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Wanted:
     max_cloud: float | None
     limit: int
     max_documents: int
+    side: str | None = None
 
 
 def search(
@@ -44,6 +46,10 @@ def search(
     )
     if asked.start and asked.end and asked.start > asked.end:
         raise InputError(f"--from {wanted.start} lies after --to {wanted.end}")
+    if wanted.side not in {None, "pre", "post"}:
+        raise InputError(f"--side {wanted.side}: is pre or post")
+    if wanted.side:
+        asked = _one_side(asked, wanted.side, place.struck)
     with console.progress("search") as bar:
 
         def move(done: int, total: int, remark: str = "") -> None:
@@ -56,6 +62,8 @@ def search(
                 console.say(scene.href)
     else:
         _tell(console, found, place, name)
+    if not found.complete:
+        console.warn("there are more: narrow the area or the dates, or raise --limit or --max-documents")
     scenes = [{**dataclasses.asdict(scene), "side": side(scene, place.struck)} for scene in found.scenes]
     console.result({**dataclasses.asdict(found), "scenes": scenes})
 
@@ -68,6 +76,17 @@ def side(scene: ImageryScene, struck: datetime | None) -> str | None:
     if struck.time() == time() and taken.date() == struck.date():
         return None  # only the day is known
     return "post" if taken >= struck else "pre"
+
+
+def _one_side(asked: ImagerySearch, wanted: str, struck: datetime | None) -> ImagerySearch:
+    """The search narrowed to the time before, or after, the disaster; of its day nothing is known."""
+    if struck is None:
+        raise InputError("--side: the day of the disaster is not known here; use --from and --to")
+    if wanted == "pre":
+        end = struck - timedelta(microseconds=1)
+        return dataclasses.replace(asked, end=min(asked.end, end) if asked.end else end)
+    start = struck + timedelta(days=1) if struck.time() == time() else struck
+    return dataclasses.replace(asked, start=max(asked.start, start) if asked.start else start)
 
 
 def _catalog_of(place: Place) -> str:
@@ -112,9 +131,8 @@ def _tell(console: Console, found: ImageryFound, place: Place, name: str | None)
         console.say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         if number:
             console.say(f"    {found.scenes[number - 1].href or 'no raster asset'}")
-    console.say(f"{len(found.scenes)} scenes" + (f", {found.cloudier} cloudier left out" if found.cloudier else ""))
-    if not found.complete:
-        console.warn("there are more: narrow the area or the dates, or raise --limit or --max-documents")
+    scenes = "1 scene" if len(found.scenes) == 1 else f"{len(found.scenes)} scenes"
+    console.say(scenes + (f", {found.cloudier} cloudier left out" if found.cloudier else ""))
     if found.note:
         console.warn(found.note)
     if any("NC" in (scene.licence or "").upper().split("-") for scene in found.scenes):
@@ -124,12 +142,16 @@ def _tell(console: Console, found: ImageryFound, place: Place, name: str | None)
 
 def _next(found: ImageryFound, place: Place, name: str | None) -> str:
     sides = {
-        role: [s.href for s in found.scenes if s.href and side(s, place.struck) == role] for role in ("pre", "post")
+        role: [str(scene.href) for scene in found.scenes if scene.href and side(scene, place.struck) == role]
+        for role in ("pre", "post")
     }
-    given = [
-        " ".join([f"--{role}", *(str(href) for href in hrefs[:2]), *(["…"] if len(hrefs) > 2 else [])])
-        if hrefs
-        else f"--{role} …"
-        for role, hrefs in sides.items()
-    ]
-    return f"next: damage-ssl init {name or 'EVENT'} {' '.join(given)}  (all addresses: --hrefs, or --json)"
+    short = sum(len(hrefs) for hrefs in sides.values()) <= _FEW
+    given = []
+    for role, hrefs in sides.items():
+        if not hrefs:
+            given.append(f"--{role} …")
+        elif short:
+            given.append(f"--{role} {' '.join(hrefs)}")
+        else:
+            given.append(f"--{role} $(damage-ssl imagery search {name} --side {role} --hrefs)")
+    return f"next: damage-ssl init {name or 'EVENT'} {' '.join(given)}"

@@ -234,6 +234,17 @@ def test_search_prints_hrefs_only_or_json(run: Run, services: Services, tmp_path
     assert (scene["side"], scene["href"]) == ("post", lines[0])
 
 
+@pytest.mark.parametrize(("side", "file"), [("pre", "A0001-visual.tif"), ("post", "A0002-visual.tif")])
+def test_one_side_is_ready_for_init(run: Run, services: Services, tmp_path: Path, side: str, file: str) -> None:
+    given = ["--catalog", static_catalogue(services), "--side", side, "--hrefs", "--workspace", tmp_path]
+    assert [Path(line).name for line in run("imagery", "search", "maui-2023", *given).out.split()] == [file]
+
+
+def test_a_side_needs_a_day_of_disaster(run: Run, services: Services, tmp_path: Path) -> None:
+    given = ["--catalog", static_catalogue(services), "--side", "pre", "--workspace", tmp_path]
+    refused(run("imagery", "search", "--bbox=0,0,1,1", *given), "day of the disaster is not known")
+
+
 def test_search_by_box_on_an_api(run: Run, services: Services, tmp_path: Path) -> None:
     box = "--bbox=-73.21,43.99,-73.12,44.05"
     found = run("imagery", "search", box, "--catalog", stac_api(services), "--workspace", tmp_path, "--json").json
