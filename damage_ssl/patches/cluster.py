@@ -16,7 +16,6 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 CONNECT_TIMEOUT_S = 10.0
-MOST_ATTEMPTS = 3
 _AHEAD = 2
 
 
@@ -29,7 +28,8 @@ def run_on_cluster(
 ) -> Iterator[Result]:
     """Results in the order of the tasks; at most `_AHEAD` tasks a thread are on their way at a time.
 
-    A task whose worker was lost is done again by another one (by Dask, and up to `MOST_ATTEMPTS` times over).
+    A task whose worker was lost is done again by another one, as often as the scheduler's
+    `distributed.scheduler.allowed-failures` says (by default 3 times).
 
     Raises:
         InputError: `distributed` is not installed, there is no scheduler at the address, or it has no workers.
@@ -38,32 +38,28 @@ def run_on_cluster(
     with _connected(address, client) as connected:
         from distributed import KilledWorker
 
+        where = connected.scheduler_info()["address"]
         threads = sum(connected.nthreads().values())
         if not threads:
-            raise InputError(f"cluster {connected.scheduler.address}: has no workers; start some: dask worker ADDRESS")
-        waiting: deque[tuple[Any, Task, int]] = deque()
+            raise InputError(f"cluster {where}: has no workers; start some: dask worker ADDRESS")
+        waiting: deque[Any] = deque()
         submitted = 0
         try:
             while submitted < len(tasks) or waiting:
                 while submitted < len(tasks) and len(waiting) < _AHEAD * threads:
-                    task = tasks[submitted]
-                    waiting.append((connected.submit(function, task, pure=False), task, 1))
+                    waiting.append(connected.submit(function, tasks[submitted], pure=False))
                     submitted += 1
-                future, task, attempts = waiting[0]
                 try:
-                    result = future.result()
+                    result = waiting[0].result()
                 except KilledWorker as error:
-                    if attempts >= MOST_ATTEMPTS:
-                        raise WorkerError(
-                            f"cluster {connected.scheduler.address}: workers were lost {attempts} times over the same "
-                            f"work ({error}); they may have run out of memory"
-                        ) from error
-                    waiting[0] = (connected.submit(function, task, pure=False), task, attempts + 1)
-                    continue
+                    raise WorkerError(
+                        f"cluster {where}: workers were lost again and again over the same work "
+                        f"({error.last_worker.address} was the last); they may have run out of memory"
+                    ) from error
                 waiting.popleft()
                 yield result
         finally:
-            for future, _, _ in waiting:
+            for future in waiting:
                 future.cancel()
 
 
@@ -89,9 +85,9 @@ def check_shared_folder(folder: Path, *, address: str | None = None, client: "Cl
 
 
 @contextmanager
-def _connected(address: str | None, client: "Client | None") -> "Iterator[Client]":
+def _connected(address: str | None, client: "Client | None") -> Iterator[Any]:
     try:
-        from distributed import Client as DaskClient
+        import distributed
     except ImportError:
         raise InputError(
             "--cluster: Dask's package 'distributed' is not installed; install it: pip install damage-ssl[dask]"
@@ -100,7 +96,8 @@ def _connected(address: str | None, client: "Client | None") -> "Iterator[Client
         yield client
         return
     try:
-        opened = DaskClient(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        connect: Any = distributed.Client
+        opened = connect(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(
             f"cluster {address}: no Dask scheduler answers there ({' '.join(str(error).split())}); "

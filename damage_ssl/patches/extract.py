@@ -106,7 +106,7 @@ def extract_patches(
             pre=pre,
             post=post,
             settings=settings,
-            memory_bytes=reading_bytes(resources),
+            memory_bytes=reading_bytes(resources, len(index)),
         )
         if progress:
             progress(0, len(index))

@@ -3,19 +3,21 @@
 from damage_ssl.event.imagery import GDAL_CACHE_BYTES
 from damage_ssl.settings import Resources
 
-PROCESS_BYTES = 230_000_000
-"""A process with the libraries of extraction loaded, and what it holds of one batch besides pixels (measured)."""
+PROCESS_BYTES = 250_000_000
+"""A process with the libraries of extraction loaded (170 MB), and what it holds of a batch besides pixels."""
+FOOTPRINT_BYTES = 2_500
+"""What the first process holds of each footprint: polygon, index row, shifts (measured at 100,000: 1.9 KB)."""
 _LEAST_BYTES = 20_000_000
 """Less would mean windows smaller than a building's surroundings."""
 
 
-def reading_bytes(resources: Resources) -> int:
+def reading_bytes(resources: Resources, footprints: int) -> int:
     """Bytes that each process may use for the windows that it reads, so that all stay under `memory_bytes`.
 
-    On a cluster, `memory_bytes` bounds each of its tasks.
+    On a cluster, `memory_bytes` bounds each of its tasks. Where there is hardly anything left, windows become small and
+    extraction slow, but it goes on.
     """
-    if resources.cluster is not None or resources.workers == 0:
-        own = resources.memory_bytes
-    else:
-        own = (resources.memory_bytes - PROCESS_BYTES) // resources.workers
-    return max(_LEAST_BYTES, own - PROCESS_BYTES - GDAL_CACHE_BYTES)
+    left = resources.memory_bytes - FOOTPRINT_BYTES * footprints
+    if resources.cluster is None and resources.workers > 0:
+        left = (left - PROCESS_BYTES) // resources.workers
+    return max(_LEAST_BYTES, left - PROCESS_BYTES - GDAL_CACHE_BYTES)
