@@ -25,7 +25,7 @@ from damage_ssl.errors import InputError
 from damage_ssl.event.bands import alpha_index, fill, read_bands
 from damage_ssl.event.hrefs import is_remote, is_url, shown_href
 from damage_ssl.event.overviews import trusted_overviews
-from damage_ssl.event.raster import from_raster, quiet
+from damage_ssl.event.raster import from_raster, is_there, quiet
 from damage_ssl.event.scene import Role, Scene, Stretch
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
 from damage_ssl.settings import ReadSettings
@@ -213,9 +213,7 @@ def _check_no_sidecar_mask(source: Any, href: str, reading: ReadSettings) -> Non
     has_mask = any(MaskFlags.all_valid not in flags for flags in source.mask_flag_enums)
     if not is_remote(href) or source.driver == "VRT" or has_mask or "?" in href:
         return
-    try:
-        from_raster(href + ".msk", lambda mask: None, reading=replace(reading, tries=1))
-    except InputError:
+    if not is_there(href + ".msk", reading):
         return
     raise InputError(
         f"{shown_href(href)}: its mask lies in a file beside it (.msk), which is not read over the network; put it "

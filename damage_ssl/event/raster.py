@@ -73,6 +73,21 @@ def from_raster(
         time.sleep(reading.wait_s * 2 ** (tried - 1))
 
 
+def is_there(href: str, reading: ReadSettings) -> bool:
+    """Whether a raster can be opened; False where it does not exist, may not be read, or is none.
+
+    Raises:
+        InputError: that cannot be told, because the server cannot be reached or fails.
+    """
+    try:
+        return from_raster(href, lambda source: True, reading=reading)
+    except InputError as error:
+        text = _causes(error)
+        if "CURL error" in text or _status(text) not in _FINAL | {None}:
+            raise
+        return False
+
+
 @contextmanager
 def open_raster(href: str, **options: Any) -> Iterator[rasterio.DatasetReader]:
     """Open a raster of its own, e.g. one without georeferencing or with other GDAL open options; not tried again.

@@ -198,6 +198,13 @@ def test_a_remote_mask_beside_the_file_is_refused_not_ignored(web: Web, tmp_path
     with pytest.raises(InputError, match=r"a\.tif: its mask lies in a file beside it"):
         inspect(f"{web.url}/a.tif")
     assert (whole(inspect(str(path)))[:50] == 0).all(), "on disk it is used"
+    for failure in (503, DROP):
+        close_rasters()
+        web.only = {"/a.tif.msk": failure}
+        with pytest.raises(InputError, match=r"a\.tif\.msk: (the server fails|cannot be reached)"):
+            inspect(f"{web.url}/a.tif")
+    web.only = {"/a.tif.msk": 403}  # what S3 says of keys that are not there
+    assert inspect(f"{web.url}/a.tif").width == 240
 
 
 def test_a_local_vrt_of_remote_files_and_a_remote_vrt_are_read(web: Web, tmp_path: Path) -> None:

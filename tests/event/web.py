@@ -19,13 +19,15 @@ class Web:
     """What is served, and how it misbehaves.
 
     `failures` are answered to the next requests, one each (an HTTP status or `DROP`), before files are served again;
-    `always` to all requests. `requests` lists what was asked: method, path with query, and range.
+    `always` to all requests,
+    `only` to those for one path. `requests` lists what was asked: method, path with query, and range.
     """
 
     root: Path
     url: str = ""
     failures: list[int] = field(default_factory=list)
     always: int | None = None
+    only: dict[str, int] = field(default_factory=dict)
     wait_s: float = 0.0
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
 
@@ -56,7 +58,7 @@ def serve(root: Path) -> Iterator[Web]:
             asked = self.headers.get("Range")
             web.requests.append((self.command, self.path, asked))
             time.sleep(web.wait_s)
-            status = web.failures.pop(0) if web.failures else web.always
+            status = web.failures.pop(0) if web.failures else web.always or web.only.get(self.path)
             path = web.root / self.path.split("?")[0].lstrip("/")
             if status == DROP:
                 self.close_connection = True
