@@ -124,7 +124,8 @@ def _found(
     progress: Progress | None,
     client: "Client | None",
 ) -> Found:
-    look = Look(pre=pre, post=post, settings=settings, memory_bytes=reading_bytes(resources))
+    memory_bytes = reading_bytes(resources, len(footprints))
+    look = Look(pre=pre, post=post, settings=settings, memory_bytes=memory_bytes)
     windows = WindowTasks(footprints, pre + post, settings)
     sizes = windows.batches.sizes()
     total = sum(sizes) + len(footprints)

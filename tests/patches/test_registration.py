@@ -1,0 +1,207 @@
+"""Registration of small drawn events, whose shifts are known because they were put in."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from affine import Affine
+
+from damage_ssl.errors import InputError, WorkspaceError
+from damage_ssl.event.catalog import Event
+from damage_ssl.patches.nudges import Nudge, read_nudges, set_nudge
+from damage_ssl.patches.registration import REGISTRATION_COLUMNS, register
+from damage_ssl.settings import PatchSettings, Resources
+from tests.conftest import CORNER_X, CORNER_Y, GSD_M, square, texture, write_polygons, write_tiff
+
+SIDE_PX = 640
+CENTRES = [(column, row) for row in range(60, 600, 60) for column in range(60, 600, 60)]
+
+
+def scene(seed: int) -> np.ndarray:
+    """Smooth colours, and a bright or dark roof on every footprint."""
+    rng = np.random.default_rng(seed)
+    pixels = texture(seed, SIDE_PX, SIDE_PX).astype(float) * 0.4 + 70
+    for column, row in CENTRES:
+        half = 10
+        pixels[:, row - half : row + half, column - half : column + half] += rng.choice([-55, 55])
+    return np.clip(pixels, 1, 255).astype(np.uint8)
+
+
+def make(
+    folder: Path,
+    *,
+    post_m: tuple[float, float] = (0.0, 0.0),
+    footprints_m: tuple[float, float] = (0.0, 0.0),
+    post: np.ndarray | None = None,
+    overwrite: bool = False,
+) -> Event:
+    """An event whose post image and footprints lie this far (metres east, north) from where they belong."""
+    pre = scene(1)
+    corner = Affine(GSD_M, 0, CORNER_X + post_m[0], 0, -GSD_M, CORNER_Y + post_m[1])
+    shift = np.array(footprints_m) / GSD_M
+    return Event.create(
+        folder / "workspace",
+        "town",
+        pre=[write_tiff(folder / "pre.tif", pre)],
+        post=[write_tiff(folder / "post.tif", pre if post is None else post, transform=corner)],
+        footprints=write_polygons(
+            folder / "footprints.geojson",
+            [square(column + shift[0], row - shift[1]) for column, row in CENTRES],
+            building_id=[f"b{number:02d}" for number in range(len(CENTRES))],
+        ),
+        overwrite=overwrite,
+    )
+
+
+def shifts(table: pd.DataFrame, prefix: str = "") -> np.ndarray:
+    return table[[f"{prefix}shift_x_m", f"{prefix}shift_y_m"]].to_numpy(dtype=float)
+
+
+def test_shifts_of_post_and_of_footprints_are_found_together(tmp_path: Path) -> None:
+    event = make(tmp_path, post_m=(5.5, -3.0), footprints_m=(-4.0, 2.0))
+    table = register(event, PatchSettings()).table
+    assert list(table.columns) == list(REGISTRATION_COLUMNS)
+    assert table["building_id"].tolist() == event.footprints()["building_id"].tolist()
+    assert np.median(np.hypot(*(shifts(table) - (5.5, -3.0)).T)) < 0.15
+    assert np.median(np.hypot(*(shifts(table, "footprint_") - (4.0, -2.0)).T)) < 0.15
+    assert not table["misaligned"].any()
+    assert set(table["shift_source"]) <= {"own", "neighbours", "scene"}
+    assert table["align_score"].between(0, 1).all()
+
+
+def test_an_event_that_is_aligned_stays_so(tmp_path: Path) -> None:
+    table = register(make(tmp_path), PatchSettings()).table
+    assert np.abs(shifts(table)).max() < 0.25
+    assert np.median(np.abs(shifts(table, "footprint_"))) < 0.1
+
+
+@pytest.mark.parametrize("post", [np.full((3, SIDE_PX, SIDE_PX), 120, np.uint8), texture(9, SIDE_PX, SIDE_PX)])
+def test_post_imagery_that_matches_nowhere_moves_nothing_and_keeps_its_buildings(
+    tmp_path: Path, post: np.ndarray
+) -> None:
+    table = register(make(tmp_path, post=post), PatchSettings()).table
+    assert (table["shift_source"] == "none").mean() > 0.95
+    assert np.median(np.abs(shifts(table))) == 0
+    assert table["misaligned"].mean() < 0.05
+
+
+def test_a_burnt_quarter_borrows_from_its_neighbours(tmp_path: Path) -> None:
+    post = scene(1)
+    post[:, 220:420, 220:420] = texture(5, 200, 200)
+    table = register(make(tmp_path, post=post, post_m=(3.0, 3.0)), PatchSettings()).table
+    burnt = np.array([220 < column < 420 and 220 < row < 420 for column, row in CENTRES])
+    assert np.median(np.hypot(*(shifts(table)[burnt] - 3.0).T)) < 0.3
+    assert (table["shift_source"][burnt] == "neighbours").mean() > 0.6
+    assert not table["misaligned"][burnt].any()
+
+
+def test_shift_beyond_the_reach_is_never_applied(tmp_path: Path) -> None:
+    settings = PatchSettings(align_reach_m=4.0)
+    table = register(make(tmp_path, post_m=(6.0, 0.0)), settings).table
+    assert np.hypot(*shifts(table).T).max() <= 4.0
+    assert table["misaligned"].mean() > 0.9
+
+
+def test_per_scene_every_building_gets_the_scenes_shift(tmp_path: Path) -> None:
+    table = register(make(tmp_path, post_m=(2.0, 1.0)), PatchSettings(align="scene")).table
+    assert set(table["shift_source"]) == {"scene"}
+    np.testing.assert_allclose(shifts(table), np.tile([2.0, 1.0], (len(table), 1)), atol=0.2)
+
+
+def test_switched_off_nothing_is_read_or_moved(tmp_path: Path) -> None:
+    event = make(tmp_path, post_m=(2.0, 1.0))
+    (tmp_path / "post.tif").unlink()
+    table = register(event, PatchSettings(align="off")).table
+    assert (shifts(table) == 0).all()
+    assert not table["misaligned"].any()
+
+
+def test_registration_is_kept_until_something_changes(tmp_path: Path) -> None:
+    event = make(tmp_path, post_m=(2.0, 1.0))
+    told: list[tuple[int, int]] = []
+    first = register(event, PatchSettings(), progress=lambda done, total: told.append((done, total)))
+    assert told[-1][0] == told[-1][1] > len(CENTRES)
+    told.clear()
+    again = register(event, PatchSettings(), progress=lambda done, total: told.append((done, total)))
+    assert told == []
+    assert again.fingerprint == first.fingerprint
+    pd.testing.assert_frame_equal(again.table, first.table)
+    moved = make(tmp_path, post_m=(-3.0, 0.0), overwrite=True)
+    assert np.median(shifts(register(moved, PatchSettings()).table)[:, 0]) == pytest.approx(-3.0, abs=0.2)
+
+
+def test_broken_cache_is_measured_again(tmp_path: Path) -> None:
+    event = make(tmp_path)
+    first = register(event, PatchSettings()).table
+    (event.path / "registration.parquet").write_bytes(b"PAR1 torn")
+    pd.testing.assert_frame_equal(register(event, PatchSettings()).table, first)
+
+
+def test_two_processes_give_the_same_registration(tmp_path: Path) -> None:
+    event = make(tmp_path, post_m=(2.0, 1.0))
+    alone = register(event, PatchSettings()).table
+    (event.path / "registration.parquet").unlink()
+    together = register(event, PatchSettings(), resources=Resources(workers=2)).table
+    pd.testing.assert_frame_equal(alone, together)
+
+
+def test_nudge_overrides_what_was_measured_until_it_is_taken_back(tmp_path: Path) -> None:
+    event = make(tmp_path, post_m=(2.0, 1.0))
+    set_nudge(event, "post-post", Nudge(-7.0, 20.0))
+    set_nudge(event, "pre-pre", Nudge(0.5, 0.0))
+    table = register(event, PatchSettings()).table
+    assert set(table["shift_source"]) == {"nudge"}
+    assert (shifts(table) == (-7.0, 20.0)).all()
+    assert (shifts(table, "footprint_") == (0.5, 0.0)).all()
+    assert not table["misaligned"].any()
+    set_nudge(event, "post-post", None)
+    assert np.median(shifts(register(event, PatchSettings()).table)[:, 0]) == pytest.approx(2.0, abs=0.2)
+
+
+def test_nudge_of_a_raster_that_was_replaced_is_forgotten(tmp_path: Path) -> None:
+    event = make(tmp_path)
+    set_nudge(event, "post-post", Nudge(1.0, 0.0))
+    elsewhere = write_tiff(tmp_path / "other" / "post.tif", scene(1))
+    footprints = tmp_path / "footprints.geojson"
+    event = Event.create(
+        event.path.parent, "town", pre=[tmp_path / "pre.tif"], post=[elsewhere], footprints=footprints, overwrite=True
+    )
+    assert read_nudges(event) == {}
+
+
+@pytest.mark.parametrize(
+    ("scene_id", "nudge", "said"),
+    [("post-psot", Nudge(1, 1), "did you mean 'post-post'"), ("post-post", Nudge(float("nan"), 0), "out of range")],
+)
+def test_impossible_nudge_is_refused_and_nothing_kept(tmp_path: Path, scene_id: str, nudge: Nudge, said: str) -> None:
+    event = make(tmp_path)
+    with pytest.raises(InputError, match=said):
+        set_nudge(event, scene_id, nudge)
+    assert read_nudges(event) == {}
+
+
+def test_broken_file_of_nudges_says_what_to_do(tmp_path: Path) -> None:
+    event = make(tmp_path)
+    (event.path / "nudges.json").write_text('{"post-post": {"east_m": "far"}}')
+    with pytest.raises(WorkspaceError, match="delete it and set them again"):
+        register(event, PatchSettings())
+
+
+def test_buildings_outside_the_imagery_have_no_shift(tmp_path: Path) -> None:
+    event = make(tmp_path, post_m=(2.0, 1.0))
+    polygons: list[Any] = [square(*centre) for centre in CENTRES[:9]] + [square(5000, 5000)]
+    write_polygons(tmp_path / "more.geojson", polygons, building_id=[f"c{n}" for n in range(10)])
+    event = Event.create(
+        event.path.parent,
+        "more",
+        pre=[tmp_path / "pre.tif"],
+        post=[tmp_path / "post.tif"],
+        footprints=tmp_path / "more.geojson",
+    )
+    table = register(event, PatchSettings()).table.set_index("building_id")
+    assert table.loc["c9", "shift_source"] == "none"
+    assert table.loc["c9", "shift_x_m"] == 0
+    assert table.loc["c9", "registered_post_image"] is None
+    assert table.loc["c0", "shift_x_m"] == pytest.approx(2.0, abs=0.3)
