@@ -11,7 +11,7 @@ _LEAST_BYTES = 20_000_000
 """Less would mean windows smaller than a building's surroundings."""
 
 
-def reading_bytes(resources: Resources, footprints: int) -> int:
+def reading_bytes(resources: Resources, footprints: int = 0) -> int:
     """Bytes that each process may use for the windows that it reads, so that all stay under `memory_bytes`.
 
     On a cluster, `memory_bytes` bounds each of its tasks. Where there is hardly anything left, windows become small and
