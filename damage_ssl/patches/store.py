@@ -88,7 +88,7 @@ class PatchStore:
         path = Path(path)
         try:
             values = read_json(path / _STORE)
-            found = values.get("format", 1) if "fingerprint" in values else FORMAT_VERSION
+            found = values.get("format", 1) if "settings" in values else FORMAT_VERSION
             if found != FORMAT_VERSION:
                 raise WorkspaceError(
                     f"{path}: the patches are of format {found}, this version needs {FORMAT_VERSION}; "

@@ -158,3 +158,21 @@ def test_missing_predictions_are_a_workspace_error(run: Run) -> None:
 
 def test_column_of_a_class_is_a_plain_identifier() -> None:
     assert probability_column("minor-damage") == "p_minor_damage"
+
+
+def test_chunks_follow_the_rows_of_the_store_and_the_table_the_index(run: Run) -> None:
+    class Shuffled(FakeStore):
+        def index(self) -> pd.DataFrame:
+            return super().index().assign(row=np.arange(self.count)[::-1])
+
+        def load(self, building_ids: NDArray[np.str_] | None = None) -> PairSet:
+            asked.append(building_ids)
+            return super().load(building_ids)
+
+    asked: list[NDArray[np.str_] | None] = []
+    table = predict_run(run, Shuffled(20), predictor=FakeModel(), chunk=5)
+    assert asked[0] is not None
+    assert asked[0].tolist() == ["b18", "b17", "b16", "b15", "b14"]
+    number = table["building_id"].str[1:].astype(int)
+    assert number.is_monotonic_increasing
+    assert table["p_damaged"].to_numpy() == pytest.approx(number.to_numpy() / 100)

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -397,3 +398,34 @@ def test_events_across_a_zone_border_lie_in_one_event_crs(town: Town, tmp_path: 
     assert to_lon_lat.transform(x - 60, y)[0] < -120 < to_lon_lat.transform(x + 60, y)[0]
     distance = np.hypot(index["x_m"].diff().iloc[1], index["y_m"].diff().iloc[1])
     assert distance == pytest.approx(120, rel=2e-3)
+
+
+def test_buildings_of_a_scene_that_cannot_be_read_say_so_and_are_tried_again(town: Town) -> None:
+    pixels = texture(1)
+    shifted = Affine(GSD_M, 0, CORNER_X + 60, 0, -GSD_M, CORNER_Y)
+    left = write_tiff(town.pre.parent / "left.tif", pixels[:, :, :120])
+    right = write_tiff(town.pre.parent / "right.tif", pixels[:, :, 120:], transform=shifted)
+    event = town.create(pre=[left, right])
+    whole = content(extract_patches(event, SMALL).path)
+    hidden = right.rename(right.with_suffix(".hidden"))
+    store = extract_patches(event, SMALL)
+    index = store.index().set_index("building_id")
+    east = index.index.isin([f"b{row * 4 + column:02d}" for row in range(4) for column in (2, 3)])
+    assert (index.loc[east, "not_assessed_reason"] == "source_failed").all()
+    assert index.loc[east, "not_assessed_detail"].str.contains("pre-right: .*right.tif").all()
+    assert index.loc[~east, "assessed"].all()
+    assert len(store) == 8
+    hidden.rename(right)
+    assert extract_patches(event, SMALL).index()["assessed"].all()
+    again = content(event.patches_path)
+    assert {name: value for name, value in again.items() if "pairs" in name} == {
+        name: value for name, value in whole.items() if "pairs" in name
+    }
+
+
+def test_store_of_an_older_version_is_cut_again(town: Town) -> None:
+    event = town.create()
+    path = extract_patches(event, SMALL).path
+    values = json.loads((path / "store.json").read_text())
+    (path / "store.json").write_text(json.dumps(values | {"format": 1}))
+    assert len(extract_patches(event, SMALL)) == 16

@@ -1,7 +1,6 @@
 """Registration of small drawn events, whose shifts are known because they were put in."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -189,19 +188,11 @@ def test_broken_file_of_nudges_says_what_to_do(tmp_path: Path) -> None:
         register(event, PatchSettings())
 
 
-def test_buildings_outside_the_imagery_have_no_shift(tmp_path: Path) -> None:
-    event = make(tmp_path, post_m=(2.0, 1.0))
-    polygons: list[Any] = [square(*centre) for centre in CENTRES[:9]] + [square(5000, 5000)]
-    write_polygons(tmp_path / "more.geojson", polygons, building_id=[f"c{n}" for n in range(10)])
-    event = Event.create(
-        event.path.parent,
-        "more",
-        pre=[tmp_path / "pre.tif"],
-        post=[tmp_path / "post.tif"],
-        footprints=tmp_path / "more.geojson",
-    )
-    table = register(event, PatchSettings()).table.set_index("building_id")
-    assert table.loc["c9", "shift_source"] == "none"
-    assert table.loc["c9", "shift_x_m"] == 0
-    assert table.loc["c9", "registered_post_image"] is None
-    assert table.loc["c0", "shift_x_m"] == pytest.approx(2.0, abs=0.3)
+def test_buildings_without_post_imagery_have_no_shift_and_are_not_called_misaligned(tmp_path: Path) -> None:
+    table = register(make(tmp_path, post=scene(1)[:, :, :400], post_m=(2.0, 1.0)), PatchSettings()).table
+    outside = np.array([column > 440 for column, _ in CENTRES])
+    assert table["registered_post_image"][outside].isna().all()
+    assert set(table["shift_source"][outside]) == {"none"}
+    assert (shifts(table)[outside] == 0).all()
+    assert not table["misaligned"].any()
+    assert np.median(shifts(table)[~outside, 0]) == pytest.approx(2.0, abs=0.2)
