@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,8 @@ OPEN_RASTERS = 16
 # rasterio.Env only its own thread.
 os.environ.setdefault("GDAL_CACHEMAX", str(GDAL_CACHE_BYTES // 1_000_000))
 
+_FAILED_FOR_S = 60.0
+_FAILED_AT: dict[str, float] = {}
 _NETWORK_CACHES = "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"
 _STATUS = re.compile(r"HTTP (?:response|error) code\D*(\d{3})")
 _FINAL = {400, 401, 403, 404, 405, 410, 416, 451}
@@ -47,9 +50,10 @@ def from_raster(
 ) -> T:
     """The result of `read(dataset)` on an open raster; over the network, what fails is tried again with growing waits.
 
-    `read` may be called several times. The dataset is this caller's alone until `read` returns, then it is kept open
-    for the next caller (of any thread). A file that was replaced in the meantime is opened anew; the sources of a VRT
-    and remote files are taken not to change while a process runs.
+    A source that has failed after all its tries is tried only once at a time in the next minute, until it works again:
+    an event has thousands of chunks. `read` may be called several times. The dataset is this caller's alone until
+    `read` returns, then it is kept open for the next caller (of any thread). A file that was replaced in the meantime
+    is opened anew; the sources of a VRT and remote files are taken not to change while a process runs.
 
     Args:
         href: a path, a URL (http, https, s3, gs, az) or a GDAL virtual path.
@@ -62,13 +66,19 @@ def from_raster(
         InputError: (or `error`) it cannot be opened or read; the message names the cause and what to do.
     """
     reading = reading or ReadSettings()
+    if time.monotonic() - _FAILED_AT.get(href, -_FAILED_FOR_S) < _FAILED_FOR_S:
+        reading = replace(reading, tries=1)
     tried = 0
     while True:
         try:
-            return _read_once(href, read, overview, reading)
+            result = _read_once(href, read, overview, reading)
+            _FAILED_AT.pop(href, None)
+            return result
         except RasterioIOError as failure:
             tried += 1
             if tried >= reading.tries or not _may_pass(href, failure):
+                if is_remote(href):
+                    _FAILED_AT[href] = time.monotonic()
                 raise error(_explained(href, failure)) from failure
         time.sleep(reading.wait_s * 2 ** (tried - 1))
 

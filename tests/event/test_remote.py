@@ -98,7 +98,26 @@ def test_a_server_that_dies_gives_a_source_error_after_the_tries(web: Web, tmp_p
         whole(scene)
     assert 3 <= len(web.requests) <= 6, "tries are bounded"
     web.always = None
-    assert (whole(scene)[..., 3] == 255).all(), "a failure is not remembered"
+    assert (whole(scene)[..., 3] == 255).all(), "it serves again as soon as it works"
+
+
+def test_a_source_that_is_down_costs_its_tries_only_once(web: Web, tmp_path: Path) -> None:
+    cog(tmp_path / "a.tif")
+    scene = inspect(f"{web.url}/a.tif")
+    close_rasters()
+    web.always = DROP
+    asked = []
+    for _ in range(3):
+        web.requests.clear()
+        with pytest.raises(SourceError):
+            whole(scene)
+        asked.append(len(web.requests))
+    assert asked[1] == asked[2] < asked[0]
+    web.always = None
+    whole(scene)
+    close_rasters()
+    web.failures = [DROP, DROP]
+    assert (whole(scene)[..., 3] == 255).all(), "after a success, all tries are there again"
 
 
 def test_a_server_that_dies_while_the_file_is_open_gives_a_source_error(web: Web, tmp_path: Path) -> None:
