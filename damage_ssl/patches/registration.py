@@ -21,7 +21,12 @@ from damage_ssl.event.imagery import Scene
 from damage_ssl.patches.batches import Batch, Batches, make_batches
 from damage_ssl.patches.memory import reading_bytes
 from damage_ssl.patches.nudges import Nudge, read_nudges
-from damage_ssl.patches.registration_cache import read_cached, registration_fingerprint, write_cached
+from damage_ssl.patches.registration_cache import (
+    plain_text,
+    read_cached,
+    registration_fingerprint,
+    write_cached,
+)
 from damage_ssl.patches.shift_measuring import (
     COARSER,
     NARROW_PX,
@@ -180,4 +185,4 @@ def _table(footprints: gpd.GeoDataFrame, found: Found) -> pd.DataFrame:
             "registered_post_image": found.post_image,
         }
     )
-    return table[list(REGISTRATION_COLUMNS)]
+    return plain_text(table[list(REGISTRATION_COLUMNS)])

@@ -47,10 +47,14 @@ def read_cached(path: Path, fingerprint: str, columns: Sequence[str]) -> pd.Data
         return None
     if (table.schema.metadata or {}).get(_KEY) != fingerprint.encode() or table.column_names != list(columns):
         return None
-    frame: pd.DataFrame = table.to_pandas()
+    return plain_text(table.to_pandas())
+
+
+def plain_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with text as Python strings and None, whatever pandas made of it."""
     for name in frame.columns[[not pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]]:
         text = frame[name].astype(object)
-        frame[name] = text.where(text.notna(), None)
+        frame[name] = pd.Series(text.where(text.notna(), None), index=frame.index, dtype=object)
     return frame
 
 

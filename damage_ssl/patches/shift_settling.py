@@ -184,9 +184,9 @@ class Surroundings:
         out = _unmoved(len(x_m))
         for key, rows in keys:
             group = self._known(groups, key)
-            # Per scene: no neighbour is near enough to be asked.
-            radius = radius_m if self._settings.align == "building" else 1e-3
-            part = settle(group.samples, x_m[rows], y_m[rows], scene=group.scene, radius_m=radius, trust=group.trust)
+            # Per scene, no neighbour is asked.
+            samples = group.samples if self._settings.align == "building" else _NOTHING.samples
+            part = settle(samples, x_m[rows], y_m[rows], scene=group.scene, radius_m=radius_m, trust=group.trust)
             out.shift_m[rows], out.source[rows], out.error_m[rows] = part.shift_m, part.source, part.error_m
         return out
 

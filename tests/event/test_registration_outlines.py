@@ -33,7 +33,7 @@ def test_footprints_drawn_too_far_west_are_found_east() -> None:
     found = []
     for seed in range(6):
         true = houses(seed)
-        drawn = shapely.transform(true, lambda xy: xy + (-5.0, 2.5))
+        drawn = shapely.transform(true, lambda xy: xy + np.array([-5.0, 2.5]))
         coverage = draw_coverage([drawn], np.zeros(1), np.zeros(1), size_px=128, gsd_m=1.0)
         image = gradient_field(picture(true, seed), np.ones((1, 128, 128), dtype=bool))
         match = match_outlines(coverage, image, gsd_m=1.0, reach_m=12.0)
