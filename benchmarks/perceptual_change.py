@@ -3,7 +3,10 @@
     python -m benchmarks.perceptual_change                         # four real and four simulated events
     python -m benchmarks.perceptual_change --align off             # on pairs as they came, without registration
 
-Nothing is trained and no label is read before the scores are there. Damaged = major-damage or destroyed. `score` is
+The score reads no label; but its design (some forty variants) and its threshold rule (six) were compared on the grades
+of these same eight events, so none of them is held out and the figures are somewhat optimistic.
+
+Damaged = major-damage or destroyed. `score` is
 what `damage-ssl zero-label` gives; the next are other designs of it (LPIPS without the search among neighbouring
 cells, the footprint alone, the scene's median change taken off); then mean absolute RGB difference, the same on
 standardised patches, 1 - SSIM, and the difference of gradients, all over the footprint.

@@ -62,8 +62,8 @@ def change_scale(change: NDArray[np.float64], unrelated: NDArray[np.float64]) ->
 
     The usual change is taken from the least changed tenth, which also an event with most of its buildings destroyed
     has: their upper end plus what lies between there and the mean of a normal distribution that spreads like the
-    unrelated pairs do. A cut between two clusters (Otsu, a mixture) would be nearer to the best threshold where there
-    are two, and halve the event where there is only one: an event without damage.
+    unrelated pairs do. Tried beside it: Otsu's cut halves an event without damage (51 % of one with 0.7 % damaged); two
+    normal distributions, one of them at the unrelated pairs, called next to nobody damaged where grades lie between.
 
     Args:
         change: of every building, [N], N ≥ 1.
