@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import struct
 from pathlib import Path
 
 import geopandas as gpd
@@ -279,3 +280,33 @@ def test_empty_files_of_each_kind_are_refused(tmp_path: Path) -> None:
     for name in ("head.csv", "void.geojsonl", "void.json", "void.geojson"):
         with pytest.raises(InputError, match=name.replace(".", r"\.")):
             read_footprints(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.geojson", "f.geojsonl", "f.parquet"])
+def test_ring_that_does_not_close_is_closed_and_counted_as_repaired(name: str, tmp_path: Path) -> None:
+    ring = [[10, 50], [10.0002, 50], [10.0002, 50.0002], [10, 50.0002]]
+    open_one = {"type": "Feature", "properties": {"id": "a"}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    other = {**open_one, "properties": {"id": "b"}, "geometry": shapely.geometry.mapping(box(10.001, 50))}
+    path = tmp_path / name
+    if name.endswith(".csv"):
+        text = ", ".join(f"{lon} {lat}" for lon, lat in ring)
+        path.write_text(f'id,geometry\na,"POLYGON (({text}))"\nb,"{box(10.001, 50).wkt}"\n')
+    elif name.endswith(".parquet"):
+        wkb = struct.pack("<BIII", 1, 3, 1, 4) + b"".join(struct.pack("<dd", *place) for place in ring)
+        pq.write_table(pa.table({"id": ["a", "b"], "geometry": [wkb, shapely.to_wkb(box(10.001, 50))]}), path)
+    elif name.endswith("l"):
+        path.write_text("\n".join(json.dumps(each) for each in (open_one, other)))
+    else:
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": [open_one, other]}))
+    found = read_footprints(path, imagery=IMAGERY)
+    assert found.table["building_id"].tolist() == ["a", "b"]
+    assert found.table.geometry.iloc[0].equals(box(10, 50))
+    assert (found.repaired, found.sources[0].repaired) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["GeoJSON, gzipped", "Open Buildings, gzipped", "Shapefile, zipped"])
+def test_reading_leaves_nothing_beside_the_users_file(kind: str, tmp_path: Path) -> None:
+    path = write(kind, tmp_path)
+    before = sorted(entry.name for entry in tmp_path.iterdir())
+    read_footprints(path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == before

@@ -52,7 +52,7 @@ def read_csv(path: Path, into: Gathered) -> None:
         if near.any():
             mask = pa.array(near)
             values = {key: column.filter(mask) for key, column in values.items()}
-            geometry, kind = geometry_of(values, path, lines[near])
+            geometry, kind = geometry_of(values, into, lines[near])
             columns = {key: values[key].to_numpy(zero_copy_only=False) for key in FEATURE_NAMES if key in values}
             columns = {key: _blank_is_none(column) if key in ID_NAMES else column for key, column in columns.items()}
             into.add(geometry, columns | {"geometry_kind": np.full(len(geometry), kind, dtype=object)}, lines[near])
@@ -70,7 +70,7 @@ def _header(head: bytes, path: Path) -> tuple[list[str], str]:
 
 
 Columns = dict[str, pa.Array]
-_GeometryOf = Callable[[Columns, Path, NDArray[np.int64]], tuple[NDArray[np.object_], str]]
+_GeometryOf = Callable[[Columns, Gathered, NDArray[np.int64]], tuple[NDArray[np.object_], str]]
 
 
 def _geometry_reader(found: dict[str, str], names: list[str], path: Path) -> _GeometryOf:
@@ -123,18 +123,18 @@ def _near(values: Columns, into: Gathered, path: Path, lines: NDArray[np.int64])
     return ~away
 
 
-def _from_wkt(values: Columns, path: Path, lines: NDArray[np.int64]) -> tuple[NDArray[np.object_], str]:
+def _from_wkt(values: Columns, into: Gathered, lines: NDArray[np.int64]) -> tuple[NDArray[np.object_], str]:
     texts = values["geometry"].to_numpy(zero_copy_only=False)
-    return decode_wkt(texts, path, lines), "polygon"
+    return decode_wkt(texts, into, lines), "polygon"
 
 
-def _from_boxes(values: Columns, path: Path, lines: NDArray[np.int64]) -> tuple[NDArray[np.object_], str]:
-    west, south, east, north = (_numbers(values[key], key, path, lines) for key in BOX_NAMES)
+def _from_boxes(values: Columns, into: Gathered, lines: NDArray[np.int64]) -> tuple[NDArray[np.object_], str]:
+    west, south, east, north = (_numbers(values[key], key, into.path, lines) for key in BOX_NAMES)
     return boxes(west, south, east, north), "box"
 
 
-def _from_points(values: Columns, path: Path, lines: NDArray[np.int64]) -> tuple[NDArray[np.object_], str]:
-    lon, lat = (_numbers(values[key], key, path, lines) for key in ("longitude", "latitude"))
+def _from_points(values: Columns, into: Gathered, lines: NDArray[np.int64]) -> tuple[NDArray[np.object_], str]:
+    lon, lat = (_numbers(values[key], key, into.path, lines) for key in ("longitude", "latitude"))
     return points(lon, lat), "point"
 
 

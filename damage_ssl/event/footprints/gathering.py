@@ -57,7 +57,8 @@ def find_columns(available: "list[str]", wanted: tuple[str, ...] = tuple(NAMES))
 class Gathered:
     """The features of one file that may belong to the region, and the count of all that were seen.
 
-    `features` is None where the whole file was not counted; `extent` is that of all features, as far as it is known.
+    `features` is None where the whole file was not counted; `closed` counts polygons whose rings did not close and were
+    closed; `extent` is that of all features, as far as it is known.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class Gathered:
     features: int | None = 0
     below_confidence: int = 0
     outside: int = 0
+    closed: int = 0
     extent: tuple[float, float, float, float] | None = None
     _parts: list[gpd.GeoDataFrame] = field(default_factory=list)
     _corners: NDArray[np.float64] = field(default_factory=lambda: np.array([np.inf, np.inf, -np.inf, -np.inf]))
@@ -121,23 +123,23 @@ def number_or_nan(values: Any) -> NDArray[np.float64]:
     return np.asarray(pd.to_numeric(pd.Series(values), errors="coerce"), dtype=np.float64)
 
 
-def decode_wkb(wkb: Any, path: Path, rows: NDArray[np.int64]) -> NDArray[np.object_]:
-    """Geometries of WKB values.
+def decode_wkb(wkb: Any, into: Gathered, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Geometries of WKB values; rings that do not close are closed and counted.
 
     Raises:
         InputError: a value is not WKB; the message gives its row.
     """
-    return _decoded(shapely.from_wkb, np.asarray(wkb, dtype=object), path, rows, "WKB")
+    return _decoded(shapely.from_wkb, np.asarray(wkb, dtype=object), into, rows, "WKB")
 
 
-def decode_wkt(wkt: Any, path: Path, rows: NDArray[np.int64]) -> NDArray[np.object_]:
-    """Geometries of WKT values; an empty text is no geometry.
+def decode_wkt(wkt: Any, into: Gathered, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Geometries of WKT values; an empty text is no geometry; rings that do not close are closed and counted.
 
     Raises:
         InputError: a value is not WKT; the message gives its row.
     """
     texts = np.array([None if text is None or not text.strip() else text for text in wkt], dtype=object)
-    return _decoded(shapely.from_wkt, texts, path, rows, "WKT")
+    return _decoded(shapely.from_wkt, texts, into, rows, "WKT")
 
 
 def to_lon_lat(geometry: NDArray[np.object_], crs: pyproj.CRS) -> NDArray[np.object_]:
@@ -146,27 +148,25 @@ def to_lon_lat(geometry: NDArray[np.object_], crs: pyproj.CRS) -> NDArray[np.obj
 
 
 def _decoded(
-    decode: Any,
-    values: NDArray[np.object_],
-    path: Path,
-    rows: NDArray[np.int64],
-    what: str,
+    decode: Any, values: NDArray[np.object_], into: Gathered, rows: NDArray[np.int64], what: str
 ) -> NDArray[np.object_]:
     try:
-        decoded: NDArray[np.object_] = decode(values)
-        return decoded
+        return np.asarray(decode(values), dtype=object)
     except (shapely.errors.ShapelyError, TypeError, UnicodeError):
-        for number, value in enumerate(values):
+        out = np.empty(len(values), dtype=object)
+        for number, (value, row) in enumerate(zip(values, rows, strict=True)):
             try:
-                decode(value)
+                out[number] = decode(value)
             except (shapely.errors.ShapelyError, TypeError, UnicodeError) as error:
-                reason = re.sub(r"\s+", " ", str(error))
-                raise InputError(
-                    f"{path}, row {rows[number]:,}: its geometry is not valid {what} ({reason}); found "
-                    f"{str(value)[:60]!r}; "
-                    "mend or remove the row"
-                ) from error
-        raise
+                if "ParseException" in str(error) or not isinstance(error, shapely.errors.ShapelyError):
+                    reason = re.sub(r"\s+", " ", str(error))
+                    raise InputError(
+                        f"{into.path}, row {row:,}: its geometry is not valid {what} ({reason}); found "
+                        f"{str(value)[:60]!r}; mend or remove the row"
+                    ) from error
+                out[number] = decode(value, on_invalid="fix")  # None where closing its rings does not help
+                into.closed += out[number] is not None
+        return out
 
 
 def _confidence(values: Any, count: int) -> NDArray[np.float64]:

@@ -43,7 +43,7 @@ def read_geojson_lines(path: Path, into: Gathered) -> None:
             for number in np.flatnonzero(near)
         ]
         if features:
-            geometry = np.array([_geometry(*feature, path) for feature in features], dtype=object)
+            geometry = np.array([_geometry(*feature, into) for feature in features], dtype=object)
             properties = [values for values, _, _ in features]
             into.add(geometry, _columns(properties), first_line + rows[near])
 
@@ -108,13 +108,19 @@ def _parsed(text: bytes, path: Path, line: int, byte: int) -> _Parsed:
     return properties, feature.get("geometry"), where
 
 
-def _geometry(_properties: dict[str, Any], geometry: Any, where: str, _path: Path) -> Any:
+def _geometry(_properties: dict[str, Any], geometry: Any, where: str, into: Gathered) -> Any:
     if geometry is None:
         return None
     try:
         return shapely.from_geojson(json.dumps(geometry))
-    except shapely.errors.ShapelyError as error:
+    except shapely.errors.ShapelyError:
+        pass
+    try:
+        closed = shapely.geometry.shape(geometry)  # closes rings that do not close
+    except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise InputError(f"{where}: its geometry is not GeoJSON ({error}); mend or remove the line") from error
+    into.closed += 1
+    return closed
 
 
 def _columns(properties: list[dict[str, Any]]) -> dict[str, NDArray[np.object_]]:

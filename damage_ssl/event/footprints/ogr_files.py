@@ -2,6 +2,7 @@
 
 import json
 import struct
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,6 +122,12 @@ def _names(layers: Sequence[tuple[str, str | None]]) -> str:
 
 
 def _stream(source: str, path: Path, layer: str | None, into: Gathered, where: str | None) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Non closed ring")  # closed, and counted as repaired
+        _stream_layer(source, path, layer, into, where)
+
+
+def _stream_layer(source: str, path: Path, layer: str | None, into: Gathered, where: str | None) -> None:
     info = pyogrio.read_info(source, layer=layer, force_feature_count=where is None, force_total_bounds=False)
     into.format = str(info.get("driver") or "OGR")
     if info["geometry_type"] is None:
@@ -163,7 +170,7 @@ def _add_batch(
     rows = fid + (0 if path.suffix.lower() == ".gpkg" else 1)  # GeoPackage counts from 1
     wkb = fields[str(meta["geometry_name"] or "wkb_geometry")]
     storage = wkb.storage if isinstance(wkb, pa.ExtensionArray) else wkb
-    geometry = decode_wkb(storage.to_numpy(zero_copy_only=False), path, rows)
+    geometry = decode_wkb(storage.to_numpy(zero_copy_only=False), into, rows)
     if crs is not None:
         geometry = to_lon_lat(shapely.force_2d(geometry), crs)
     columns = {key: fields[name].to_numpy(zero_copy_only=False) for key, name in found.items()}

@@ -74,7 +74,7 @@ def _stream(file: pq.ParquetFile, path: Path, into: Gathered) -> None:
             row = first
             try:
                 for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=wanted, use_threads=False):
-                    _add_batch(batch, found, column, bbox, crs, into, path, row)
+                    _add_batch(batch, found, column, bbox, crs, into, row)
                     row += len(batch)
             except (pa.ArrowException, OSError) as error:
                 raise InputError(
@@ -91,7 +91,6 @@ def _add_batch(
     bbox: str | None,
     crs: pyproj.CRS | None,
     into: Gathered,
-    path: Path,
     first_row: int,
 ) -> None:
     rows = np.arange(first_row, first_row + len(batch))
@@ -104,7 +103,7 @@ def _add_batch(
             return
         batch, rows = batch.filter(pa.array(near)), rows[near]
     values = {key: batch.column(name) for key, name in found.items()}
-    geometry, kind = _geometries(batch, values, column, path, rows)
+    geometry, kind = _geometries(batch, values, column, into, rows)
     if crs is not None:
         geometry = to_lon_lat(geometry, crs)
     columns = {key: values[key].to_numpy(zero_copy_only=False) for key in FEATURE_NAMES if key in values}
@@ -117,14 +116,14 @@ def _add_batch(
 
 
 def _geometries(
-    batch: pa.RecordBatch, values: dict[str, pa.Array], column: str | None, path: Path, rows: NDArray[np.int64]
+    batch: pa.RecordBatch, values: dict[str, pa.Array], column: str | None, into: Gathered, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.object_], str]:
     if column is not None:
         cells = batch.column(column)
         if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
-            return decode_wkt(cells.to_numpy(zero_copy_only=False), path, rows), "polygon"
+            return decode_wkt(cells.to_numpy(zero_copy_only=False), into, rows), "polygon"
         storage = cells.storage if isinstance(cells, pa.ExtensionArray) else cells
-        return decode_wkb(storage.to_numpy(zero_copy_only=False), path, rows), "polygon"
+        return decode_wkb(storage.to_numpy(zero_copy_only=False), into, rows), "polygon"
     if set(BOX_NAMES) <= set(values):
         west, south, east, north = (number_or_nan(values[key].to_numpy(zero_copy_only=False)) for key in BOX_NAMES)
         return boxes(west, south, east, north), "box"

@@ -130,8 +130,9 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
         features=into.features,
         outside=None if into.features is None and region is not None else outside,
         below_confidence=into.below_confidence,
+        repaired=report.repaired + into.closed,
     )
-    return dataclasses.replace(found, outside_aoi=outside, sources=(report,))
+    return dataclasses.replace(found, repaired=report.repaired, outside_aoi=outside, sources=(report,))
 
 
 def _reader_of(path: Path) -> Reader:

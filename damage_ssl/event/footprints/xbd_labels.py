@@ -25,5 +25,5 @@ def read_xbd_labels(path: Path, into: Gathered) -> None:
         raise InputError(f"{path}: is not an xBD label file ({error!r})") from error
     into.saw(len(features))
     rows = np.arange(1, len(features) + 1)
-    geometry = decode_wkt(wkt, path, rows) if wkt else np.array([], dtype=object)
+    geometry = decode_wkt(wkt, into, rows) if wkt else np.array([], dtype=object)
     into.add(np.asarray(shapely.force_2d(geometry), dtype=object), {"uid": uid}, rows)
