@@ -1,0 +1,47 @@
+"""Prediction on other processes: the same numbers as in this one."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from damage_ssl.assessment.prediction import predict_run
+from damage_ssl.learning.checkpoints import ModelCard, save_model
+from damage_ssl.learning.networks import NetworkSpec, build_network
+from damage_ssl.learning.runs import Run
+from damage_ssl.patches.extract import extract_patches
+from damage_ssl.settings import PatchSettings, Resources
+from tests.conftest import Town
+
+
+def trained(path: Path) -> Run:
+    """A run with weights that nobody trained."""
+    spec = NetworkSpec(network="small-cnn", fusion="siamese", channels=7, input_px=32, classes=2)
+    card = ModelCard(
+        spec=spec,
+        scheme="binary-major",
+        class_names=("intact", "damaged"),
+        size_px=32,
+        gsd_m=0.5,
+        context_gsd_m=None,
+        rotations=4,
+        training={},
+        steps=1,
+        version="0",
+    )
+    network = build_network(spec, torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(1))
+    path.mkdir()
+    save_model(Run(path), network, card, "abc")
+    return Run(path)
+
+
+def test_worker_processes_predict_the_same_numbers(town: Town, tmp_path: Path) -> None:
+    store = extract_patches(town.create(), PatchSettings(size_px=32, align="off"))
+    run = trained(tmp_path / "run")
+    told: list[tuple[int, int]] = []
+    here = predict_run(run, store, chunk=6)
+    elsewhere = predict_run(run, store, chunk=6, resources=Resources(workers=2), progress=lambda *now: told.append(now))
+    pd.testing.assert_frame_equal(here, elsewhere, check_exact=True)
+    assert here["p_damaged"].std() > 1e-4
+    assert told[-1] == (16, 16)
