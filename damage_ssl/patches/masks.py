@@ -68,7 +68,7 @@ def _filled(line: NDArray[np.int64], at: NDArray[np.int64], lines: int, width: i
     A line is kept as words of 64 bits, in which six shifts make every bit the parity of those up to it.
     """
     words = -(-(width + 1) // 64)
-    bits = np.zeros(lines * words, dtype=np.uint64)
+    bits: NDArray[np.uint64] = np.zeros(lines * words, dtype=np.uint64)
     np.bitwise_xor.at(bits, line * words + at // 64, np.uint64(1) << (at % 64).astype(np.uint64))
     for shift in (1, 2, 4, 8, 16, 32):
         bits ^= bits << np.uint64(shift)

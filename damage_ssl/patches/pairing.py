@@ -126,10 +126,12 @@ def _judged(
     failed = (failure != None) & ~seen  # noqa: E711
     reason[failed] = Reason.SOURCE_FAILED
     reason[area_m2 < settings.min_area_m2] = Reason.TOO_SMALL
+    detail = np.full(len(reason), None, dtype=object)
+    detail[reason == Reason.SOURCE_FAILED] = failure[reason == Reason.SOURCE_FAILED]
     columns: Columns = {
         "assessed": reason == None,  # noqa: E711
         "not_assessed_reason": np.array([None if r is None else str(r) for r in reason], dtype=object),
-        "not_assessed_detail": np.where(reason == Reason.SOURCE_FAILED, failure, None),
+        "not_assessed_detail": detail,
         "pre_image_id": pre.scene_id,
         "post_image_id": post.scene_id,
         "pre_valid_share": pre_share,

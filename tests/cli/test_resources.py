@@ -22,7 +22,7 @@ def test_sizes_are_read_with_their_units(size: str, expected: int) -> None:
 
 @pytest.mark.parametrize("size", ["", "GB", "1XB", "-1GB", "much", "1GB2"])
 def test_what_is_no_size_is_refused_with_an_example(size: str) -> None:
-    with pytest.raises(SettingsError, match="is not a size; give a number and a unit, e.g. 800MB"):
+    with pytest.raises(SettingsError, match=r"is not a size; give a number and a unit, e\.g\. 800MB"):
         bytes_of(size)
 
 
