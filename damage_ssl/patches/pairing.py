@@ -81,7 +81,8 @@ def write_pairs(
             table[name][part.rows] = values
         kept = np.flatnonzero(part.columns["assessed"])
         table["row"][part.rows[kept]] = task.first_row + part.rows[kept]
-        writer.write(part.rows[kept], [view.take(kept) for view in part.pairs])
+        pairs = part.pairs if len(kept) == len(part.rows) else [view.take(kept) for view in part.pairs]
+        writer.write(part.rows[kept], pairs)
     writer.close()
     return pd.DataFrame(table, index=batch.number)
 
