@@ -176,9 +176,13 @@ def runs_of(event: Event) -> list[Run]:
 
 
 def shown_runs(view: EventView) -> list[Run]:
-    """The runs that the map can show, newest first: finished, and of just the buildings that can be assessed now."""
+    """The runs that the map can show, trained ones first, then the newest first.
+
+    They are finished, and of just the buildings that can be assessed now.
+    """
     finished = [run for run in runs_of(view.event) if run.finished]
-    return [run for run in finished if _is_current(view.event, view.stamp, run, run_stamp(run))]
+    current = [run for run in finished if _is_current(view.event, view.stamp, run, run_stamp(run))]
+    return sorted(current, key=lambda run: not run.has_weights)
 
 
 @lru_cache(maxsize=64)

@@ -98,6 +98,11 @@ class Run:
         return self.status().state == "finished" and self.calibration_path.exists() and self.predictions_path.exists()
 
     @property
+    def has_weights(self) -> bool:
+        """True for a trained run, False for one that compared pre and post without labels."""
+        return self.checkpoint_path.exists()
+
+    @property
     def begun(self) -> int:
         """When the run was planned: nanoseconds since the epoch. Its name need not tell."""
         path = self.settings_path if self.settings_path.exists() else self.path
@@ -154,7 +159,7 @@ def runs_in(folder: Path) -> Iterator[Run]:
 
 
 def latest_finished(folder: Path) -> Run:
-    """The newest run that is finished and has predicted.
+    """The newest run that is finished and has predicted; one that labels taught goes before one without labels.
 
     Raises:
         WorkspaceError: there is none yet.
@@ -162,4 +167,4 @@ def latest_finished(folder: Path) -> Run:
     finished = [run for run in runs_in(folder) if run.finished]
     if not finished:
         raise WorkspaceError(f"{folder}: no finished run; train one with `damage-ssl train`")
-    return finished[-1]
+    return max(finished, key=lambda run: (run.has_weights, run.begun))
