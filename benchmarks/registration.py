@@ -7,8 +7,8 @@
 Protocol of the errors. An event is registered as it is, then with each post scene turned about its centre and moved,
 and all footprints moved: angle, lengths and directions are drawn anew for each scene, up to 1° and 8 m. A building's
 error is how far the difference of the two registrations is from what was put in, in pixels of 0.5 m. Scenes that are
-only moved get another geotransform, turned ones are resampled (cubic) onto their old grid. Simulated events come with
-a known truth as well: the displacement of the ground in the post image.
+only moved get another geotransform, turned ones are resampled (cubic) onto their old grid. That measures
+repeatability: with real events, and with leaning roofs, there is no one true shift.
 """
 
 import argparse

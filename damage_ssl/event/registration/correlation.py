@@ -11,8 +11,8 @@ from scipy import fft, ndimage
 MIN_SIGNIFICANCE = 4.5
 """A peak must stand this many standard deviations of unrelated imagery above zero.
 
-Of pairs that do not belong together fewer than one in a hundred gets there, whatever the event and the window
-(`benchmarks/registration.py` draws them anew); the robust field takes care of those.
+About one in a hundred pairs of windows that do not belong together gets there (measured on seven events,
+with windows of 32 to 128 m); the robust field takes care of those.
 """
 MAX_RIVAL = 0.85
 """The next best peak of the search must stay under this share of the best: equal roofs match at any period."""
