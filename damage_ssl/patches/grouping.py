@@ -13,7 +13,7 @@ _BLOCK_PX = 256
 _WORTH_SPLITTING = 0.8
 """Several windows must need fewer blocks than this share of the one around them: each costs time of its own."""
 _KEPT_BYTES = 4
-_READING_BYTES = 16
+_READING_BYTES = 32
 """Bytes a pixel: of a chunk, and of all that is in memory for a moment while one is read."""
 
 
