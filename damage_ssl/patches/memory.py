@@ -4,10 +4,10 @@ from damage_ssl.event.imagery import GDAL_CACHE_BYTES
 from damage_ssl.settings import Resources
 
 PROCESS_BYTES = 350_000_000
-"""A process with the libraries of extraction loaded (170 MB), what it holds of a batch besides pixels, and what the
-allocator keeps (measured)."""
+"""A process with the libraries of extraction loaded, what it holds of a batch besides pixels, and what the
+allocator keeps: a generous guess."""
 FOOTPRINT_BYTES = 2_500
-"""What the first process holds of each footprint: polygon, index row, shifts (measured at 100,000: 1.9 KB)."""
+"""What the first process holds of each footprint (polygon, index row, shifts): a generous guess."""
 _LEAST_BYTES = 60_000_000
 """Less would mean windows smaller than a building's surroundings."""
 
