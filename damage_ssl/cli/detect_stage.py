@@ -79,7 +79,7 @@ def write_table(detection: Detection, path: Path) -> None:
         if path.suffix.lower() in _PARQUET:
             detection.table.to_parquet(temporary)
         else:
-            detection.table.to_file(temporary, driver=_DRIVERS[path.suffix.lower()])
+            detection.table.to_file(temporary, driver=_DRIVERS[path.suffix.lower()], layer="footprints")
 
 
 def _check(event: Event, request: DetectRequest) -> None:

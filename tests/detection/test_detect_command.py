@@ -42,6 +42,8 @@ def workspace(tmp_path, monkeypatch):
     Event.create(tmp_path / "w", "bare", pre=[pre], post=[post])
     Event.create(tmp_path / "w", "mapped", pre=[pre], post=[post], footprints=drawn)
     monkeypatch.setattr(detect_stage, "train_for", lambda *given, **options: Brightness())
+    nowhere = TrainingSource("simulated-wind", [], gpd.GeoDataFrame(geometry=[], crs="EPSG:4326"))
+    monkeypatch.setattr(detect_stage, "simulated_sources", lambda folder, *, seed: [nowhere])
     return tmp_path / "w"
 
 
