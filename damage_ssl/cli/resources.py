@@ -43,4 +43,5 @@ def bytes_of(size: str) -> int:
     if found is None:
         raise SettingsError(f"--memory: '{size}' is not a size; give a number and a unit, e.g. 800MB or 2GB")
     number, unit, binary = found.groups()
-    return round(float(number) * (1024 if binary else 1000) ** _POWERS[unit.upper()])
+    unit_bytes: int = (1024 if binary else 1000) ** _POWERS[unit.upper()]
+    return round(float(number) * unit_bytes)

@@ -182,7 +182,7 @@ def test_full_disk_while_cutting_keeps_the_older_patches(
     def full(*_arguments: Any, **_named: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("damage_ssl.patches.store.StoreWriter.finish", full)
+    monkeypatch.setattr("damage_ssl.patches.store.RowWriter.close", full)
     refused(run("patches", "town", "--gsd-m", "0.7", "--workspace", prepared), "disk is full", "free some space")
     assert every_file(prepared / "town" / "patches") == before
     assert {path.name for path in (prepared / "town").iterdir() if ".tmp" in path.name} == set()
