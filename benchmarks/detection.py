@@ -1,11 +1,12 @@
 """Held-out building detection: F1 at IoU 0.5 and pixel IoU, on the events at hand.
 
-    python -m benchmarks.detection --shared ../shared --out FOLDER [--part NAME …] [--steps 200]
+    python -m benchmarks.detection --shared ../shared --out FOLDER [--part NAME …] [--steps 200] [--judge-only]
 
 Parts: `imagenet` and `scratch` train on 20 Santa Rosa pre scenes and look at the other 8 and at three other events;
 `simulated` trains on drawn towns and looks at all of them; `self-training` takes half of each batch of the last third
 of the steps from Mexico's imagery without its footprints. Held-out scenes are whole groups of touching scenes, drawn by
-a fixed seed before anything was trained; nothing was tuned on them. Pictures of real imagery and models go to FOLDER,
+a fixed seed before anything was trained; nothing was tuned on them. `--judge-only` scores the models that an earlier
+run left in FOLDER, after a change of what follows the network. Pictures of real imagery and models go to FOLDER,
 which must lie outside the repository.
 """
 
@@ -88,26 +89,36 @@ def _draw(source: TrainingSource, area: Area, found: gpd.GeoDataFrame, drawn: gp
     image.save(path, quality=85)
 
 
-def run_part(part: str, events: Path, out: Path, steps: int) -> dict[str, object]:
+def run_part(part: str, events: Path, out: Path, steps: int, *, judge_only: bool) -> dict[str, object]:
     """Train one detector and judge it everywhere; its model and pictures go to `out`."""
     santa_rosa = event_source(events / TRAINED_ON)
     train_scenes, test_scenes = split_by_place(santa_rosa.scenes, HELD_OUT_SCENES, seed=0)
     others = [event_source(events / name) for name in OTHERS]
-    encoder = "efficientnet-lite0-scratch" if part == "scratch" else "efficientnet-lite0"
-    share = 0.33 if part == "self-training" else 0.0
-    training = DetectionTraining(encoder=encoder, steps=steps, minutes=None, self_training_share=share)
-    sources = [TrainingSource(TRAINED_ON, train_scenes, santa_rosa.footprints)]
-    if part == "simulated":
-        sources = simulated_sources(out / "towns", seed=0)
-    target = others[-1] if part == "self-training" else sources[0]
     settings = DetectionSettings()
     start = time.monotonic()
-    detector = train_for(target.scenes, target.name, sources, training, gsd_m=settings.gsd_m, progress=_tell)
+    if judge_only:
+        detector = Detector.load(out / f"{part}.safetensors")
+    else:
+        sources = [TrainingSource(TRAINED_ON, train_scenes, santa_rosa.footprints)]
+        detector = train_part(part, sources, others[-1], out, steps, gsd_m=settings.gsd_m)
+        detector.save(out / f"{part}.safetensors")
     minutes = (time.monotonic() - start) / 60
-    detector.save(out / f"{part}.safetensors")
     tests = [TrainingSource("santa-rosa-held-out", test_scenes, santa_rosa.footprints), *others, _town(out)]
     scores = {test.name: judge(detector, test, out / part / f"{test.name}.jpg", settings) for test in tests}
     return {"card": asdict(detector.card), "training_minutes": round(minutes, 1), "scores": scores}
+
+
+def train_part(
+    part: str, sources: list[TrainingSource], unlabelled: TrainingSource, out: Path, steps: int, *, gsd_m: float
+) -> Detector:
+    """The detector of one part; `unlabelled` is where self-training looks."""
+    encoder = "efficientnet-lite0-scratch" if part == "scratch" else "efficientnet-lite0"
+    share = 0.33 if part == "self-training" else 0.0
+    training = DetectionTraining(encoder=encoder, steps=steps, minutes=None, self_training_share=share)
+    if part == "simulated":
+        sources = simulated_sources(out / "towns", seed=0)
+    target = unlabelled if part == "self-training" else sources[0]
+    return train_for(target.scenes, target.name, sources, training, gsd_m=gsd_m, progress=_tell)
 
 
 def _town(out: Path) -> TrainingSource:
@@ -130,9 +141,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--part", choices=PARTS, action="append")
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--judge-only", action="store_true")
     given = parser.parse_args()
     for part in given.part or PARTS:
-        result = run_part(part, given.shared / "data" / "events", given.out, given.steps)
+        result = run_part(part, given.shared / "data" / "events", given.out, given.steps, judge_only=given.judge_only)
         (given.out / f"{part}.json").write_text(json.dumps(result, indent=1) + "\n")
         print(part, json.dumps(result, indent=1), flush=True)
 

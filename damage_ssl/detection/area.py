@@ -114,7 +114,7 @@ def _read(grids: GridBatch, scene: Scene) -> tuple[float, str, NDArray[np.uint8]
     fit_error_px = float(place.where.fit_error_px[0])
     if fit_error_px > 10 * MAX_FIT_ERROR_PX:  # half a pixel: a square is far larger than a patch
         raise InputError(
-            f"{scene.href}: its CRS bends too much over {grids.size_px} pixels ({fit_error_px:.2f} pixels); "
+            f"{scene.shown_href}: its CRS bends too much over {grids.size_px} pixels ({fit_error_px:.2f} pixels); "
             "warp it to UTM with gdalwarp first"
         )
     rim = 2 * place.factor

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -19,6 +20,8 @@ from damage_ssl.detection.settings import DetectionSettings
 
 Progress = Callable[[int, int], None]
 _DIGITS = 7
+_CONFIDENCE_DIGITS = 4
+_LEFT_SHARE = 0.5
 
 
 @dataclass
@@ -41,7 +44,7 @@ def extract_buildings(
     """Footprints in EPSG:4326: `confidence` (mean probability of its pixels), `area_m2`, `geometry`; north to south.
 
     A building belongs to the window that holds its centre, and is seen there whole, as windows overlap by the halo.
-    One that reaches beyond the halo is put together from the windows' parts.
+    One that reaches beyond the halo is put together from the windows' parts. Footprints do not overlap.
     """
     whole, parts = _Found(), _Found()
     windows = list(area.squares(settings.window_px, step_px=settings.window_px))
@@ -50,24 +53,48 @@ def extract_buildings(
         if progress is not None:
             progress(number, len(windows))
     _join(parts, whole)
-    keep = [
+    rows = [
         row
         for row, outline in enumerate(whole.outline)
         if whole.confidence[row] >= settings.min_confidence and outline.area >= settings.min_area_m2
     ]
-    footprints = [regularised(whole.outline[row], simplify_m=settings.simplify_m) for row in keep]
+    drawn = [regularised(whole.outline[row], simplify_m=settings.simplify_m) for row in rows]
+    confidence = np.array([whole.confidence[row] for row in rows], dtype=np.float64).round(_CONFIDENCE_DIGITS)
+    footprints = apart(np.array(drawn, dtype=object), confidence)
+    keep = ~shapely.is_empty(footprints)
     table = gpd.GeoDataFrame(
-        {
-            "confidence": np.array([round(whole.confidence[row], 4) for row in keep], dtype=np.float64),
-            "area_m2": np.array([footprint.area for footprint in footprints], dtype=np.float64),
-        },
-        geometry=footprints,
+        {"confidence": confidence[keep], "area_m2": shapely.area(footprints[keep])},
+        geometry=footprints[keep],
         crs=area.crs,
     )
     centre = shapely.centroid(table.geometry.to_numpy())
     table = table.iloc[np.lexsort([shapely.get_x(centre), -shapely.get_y(centre)])].to_crs("EPSG:4326")
     rounded = shapely.transform(table.geometry.to_numpy(), lambda xy: np.round(xy, _DIGITS))
     return table.set_geometry(gpd.GeoSeries(rounded, index=table.index, crs="EPSG:4326")).reset_index(drop=True)
+
+
+def apart(footprints: NDArray[Any], confidence: NDArray[np.float64]) -> NDArray[Any]:
+    """The footprints [N] (metres) without overlaps: where two lie on one another, the more confident keeps the place.
+
+    A rectangle in place of a pixel outline reaches over its neighbour's wall or fills a courtyard with a house in it.
+    The other footprint loses that part; where less than half of it is left, it was the same building seen twice, and
+    an empty polygon stands in its place. Of equally confident ones the larger keeps the place, then the northern.
+    """
+    out = footprints.copy()
+    centre, areas = shapely.centroid(footprints), shapely.area(footprints)
+    order = np.lexsort([shapely.get_x(centre), -shapely.get_y(centre), -areas, -confidence])
+    rank = np.empty(len(order), dtype=np.intp)
+    rank[order] = np.arange(len(order))
+    one, other = shapely.STRtree(footprints).query(footprints, predicate="intersects")
+    pairs = np.flatnonzero(rank[other] < rank[one])  # `other` keeps its place, `one` gives way
+    pairs = pairs[np.argsort(rank[one[pairs]], kind="stable")]
+    starts = np.flatnonzero(np.diff(one[pairs], prepend=-1))
+    for same in np.split(pairs, starts[1:]) if len(pairs) else ():
+        row = one[same[0]]
+        taken = shapely.union_all(out[other[same]])
+        left = max(shapely.get_parts(shapely.difference(out[row], taken)), key=shapely.area, default=Polygon())
+        out[row] = left if isinstance(left, Polygon) and left.area >= _LEFT_SHARE * areas[row] else Polygon()
+    return out
 
 
 def _from_window(

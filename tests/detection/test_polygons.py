@@ -10,7 +10,7 @@ from shapely.geometry import box
 from damage_ssl.detection.area import Area, Square
 from damage_ssl.detection.inference import ProbabilityMap
 from damage_ssl.detection.instances import draw_instances, targets
-from damage_ssl.detection.polygons import extract_buildings
+from damage_ssl.detection.polygons import apart, extract_buildings
 from damage_ssl.detection.regularise import likeness
 from damage_ssl.detection.settings import DetectionSettings
 from damage_ssl.grid import PixelGrid
@@ -99,3 +99,33 @@ def test_rasterised_again_the_footprint_covers_the_same_pixels(tmp_path):
     found = found_in(tmp_path, [drawn]).geometry[0]
     one, other = (rasterize([each], out_shape=(SIDE_PX, SIDE_PX), transform=GRID) > 0 for each in (drawn, found))
     assert (one != other).sum() < 0.12 * one.sum()
+
+
+def test_of_overlapping_outlines_the_more_confident_keeps_its_place():
+    whole, beside, twice, alone = house(50, 50), house(57, 50), house(51, 50.5), house(90, 90)
+    out = apart(np.array([beside, whole, twice, alone], dtype=object), np.array([0.7, 0.9, 0.8, 0.5]))
+    assert out[1].equals(whole)
+    assert out[2].is_empty  # more than half of it was `whole` already
+    assert out[0].area == pytest.approx(beside.area - 5 * 8)
+    assert out[0].intersection(whole).area == pytest.approx(0, abs=1e-9)
+    assert out[3].equals(alone)
+
+
+@pytest.mark.parametrize(("inner", "outer"), [(0.9, 0.6), (0.6, 0.9)])
+def test_of_nested_outlines_the_surer_one_decides_whether_there_is_a_courtyard(inner, outer):
+    small, large = house(50, 50, 6, 5), house(50, 50, 40, 30)
+    left = apart(np.array([large, small], dtype=object), np.array([outer, inner]))
+    assert left[0].area == pytest.approx(1200 - 30 if inner > outer else 1200)
+    assert left[1].is_empty == (inner < outer)
+
+
+def test_overlaps_are_resolved_the_same_whatever_the_order_of_the_buildings():
+    rng = np.random.default_rng(3)
+    drawn = np.array([house(*rng.uniform(20, 120, 2), *rng.uniform(6, 30, 2), rng.uniform(0, 90)) for _ in range(80)])
+    confidence = rng.uniform(0.5, 1, 80).round(1)  # with ties
+    out, order = apart(drawn, confidence), rng.permutation(80)
+    again = apart(drawn[order], confidence[order])
+    assert all(one.equals_exact(other, 1e-6) for one, other in zip(out[order], again, strict=True))
+    kept = out[~shapely.is_empty(out)]
+    assert 0 < len(kept) < 80
+    assert shapely.area(kept).sum() == pytest.approx(shapely.union_all(kept).area, rel=1e-9)
