@@ -40,7 +40,7 @@ class PixelGrid:
 
 def utm_epsg(lon: float, lat: float) -> int:
     """EPSG code of the WGS 84 / UTM zone that holds (lon, lat), degrees; Norway's and Svalbard's exceptions ignored."""
-    zone = min(int((lon + 180) // 6) + 1, 60)
+    zone = 60 if lon == 180 else int((lon + 180) % 360 // 6) + 1  # a building across ±180° may lie a little past it
     return (32600 if lat >= 0 else 32700) + zone
 
 

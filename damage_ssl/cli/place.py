@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
 
+import numpy as np
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError, WorkspaceError
+from damage_ssl.event.antimeridian import is_torn
 from damage_ssl.event.catalog import Event, extent_of, list_events
 from damage_ssl.event.open_events import PACKAGED, OpenEvent, find_event, known_events, user_catalogue
 from damage_ssl.event.providers.area import BoundingBox
@@ -44,7 +46,13 @@ def find_place(workspace: Path, name: str | None, bbox: str | None) -> Place:
     event = _event(workspace, name)
     if event is not None:
         aoi, imagery = event.aoi(), imaged_area(event)
-        box = BoundingBox.of((aoi or imagery).bounds, f"event '{name}'")
+        area = aoi or imagery
+        if is_torn(np.array([area]))[0]:
+            raise InputError(
+                f"event '{name}': crosses the antimeridian; ask for its two halves, each with --bbox W,S,E,N and --out "
+                "FILE, then give both files to `damage-ssl init --footprints`"
+            )
+        box = BoundingBox.of(area.bounds, f"event '{name}'")
         return Place(box=box, aoi=aoi, imagery=imagery, event=event, struck=_between(event))
     catalogues = (PACKAGED, user_catalogue(workspace))
     if name not in {known.id for known in known_events(*catalogues)}:

@@ -26,14 +26,16 @@ from damage_ssl.event.footprints.storage import (
     read_settings,
     write_footprints,
 )
-from damage_ssl.event.imagery import Role, Scene, inspect_scene, raster_stem, side_by_side
-from damage_ssl.event.sources import SourceNotes, acquired_at, expand_rasters, read_notes
+from damage_ssl.event.imagery import Role, Scene
+from damage_ssl.event.sides import inspect_sides
 from damage_ssl.event.stac import read_scenes, write_collection
 from damage_ssl.files import atomic_directory, read_json, write_json
 from damage_ssl.settings import FootprintSettings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_MADE_HERE = {"collection.json", "items", *FOOTPRINT_FILES, "aoi.geojson", "images", "truth.csv"}
+_WRITTEN = {"collection.json", "items", *FOOTPRINT_FILES, "aoi.geojson"}
+_IMPORTED = {"images", "truth.csv"}  # by the xBD import only
+_MADE_HERE = _WRITTEN | _IMPORTED
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Event:
         A raster path is a file, a folder or a glob. Rasters are referenced where they lie, not copied. Several files of
         footprints are merged, the preferred one first; without any, they come later (`set_footprints`). Which of a
         file's footprints are the event's: see `read_footprints`. With `overwrite`, scenes and footprints are replaced;
-        labels, patches, runs and products of the older event stay.
+        labels, patches, runs and products of the older event stay, and its footprints and AOI too where none are given.
 
         Raises:
             InputError: an input cannot be used, or imagery and footprints do not overlap.
@@ -78,6 +80,10 @@ class Event:
         if footprints is not None:
             found = read_footprints(footprints, aoi=area, imagery=extent_of(scenes), settings=footprint_settings)
         check_overlap(scenes, found)
+        _check_aoi(scenes, area, aoi)
+        if footprints is None:
+            found, old_area = event._footprints_kept(scenes)
+            area = area or old_area
         with atomic_directory(event.path) as folder:
             write_event(folder, event, scenes, found, area, hazard or notes.hazard, notes.source)
             event.keep_later_stages(folder)
@@ -213,24 +219,68 @@ class Event:
                 f"event name '{name}': use letters, digits, '.', '_' and '-', beginning with a letter or digit"
             )
         event = cls(workspace.absolute() / name, name)
-        if event.path.exists() and any(event.path.iterdir()) and not overwrite:
+        if not event.path.exists():
+            return event
+        if not event.path.is_dir():
+            raise WorkspaceError(f"{event.path}: is a file; choose another event name or workspace")
+        there = {entry.name for entry in event.path.iterdir()}
+        if there and not overwrite:
             raise WorkspaceError(f"{event.path}: exists already; choose another name, or ask to overwrite it")
+        if "collection.json" not in there and there & _MADE_HERE:
+            raise WorkspaceError(
+                f"{event.path}: was not made by damage_ssl and holds {', '.join(sorted(there & _MADE_HERE))}, "
+                "which would be overwritten; choose another event name or workspace"
+            )
         return event
 
     def keep_later_stages(self, folder: Path) -> None:
-        """Bring labels, patches, runs and products of an older event of this name into the folder that replaces it."""
+        """Bring labels, patches, runs and products of an older event of this name into the folder that replaces it.
+
+        Images and grades that an xBD import wrote go with it; anything else that lies there is the user's and stays.
+        """
         if not self.path.is_dir():
             return
+        replaced = _MADE_HERE if self._has_imported_images() and not _points_into(folder, self.path) else _WRITTEN
         for entry in sorted(self.path.iterdir()):
-            if entry.name in _MADE_HERE or entry.name.startswith("."):
+            if entry.name in replaced or entry.name.startswith(".") or (folder / entry.name).exists():
                 continue
             if entry.is_dir():
                 shutil.copytree(entry, folder / entry.name, copy_function=_link_or_copy)
             else:
                 _link_or_copy(str(entry), str(folder / entry.name))
 
+    def _has_imported_images(self) -> bool:
+        try:
+            return _points_into(self.path, self.path)
+        except WorkspaceError:  # the older event is broken: nothing of it is thrown away
+            return False
+
+    def _footprints_kept(self, scenes: list[Scene]) -> tuple[FootprintSet | None, BaseGeometry | None]:
+        """The footprints and AOI of an older event of this name, which stay where no others are given."""
+        if not self.has_footprints:
+            return None, None
+        kept = FootprintSet(
+            self.footprints(),
+            None,
+            0,
+            0,
+            self.footprints_left_out(),
+            self.footprint_sources(),
+            self.footprint_settings(),
+        )
+        try:
+            check_overlap(scenes, kept)
+        except InputError as error:
+            raise InputError(f"{error}; these are the footprints that '{self.name}' has; give others") from error
+        return kept, self.aoi()
+
     def _collection(self) -> dict[str, Any]:
-        values: dict[str, Any] = read_json(self.path / "collection.json")
+        path = self.path / "collection.json"
+        try:
+            values: dict[str, Any] = read_json(path)
+            values["damage_ssl:created"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WorkspaceError(f"{path}: is not an event's collection ({error!r}); create the event again") from error
         return values
 
 
@@ -242,46 +292,17 @@ def list_events(workspace: Path) -> list[str]:
     return sorted(path.parent.name for path in workspace.glob("*/collection.json") if _NAME.fullmatch(path.parent.name))
 
 
-def inspect_sides(
-    pre: Sequence[str | Path],
-    post: Sequence[str | Path],
-    *,
-    pre_datetime: str | None,
-    post_datetime: str | None,
-) -> tuple[list[Scene], SourceNotes]:
-    """Find and check the rasters of both sides; also what an `event.json` beside them says.
-
-    Raises:
-        InputError: a raster is missing or cannot be used.
-    """
-    sides: list[tuple[Role, list[str], str | None]] = [
-        ("pre", expand_rasters(pre, "pre"), pre_datetime),
-        ("post", expand_rasters(post, "post"), post_datetime),
-    ]
-    notes = read_notes([href for _, hrefs, _ in sides for href in hrefs])
-    taken: set[str] = set()
-    found = [
-        (href, _free_id(f"{role}-{re.sub(r'[^A-Za-z0-9._-]+', '-', raster_stem(href))}", taken), role, given)
-        for role, hrefs, given in sides
-        for href in hrefs
-    ]
-
-    def inspect(one: tuple[str, str, Role, str | None]) -> Scene:
-        href, scene_id, role, given = one
-        return inspect_scene(
-            href,
-            scene_id=scene_id,
-            role=role,
-            acquired=acquired_at(href, role, given, notes),
-            sensor=notes.sensors.get(raster_stem(href)),
-        )
-
-    return side_by_side(inspect, found), notes
-
-
 def extent_of(scenes: Sequence[Scene]) -> BaseGeometry:
     """Where there is imagery of either side, in EPSG:4326."""
     return shapely.union_all([scene.extent for scene in scenes])
+
+
+def _check_aoi(scenes: list[Scene], area: BaseGeometry | None, path: Path | None) -> None:
+    if area is not None and not area.intersects(extent_of(scenes)):
+        raise InputError(
+            f"{path}: the AOI ({_place(area.bounds)}) lies away from the imagery "
+            f"({_place(extent_of(scenes).bounds)}); check its CRS and place"
+        )
 
 
 def check_overlap(scenes: list[Scene], found: FootprintSet | None) -> None:
@@ -328,13 +349,9 @@ def write_event(
         write_json(folder / "aoi.geojson", {"type": "FeatureCollection", "features": [feature]})
 
 
-def _free_id(wanted: str, taken: set[str]) -> str:
-    number, name = 1, wanted
-    while name in taken:
-        number += 1
-        name = f"{wanted}-{number}"
-    taken.add(name)
-    return name
+def _points_into(folder: Path, event: Path) -> bool:
+    """Whether a scene that is described in `folder` is an image that the xBD import wrote into `event`."""
+    return any(Path(scene.href).is_relative_to(event / "images") for scene in read_scenes(folder))
 
 
 def _place(bounds: "tuple[float, ...] | np.ndarray[Any, Any]") -> str:

@@ -12,7 +12,11 @@ _PREFIXES = {
     "az://": "/vsiaz/",
 }
 _NETWORK = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsioss", "/vsiswift", "/vsiadls", "/vsihdfs", "/vsiwebhdfs")
-_URL = re.compile(r"(?P<scheme>https?://)(?:[^/\s@?]+@)?(?P<rest>[^\s'\"?]*)(?P<query>\?[^\s'\"]*)?")
+_URL = re.compile(
+    r"(?P<scheme>(?:https?|s3|gs|az)://)(?:[^/\s@?]+@)?(?P<rest>[^\s'\"?]*)(?P<query>\?[^\s'\"]*)?", re.IGNORECASE
+)
+# The query of an address with blanks or quotes in its path, and the options of GDAL's `/vsicurl?…&url=…`.
+_QUERY = re.compile(r"\?(?=[^\s?]*=)[^\s'\"]*")
 
 
 def gdal_path(href: str) -> str:
@@ -35,12 +39,12 @@ def is_url(href: str) -> bool:
 
 def shown_href(href: str) -> str:
     """`href` as it may stand in messages: without user name, password and query, which may hold a signature."""
-    return without_secrets(href)
+    return without_secrets(href) if is_url(href) else href
 
 
 def without_secrets(text: str) -> str:
-    """`text` with the user name, password and query of every http(s) URL in it left out."""
-    return _URL.sub(lambda found: found["scheme"] + found["rest"], text)
+    """`text` with the user name, password and query of every address in it left out."""
+    return _QUERY.sub("", _URL.sub(lambda found: found["scheme"] + found["rest"], text))
 
 
 def raster_stem(href: str) -> str:
@@ -52,4 +56,4 @@ def raster_stem(href: str) -> str:
 
 def raster_suffix(href: str) -> str:
     """The suffix of a raster's name in lower case, e.g. `.tif`."""
-    return PurePosixPath(without_secrets(href)).suffix.lower()
+    return PurePosixPath(shown_href(href)).suffix.lower()

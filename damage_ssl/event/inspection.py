@@ -22,6 +22,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from damage_ssl.errors import InputError
+from damage_ssl.event.antimeridian import cut_at_antimeridian, is_torn, made_whole
 from damage_ssl.event.bands import alpha_index, fill, read_bands
 from damage_ssl.event.hrefs import is_remote, is_url, shown_href
 from damage_ssl.event.overviews import trusted_overviews
@@ -40,6 +41,7 @@ _SAMPLE_ALL_UP_TO = 400_000_000
 _CHECKED_BLOCKS = 4096
 _PIECE_PX = 4_000_000
 _MOSTLY_HALF_TRANSPARENT = 0.5
+_HALF_WORLD_M = 20_000_000.0
 WGS84 = crs_of_epsg(4326)
 THREADS = 8
 """Scenes inspected at a time: enough to hide the network's delay, few enough for a server that counts its guests."""
@@ -203,7 +205,9 @@ def _check_parts(source: Any, href: str) -> None:
         if is_url(file):
             continue
         if not Path(file).exists():
-            raise InputError(f"{href}: a file that it is made of, {file}, is not there; put it back or mend the VRT")
+            raise InputError(
+                f"{shown_href(href)}: a file that it is made of, {file}, is not there; put it back or mend the VRT"
+            )
         if Path(file).suffix.lower() in {".tif", ".tiff"}:
             from_raster(file, partial(_check_complete, href=file))
 
@@ -342,5 +346,7 @@ def _data_extent(source: Any, crs: CRS, valid: NDArray[np.bool_]) -> BaseGeometr
         area = unary_union(list(pieces)).simplify(abs(cell.a))
     xy = get_coordinates(area)
     lon, lat = transformer(crs, WGS84).transform(xy[:, 0], xy[:, 1], errcheck=True)
-    on_globe: BaseGeometry = make_valid(set_coordinates(area, np.column_stack([lon, lat])))
-    return on_globe
+    on_globe: BaseGeometry = set_coordinates(area, np.column_stack([lon, lat]))
+    if _ground_gsd_m(source, crs) * source.width < _HALF_WORLD_M and is_torn(np.array([on_globe]))[0]:
+        on_globe = made_whole(on_globe)
+    return cut_at_antimeridian(make_valid(on_globe))

@@ -53,7 +53,7 @@ def expand_rasters(paths: Sequence[str | Path], role: Role) -> list[str]:
             continue
         path = Path(text).expanduser()
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in RASTER_SUFFIXES)
+            files = sorted(file for file in path.iterdir() if _is_raster(file))
             if not files:
                 raise InputError(f"--{role} {text}: the folder holds no raster ({', '.join(sorted(RASTER_SUFFIXES))})")
         elif path.is_file():
@@ -71,14 +71,23 @@ def expand_rasters(paths: Sequence[str | Path], role: Role) -> list[str]:
 
 
 def read_notes(hrefs: Sequence[str]) -> SourceNotes:
-    """Read `event.json` from the rasters' folder or the one above, if there is one."""
+    """Read `event.json` from the rasters' folder or the one above, if there is one.
+
+    Raises:
+        InputError: it is not JSON of the shape expected.
+    """
     local = [Path(href) for href in hrefs if not is_url(href)]
     folders = {folder: None for path in local for folder in (path.parent, path.parent.parent)}
     for folder in folders:
         path = folder / "event.json"
         if path.is_file():
-            values = read_json(path)
-            return _notes(values) if isinstance(values, dict) else SourceNotes(None, None, {}, {})
+            try:
+                return _notes(read_json(path))
+            except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+                raise InputError(
+                    f"{path}: notes on the imagery cannot be read ({error!r}); mend the file, or move it away if it is "
+                    "not meant for damage_ssl"
+                ) from error
     return SourceNotes(None, None, {}, {})
 
 
@@ -105,6 +114,11 @@ def acquired_at(href: str, role: Role, given: str | None, notes: SourceNotes) ->
                 continue
     match = _DATE_IN_NAME.search(stem)
     return datetime(*(int(part) for part in match.groups()), tzinfo=UTC) if match else None  # type: ignore[arg-type, misc]
+
+
+def _is_raster(file: Path) -> bool:
+    """Hidden files are none: macOS puts a `._NAME.tif` beside each file on disks that are not its own."""
+    return file.suffix.lower() in RASTER_SUFFIXES and not file.name.startswith(".")
 
 
 def _check_url(text: str, role: Role) -> None:

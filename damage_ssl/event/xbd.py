@@ -70,7 +70,7 @@ def fit_georeference(corners_px: NDArray[np.float64], corners_lon_lat: NDArray[n
             f"{where}: has too few building corners ({len(corners_px)}) to place the image; remove the scene"
         )
     zone = utm_epsg(float(corners_lon_lat[:, 0].mean()), float(corners_lon_lat[:, 1].mean()))
-    fits = [_fit(corners_px, corners_lon_lat, epsg) for epsg in (zone, zone - 1, zone + 1, 4326)]
+    fits = [_fit(corners_px, corners_lon_lat, epsg) for epsg in (zone, *_neighbours(zone), 4326)]
     best = min(fits, key=lambda fit: fit.residual_px)
     if not best.residual_px <= MAX_RESIDUAL_PX:
         raise InputError(
@@ -178,6 +178,12 @@ def _read_labels(path: Path) -> _Labels:
 def _polygons(features: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
     for feature in features:
         yield str(feature["properties"]["uid"]), shapely.from_wkt(feature["wkt"])
+
+
+def _neighbours(zone: int) -> tuple[int, int]:
+    """The UTM zones to the left and right, around the world: zone 1 lies beside zone 60."""
+    half, number = zone // 100 * 100, zone % 100
+    return half + (number - 2) % 60 + 1, half + number % 60 + 1
 
 
 def _fit(corners_px: NDArray[np.float64], corners_lon_lat: NDArray[np.float64], epsg: int) -> Georeference:

@@ -288,13 +288,6 @@ def test_failed_set_leaves_the_footprints_that_were_there(town: Town, monkeypatc
     assert len(event.footprints()) == 16
 
 
-def test_overwriting_without_footprints_takes_the_older_ones_away(town: Town) -> None:
-    town.create()
-    event = town.create(footprints=None, overwrite=True)
-    assert not event.has_footprints
-    assert event.footprint_sources() == ()
-
-
 def test_footprints_far_from_the_imagery_are_counted_and_not_the_events(town: Town, tmp_path: Path) -> None:
     path = write_polygons(tmp_path / "f.gpkg", [square(40, 40), square(1500, 40), square(4000, 40)])
     event = town.create(footprints=path)

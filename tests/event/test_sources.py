@@ -45,6 +45,42 @@ def test_secrets_are_taken_out_of_any_text() -> None:
     assert without_secrets(text) == "`/vsicurl/https://h.org/a.tif' failed, then http://h.org/b.tif too (why?)"
 
 
+@pytest.mark.parametrize(
+    "href",
+    [
+        "HTTPS://me:SECRET@h.org/a.tif?sig=SECRET",
+        "https://h.org/my file.tif?sig=SECRET",
+        "https://h.org/it's here.tif?sv=1&sig=SECRET",
+        "az://container/a.tif?sv=1&sig=SECRET",
+        "s3://bucket/a.tif?X-Amz-Signature=SECRET",
+        "/vsiaz/container/a.tif?sig=SECRET",
+        "/vsicurl?pc_url_signing=no&url=https%3A%2F%2Fh.org%2Fa.tif%3Fsig%3DSECRET",
+        "/vsicurl?header.Authorization=Bearer%20SECRET&url=https://h.org/a.tif",
+    ],
+)
+def test_no_form_of_address_shows_its_secret(href: str) -> None:
+    assert "SECRET" not in shown_href(href)
+    assert "SECRET" not in without_secrets(f"'{href}' failed: {href}, twice")
+    assert "SECRET" not in raster_stem(href)
+
+
+def test_local_name_with_a_question_mark_is_shown_whole() -> None:
+    assert shown_href("/data/where?=here.tif") == "/data/where?=here.tif"
+
+
+def test_hidden_files_of_a_folder_are_no_rasters(tmp_path: Path) -> None:
+    write_tiff(tmp_path / "a.tif", texture(1))
+    (tmp_path / "._a.tif").write_bytes(b"what macOS leaves behind")
+    assert expand_rasters([tmp_path], "pre") == [str(tmp_path / "a.tif")]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"scenes": [3]}', '{"scenes": ["a"]}'])
+def test_broken_notes_beside_the_rasters_are_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "event.json").write_text(text)
+    with pytest.raises(InputError, match=r"event\.json: notes on the imagery cannot be read"):
+        read_notes([str(tmp_path / "a.tif")])
+
+
 def test_urls_and_virtual_paths_stay_as_they_are(tmp_path: Path) -> None:
     given = ["https://h.org/b.tif", "s3://bucket/a.tif", "/vsicurl/https://h.org/c.tif?sig=1*2", "https://h.org/b.tif"]
     assert expand_rasters(given, "pre") == given[:3]

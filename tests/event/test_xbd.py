@@ -26,7 +26,7 @@ def corners(epsg: int, seed: int = 0, noise_px: float = 0.0) -> tuple[np.ndarray
     return pixels, np.column_stack(Transformer.from_crs(epsg, 4326, always_xy=True).transform(x, y))
 
 
-@pytest.mark.parametrize("epsg", [32610, 4326])
+@pytest.mark.parametrize("epsg", [32610, 4326, 32701, 32660])
 def test_the_crs_in_which_the_image_is_north_up_is_found(epsg: int) -> None:
     place = fit_georeference(*corners(epsg), "x.json")
     assert place.crs.to_epsg() == epsg

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError
+from damage_ssl.event.antimeridian import is_torn, made_whole
 from damage_ssl.event.footprints.model import FootprintSet, SourceReport, no_left_out
 from damage_ssl.event.footprints.region import Region
 from damage_ssl.event.footprints.squares import squares_around
@@ -263,8 +264,8 @@ def _repaired(geometry: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArr
     empty = shapely.is_missing(fixed) | shapely.is_empty(fixed)
     types = shapely.get_type_id(fixed)
     other = ~empty & ~np.isin(types, (*POLYGON_TYPES, _COLLECTION))
-    wide = ~empty & ~other & _across_antimeridian(fixed)
-    fixed[wide] = [_made_whole(each) for each in fixed[wide]]
+    wide = ~empty & ~other & is_torn(fixed)
+    fixed[wide] = [made_whole(each) for each in fixed[wide]]
     broken = ~empty & ~other & ~(shapely.is_valid(fixed) & np.isin(types, POLYGON_TYPES))
     for row in np.flatnonzero(broken):
         fixed[row] = _polygonal(fixed[row])
@@ -280,24 +281,6 @@ def _polygonal(geometry: BaseGeometry) -> BaseGeometry:
         return shapely.Polygon()
     parts = [part for part in _parts(shapely.make_valid(geometry)) if part.geom_type == "Polygon" and part.area > 0]
     return shapely.union_all(parts) if parts else shapely.Polygon()
-
-
-def _across_antimeridian(geometry: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """No building is half a world wide: such a polygon has corners on both sides of the antimeridian."""
-    bounds = shapely.bounds(geometry)
-    with np.errstate(invalid="ignore"):
-        wide: NDArray[np.bool_] = bounds[:, 2] - bounds[:, 0] > 180
-    return wide
-
-
-def _made_whole(geometry: BaseGeometry) -> BaseGeometry:
-    """The polygon with all longitudes on the side where most of it lies, running on past ±180."""
-
-    def east(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.column_stack([np.where(xy[:, 0] < 0, xy[:, 0] + 360, xy[:, 0]), xy[:, 1]])
-
-    whole = shapely.transform(geometry, east)
-    return whole if whole.centroid.x <= 180 else shapely.transform(whole, lambda xy: xy - (360, 0))
 
 
 def _parts(geometry: BaseGeometry) -> list[BaseGeometry]:

@@ -12,6 +12,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError
+from damage_ssl.event.antimeridian import cut_at_antimeridian, is_torn, made_whole
 from damage_ssl.event.footprints.cleaning import bounds_text, clean_footprints, counted, to_wgs84
 from damage_ssl.event.footprints.csv_files import read_csv
 from damage_ssl.event.footprints.gathering import Gathered
@@ -24,10 +25,12 @@ from damage_ssl.event.footprints.parquet_files import read_parquet
 from damage_ssl.event.footprints.region import Region, region_of
 from damage_ssl.event.footprints.streams import head_of
 from damage_ssl.event.footprints.xbd_labels import read_xbd_labels
+from damage_ssl.event.hrefs import without_secrets
 from damage_ssl.settings import FootprintSettings
 
 Reader = Callable[[Path, Gathered], None]
 _LAYER = re.compile(r"(?P<path>.+)\|layername=(?P<layer>.+)")  # as QGIS writes a layer of a file
+_ADDRESS = re.compile(r"((?:https?|s3|gs|az):)/+", re.IGNORECASE)
 _BY_ENDING: dict[str, Reader] = {
     ".parquet": read_parquet,
     ".geoparquet": read_parquet,
@@ -97,7 +100,10 @@ def read_aoi(path: Path) -> BaseGeometry:
     raw = raw[~(raw.geometry.isna() | raw.geometry.is_empty)]
     if raw.empty or not set(raw.geom_type) <= {"Polygon", "MultiPolygon"}:
         raise InputError(f"{path}: an AOI is one or more polygons; found {counted(raw.geom_type) or 'nothing'}")
-    return shapely.union_all(shapely.make_valid(shapely.force_2d(raw.geometry.to_numpy())))
+    areas = shapely.force_2d(raw.geometry.to_numpy())
+    torn = is_torn(areas)
+    areas[torn] = [made_whole(each) for each in areas[torn]]
+    return cut_at_antimeridian(shapely.union_all(shapely.make_valid(areas)))
 
 
 def _read_one(given: str, region: Region | None, settings: FootprintSettings, *, needed: bool) -> FootprintSet:
@@ -105,6 +111,9 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
     named = _LAYER.fullmatch(given)
     path = Path(named["path"] if named else given)
     if not path.exists():
+        if address := _ADDRESS.match(given):  # a Path has one slash where an address has two
+            plain = without_secrets(f"{address[1]}//{given[address.end() :]}")
+            raise InputError(f"{plain}: footprints are not read over the network; download the file and give its path")
         raise InputError(f"{path}: no such file; give the footprints file's path")
     into = Gathered(path, region, settings.min_confidence)
     if named:
