@@ -1,7 +1,6 @@
 import numpy as np
-import pytest
 
-from damage_ssl.event.quality import FILL_WINDOW_PX, Reason, black_fill, not_assessed_reason, share_within
+from damage_ssl.event.quality import FILL_WINDOW_PX, black_fill, share_within
 
 
 def test_black_square_of_the_window_is_fill_and_a_smaller_one_is_not() -> None:
@@ -28,32 +27,3 @@ def test_share_within_counts_footprint_pixels_only() -> None:
     mask = np.zeros((2, 4, 4), dtype=bool)
     mask[:, 0] = True
     np.testing.assert_allclose(share_within(mask, footprint), [0.5, 0.0])
-
-
-GOOD = {
-    "area_m2": 100.0,
-    "pre_covered": 1.0,
-    "post_covered": 1.0,
-    "pre_valid": 1.0,
-    "post_valid": 1.0,
-    "both_valid": 1.0,
-    "min_area_m2": 6.0,
-    "min_valid_share": 0.75,
-}
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({}, None),
-        ({"both_valid": 0.75}, None),
-        ({"area_m2": 5.0, "pre_covered": 0.0}, Reason.TOO_SMALL),
-        ({"pre_covered": 0.0, "pre_valid": 0.0, "both_valid": 0.0}, Reason.NO_PRE),
-        ({"post_covered": 0.0, "post_valid": 0.0, "both_valid": 0.0}, Reason.NO_POST),
-        ({"pre_covered": 0.5, "pre_valid": 0.5, "both_valid": 0.5}, Reason.EDGE),
-        ({"post_valid": 0.3, "both_valid": 0.3}, Reason.NODATA),
-        ({"pre_valid": 0.8, "post_valid": 0.8, "both_valid": 0.6}, Reason.NODATA),
-    ],
-)
-def test_first_reason_that_applies_is_given(changes: dict[str, float], reason: Reason | None) -> None:
-    assert not_assessed_reason(**(GOOD | changes)) == reason

@@ -140,6 +140,30 @@ def test_cloud_with_a_clear_half_beyond_the_building_is_a_reason(town: Town) -> 
     assert town.reasons(post=np.where(east, town.post, cloud)) == [Reason.CLOUD_OR_SMOKE] * COUNT
 
 
+@pytest.mark.parametrize("light", [CLOUD, SMOKE])
+@pytest.mark.parametrize("degrees", [0, 45, 110, 200, 300])
+def test_cloud_that_hides_the_building_and_ends_sharply_at_its_wall_is_a_reason(
+    town: Town, light: tuple[int, int, int], degrees: int
+) -> None:
+    down, across = np.mgrid[:SIDE_PX, :SIDE_PX] - SIDE_PX / 2
+    along = np.cos(np.radians(degrees)) * across + np.sin(np.radians(degrees)) * down
+    cloud = veiled(town.post, 1.0, light, town.rng)
+    for beyond_m, least in ((0.5, 0.85), (2.0, 0.95)):
+        edge = np.array([along[mask].max() + beyond_m / GSD_M for mask in town.footprint])
+        clear = (along > edge[:, None, None])[:, None]
+        reasons = np.array(town.reasons(post=np.where(clear, town.post, cloud)))
+        assert np.mean(reasons == Reason.CLOUD_OR_SMOKE) >= least
+    middle = np.where((along > 0)[None, None], town.post, cloud)
+    assert town.reasons(post=middle) == [None] * COUNT
+
+
+def test_white_roof_with_a_pale_yard_on_one_side_is_no_cloud(town: Town) -> None:
+    yard = (ndimage.binary_dilation(town.footprint, np.ones((1, 33, 33))) & (np.arange(SIDE_PX) < 32))[:, None]
+    paved = np.where(yard, 185 + 4 * rough(town.rng, 2.0)[:, None], town.post)
+    for roof in (110, 150, 232, 300):
+        assert town.reasons(post=np.where(town.footprint[:, None], roof, paved)) == [None] * COUNT
+
+
 def test_pale_roof_or_slab_is_no_cloud_and_not_saturated(town: Town) -> None:
     for level in (190, 235, 300):
         pale = np.where(town.footprint[:, None], level, town.post)

@@ -9,7 +9,7 @@ from damage_ssl.event.quality.fill import (
     black_fill,
 )
 from damage_ssl.event.quality.measures import QUALITY_COLUMNS, measure_quality
-from damage_ssl.event.quality.reasons import Reason, not_assessed_reason, quality_reason, share_within
+from damage_ssl.event.quality.reasons import Reason, quality_reason, share_within
 
 __all__ = [
     "FILL_FRINGE_LEVEL",
@@ -21,7 +21,6 @@ __all__ = [
     "Reason",
     "black_fill",
     "measure_quality",
-    "not_assessed_reason",
     "quality_reason",
     "share_within",
 ]

@@ -1,6 +1,6 @@
 """What one date's pictures show of each building, gathered once: levels, detail and colour by area."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,25 @@ class Areas:
 
 
 @dataclass(frozen=True)
+class Grains:
+    """Grains of about a metre, [N, rows, columns] each.
+
+    `energy` is the squared difference from the next grains, without noise; `lowest` the darkest band; `bands`
+    [N, 3, rows, columns]; `inside` the building, in the `ring` around it; `known`: `energy` is.
+    """
+
+    energy: Floats
+    lowest: Floats
+    bands: Floats
+    inside: Mask
+    ring: Mask
+    known: Mask
+
+    def take(self, rows: NDArray[np.intp]) -> "Grains":
+        return Grains(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+@dataclass(frozen=True)
 class Look:
     """One date. `dark` and `clipped` [N, 1 + directions]: shares of the footprint and of the ring's halves.
 
@@ -52,6 +71,7 @@ class Look:
 
     seen: Mask
     areas: Areas
+    grains: Grains
     dark: Floats
     clipped: Floats
     detail: Floats
@@ -76,17 +96,29 @@ def look_at(colour: NDArray[np.uint8], valid: Mask, footprint: Mask, gsd_m: floa
     red, green, blue = (colour[:, band] for band in range(3))
     bands: Floats = np.stack([reduced(band, factor) for band in (red, green, blue)], axis=1)
     grey: Floats = (bands[:, 0] + 2 * bands[:, 1] + bands[:, 2]) / np.float32(4)
-    detail, shape = _detail(grey, known)
+    energy, usable = _energy(grey, known)
+    noise = _noise(energy, usable)
+    cell = _cell_factor(grey.shape)
+    shape = (grey.shape[1] // cell, grey.shape[2] // cell)
     areas = _areas(inside, ring, shape)
+    lowest = np.minimum(np.minimum(bands[:, 0], bands[:, 1]), bands[:, 2])
     dark = reduced(np.maximum(np.maximum(red, green), blue) <= DARK_LEVEL, factor)
     clipped = reduced(np.minimum(np.minimum(red, green), blue) >= CLIPPED_LEVEL, factor)
     return Look(
         seen=np.asarray(inside.any(axis=(1, 2))),
         areas=areas,
+        grains=Grains(
+            energy=np.maximum(energy - noise[:, None, None], 0),
+            lowest=lowest,
+            bands=bands,
+            inside=inside,
+            ring=ring,
+            known=usable,
+        ),
         dark=_shares(dark, inside, ring, areas, shape),
         clipped=_shares(clipped, inside, ring, areas, shape),
-        detail=detail,
-        lowest=_lowest(np.minimum(np.minimum(bands[:, 0], bands[:, 1]), bands[:, 2]), known),
+        detail=np.sqrt(np.maximum(_cell_means(energy, usable) - noise[:, None], 0)),
+        lowest=_lowest(lowest, known),
         bands=np.stack([_cell_means(bands[:, band], known) for band in range(3)], axis=1),
         grey=_cell_means(grey, known),
         weight=_in_cells(known),
@@ -155,20 +187,21 @@ def _shares(values: Floats, inside: Mask, ring: Mask, areas: Areas, shape: tuple
     return np.concatenate([footprint[:, None], halves], axis=1).astype(np.float32)
 
 
-def _detail(grey: Floats, known: Mask) -> tuple[Floats, tuple[int, int]]:
-    """Root mean square difference of neighbouring grains in each cell, noise taken off; and the shape of the cells."""
+def _energy(grey: Floats, known: Mask) -> tuple[Floats, Mask]:
+    """Squared difference of each grain from the next in its row and column, and where it is known."""
     energy, usable = np.zeros_like(grey), np.zeros_like(known)
     here = grey[:, :-1, :-1]
     energy[:, :-1, :-1] = (grey[:, :-1, 1:] - here) ** 2 + (grey[:, 1:, :-1] - here) ** 2
     usable[:, :-1, :-1] = known[:, :-1, :-1] & known[:, :-1, 1:] & known[:, 1:, :-1]
-    cells = _cell_means(energy, usable)
-    # Noise is in all cells alike, and structure is not: the calmest cells show how much noise there is.
-    ordered = np.sort(np.where(_in_cells(usable) >= 0.5, cells, np.float32(np.inf)), axis=1)
+    return energy, usable
+
+
+def _noise(energy: Floats, usable: Mask) -> Floats:
+    """Noise is in all cells alike, and structure is not: the calmest cells show how much energy is noise, [N]."""
+    ordered = np.sort(np.where(_in_cells(usable) >= 0.5, _cell_means(energy, usable), np.float32(np.inf)), axis=1)
     count = np.isfinite(ordered).sum(axis=1)
-    calm = ordered[np.arange(len(cells)), (CALM_SHARE * count).astype(np.intp)]
-    noise = np.minimum(CALM_TO_MEAN * np.where(count > 0, calm, 0), MOST_NOISE**2).astype(np.float32)
-    factor = _cell_factor(grey.shape)
-    return np.sqrt(np.maximum(cells - noise[:, None], 0)), (grey.shape[1] // factor, grey.shape[2] // factor)
+    calm = ordered[np.arange(len(ordered)), (CALM_SHARE * count).astype(np.intp)]
+    return np.minimum(CALM_TO_MEAN * np.where(count > 0, calm, 0), MOST_NOISE**2).astype(np.float32)
 
 
 def _lowest(values: Floats, known: Mask) -> Floats:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from damage_ssl.event.quality.look import Floats, Look, Mask, averaged, half_planes, look_at
+from damage_ssl.event.quality.look import Floats, Look, Mask, half_planes, look_at
+from damage_ssl.event.quality.veil import veil_opacity
 
 QUALITY_COLUMNS = (
     "pre_cloud",
@@ -25,17 +26,6 @@ QUALITY_COLUMNS = (
 )
 """cloud: opacity of a veil, 0..1; shadow, saturated: shares of the area, 0..1; blur_m: σ in metres; seam: 0..1."""
 
-FLOOR_DETAIL = 8.0
-"""Detail (grey levels) that a building with its surroundings has, by and large, where it can be seen at all."""
-LEAST_DETAIL = 4.0
-"""With less detail than this on the other date there is nothing that could have been lost."""
-LIFT = (20.0, 50.0)
-"""A veil lifts the darkest parts: by so many grey levels not a veil at all / surely one."""
-VEIL_LEVEL = (70.0, 100.0)
-"""The darkest parts under a veil: below the first it is water or shadow, above the second bright enough for a veil."""
-WARM = (0.2, 0.35)
-"""(red - blue) / brightest: up to the first the colour of smoke, from the second that of mud and sand."""
-DARKEST_SHARE = 0.1
 LEAST_VARIOGRAM = 2.0
 """Blur is measured where differences over 4 grains exceed those over 2 by at least so much (squared grey levels)."""
 LEAST_STEP = 8.0
@@ -71,7 +61,7 @@ def measure_quality(
         seams = _seams(first, second)
         for side, one, other, seam in (("pre", first, second, seams[0]), ("post", second, first, seams[1])):
             values = {
-                "cloud": _veil(one, other),
+                "cloud": veil_opacity(one, other),
                 "shadow": np.minimum(one.dark[:, 0], one.dark[:, 1:].max(axis=1)),
                 "saturated": _clipped(one, other),
                 "blur_m": _blur_m(one),
@@ -80,46 +70,6 @@ def measure_quality(
             for name, value in values.items():
                 out[f"{side}_{name}"][rows] = np.where(one.seen, value, np.nan)
     return out
-
-
-def _veil(one: Look, other: Look) -> Floats:
-    """Opacity of cloud or smoke over the building and the half of its surroundings that has most of it, 0..1.
-
-    A veil of opacity a and light A turns a scene J into (1 - a) J + a A (Koschmieder 1924; He et al. 2011,
-    doi:10.1109/TPAMI.2010.168): differences shrink by (1 - a), and the darkest parts, at some band close to 0, rise by
-    about a A. Only both together are a veil: lost structure alone may be water or a razed lot, brightness alone a new
-    roof. What was there to lose is what the other date shows; around a building there is always something.
-    """
-    floor = np.where(one.areas.has_ring, np.float32(FLOOR_DETAIL), np.float32(0))[:, None]
-    lowest, lowest_then = _darkest(one), _darkest(other)
-    lifted = _ramp(lowest - lowest_then, *LIFT)
-    opacity = np.ones_like(lowest)
-    for area in (one.areas.halves, one.areas.around):
-        here, there = averaged(one.detail, area), np.maximum(averaged(other.detail, area), floor)
-        lost = np.where(there >= LEAST_DETAIL, 1 - here / np.maximum(there, LEAST_DETAIL), 0)
-        # Where the other date is veiled as well nothing is lifted; then there must be next to no detail at all.
-        lost_anyhow = np.where(floor > 0, 1 - here / FLOOR_DETAIL, 0)
-        opacity = np.minimum(opacity, np.maximum(lost * lifted, lost_anyhow))
-    colour = np.stack([averaged(one.bands[:, band], one.areas.around) for band in range(3)])
-    warm = (colour[0] - colour[2]) / np.maximum(colour.max(axis=0), 1)
-    bright, grey = _ramp(lowest, *VEIL_LEVEL), 1 - _ramp(warm, *WARM)
-    veil: Floats = (np.maximum(opacity, 0) * bright * grey).max(axis=1)
-    return veil
-
-
-def _darkest(one: Look) -> Floats:
-    """What a tenth of the cells of each area stays below at its darkest, [N, areas]."""
-    within = np.where(one.areas.around > 0, one.lowest[:, :, None], np.float32(np.inf))
-    ordered = np.sort(within, axis=1)
-    place = (DARKEST_SHARE * np.isfinite(ordered).sum(axis=1)).astype(np.intp)
-    darkest: Floats = np.take_along_axis(ordered, place[:, None, :], axis=1)[:, 0]
-    return np.where(np.isfinite(darkest), darkest, np.float32(0))
-
-
-def _ramp(values: Floats, low: float, high: float) -> Floats:
-    """0 up to `low`, 1 from `high`, linear between."""
-    ramp: Floats = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
-    return ramp
 
 
 def _clipped(one: Look, other: Look) -> Floats:

@@ -33,37 +33,6 @@ def share_within(mask: NDArray[np.bool_], footprint: NDArray[np.bool_]) -> NDArr
     return share
 
 
-def not_assessed_reason(
-    *,
-    area_m2: float,
-    pre_covered: float,
-    post_covered: float,
-    pre_valid: float,
-    post_valid: float,
-    both_valid: float,
-    min_area_m2: float,
-    min_valid_share: float,
-) -> Reason | None:
-    """Name the first reason why a building cannot be assessed, or None.
-
-    `covered` is the share of the footprint within the extent of any scene of that side, `valid` the share with data.
-    The order: too small, no scene at all, cut off by the extent of the imagery, without data.
-    """
-    if area_m2 < min_area_m2:
-        return Reason.TOO_SMALL
-    if pre_covered == 0:
-        return Reason.NO_PRE
-    if post_covered == 0:
-        return Reason.NO_POST
-    if both_valid >= min_valid_share:
-        return None
-    if (pre_valid < min_valid_share and pre_covered < min_valid_share) or (
-        post_valid < min_valid_share and post_covered < min_valid_share
-    ):
-        return Reason.EDGE
-    return Reason.NODATA
-
-
 def quality_reason(measures: Mapping[str, NDArray[np.float32]], settings: PatchSettings) -> NDArray[np.object_]:
     """The first reason of picture quality for which each building cannot be assessed, or None.
 
