@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from benchmarks.large_event import Imagery, make_event, write_footprints, write_
 from damage_ssl.event.catalog import Event
 from damage_ssl.event.imagery import Scene, close_rasters
 from damage_ssl.event.quality import FILL_REACH_PX
-from damage_ssl.patches import cutting, pairing
+from damage_ssl.patches import cutting, layers, pairing
 from damage_ssl.patches.batches import make_batches
 from damage_ssl.patches.cutting import View, plan_reading
 from damage_ssl.patches.extract import extract_patches
@@ -89,26 +90,23 @@ def best(function: Callable[[], Any], repeat: int) -> tuple[float, Any]:
 def blocks_read(event: Event) -> dict[str, set[tuple[int, int]]]:
     """The file blocks of each scene that extraction touches."""
     touched: dict[str, set[tuple[int, int]]] = {}
-    read = cutting.read_chunk
+    read = layers.read_chunks
 
-    def noting(scene: Scene, columns: tuple[int, int], rows: tuple[int, int], **more: Any) -> Any:
+    def noting(scene: Scene, windows: Sequence[Any], **more: Any) -> Any:
         with rasterio.open(scene.href) as source:
             size = source.block_shapes[0][0]
-        left, right = (max(0, columns[0] - FILL_REACH_PX), min(scene.width, columns[1] + FILL_REACH_PX))
-        top, bottom = (max(0, rows[0] - FILL_REACH_PX), min(scene.height, rows[1] + FILL_REACH_PX))
         blocks = touched.setdefault(scene.href, set())
-        blocks |= {
-            (row, column)
-            for row in range(top // size, -(-bottom // size))
-            for column in range(left // size, -(-right // size))
-        }
-        return read(scene, columns, rows, **more)
+        for columns, rows in windows:
+            left, right = max(0, columns[0] - FILL_REACH_PX), min(scene.width, columns[1] + FILL_REACH_PX)
+            top, bottom = max(0, rows[0] - FILL_REACH_PX), min(scene.height, rows[1] + FILL_REACH_PX)
+            blocks |= set(product(range(top // size, -(-bottom // size)), range(left // size, -(-right // size))))
+        return read(scene, windows, **more)
 
-    cutting.read_chunk = noting
+    layers.read_chunks = noting  # type: ignore[assignment]
     try:
         cut_all(event)
     finally:
-        cutting.read_chunk = read
+        layers.read_chunks = read
     return touched
 
 

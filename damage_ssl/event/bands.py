@@ -1,13 +1,15 @@
 """Which bands of a raster are red, green and blue, and which of its pixels are valid."""
 
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
-from damage_ssl.event.quality import FILL_WINDOW_PX, black_fill
+from damage_ssl.event.quality import FILL_LEVEL, FILL_WINDOW_PX, black_fill
 
 _COLOURS = ("red", "green", "blue")
 
@@ -40,11 +42,15 @@ def read_bands(source: Any, window: Window) -> tuple[NDArray[Any], NDArray[np.bo
     excludes: a mask for the whole dataset counts as it is; with a nodata value a pixel is valid if any of the three
     bands is, with masks of single bands if all are.
     """
-    indexes, alpha = rgb_indexes(source), alpha_index(source)
+    layout = _layout(source)
+    indexes, alpha = layout.indexes, layout.alpha
     together = alpha is not None and source.dtypes[alpha - 1] == source.dtypes[indexes[0] - 1]
     read = source.read([*indexes, alpha] if together else indexes, window=window)
     bands = read[: len(indexes)]
-    valid = _declared_valid(source, indexes, window, bands)
+    if layout.all_valid:
+        valid = np.ones(bands.shape[1:], dtype=bool)
+    else:
+        valid = _declared_valid(source, indexes, window, bands)
     if alpha is not None:
         opacity = read[-1] if together else source.read(alpha, window=window)
         # Half transparent is out; in more than 8 bits some files write 0 and 255, others 0 and 65535.
@@ -65,6 +71,8 @@ def fill(bands: NDArray[Any], *, factor: float = 1.0) -> NDArray[np.bool_]:
     """
     window_px = max(3, round(FILL_WINDOW_PX / factor))
     if bands.dtype == np.uint8:
+        if np.count_nonzero(bands[0] <= FILL_LEVEL) < window_px**2:  # most windows hold nothing that is so dark
+            return np.zeros(bands.shape[1:], dtype=bool)
         return black_fill(bands.max(axis=0), window_px=window_px)
     peak = (bands != 0).any(axis=0).astype(np.uint8) * np.uint8(255)
     return black_fill(peak, level=0, window_px=window_px)
@@ -78,11 +86,37 @@ def stretched(band: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uin
     return out
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """Of an open raster: the bands to read, and whether no mask or nodata value excludes any of their pixels."""
+
+    indexes: list[int]
+    alpha: int | None
+    all_valid: bool
+
+
+_LAYOUTS: WeakKeyDictionary[Any, _Layout] = WeakKeyDictionary()
+
+
+def _layout(source: Any) -> _Layout:
+    """Looked up once for as long as a raster is open: it costs more than reading a small window."""
+    layout = _LAYOUTS.get(source)
+    if layout is None:
+        indexes = rgb_indexes(source)
+        flags = _mask_flags(source, indexes)
+        all_valid = all(MaskFlags.all_valid in flag or MaskFlags.alpha in flag for flag in flags)
+        layout = _LAYOUTS[source] = _Layout(indexes, alpha_index(source), all_valid)
+    return layout
+
+
+def _mask_flags(source: Any, indexes: list[int]) -> list[set[MaskFlags]]:
+    every = source.mask_flag_enums
+    return [set(every[index - 1]) for index in indexes]
+
+
 def _declared_valid(source: Any, indexes: list[int], window: Window, bands: NDArray[Any]) -> NDArray[np.bool_]:
     """Where masks and nodata values leave pixels valid; alpha bands are not looked at."""
-    flags = [set(source.mask_flag_enums[index - 1]) for index in indexes]
-    if all(MaskFlags.all_valid in flag or MaskFlags.alpha in flag for flag in flags):
-        return np.ones((round(window.height), round(window.width)), dtype=bool)
+    flags = _mask_flags(source, indexes)
     if any(MaskFlags.per_dataset in flag and MaskFlags.nodata not in flag for flag in flags):
         valid: NDArray[np.bool_] = source.read_masks(indexes[0], window=window) > 127
         return valid

@@ -8,7 +8,7 @@ from damage_ssl.event.bands import rgb_indexes
 from damage_ssl.event.hrefs import gdal_path, raster_stem, shown_href
 from damage_ssl.event.inspection import WGS84, inspect_scene, measure_stretch, side_by_side
 from damage_ssl.event.raster import GDAL_CACHE_BYTES, close_rasters, from_raster, gdal_environment, open_raster
-from damage_ssl.event.reading import Chunk, read_chunk
+from damage_ssl.event.reading import Chunk, Window, read_chunk, read_chunks
 from damage_ssl.event.scene import Overview, Role, Scene, Stretch
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Role",
     "Scene",
     "Stretch",
+    "Window",
     "close_rasters",
     "from_raster",
     "gdal_environment",
@@ -28,6 +29,7 @@ __all__ = [
     "open_raster",
     "raster_stem",
     "read_chunk",
+    "read_chunks",
     "rgb_indexes",
     "shown_href",
     "side_by_side",

@@ -1,12 +1,13 @@
 """Pixels of a scene by chunk, at full resolution or from its overviews."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, lcm
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
+from rasterio.windows import Window as FileWindow
 from scipy import ndimage
 
 from damage_ssl.errors import SourceError
@@ -15,6 +16,9 @@ from damage_ssl.event.quality import FILL_REACH_PX
 from damage_ssl.event.raster import from_raster
 from damage_ssl.event.scene import Overview, Scene
 from damage_ssl.settings import ReadSettings
+
+Window = tuple[tuple[int, int], tuple[int, int]]
+"""Columns and rows, each from the first to behind the last."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,23 @@ def read_chunk(
     Raises:
         SourceError: the raster cannot be read, also after trying again over the network.
     """
+    (chunk,) = read_chunks(scene, [(columns, rows)], multiple=multiple, reduction=reduction, reading=reading)
+    return chunk
+
+
+def read_chunks(
+    scene: Scene,
+    windows: Sequence[Window],
+    *,
+    multiple: int = 1,
+    reduction: int = 1,
+    reading: ReadSettings | None = None,
+) -> list[Chunk]:
+    """`read_chunk` of several windows in one go: what it takes to get at a raster costs as much as a small window.
+
+    Raises:
+        SourceError: one of them cannot be read.
+    """
     overview = max(
         (overview for overview in scene.overviews if overview.factor <= reduction),
         key=lambda overview: overview.factor,
@@ -91,14 +112,14 @@ def read_chunk(
     factor = 1 if overview is None else overview.factor
     remaining = max(1, reduction // factor)
     unit = lcm(multiple, factor * remaining) // factor
-    chunk: Chunk = from_raster(
+    chunks: list[Chunk] = from_raster(
         scene.href,
-        lambda source: _read(source, scene, columns, rows, unit=unit, overview=overview),
+        lambda source: [_read(source, scene, *window, unit=unit, overview=overview) for window in windows],
         overview=None if overview is None else overview.level,
         reading=reading,
         error=SourceError,
     )
-    return chunk.reduced(remaining)
+    return [chunk.reduced(remaining) for chunk in chunks]
 
 
 def _read(
@@ -121,17 +142,18 @@ def _read(
     outer_left, outer_top = max(0, left - FILL_REACH_PX), max(0, top - FILL_REACH_PX)
     width = min(source.width, right + FILL_REACH_PX) - outer_left
     height = min(source.height, bottom + FILL_REACH_PX) - outer_top
-    bands, valid = read_bands(source, Window(outer_left, outer_top, width, height))
+    bands, valid = read_bands(source, FileWindow(outer_left, outer_top, width, height))
     filled = fill(bands, factor=factor)
-    if overview is not None and filled.any():
-        # An overview's pixels on the border of the fill are averages of black and picture.
-        filled = ndimage.binary_dilation(filled, np.ones((3, 3), dtype=bool))
+    if filled.any():
+        if overview is not None:  # its pixels on the border of the fill are averages of black and picture
+            filled = ndimage.binary_dilation(filled, np.ones((3, 3), dtype=bool))
+        valid &= ~filled
     crop = slice(top - outer_top, bottom - outer_top), slice(left - outer_left, right - outer_left)
-    valid = (valid & ~filled)[crop]
+    valid = valid[crop]
     pixels = np.empty((*valid.shape, 4), dtype=np.uint8)
     for index, band in enumerate(bands):
         pixels[..., index] = band[crop] if scene.stretch is None else stretched(band[crop], scene.stretch[index])
-    pixels[..., 3] = valid * np.uint8(255)
+    pixels[..., 3] = 255
     if not valid.all():
         pixels[~valid] = 0
     return Chunk(pixels, *place)

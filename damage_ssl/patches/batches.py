@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from pyproj import CRS
 
 from damage_ssl.event.imagery import Scene
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 CELL_PX = 4096
 """Width of a batch's square in pixels of the finest scene: wide enough that its rim, which its neighbours read too, is
@@ -75,7 +78,7 @@ class Batches(Sequence[Batch]):
 
     def __init__(
         self,
-        footprints: gpd.GeoDataFrame,
+        footprints: "gpd.GeoDataFrame",
         zones: NDArray[np.int64],
         order: NDArray[np.intp],
         fine_cell: NDArray[np.int64],
@@ -124,7 +127,7 @@ class Batches(Sequence[Batch]):
 
 
 def make_batches(
-    footprints: gpd.GeoDataFrame,
+    footprints: "gpd.GeoDataFrame",
     scenes: Sequence[Scene],
     size_m: float,
     *,

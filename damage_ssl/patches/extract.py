@@ -19,11 +19,11 @@ import shapely
 from damage_ssl.errors import DamageSSLError, SourceError, WorkerError, WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.event.imagery import Role, Scene, measure_stretch
-from damage_ssl.files import atomic_directory, atomic_path, read_json, storage_errors, write_json
+from damage_ssl.files import atomic_directory, read_json, storage_errors, write_json
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
 from damage_ssl.patches.batches import Batches, make_batches
 from damage_ssl.patches.memory import reading_bytes
-from damage_ssl.patches.pairing import CUT_COLUMNS, PairTask, views_of, write_pairs
+from damage_ssl.patches.pairing import CUT_COLUMNS, PairTask, do_task, views_of
 from damage_ssl.patches.registration import REGISTRATION_COLUMNS, Registration, register
 from damage_ssl.patches.store import CHUNK_BUILDINGS, FORMAT_VERSION, INDEX_COLUMNS, PatchStore, make_pairs, write_index
 from damage_ssl.patches.tasks import run_tasks
@@ -101,7 +101,8 @@ def extract_patches(
             make_pairs(folder, list(views_of(settings)), settings.size_px, tasks.rows)
             write_json(folder / _PLAN, {"fingerprint": fingerprint})
         work = partial(
-            _do,
+            do_task,
+            done=folder / _DONE,
             folder=folder,
             pre=pre,
             post=post,
@@ -149,26 +150,6 @@ class _Tasks(Sequence[tuple[int, PairTask]]):
         batch = self._batches[number]
         found = batch.with_offsets(self._pre_m[batch.number], self._post_m[batch.number])
         return number, PairTask(found, self._misaligned[batch.number], int(self._first_rows[number]))
-
-
-def _do(
-    task: tuple[int, PairTask],
-    *,
-    folder: Path,
-    pre: Sequence[Scene],
-    post: Sequence[Scene],
-    settings: PatchSettings,
-    memory_bytes: int,
-) -> pd.DataFrame:
-    """Do a task, unless an earlier extraction that was interrupted has done it."""
-    number, pairs = task
-    done = folder / _DONE / f"{number}.parquet"
-    if done.exists():
-        return pd.read_parquet(done)
-    table = write_pairs(pairs, folder=folder, pre=pre, post=post, settings=settings, memory_bytes=memory_bytes)
-    with atomic_path(done) as temporary:
-        table.to_parquet(temporary)
-    return table
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Which buildings of a batch are read together: whole squares where they are dense, single spots where they are not."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +17,27 @@ _READING_BYTES = 32
 
 
 def reading_groups(
-    fine_cell: NDArray[np.int64], boxes_px: Sequence[NDArray[np.float64]], memory_bytes: int
-) -> Iterator[slice]:
-    """Divide a batch into runs of buildings whose surroundings are read in one window a scene.
+    fine_cell: NDArray[np.int64],
+    boxes_px: Sequence[NDArray[np.float64]],
+    memory_bytes: int,
+    *,
+    most_together: int = 1,
+) -> Iterator[NDArray[np.intp]]:
+    """Divide a batch into groups of buildings whose surroundings are read in one window a scene.
 
     The squares of four fine cells, sixteen and so on are tried from the smallest up: four are joined where one window
-    needs about as few blocks as theirs together and fits into memory.
+    needs about as few blocks as theirs together and fits into memory. Small groups are handed out several at once.
 
     Args:
         fine_cell: [N], ascending: place of each building in the Z-order of the fine cells.
         boxes_px: for each scene [N, 4]: least and greatest column, least and greatest row that a building needs in that
             scene; NaN where it does not touch it.
         memory_bytes: bounds the windows of all scenes together.
+        most_together: groups are joined for reading while they have no more buildings than this (and fit into memory).
 
     Yields:
-        slices that cover the batch in its order.
+        the edges of groups to read together: group n is from edge n to edge n + 1. They cover the batch in its order.
     """
-    if not boxes_px:
-        yield slice(0, len(fine_cell))
-        return
     level = 0
     groups = _runs(fine_cell)
     cost, memory = _needs(boxes_px, groups[:-1])
@@ -57,8 +58,13 @@ def reading_groups(
             kept_memory.append(joint_memory[parent : parent + 1] if whole else memory[own])
         groups = np.append(np.concatenate(kept_starts), len(fine_cell))
         cost, memory = np.concatenate(kept_cost), np.concatenate(kept_memory)
-    for start, stop in pairwise(groups):
-        yield slice(int(start), int(stop))
+    first, kept = 0, 0.0
+    for number, needed in enumerate(memory):
+        if number > first and (groups[number + 1] - groups[first] > most_together or kept + needed > memory_bytes):
+            yield groups[first : number + 1]
+            first, kept = number, 0.0
+        kept += needed
+    yield groups[first:]
 
 
 def _runs(values: NDArray[np.int64]) -> NDArray[np.intp]:

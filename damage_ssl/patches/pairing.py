@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from damage_ssl.event.imagery import Scene
 from damage_ssl.event.quality import QUALITY_COLUMNS, Reason, measure_quality, quality_reason
+from damage_ssl.files import atomic_path
 from damage_ssl.patches.batches import Batch
-from damage_ssl.patches.cutting import BothSides, Reading, View, plan_reading, valid_share
+from damage_ssl.patches.choosing import valid_share
+from damage_ssl.patches.cutting import BothSides, Reading, View, plan_reading
 from damage_ssl.patches.pairs import PairViews
 from damage_ssl.patches.store import RowWriter
 from damage_ssl.settings import PatchSettings
@@ -56,6 +58,27 @@ def views_of(settings: PatchSettings) -> dict[str, View]:
     if settings.context_gsd_m is not None:
         views["context"] = View(settings.size_px, settings.context_gsd_m)
     return views
+
+
+def do_task(
+    task: tuple[int, PairTask],
+    *,
+    done: Path,
+    folder: Path,
+    pre: Sequence[Scene],
+    post: Sequence[Scene],
+    settings: PatchSettings,
+    memory_bytes: int,
+) -> pd.DataFrame:
+    """`write_pairs` for a numbered task, unless its table lies in the folder `done`: it was done before."""
+    number, pairs = task
+    table_path = done / f"{number}.parquet"
+    if table_path.exists():
+        return pd.read_parquet(table_path)
+    table = write_pairs(pairs, folder=folder, pre=pre, post=post, settings=settings, memory_bytes=memory_bytes)
+    with atomic_path(table_path) as temporary:
+        table.to_parquet(temporary)
+    return table
 
 
 def write_pairs(

@@ -45,6 +45,13 @@ def windows(points: list[tuple[float, float]]) -> np.ndarray:
     return np.array([(x, x + 64, y, y + 64) for x, y in points], dtype=float)
 
 
+def edges(
+    cells: np.ndarray, points: list[tuple[float, float]], *, memory_bytes: int = 10**9, most_together: int = 1
+) -> list[list[int]]:
+    groups = reading_groups(cells, [windows(points)], memory_bytes, most_together=most_together)
+    return [group.tolist() for group in groups]
+
+
 def test_dense_neighbours_are_read_in_one_window_and_distant_ones_are_not() -> None:
     rng = np.random.default_rng(1)
     cells = np.repeat(np.arange(64), 5)
@@ -53,23 +60,22 @@ def test_dense_neighbours_are_read_in_one_window_and_distant_ones_are_not() -> N
         column |= ((np.arange(64) >> 2 * bit) & 1) << bit
         row |= ((np.arange(64) >> (2 * bit + 1)) & 1) << bit
     points = [(column[c] * 512 + rng.uniform(0, 440), row[c] * 512 + rng.uniform(0, 440)) for c in cells]
-    assert list(reading_groups(cells, [windows(points)], 10**9)) == [slice(0, 320)]
+    assert edges(cells, points) == [[0, 320]]
     few = np.array([0, 21, 42, 63])  # the four corners of the square's quarters
     corners = [(column[c] * 512.0 + 200, row[c] * 512.0 + 200) for c in few]
-    assert [(g.start, g.stop) for g in reading_groups(few, [windows(corners)], 10**9)] == [
-        (0, 1),
-        (1, 2),
-        (2, 3),
-        (3, 4),
-    ]
+    assert edges(few, corners) == [[0, 1], [1, 2], [2, 3], [3, 4]]
+    assert edges(few, corners, most_together=3) == [[0, 1, 2, 3], [3, 4]]
 
 
 def test_groups_stay_within_the_memory_and_cover_the_batch() -> None:
     cells = np.arange(64)
     points = [(float(n % 8 * 512), float(n // 8 * 512)) for n in range(64)]
-    groups = list(reading_groups(cells, [windows(points)], 40_000_000))
+    groups = edges(cells, points, memory_bytes=40_000_000)
     assert len(groups) > 4
-    assert np.concatenate([np.arange(g.start, g.stop) for g in groups]).tolist() == list(range(64))
+    together = edges(cells, points, memory_bytes=40_000_000, most_together=64)
+    assert len(together) > 1  # windows that are read together share the memory
+    for found in (groups, together):
+        assert np.concatenate([np.arange(group[0], group[-1]) for group in found]).tolist() == list(range(64))
 
 
 def batch_of(event: Event) -> Batch:

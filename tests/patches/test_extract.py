@@ -17,7 +17,7 @@ from affine import Affine
 
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
 from damage_ssl.event.catalog import Event
-from damage_ssl.patches import batches, cutting, extract
+from damage_ssl.patches import batches, cutting, extract, pairing
 from damage_ssl.patches.extract import extract_patches
 from damage_ssl.patches.store import INDEX_COLUMNS, PatchStore
 from damage_ssl.settings import PatchSettings, Resources
@@ -255,8 +255,8 @@ def test_interrupted_cutting_leaves_no_store_and_goes_on_where_it_was(
     with pytest.raises(WorkspaceError, match=r"patches: no patches yet; cut them with `damage-ssl patches`"):
         PatchStore.open(event.patches_path)
     cut: list[int] = []
-    do = extract.write_pairs
-    monkeypatch.setattr(extract, "write_pairs", lambda task, **more: cut.append(len(task.batch)) or do(task, **more))
+    do = pairing.write_pairs
+    monkeypatch.setattr(pairing, "write_pairs", lambda task, **more: cut.append(len(task.batch)) or do(task, **more))
     assert content(extract_patches(event, SMALL).path) == whole
     assert sum(cut) < 8, "what was cut before the interruption is not cut again"
     assert not [path for path in event.path.iterdir() if path.name.startswith(".")]
@@ -386,13 +386,15 @@ def test_events_across_a_zone_border_lie_in_one_event_crs(town: Town, tmp_path: 
 
     to_lon_lat = Transformer.from_crs(32611, 4326, always_xy=True)
     x, y = Transformer.from_crs(4326, 32611, always_xy=True).transform(-120.0, 38.5)
-    scene = write_tiff(
-        tmp_path / "z.tif", texture(1, 300, 300), crs="EPSG:32611", transform=Affine(1, 0, x - 150, 0, -1, y + 150)
+    transform = Affine(1, 0, x - 150, 0, -1, y + 150)
+    pre, post = (
+        write_tiff(tmp_path / f"{seed}.tif", texture(seed, 300, 300), crs="EPSG:32611", transform=transform)
+        for seed in (1, 2)
     )
     squares = [shapely.box(x + dx - 6, y - 6, x + dx + 6, y + 6) for dx in (-60, 60)]
     path = write_polygons(tmp_path / "f.geojson", squares, crs="EPSG:32611", building_id=["west", "east"])
     index = (
-        extract_patches(town.create(pre=[scene], post=[scene], footprints=path), SMALL).index().set_index("building_id")
+        extract_patches(town.create(pre=[pre], post=[post], footprints=path), SMALL).index().set_index("building_id")
     )
     assert index["assessed"].all()
     assert to_lon_lat.transform(x - 60, y)[0] < -120 < to_lon_lat.transform(x + 60, y)[0]
