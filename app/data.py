@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
@@ -23,7 +22,7 @@ from damage_ssl.grades import LabelValue
 from damage_ssl.labelling.store import LABEL_COLUMNS, LabelStore
 from damage_ssl.learning.runs import Run, runs_in
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline import export_table, plan_of
+from damage_ssl.pipeline import export_table, open_labels, plan_of
 from damage_ssl.products.table import assessed_footprints
 
 ROLES: tuple[Role, Role] = ("pre", "post")
@@ -148,20 +147,20 @@ def _no_footprints() -> gpd.GeoDataFrame:
 
 
 @lru_cache(maxsize=16)
-def label_store(path: Path) -> LabelStore:
+def label_store(event: Event) -> LabelStore:
     """The label log of an event, opened once."""
-    return LabelStore(path)
+    return open_labels(event)
 
 
 def current_labels(event: Event) -> tuple[pd.DataFrame, int]:
     """The current labels and their revision."""
-    revision = label_store(event.labels_path).revision()
-    return _labels(event.labels_path, revision), revision
+    revision = label_store(event).revision()
+    return _labels(event, revision), revision
 
 
 @lru_cache(maxsize=8)
-def _labels(path: Path, revision: int) -> pd.DataFrame:
-    return label_store(path).current()
+def _labels(event: Event, revision: int) -> pd.DataFrame:
+    return label_store(event).current()
 
 
 def label_counts(event: Event) -> dict[LabelValue, int]:

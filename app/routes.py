@@ -161,7 +161,7 @@ def _add_label(event: str, body: object) -> Response:
         raise InputError("the event has no such building")
     if not 0 < len(labeller) <= _MAX_NAME:
         raise InputError(f"give the labeller's name, up to {_MAX_NAME} characters")
-    store = label_store(view.event.labels_path)
+    store = label_store(view.event)
     if body.get("value") is None:
         store.clear(building_id, labeller)
     else:

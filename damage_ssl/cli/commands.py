@@ -10,6 +10,8 @@ from damage_ssl.cli.catalog_commands import catalog_cli
 from damage_ssl.cli.console import Console
 from damage_ssl.cli.footprints_commands import footprints_cli
 from damage_ssl.cli.imagery_commands import imagery_cli
+from damage_ssl.cli.label_commands import label_cli
+from damage_ssl.cli.options import WORKSPACE, EventName, Json, Workspace
 from damage_ssl.cli.register_commands import register_command
 from damage_ssl.cli.resources import MEMORY, Cluster, Memory, Workers, resources_of
 
@@ -19,15 +21,11 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-label_cli = typer.Typer(help="Labels in, out, and which building to look at next.", no_args_is_help=True)
 cli.add_typer(label_cli, name="label")
 cli.add_typer(footprints_cli, name="footprints")
 cli.add_typer(imagery_cli, name="imagery")
 cli.add_typer(catalog_cli, name="catalog")
 
-EventName = Annotated[str, typer.Argument(metavar="EVENT", help="Name of the event (a folder in the workspace).")]
-Workspace = Annotated[Path, typer.Option(help="Folder that holds the events.", envvar="DAMAGE_SSL_WORKSPACE")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a machine instead of text.")]
 Rasters = Annotated[list[str], typer.Option(metavar="PATH...", help="Rasters: files, folders or globs.")]
 Footprints = Annotated[
     list[Path],
@@ -50,8 +48,6 @@ GsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of th
 SizePx = Annotated[int | None, typer.Option(min=16, help="Pixels a side of the patches.")]
 ContextGsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the wider context view.")]
 RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the newest, or a new one).")]
-
-WORKSPACE = Path("workspace")
 
 
 def _print_version(wanted: bool) -> None:
@@ -141,54 +137,6 @@ def patches(
 
 
 cli.command("register")(register_command)
-
-
-@label_cli.command("import")
-def label_import(
-    event: EventName,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV with building_id,grade.")],
-    labeller: Annotated[str, typer.Option(help="Who gave these labels.")] = "import",
-    skip_unknown: Annotated[bool, typer.Option(help="Leave out labels of buildings that the event lacks.")] = False,
-    workspace: Workspace = WORKSPACE,
-    json: Json = False,
-) -> None:
-    """Add labels from a CSV file; all of them or none."""
-    console = Console(json_output=json)
-    with console.errors():
-        from damage_ssl.cli import stages
-
-        stages.label_import(console, workspace, event, file, labeller=labeller, skip_unknown=skip_unknown)
-
-
-@label_cli.command("export")
-def label_export(
-    event: EventName,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="CSV to write.")],
-    workspace: Workspace = WORKSPACE,
-    json: Json = False,
-) -> None:
-    """Write the current labels as CSV."""
-    console = Console(json_output=json)
-    with console.errors():
-        from damage_ssl.cli import stages
-
-        stages.label_export(console, workspace, event, out)
-
-
-@label_cli.command("next")
-def label_next(
-    event: EventName,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many buildings.")] = 20,
-    seed: Annotated[int, typer.Option(help="Seed of the random draws.")] = 0,
-    workspace: Workspace = WORKSPACE,
-    json: Json = False,
-) -> None:
-    """Propose the buildings to label next: spread over the event, uncertain ones once there is a model."""
-    console = Console(json_output=json)
-    with console.errors():
-        from damage_ssl.cli import stages
-
-        stages.label_next(console, workspace, event, count=count, seed=seed)
 
 
 @cli.command("zero-label")

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from damage_ssl import pipeline
 from damage_ssl.cli.console import Console
-from damage_ssl.cli.footprints_report import footprint_lines, footprint_values
+from damage_ssl.cli.footprints_report import date_remark, footprint_lines, footprint_values
+from damage_ssl.cli.label_stages import import_labels
 from damage_ssl.errors import DamageSSLError, InputError, SettingsError, WorkspaceError, nearest_name
 from damage_ssl.event.catalog import Event, list_events
 from damage_ssl.learning.runs import Run
@@ -98,6 +97,8 @@ def init(
     console.say(f"event '{name}': {summary.footprints:,} footprints, {scenes}")
     for line in footprint_lines(event):
         console.say(line)
+    if remark := date_remark(event):
+        console.warn(remark)
     console.say(f"next: {summary.next_step}")
     console.result(dataclasses.asdict(summary) | footprint_values(event))
     return event
@@ -122,37 +123,6 @@ def patches(
     console.say(f"next: {summary.next_step}")
     console.result(dataclasses.asdict(summary))
     return store
-
-
-def label_import(
-    console: Console, workspace: Path, name: str, file: Path, *, labeller: str, skip_unknown: bool = False
-) -> None:
-    """Import labels and say how many of each."""
-    event = Event.open(workspace, name)
-    report = pipeline.import_labels(event, file, labeller=labeller, skip_unknown=skip_unknown)
-    counts = pipeline.event_status(event).labels
-    left_out = report.unclassified + len(report.unknown)
-    console.say(f"{report.added:,} labels added, {report.unchanged:,} already there, {left_out:,} left out")
-    console.say("labels now: " + ", ".join(f"{count:,} {value}" for value, count in counts.items()))
-    console.result({**dataclasses.asdict(report), "labels": counts})
-
-
-def label_export(console: Console, workspace: Path, name: str, out: Path) -> None:
-    """Write the current labels."""
-    labels = pipeline.open_labels(Event.open(workspace, name))
-    labels.export_csv(out)
-    count = sum(labels.counts().values())
-    console.say(f"{count:,} labels written to {out}")
-    console.result({"out": str(out), "labels": count})
-
-
-def label_next(console: Console, workspace: Path, name: str, *, count: int, seed: int) -> None:
-    """Print the buildings to look at next, one a line."""
-    table = pipeline.next_to_label(Event.open(workspace, name), count, np.random.default_rng(seed))
-    rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
-    for row in rows:
-        console.say(f"{row['building_id']}  ({row['drawn']})")
-    console.result({"buildings": rows})
 
 
 def train(
@@ -275,7 +245,7 @@ def assess(
             "them with `damage-ssl init --overwrite` (labels and runs are kept)"
         )
     patches(quiet, workspace, name, settings_file, {})
-    label_import(quiet, workspace, name, labels, labeller="import")
+    import_labels(quiet, workspace, name, labels, labeller="import")
     train(quiet, workspace, name, settings_file, given)
     export(console, workspace, name, out)
 

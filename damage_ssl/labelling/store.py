@@ -98,7 +98,7 @@ class LabelStore:
             prepare_sqlite(self._engine)
         else:
             try:
-                self._engine = create_engine(url, pool_pre_ping=True)
+                self._engine = create_engine(url, poolclass=NullPool)
             except ModuleNotFoundError as error:
                 raise InputError(
                     f"{self._where}: the driver '{error.name}' is missing; pip install 'damage-ssl[postgres]'"

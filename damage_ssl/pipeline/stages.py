@@ -1,5 +1,6 @@
 """Patches, labels and the state of an event: everything up to the model. Needs no torch."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.assessment.prediction import read_predictions
-from damage_ssl.errors import WorkspaceError
+from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.event.catalog import Event, extent_of
 from damage_ssl.event.footprints import read_aoi, read_footprints
 from damage_ssl.event.sources import expand_rasters
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Progress = Callable[[int, int], None]
+
+LABELS_URL = "DAMAGE_SSL_LABELS"
+"""The environment variable with the URL of a database that keeps the labels of all events."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +77,17 @@ class EventStatus:
 
 
 def open_labels(event: Event) -> LabelStore:
-    """The event's label log."""
-    return LabelStore(event.labels_path)
+    """The event's label log: a file in its folder, or where `$DAMAGE_SSL_LABELS` says (`postgresql://user@host/database`).
+
+    In a database the events are told apart by their names.
+
+    Raises:
+        InputError: the URL cannot be used. StorageError: the place cannot be reached or written to.
+    """
+    url = os.environ.get(LABELS_URL)
+    if url and not url.startswith("postgres"):
+        raise InputError(f"${LABELS_URL}: only PostgreSQL keeps the labels of several events; give postgresql://…")
+    return LabelStore(url or event.labels_path, event=event.name)
 
 
 def made_from(
@@ -182,7 +195,7 @@ def event_status(event: Event) -> EventStatus:
         assessable = int(assessed.sum())
         reasons = index.loc[~assessed, "not_assessed_reason"].value_counts()
         not_assessed = {str(reason): int(count) for reason, count in reasons.items()}
-    labels = open_labels(event).counts() if event.labels_path.exists() else {}
+    labels = open_labels(event).counts() if event.labels_path.exists() or os.environ.get(LABELS_URL) else {}
     return EventStatus(
         name=event.name,
         footprints=len(event.footprints()) if event.has_footprints else 0,

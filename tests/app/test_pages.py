@@ -45,7 +45,7 @@ def text_of(page: AppTest) -> str:
 
 def label(event: Event, values: dict[str, LabelValue]) -> None:
     for building, value in values.items():
-        label_store(event.labels_path).add(building, value, labeller="a", drawn="map", inclusion_probability=None)
+        label_store(event).add(building, value, labeller="a", drawn="map", inclusion_probability=None)
 
 
 def enough() -> dict[str, LabelValue]:
@@ -116,7 +116,7 @@ def test_results_step_counts_damaged_and_labels_override(open_page: Open, town: 
 
 def test_labeller_name_is_never_rendered_as_html(open_page: Open, town: Town) -> None:
     event = prepared_event(town)
-    label_store(event.labels_path).add(
+    label_store(event).add(
         "b00", LabelValue.NO_DAMAGE, labeller="<img src=x onerror=alert(1)>", drawn="map", inclusion_probability=None
     )
     for step in ("event", "label", "train", "results"):

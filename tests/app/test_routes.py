@@ -119,9 +119,7 @@ def test_box_that_is_none_is_refused_with_the_reason(server: Server, bbox: str) 
 
 def test_footprints_carry_label_and_probability(event: Event, server: Server) -> None:
     add_run(event, {"b03": 0.9})
-    label_store(event.labels_path).add(
-        "b05", LabelValue.DESTROYED, labeller="a", drawn="map", inclusion_probability=None
-    )
+    label_store(event).add("b05", LabelValue.DESTROYED, labeller="a", drawn="map", inclusion_probability=None)
     answer = server.get(f"/ds/town/footprints?bbox={whole(event)}&run={RUN_ID}").json()
     of = {feature["properties"]["id"]: feature["properties"] for feature in answer["features"]}
     assert (of["b03"]["p"], of["b03"]["cls"], of["b03"]["label"]) == (0.9, "damaged", None)
@@ -194,7 +192,7 @@ def test_building_has_crops_of_both_dates_with_its_outline(server: Server) -> No
 
 
 def test_queue_gives_unlabelled_buildings_with_how_they_were_drawn(event: Event, server: Server) -> None:
-    store = label_store(event.labels_path)
+    store = label_store(event)
     store.add("b01", LabelValue.NO_DAMAGE, labeller="a", drawn="map", inclusion_probability=None)
     items = server.get("/ds/town/queue?n=40").json()["items"]
     assert {item["id"] for item in items} == {f"b{number:02d}" for number in range(16)} - {"b01"}
@@ -210,7 +208,7 @@ def test_label_is_appended_with_how_it_was_drawn(event: Event, server: Server) -
         "inclusion_probability": 0.25,
     }
     assert server.post("/ds/town/labels", body).json() == {"revision": 1}
-    row = label_store(event.labels_path).current().iloc[0]
+    row = label_store(event).current().iloc[0]
     assert row[["building_id", "value", "labeller", "drawn"]].tolist() == ["b02", "minor-damage", "Ana", "random"]
     assert row["inclusion_probability"] == 0.25
 
@@ -218,7 +216,7 @@ def test_label_is_appended_with_how_it_was_drawn(event: Event, server: Server) -
 def test_null_value_withdraws_the_label_and_keeps_the_history(event: Event, server: Server) -> None:
     for value in ("destroyed", None):
         server.post("/ds/town/labels", {"building_id": "b02", "value": value, "labeller": "Ana"})
-    store = label_store(event.labels_path)
+    store = label_store(event)
     assert store.current().empty
     assert len(store.history("b02")) == 2
 
@@ -241,7 +239,7 @@ def test_label_that_is_none_is_refused_and_nothing_is_written(event: Event, serv
     answer = server.post("/ds/town/labels", body)
     assert answer.status == 400
     assert answer.json()["error"]
-    assert label_store(event.labels_path).revision() == 0
+    assert label_store(event).revision() == 0
 
 
 @pytest.mark.parametrize(
@@ -250,7 +248,7 @@ def test_label_that_is_none_is_refused_and_nothing_is_written(event: Event, serv
 def test_other_sites_cannot_write_labels(event: Event, server: Server, headers: dict[str, str]) -> None:
     body = {"building_id": "b02", "value": "destroyed", "labeller": "Ana"}
     assert server.post("/ds/town/labels", body, **headers).status == 403
-    assert label_store(event.labels_path).revision() == 0
+    assert label_store(event).revision() == 0
 
 
 def test_native_zoom_is_as_fine_as_the_imagery() -> None:
