@@ -17,7 +17,7 @@ from affine import Affine
 
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
 from damage_ssl.event.catalog import Event
-from damage_ssl.patches import batches, cutting, extract, pairing
+from damage_ssl.patches import batches, cutting, pairing
 from damage_ssl.patches.extract import extract_patches
 from damage_ssl.patches.store import INDEX_COLUMNS, PatchStore
 from damage_ssl.settings import PatchSettings, Resources
