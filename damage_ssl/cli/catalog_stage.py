@@ -78,6 +78,7 @@ class _Sides:
     pre: list[str]
     post: list[str]
     footprints: list[Path]
+    aoi: Path | None = None
 
 
 def inputs_from_catalog(console: Console, workspace: Path, event_id: str, inputs: EventInputs) -> EventInputs:
@@ -105,6 +106,7 @@ def inputs_from_catalog(console: Console, workspace: Path, event_id: str, inputs
         pre=pre,
         post=post,
         footprints=inputs.footprints or found.footprints,
+        aoi=inputs.aoi or found.aoi,
         hazard=inputs.hazard or event.hazard,
     )
 
@@ -131,11 +133,12 @@ def _named(event: OpenEvent) -> _Sides:
     if not complete:
         raise InputError(f"{event.id}: has too many scenes; choose with `damage-ssl imagery search {event.id}`")
     struck = datetime.combine(event.date, time(), UTC) if event.date else None
-    beside = event.path.parent / "footprints.parquet"
+    beside, aoi = event.path.with_name("footprints.parquet"), event.path.with_name("aoi.geojson")
     return _Sides(
         pre=[scene.href for scene in scenes if scene.href and side(scene, struck) == "pre"],
         post=[scene.href for scene in scenes if scene.href and side(scene, struck) == "post"],
         footprints=[beside] if beside.is_file() else [],
+        aoi=aoi if aoi.is_file() else None,
     )
 
 

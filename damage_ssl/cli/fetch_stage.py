@@ -1,6 +1,7 @@
 """What `damage-ssl footprints fetch` does."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 from damage_ssl.cli.console import Console
@@ -60,7 +61,7 @@ def fetch(
         console.say(f"{written}: {len(found.table):,} footprints from {_origin(fetched)}")
     console.say(f'licence {fetched.licence}: credit "{fetched.attribution}" in what you make of them ({fetched.about})')
     if out is not None:
-        console.say(f"next: damage-ssl init EVENT --pre … --post … --footprints {out}")
+        console.say(f"next: damage-ssl init EVENT --pre … --post … --footprints {shlex.quote(str(out))}")
     elif place.event is not None:
         console.say(f"next: damage-ssl patches {place.event.name}")
     console.result({**dataclasses.asdict(fetched), "path": str(out or raw), "footprints": len(found.table)})

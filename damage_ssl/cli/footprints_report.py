@@ -1,4 +1,4 @@
-"""What `init` says about the footprints that it read."""
+"""What `init` says about the footprints that it read, and about the times of the scenes."""
 
 import dataclasses
 from typing import Any
@@ -25,6 +25,19 @@ def footprint_lines(event: Event) -> list[str]:
 def footprint_values(event: Event) -> dict[str, Any]:
     """The same for a machine."""
     return {"footprint_sources": [dataclasses.asdict(report) for report in event.footprint_sources()]}
+
+
+def date_remark(event: Event) -> str | None:
+    """What is odd about the times of the scenes: pre images that are younger than post images."""
+    pre = [(scene.datetime, scene.scene_id) for scene in event.scenes("pre") if scene.datetime]
+    post = [(scene.datetime, scene.scene_id) for scene in event.scenes("post") if scene.datetime]
+    if not pre or not post or max(pre)[0] <= min(post)[0]:
+        return None
+    return (
+        f"{max(pre)[1]} ({max(pre)[0]:%Y-%m-%d %H:%M}) is younger than {min(post)[1]} ({min(post)[0]:%Y-%m-%d %H:%M}): "
+        "are --pre and --post the right way round? If the times in files or names are wrong, give --pre-date and "
+        "--post-date"
+    )
 
 
 def _sentence(report: SourceReport) -> str:

@@ -1,6 +1,7 @@
 """What `damage-ssl imagery search` does."""
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -61,7 +62,7 @@ def search(
             if scene.href:
                 console.say(scene.href)
     else:
-        _tell(console, found, place, name)
+        _tell(console, found, place, name, _again(name, bbox, workspace, wanted))
     if not found.complete:
         console.warn("there are more: narrow the area or the dates, or raise --limit or --max-documents")
     scenes = [{**dataclasses.asdict(scene), "side": side(scene, place.struck)} for scene in found.scenes]
@@ -105,7 +106,7 @@ def _end(text: str | None) -> datetime | None:
     return found + timedelta(days=1, microseconds=-1) if len(text.strip()) == 10 else found
 
 
-def _tell(console: Console, found: ImageryFound, place: Place, name: str | None) -> None:
+def _tell(console: Console, found: ImageryFound, place: Place, name: str | None, again: str) -> None:
     kind = "searched" if found.searchable else f"static: {found.documents:,} documents read"
     console.say(f"{found.title}: {found.catalog} ({kind})")
     if not found.scenes:
@@ -137,10 +138,27 @@ def _tell(console: Console, found: ImageryFound, place: Place, name: str | None)
         console.warn(found.note)
     if any("NC" in (scene.licence or "").upper().split("-") for scene in found.scenes):
         console.warn("NC in a licence: no commercial use")
-    console.say(_next(found, place, name))
+    console.say(_next(found, place, name, again))
 
 
-def _next(found: ImageryFound, place: Place, name: str | None) -> str:
+def _again(name: str | None, bbox: str | None, workspace: Path, wanted: Wanted) -> str:
+    """The command that asks the same again."""
+    options: dict[str, object] = {
+        "--bbox": bbox,
+        "--from": wanted.start,
+        "--to": wanted.end,
+        "--catalog": wanted.catalog,
+        "--max-cloud": wanted.max_cloud,
+        "--limit": wanted.limit,
+        "--max-documents": wanted.max_documents,
+        "--workspace": workspace,
+    }
+    collections = [part for name in wanted.collections for part in ("--collection", name)]
+    given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
+    return shlex.join(["damage-ssl", "imagery", "search", *([name] if name else []), *given, *collections])
+
+
+def _next(found: ImageryFound, place: Place, name: str | None, again: str) -> str:
     sides = {
         role: [str(scene.href) for scene in found.scenes if scene.href and side(scene, place.struck) == role]
         for role in ("pre", "post")
@@ -148,10 +166,10 @@ def _next(found: ImageryFound, place: Place, name: str | None) -> str:
     short = sum(len(hrefs) for hrefs in sides.values()) <= _FEW
     given = []
     for role, hrefs in sides.items():
-        if not hrefs:
+        if not hrefs or (not short and place.struck is None):
             given.append(f"--{role} …")
         elif short:
-            given.append(f"--{role} {' '.join(hrefs)}")
+            given.append(f"--{role} {shlex.join(hrefs)}")
         else:
-            given.append(f"--{role} $(damage-ssl imagery search {name} --side {role} --hrefs)")
+            given.append(f"--{role} $({again} --side {role} --hrefs)")
     return f"next: damage-ssl init {name or 'EVENT'} {' '.join(given)}"

@@ -37,13 +37,15 @@ def find_place(workspace: Path, name: str | None, bbox: str | None) -> Place:
         InputError: neither an event nor a box was given, or the box is none.
         WorkspaceError: there is no such event, in the workspace or in the catalogue.
     """
+    event = _event(workspace, name)
+    known = None if event is not None or name is None else _known(workspace, name)
+    struck = _between(event) if event is not None else _day_of(known)
     if bbox is not None:
         box = BoundingBox.parse(bbox)
-        event = _event(workspace, name)
-        return Place(box=box, aoi=box.polygon, imagery=imaged_area(event) if event else None, event=event)
+        imagery = None if event is None else imaged_area(event)
+        return Place(box=box, aoi=box.polygon, imagery=imagery, event=event, known=known, struck=struck)
     if name is None:
         raise InputError("give the name of an event, or an area with --bbox W,S,E,N")
-    event = _event(workspace, name)
     if event is not None:
         aoi, imagery = event.aoi(), imaged_area(event)
         area = aoi or imagery
@@ -53,15 +55,23 @@ def find_place(workspace: Path, name: str | None, bbox: str | None) -> Place:
                 "FILE, then give both files to `damage-ssl init --footprints`"
             )
         box = BoundingBox.of(area.bounds, f"event '{name}'")
-        return Place(box=box, aoi=aoi, imagery=imagery, event=event, struck=_between(event))
-    catalogues = (PACKAGED, user_catalogue(workspace))
-    if name not in {known.id for known in known_events(*catalogues)}:
+        return Place(box=box, aoi=aoi, imagery=imagery, event=event, struck=struck)
+    if known is None:
         raise WorkspaceError(
             f"no event '{name}' in {workspace} or the catalogue; see `damage-ssl status` and `damage-ssl catalog list`"
         )
-    known = find_event(name, *catalogues)
-    struck = datetime.combine(known.date, time(), UTC) if known.date and not known.synthetic else None
     return Place(box=BoundingBox.of(known.bbox, f"event '{name}'"), known=known, struck=struck)
+
+
+def _known(workspace: Path, name: str) -> OpenEvent | None:
+    catalogues = (PACKAGED, user_catalogue(workspace))
+    return find_event(name, *catalogues) if name in {each.id for each in known_events(*catalogues)} else None
+
+
+def _day_of(known: OpenEvent | None) -> datetime | None:
+    if known is None or known.date is None or known.synthetic:
+        return None
+    return datetime.combine(known.date, time(), UTC)
 
 
 def imaged_area(event: Event) -> BaseGeometry:

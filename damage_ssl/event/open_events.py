@@ -3,6 +3,7 @@
 Two STAC catalogues are read: the packaged one (`data_catalog/`) and the user's own (`<workspace>/catalog/`).
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -68,6 +69,8 @@ def user_catalogue(workspace: Path) -> Path:
 def known_events(*catalogues: Path) -> list[OpenEvent]:
     """The events of several catalogues, in their order; a catalogue that does not exist has none.
 
+    An entry whose document is gone is left out with a warning.
+
     Raises:
         WorkspaceError: a catalogue or an entry cannot be read.
     """
@@ -97,9 +100,12 @@ def _read(path: Path) -> Iterator[OpenEvent]:
         try:
             yield _entry(document, read_json(document), path)
         except FileNotFoundError:
-            raise WorkspaceError(
-                f"{path}: its entry {link['href']} is gone (moved or deleted?); remove the link from the file"
-            ) from None
+            # An event that was deleted must not take the others with it.
+            logging.getLogger(__name__).warning(
+                "%s: its entry %s is gone (moved or deleted?) and left out; remove the link from the file",
+                path,
+                link["href"],
+            )
         except (OSError, ValueError, KeyError, TypeError, pystac.STACError, pystac.STACTypeError) as error:
             raise WorkspaceError(f"{document}: is not a STAC collection or item ({error!r})") from error
 

@@ -9,6 +9,7 @@ import pystac
 from pystac.utils import make_absolute_href
 
 from damage_ssl.errors import InputError, WorkspaceError
+from damage_ssl.event.hrefs import shown_href
 from damage_ssl.event.open_events import OpenEvent, find_event
 from damage_ssl.event.providers.stac_search import read_document
 from damage_ssl.files import read_json, write_json
@@ -62,14 +63,14 @@ def _checked(values: dict[str, Any], target: str) -> pystac.Collection | pystac.
     try:
         found = pystac.read_dict(values)
     except (ValueError, KeyError, TypeError, pystac.STACError, pystac.STACTypeError) as error:
-        raise InputError(f"{target}: is not a STAC collection or item ({error!r})") from error
+        raise InputError(f"{shown_href(target)}: is not a STAC collection or item ({error!r})") from error
     if not isinstance(found, pystac.Collection | pystac.Item):
         raise InputError(
-            f"{target}: is a STAC {type(found).__name__.lower()}; an entry is one event (a collection) or one scene "
-            "(an item): give one of its children"
+            f"{shown_href(target)}: is a STAC {type(found).__name__.lower()}; an entry is one event (a collection) or "
+            "one scene (an item): give one of its children"
         )
     if isinstance(found, pystac.Item) and found.bbox is None:
-        raise InputError(f"{target}: the item has no bbox, so it cannot be placed on the map")
+        raise InputError(f"{shown_href(target)}: the item has no bbox, so it cannot be placed on the map")
     return found
 
 
@@ -83,7 +84,7 @@ def _with_absolute_links(values: dict[str, Any], base: str) -> dict[str, Any]:
         key: {**asset, "href": make_absolute_href(asset["href"], base, start_is_dir=False)}
         for key, asset in (values.get("assets") or {}).items()
     }
-    origin = {"rel": "canonical", "href": base, "type": "application/json"}
+    origin = {"rel": "canonical", "href": shown_href(base), "type": "application/json"}
     return {**values, "links": [*links, origin], **({"assets": assets} if assets else {})}
 
 

@@ -263,6 +263,8 @@ def _explained(href: str, failure: BaseException) -> str:
     if "CURL error" in text:
         cause = text[text.index("CURL error") :].removeprefix("CURL error: ").split(" | ")[0]
         return f"{name}: cannot be reached ({cause}); is this computer online? Check network and address, {instead}"
+    if "Range downloading not supported" in text:
+        return f"{name}: the server gives files only whole, not in parts; download the file and give its path"
     if not is_url(href) and not Path(href).exists():
         return f"{name}: is not there (any more); put it back, or give its new path"
     cause = text.split(" | ")[-1]

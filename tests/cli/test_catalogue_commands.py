@@ -2,8 +2,11 @@
 
 import json
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +15,16 @@ import pystac
 import pytest
 import shapely
 
+from damage_ssl.cli import imagery_stage
+from damage_ssl.cli.imagery_stage import Wanted
+from damage_ssl.cli.place import Place
 from damage_ssl.event.catalog import Event
+from damage_ssl.event.providers.area import BoundingBox
+from damage_ssl.event.providers.stac_scene import ImageryScene
+from damage_ssl.event.providers.stac_search import ImageryFound
 from tests.cli.conftest import Outcome, every_file
 from tests.cli.test_bad_input import refused
-from tests.conftest import Town
+from tests.conftest import Town, square, write_polygons
 from tests.event.answers import Answer, Services, overpass_answer, overture_release, serving, stac_api, static_catalogue
 
 Run = Callable[..., Outcome]
@@ -109,6 +118,36 @@ def test_own_event_is_added_listed_and_made_again_from_the_catalogue(run: Run, t
     first, second = (Event.open(town.workspace, name) for name in ("town", "again"))
     assert [scene.href for scene in second.scenes("pre")] == [scene.href for scene in first.scenes("pre")]
     assert set(second.footprints()["building_id"]) == set(first.footprints()["building_id"])
+
+
+def test_an_aoi_comes_along_from_the_catalogue(run: Run, town: Town, tmp_path: Path) -> None:
+    made = town.create("town", aoi=write_polygons(tmp_path / "aoi.gpkg", [square(0, 0, 200)]))
+    run("catalog", "add", "town", "--workspace", town.workspace)
+    again = run("init", "again", "--from-catalog", "town", "--workspace", town.workspace)
+    assert again.code == 0, again.err
+    area = Event.open(town.workspace, "again").aoi()
+    assert area is not None
+    assert area.equals(made.aoi())
+
+
+def test_an_event_that_was_deleted_does_not_take_the_catalogue_with_it(
+    run: Run, town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    event = town.create("town")
+    run("catalog", "add", "town", "--workspace", town.workspace)
+    shutil.rmtree(event.path)
+    outcome = run("catalog", "show", "maui-2023", "--workspace", town.workspace)
+    assert outcome.code == 0, outcome.err
+    assert "its entry ../town/collection.json is gone" in caplog.text
+
+
+@pytest.mark.parametrize("command", [["catalog", "add"], ["imagery", "search", "--bbox=0,0,1,1", "--catalog"]])
+def test_signature_of_a_catalogues_address_is_not_shown(
+    run: Run, services: Services, tmp_path: Path, command: list[str]
+) -> None:
+    outcome = run(*command, f"{services.url}/none.json?sig=SECRET", "--workspace", tmp_path)
+    refused(outcome, "there is nothing at that address")
+    assert "SECRET" not in outcome.err + outcome.out
 
 
 def test_foreign_collection_is_copied_with_links_that_still_lead_to_it(
@@ -250,6 +289,54 @@ def test_search_by_box_on_an_api(run: Run, services: Services, tmp_path: Path) -
     found = run("imagery", "search", box, "--catalog", stac_api(services), "--workspace", tmp_path, "--json").json
     assert len(found["scenes"]) == 12
     assert {scene["side"] for scene in found["scenes"]} == {None}
+
+
+def test_a_box_of_a_known_event_keeps_the_events_day(run: Run, services: Services, tmp_path: Path) -> None:
+    given = ["maui-2023", "--bbox=-156.7,20.8,-156.6,20.9", "--catalog", static_catalogue(services)]
+    found = run("imagery", "search", *given, "--workspace", tmp_path, "--json").json
+    assert [scene["side"] for scene in found["scenes"]] == ["pre", "post"]
+
+
+def test_commands_to_go_on_with_can_be_pasted_into_a_shell() -> None:
+    scenes = [
+        ImageryScene(
+            id=str(number),
+            collection=None,
+            datetime=datetime(2023, 8, 1 + number, tzinfo=UTC),
+            gsd_m=None,
+            cloud_percent=None,
+            licence=None,
+            asset="visual",
+            href=f"https://h.org/{number} b.tif?a=1&sig=2",
+            bbox=None,
+            role=None,
+            item=None,
+        )
+        for number in range(6)
+    ]
+    place = Place(box=BoundingBox(0, 0, 1, 1), struck=datetime(2023, 8, 3, tzinfo=UTC))
+    wanted = Wanted(
+        start="2023-08-01", end=None, catalog="my cat.json", collections=("c",), max_cloud=20, limit=6, max_documents=9
+    )
+
+    def next_command(count: int) -> list[str]:
+        found = ImageryFound(
+            catalog="",
+            title="",
+            scenes=tuple(scenes[:count]),
+            searchable=True,
+            complete=True,
+            documents=1,
+            cloudier=0,
+            note="",
+        )
+        again = imagery_stage._again("maui", None, Path("my work"), wanted)
+        return shlex.split(imagery_stage._next(found, place, "maui", again).removeprefix("next: "))
+
+    assert next_command(4)[4:6] == ["https://h.org/0 b.tif?a=1&sig=2", "https://h.org/1 b.tif?a=1&sig=2"]
+    again = " ".join(next_command(6))
+    assert "--from 2023-08-01 --catalog my cat.json --max-cloud 20 --limit 6" in again
+    assert "--workspace my work --collection c --side pre --hrefs)" in again
 
 
 def test_a_day_as_the_end_means_its_end(run: Run, services: Services, tmp_path: Path) -> None:

@@ -72,3 +72,12 @@ def test_impossible_confidence_is_refused(run: Run, town: Town) -> None:
     outcome = run("init", "town", *images_of(town), "--footprints", town.footprints, "--min-confidence", 7)
     assert outcome.code == 2
     assert "min_confidence is 7; it must be 0 to 1" in " ".join(outcome.err.split())
+
+
+def test_sides_given_the_wrong_way_round_are_pointed_out(run: Run, town: Town) -> None:
+    dates = ["--pre-date", "2023-02-08", "--post-date", "2023-02-01"]
+    outcome = run("init", "town", *images_of(town), *dates)
+    assert outcome.code == 0
+    assert "pre-pre (2023-02-08 00:00) is younger than post-post (2023-02-01 00:00)" in outcome.err
+    right = run("init", "other", *images_of(town), "--pre-date", "2023-02-01", "--post-date", "2023-02-08")
+    assert "younger" not in right.err

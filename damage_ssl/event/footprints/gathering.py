@@ -9,6 +9,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyproj
 import shapely
 from numpy.typing import NDArray
@@ -116,6 +117,13 @@ class Gathered:
             return gpd.GeoDataFrame({"row": np.zeros(0, dtype=np.int64)}, geometry=[], crs="EPSG:4326")
         table = gpd.GeoDataFrame(pd.concat(self._parts, ignore_index=True), geometry="geometry", crs="EPSG:4326")
         return _with_ids(_with_sizes(table))
+
+
+def values_of(column: pa.Array) -> NDArray[Any]:
+    """A column's values; whole numbers stay whole also where some are missing (as floats, long ids would collide)."""
+    if pa.types.is_integer(column.type) and column.null_count:
+        return np.asarray(column.to_pandas(integer_object_nulls=True), dtype=object)
+    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def number_or_nan(values: Any) -> NDArray[np.float64]:

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints.gathering import FEATURE_NAMES, Gathered, decode_wkb, find_columns, to_lon_lat
+from damage_ssl.event.footprints.gathering import (
+    FEATURE_NAMES,
+    Gathered,
+    decode_wkb,
+    find_columns,
+    to_lon_lat,
+    values_of,
+)
 from damage_ssl.event.footprints.osm_integrity import check_osm
 from damage_ssl.event.footprints.streams import head_of, is_gzip, open_bytes
 
@@ -56,7 +63,7 @@ def read_osm(path: Path, into: Gathered) -> None:
     """
     check_osm(path)
     try:
-        _stream(str(path), path, "multipolygons", into, where=_BUILDINGS)
+        _stream(gdal_source(path), path, "multipolygons", into, where=_BUILDINGS)
     except (DataSourceError, DataLayerError, OSError, RuntimeError, ValueError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
     into.format, into.features = "OpenStreetMap", None
@@ -173,7 +180,7 @@ def _add_batch(
     geometry = decode_wkb(storage.to_numpy(zero_copy_only=False), into, rows)
     if crs is not None:
         geometry = to_lon_lat(shapely.force_2d(geometry), crs)
-    columns = {key: fields[name].to_numpy(zero_copy_only=False) for key, name in found.items()}
+    columns = {key: values_of(fields[name]) for key, name in found.items()}
     into.add(geometry, columns, rows)
 
 

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from damage_ssl.errors import InputError
+from damage_ssl.event.footprints.streams import open_bytes
 
 _LARGEST_HEADER, _LARGEST_BLOB = 64 << 10, 32 << 20  # as the format allows
 _DATASIZE, _ZLIB_DATA = 3, 3
@@ -21,8 +22,8 @@ def check_osm(path: Path) -> None:
     Raises:
         InputError: it breaks off or is damaged; the message gives the byte, for XML line and column.
     """
-    with path.open("rb") as file:
-        if path.name.lower().endswith(".pbf"):
+    with open_bytes(path) as file:
+        if path.name.lower().removesuffix(".gz").endswith(".pbf"):
             _check_pbf(file, path)
         else:
             _check_xml(file, path)
@@ -43,7 +44,8 @@ def _check_pbf(file: BinaryIO, path: Path) -> None:
     start = 0
     while length := file.read(4):
         try:
-            header = _fields(_exactly(file, int.from_bytes(length, "big"), _LARGEST_HEADER))
+            header_size = int.from_bytes(length, "big")
+            header = _fields(_exactly(file, header_size, _LARGEST_HEADER))
             datasize = header[_DATASIZE]
             if not isinstance(datasize, int):
                 raise ValueError("no size")
@@ -55,7 +57,7 @@ def _check_pbf(file: BinaryIO, path: Path) -> None:
                 f"{path}: breaks off or is damaged in the block that begins at byte {start:,} of {size:,}; "
                 "download it again"
             ) from error
-        start = file.tell()
+        start += 4 + header_size + datasize
 
 
 def _exactly(file: BinaryIO, count: int, most: int) -> bytes:

@@ -35,12 +35,18 @@ def read_overpass(path: Path, into: Gathered) -> None:
         tags = element.get("tags") or {}
         if tags.get("building", "no") == "no":
             continue
-        if element["type"] == "way":
-            geometry = _polygon_of(_line(element, nodes))
-        elif element["type"] == "relation" and tags.get("type") == "multipolygon":
-            geometry = _multipolygon(element, ways, nodes)
-        else:
-            continue
+        try:
+            if element["type"] == "way":
+                geometry = _polygon_of(_line(element, nodes))
+            elif element["type"] == "relation" and tags.get("type") == "multipolygon":
+                geometry = _multipolygon(element, ways, nodes)
+            else:
+                continue
+        except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:
+            raise InputError(
+                f"{path}, element {number:,} ({element['type']}/{element['id']}): its corners cannot be read "
+                f"({error!r}); mend or remove it, or ask again"
+            ) from error
         rows.append(number)
         ids.append(f"{element['type']}/{element['id']}")
         found.append(geometry)

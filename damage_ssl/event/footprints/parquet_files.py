@@ -23,6 +23,7 @@ from damage_ssl.event.footprints.gathering import (
     find_columns,
     number_or_nan,
     to_lon_lat,
+    values_of,
 )
 
 _BATCH_ROWS = 16_384
@@ -106,7 +107,7 @@ def _add_batch(
     geometry, kind = _geometries(batch, values, column, into, rows)
     if crs is not None:
         geometry = to_lon_lat(geometry, crs)
-    columns = {key: values[key].to_numpy(zero_copy_only=False) for key in FEATURE_NAMES if key in values}
+    columns = {key: values_of(values[key]) for key in FEATURE_NAMES if key in values}
     extra: dict[str, Any] = {"geometry_kind": np.full(len(geometry), kind, dtype=object)}
     if "sources" in values:
         first = [entry[0] if entry else {} for entry in values["sources"].to_pylist()]
@@ -196,6 +197,8 @@ def _group_is_away(file: pq.ParquetFile, group: int, bbox: str, into: Gathered, 
         chunk = metadata.column(number)
         parent, _, name = chunk.path_in_schema.rpartition(".")
         if parent == bbox and chunk.statistics is not None and chunk.statistics.has_min_max:
+            if chunk.statistics.null_count:  # of a feature without a box nothing is known
+                return False
             limits[name] = float(chunk.statistics.min), float(chunk.statistics.max)
     if not set(_BBOX_FIELDS) <= set(limits):
         return False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from damage_ssl import __version__
 from damage_ssl.errors import InputError, ServiceError
+from damage_ssl.event.hrefs import shown_href, without_secrets
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -95,7 +96,7 @@ def raise_status(service: str, url: str, status: int, retry_after: str | None = 
     if status == 429 and retry_after:
         meaning = f"too many requests (rate limit); the service asks to wait {retry_after} s"
     said = f": {detail}" if detail else ""
-    raise ServiceError(f"{service} ({url}): HTTP {status}, {meaning}{said}; nothing was written")
+    raise ServiceError(without_secrets(f"{service} ({url}): HTTP {status}, {meaning}{said}; nothing was written"))
 
 
 @contextlib.contextmanager
@@ -106,7 +107,7 @@ def service_errors(service: str, url: str) -> Iterator[None]:
     except Exception as error:  # requests' exceptions are OSErrors, urllib3's have a base of their own
         if not _of_the_network(error):
             raise
-        raise ServiceError(f"{service} ({url}): {explain(error)}; nothing was written") from error
+        raise ServiceError(f"{service} ({shown_href(url)}): {explain(error)}; nothing was written") from error
 
 
 def explain(error: BaseException | str) -> str:
@@ -125,7 +126,7 @@ def explain(error: BaseException | str) -> str:
         return "its certificate was not accepted (a proxy that inspects traffic?); set REQUESTS_CA_BUNDLE"
     if any(sign in lower for sign in ("incompleteread", "broken", "reset", "aborted", "closed")):
         return "the connection broke off; run the same command again"
-    return f"the request failed ({text[:300]})"
+    return f"the request failed ({without_secrets(text)[:300]})"
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Open imagery in STAC catalogues: an API is searched by `pystac-client`, a static one is walked within bounds."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pystac
 
 from damage_ssl.errors import InputError, ServiceError
+from damage_ssl.event.hrefs import shown_href, without_secrets
 from damage_ssl.event.providers.area import BoundingBox
 from damage_ssl.event.providers.model import Move
 from damage_ssl.event.providers.service import (
@@ -123,7 +125,7 @@ def search_imagery(catalog: str, search: ImagerySearch, move: Move) -> ImageryFo
         warnings.simplefilter("ignore")  # the clients warn of catalogues that keep to an older STAC version
         root = stac_io.read_json(url)
         if root.get("type") not in {"Catalog", "Collection"} and "stac_version" not in root:
-            raise InputError(f"--catalog {catalog}: {url} is not a STAC catalogue, collection or API")
+            raise InputError(f"--catalog {shown_href(url)}: is not a STAC catalogue, collection or API")
         searchable = _is_api(root)
         if searchable:
             scenes, complete, documents = _ask(stac_io, url, wanted, search, move)
@@ -133,8 +135,8 @@ def search_imagery(catalog: str, search: ImagerySearch, move: Move) -> ImageryFo
     clear = [scene for scene in scenes if not _cloudier(scene, search.max_cloud)]
     clear.sort(key=lambda scene: (scene.datetime or datetime.max.replace(tzinfo=UTC), scene.id))
     return ImageryFound(
-        catalog=url,
-        title=known.title if known else str(root.get("title") or root.get("id") or url),
+        catalog=shown_href(url),
+        title=known.title if known else str(root.get("title") or root.get("id") or shown_href(url)),
         scenes=tuple(clear[: search.limit]),
         searchable=searchable,
         complete=complete and len(clear) <= search.limit,
@@ -235,14 +237,15 @@ def open_io() -> "StacApiIO":
 @contextmanager
 def _stac_errors(url: str) -> Iterator[None]:
     """Turn what pystac-client and pystac raise into errors with a message meant for the user."""
+    url = shown_href(url)
     try:
         yield
     except FileNotFoundError as error:
         raise InputError(f"--catalog {url}: there is no such file") from error
     except (ValueError, KeyError, TypeError, AttributeError, pystac.STACError, pystac.STACTypeError) as error:
         raise ServiceError(
-            f"STAC catalogue ({url}): its answer is not valid STAC ({_short(repr(error))}); give the address of a "
-            "catalogue.json, a collection.json or an API's landing page"
+            f"STAC catalogue ({url}): its answer is not valid STAC ({_short(without_secrets(repr(error)))}); give the "
+            "address of a catalogue.json, a collection.json or an API's landing page"
         ) from error
     except Exception as error:
         if type(error).__name__ != "APIError":  # of pystac-client, which need not be installed
@@ -254,5 +257,5 @@ def _stac_errors(url: str) -> Iterator[None]:
 
 
 def _short(text: str) -> str:
-    flat = " ".join(text.split())
+    flat = " ".join(re.sub(r"<style.*?</style>|<[^>]*>", " ", text, flags=re.DOTALL).split())  # servers answer in HTML
     return flat if len(flat) <= 200 else flat[:200] + " …"
