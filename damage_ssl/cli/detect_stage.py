@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import geopandas as gpd
+
 from damage_ssl.cli.console import Console
 from damage_ssl.detection.detect import Detection, detect_buildings, simulated_sources, sources_in, train_for
 from damage_ssl.detection.model import Detector
@@ -50,7 +52,7 @@ def detect(
         detection = detect_buildings(event.scenes("pre"), detector, settings, aoi=event.aoi(), progress=bar)
     console.say(f"{len(detection.table):,} buildings detected (median confidence {_median(detection):.2f})")
     if request.out is not None:
-        write_table(detection, request.out)
+        write_table(detection.table, request.out)
         console.say(f"written to {request.out}")
     else:
         event.set_footprints(detection.footprint_set())
@@ -68,24 +70,24 @@ def detect(
     return detection
 
 
-def write_table(detection: Detection, path: Path) -> None:
-    """Write detected footprints as GeoParquet, GeoJSON or GeoPackage, by the name's ending, atomically.
+def write_table(table: gpd.GeoDataFrame, path: Path) -> None:
+    """Write footprints as GeoParquet, GeoJSON or GeoPackage, by the name's ending, atomically.
 
     Raises:
         InputError: another ending. StorageError: the disk is full or read-only.
     """
-    _check_ending(path)
+    check_ending(path)
     with atomic_path(path) as temporary:
         if path.suffix.lower() in _PARQUET:
-            detection.table.to_parquet(temporary)
+            table.to_parquet(temporary)
         else:
-            detection.table.to_file(temporary, driver=_DRIVERS[path.suffix.lower()], layer="footprints")
+            table.to_file(temporary, driver=_DRIVERS[path.suffix.lower()], layer="footprints")
 
 
 def _check(event: Event, request: DetectRequest) -> None:
     """Everything that can be refused is refused before minutes are spent."""
     if request.out is not None:
-        _check_ending(request.out)
+        check_ending(request.out)
     elif event.has_footprints and not request.overwrite:
         raise WorkspaceError(
             f"{event.path}: has footprints already; give --out FILE to write the detected ones beside them, or "
@@ -95,9 +97,15 @@ def _check(event: Event, request: DetectRequest) -> None:
         raise InputError("footprints detect: --model is used as it is; leave out --from and --simulated")
 
 
-def _check_ending(path: Path) -> None:
-    if path.suffix.lower() not in _DRIVERS.keys() | _PARQUET:
-        raise InputError(f"{path}: give a name that ends in .geojson, .gpkg, .parquet or .geoparquet")
+def check_ending(path: Path, *, also: Sequence[str] = ()) -> None:
+    """Refuse a name that says no format `write_table` knows.
+
+    Raises:
+        InputError: another ending than these, or those in `also`.
+    """
+    known = [".geojson", ".gpkg", ".parquet", ".geoparquet", *also]
+    if path.suffix.lower() not in {*known, ".json"}:
+        raise InputError(f"{path}: give a name that ends in {', '.join(known[:-1])} or {known[-1]}")
 
 
 def _detector(

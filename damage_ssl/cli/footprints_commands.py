@@ -1,4 +1,4 @@
-"""`damage-ssl footprints`: fetch footprints, or detect them where there are none."""
+"""`damage-ssl footprints`: fetch footprints, detect them where there are none, look at the damage of each."""
 
 from pathlib import Path
 from typing import Annotated
@@ -82,4 +82,37 @@ def detect(
             request,
             DetectionSettings(gsd_m=gsd_m, min_confidence=min_confidence, min_area_m2=min_area_m2),
             DetectionTraining(encoder=encoder, minutes=minutes, seed=seed),
+        )
+
+
+@footprints_cli.command()
+def damage(
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="An event with footprints and some labels.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where to write: .csv, .geojson, .gpkg or .parquet.")],
+    scheme: Annotated[str, typer.Option(help="What counts as damaged: binary-major, binary-minor or grades.")] = (
+        "binary-major"
+    ),
+    encoder: Annotated[
+        str, typer.Option(help="efficientnet-lite0 (ImageNet), efficientnet-lite0-scratch or smp:<encoder>.")
+    ] = "efficientnet-lite0",
+    minutes: Annotated[float, typer.Option(min=0.05, help="Upper bound of the training time.")] = 10.0,
+    gsd_m: Annotated[float, typer.Option(min=0.05, help="Metres a pixel that the network works at.")] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the network and of the crops.")] = 0,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """The damaged share of every footprint, by segmenting pre and post imagery; learnt from the event's labels."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli import damage_stage
+        from damage_ssl.detection.settings import DetectionSettings, DetectionTraining
+
+        damage_stage.damage(
+            console,
+            workspace,
+            event,
+            scheme=scheme,
+            out=out,
+            settings=DetectionSettings(gsd_m=gsd_m),
+            training=DetectionTraining(encoder=encoder, minutes=minutes, seed=seed),
         )

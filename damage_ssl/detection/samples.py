@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from damage_ssl.detection.area import Area, read_square
 from damage_ssl.detection.instances import draw_instances, targets
+from damage_ssl.detection.placing import placed_footprints
 from damage_ssl.errors import InputError
 from damage_ssl.event.catalog import Event
 from damage_ssl.event.imagery import Scene
@@ -31,12 +32,12 @@ class TrainingSource:
 
     @classmethod
     def of(cls, event: Event) -> "TrainingSource":
-        """An event's pre scenes and footprints.
+        """An event's pre scenes, and its footprints where its registration (if there is one) finds them there.
 
         Raises:
             WorkspaceError: the event has no footprints.
         """
-        return cls(event.name, event.scenes("pre"), event.footprints())
+        return cls(event.name, event.scenes("pre"), placed_footprints(event).table)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def draw_crops(
         pixels, instances, weight = _crop(tiles, size_px, rng)
         if rng.random() < copy_paste_share:
             pixels, instances, weight = _paste((pixels, instances, weight), _crop(donors or tiles, size_px, rng), rng)
-        images.append(_recoloured(pixels, rng))
+        images.append(recoloured(pixels, rng))
         goals.append(targets(instances))
         weights.append(weight)
     return Crops(
@@ -144,12 +145,13 @@ def _crop(tiles: Tiles, size_px: int, rng: np.random.Generator) -> _Crop:
         if instances.any():
             break
     turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-    pixels = _turned(tiles.pixels[tile, :, rows, columns], turns, flip).astype(np.float32) / np.float32(255)
-    confident = _turned(tiles.confident[tile, rows, columns], turns, flip).astype(bool)
-    return pixels, _turned(instances, turns, flip).astype(np.int32), confident
+    pixels = turned(tiles.pixels[tile, :, rows, columns], turns, flip).astype(np.float32) / np.float32(255)
+    confident = turned(tiles.confident[tile, rows, columns], turns, flip).astype(bool)
+    return pixels, turned(instances, turns, flip).astype(np.int32), confident
 
 
-def _turned(values: NDArray[Any], turns: int, flip: bool) -> NDArray[Any]:
+def turned(values: NDArray[Any], turns: int, flip: bool) -> NDArray[Any]:
+    """One of the eight orientations of [..., H, W]."""
     out = np.rot90(values, turns, axes=(-2, -1))
     return out[..., ::-1] if flip else out
 
@@ -174,7 +176,7 @@ def _paste(onto: _Crop, other: _Crop, rng: np.random.Generator) -> _Crop:
     )
 
 
-def _recoloured(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def recoloured(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Other light, air and sensor: gamma, gain and offset a band, a little blur or noise. Nodata (0) is left at 0."""
     empty = (pixels == 0).all(axis=0)
     gain = rng.uniform(0.75, 1.3) * rng.uniform(0.9, 1.1, size=(3, 1, 1))

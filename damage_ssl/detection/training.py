@@ -43,21 +43,43 @@ def train_detector(
     Raises:
         SettingsError: no such encoder or device. LabelsError: the loss is not finite any more.
     """
-    keep_freed_memory()
-    device = device_named(settings.device)
     rng = np.random.default_rng([settings.seed, 7])
     network = BuildingNet(settings.encoder, torch.Generator().manual_seed(settings.seed))
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = _optimizer(network, settings)
-    clock = _Clock(settings)
     share = settings.self_training_share if target is not None else 0.0
     pseudo: Tiles | None = None
-    while (used := clock.used) < 1.0:
+
+    def draw(used: float, steps: int) -> Crops:
+        nonlocal pseudo
         if share and target is not None and pseudo is None and used >= 1.0 - share:
-            pseudo = pseudo_labelled(
-                _detector(network, settings, gsd_m, trained_on, None, clock.steps), target, settings
-            )
-        loss = _step(network, optimizer, _batch(labelled, pseudo, settings, rng), _rate(used), device)
+            pseudo = pseudo_labelled(_detector(network, settings, gsd_m, trained_on, None, steps), target, settings)
+        return _batch(labelled, pseudo, settings, rng)
+
+    steps = fit(network, draw, settings, progress=progress)
+    name = target_name if pseudo is not None else None
+    return _detector(network, settings, gsd_m, trained_on, name, steps)
+
+
+def fit(
+    network: BuildingNet,
+    draw: Callable[[float, int], Crops],
+    settings: DetectionTraining,
+    *,
+    progress: Progress | None = None,
+) -> int:
+    """Train until steps or minutes are used up, on the batches that `draw(share used, steps done)` gives; the steps.
+
+    The network is left on the settings' device.
+
+    Raises:
+        SettingsError: no such device. LabelsError: the loss is not finite any more.
+    """
+    keep_freed_memory()
+    device = device_named(settings.device)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = _optimizer(network, settings)
+    clock = _Clock(settings)
+    while (used := clock.used) < 1.0:
+        loss = _step(network, optimizer, draw(used, clock.steps), _rate(used), device)
         if not math.isfinite(loss):
             raise LabelsError(
                 f"detection: the loss is {loss} after {clock.steps} steps; lower learning_rate_encoder and "
@@ -65,10 +87,8 @@ def train_detector(
             )
         clock.steps += 1
         if progress is not None:
-            remark = f"loss {loss:.3f}" + ("" if pseudo is None else ", self-training")
-            progress(round(1000 * min(clock.used, 1.0)), 1000, remark)
-    name = target_name if pseudo is not None else None
-    return _detector(network, settings, gsd_m, trained_on, name, clock.steps)
+            progress(round(1000 * min(clock.used, 1.0)), 1000, f"loss {loss:.3f}")
+    return clock.steps
 
 
 def pseudo_labelled(teacher: Detector, tiles: Tiles, settings: DetectionTraining) -> Tiles:

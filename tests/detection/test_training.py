@@ -49,7 +49,7 @@ def test_pixels_without_weight_have_no_gradient():
 
 def test_a_drawn_town_is_learnt_by_heart(tmp_path):
     town = simulated_sources(tmp_path, seed=1, buildings=24)[0]
-    detector = train_for(town.scenes, "town", [town], FAST, gsd_m=0.5)
+    detector = train_for(town.scenes, "town", [town], dataclasses.replace(FAST, steps=45), gsd_m=0.5)
     found = detect_buildings(town.scenes, detector, DetectionSettings(tile_px=256))
     area = Area.of(town.scenes, 0.5)
     scores = score_footprints(found.table.to_crs(area.crs), town.footprints.to_crs(area.crs), within=area.extent)
