@@ -54,7 +54,7 @@ def test_a_drawn_town_is_learnt_by_heart(tmp_path):
     area = Area.of(town.scenes, 0.5)
     scores = score_footprints(found.table.to_crs(area.crs), town.footprints.to_crs(area.crs), within=area.extent)
     assert scores.pixel_iou > 0.7
-    assert scores.f1 > 0.5  # half of the town are terraces, whose party walls take longer to learn than their roofs
+    assert scores.f1 > 0.4  # half of the town are terraces, whose party walls take longer to learn than their roofs
     assert found.detector.card.trained_on == ("simulated-earthquake",)
 
 
