@@ -18,8 +18,11 @@ SAMPLE = "simulated-earthquake"
 DRAWN = {"buildings": 600, "hazard": "earthquake", "seed": 0}
 
 
-def build(folder: Path) -> None:
-    """Write catalog.json and one collection an event into `folder`; collections of events that are gone are removed."""
+def build(folder: Path, sample: pystac.Collection | None = None) -> None:
+    """Write catalog.json and one collection an event into `folder`; collections of events that are gone are removed.
+
+    `sample` is the entry of the sample event; drawn anew (some 15 s) where it is not given.
+    """
     catalogue = pystac.Catalog(
         id="damage-ssl",
         title="Events for building damage assessment",
@@ -28,7 +31,7 @@ def build(folder: Path) -> None:
             "which licence; descriptions only, no imagery. One entry is synthetic."
         ),
     )
-    collections = [sample_event(), *real_events()]
+    collections = [sample or sample_event(), *real_events()]
     catalogue.add_children(collections)
     catalogue.normalize_and_save(str(folder), catalog_type=pystac.CatalogType.SELF_CONTAINED)
     for path in folder.glob("*/collection.json"):

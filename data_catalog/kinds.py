@@ -103,7 +103,7 @@ def naip() -> dict[str, Any]:
         "licence": "public domain (US government work)",
         "sides": ["pre"],
         "note": "damage-ssl imagery search ID --catalog naip",
-        "confirmed_by": "https://planetarycomputer.microsoft.com/dataset/naip",
+        "confirmed_by": "https://azure.microsoft.com/de-de/services/open-datasets/catalog/naip/",
     }
 
 

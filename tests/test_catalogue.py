@@ -18,7 +18,10 @@ DOCUMENTS = [HERE / "catalog.json", *sorted(HERE.glob("*/collection.json"))]
 
 
 def test_committed_catalogue_is_what_the_script_writes(tmp_path: Path) -> None:
-    build(tmp_path)
+    # The sample's entry is checked where the sample is drawn anyway: tests/cli/test_catalogue_commands.py.
+    sample = pystac.Collection.from_file(str(HERE / SAMPLE / "collection.json"))
+    sample.clear_links()
+    build(tmp_path, sample)
     written = {str(path.relative_to(tmp_path)): json.loads(path.read_text()) for path in tmp_path.rglob("*.json")}
     committed = {str(path.relative_to(HERE)): json.loads(path.read_text()) for path in HERE.rglob("*.json")}
     assert committed == written

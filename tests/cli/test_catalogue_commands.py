@@ -19,6 +19,7 @@ from damage_ssl.cli import imagery_stage
 from damage_ssl.cli.imagery_stage import Wanted
 from damage_ssl.cli.place import Place
 from damage_ssl.event.catalog import Event
+from damage_ssl.event.open_events import PACKAGED, find_event
 from damage_ssl.event.providers.area import BoundingBox
 from damage_ssl.event.providers.stac_scene import ImageryScene
 from damage_ssl.event.providers.stac_search import ImageryFound
@@ -83,8 +84,13 @@ def test_sample_event_is_drawn_and_set_up_in_one_command(run: Run, tmp_path: Pat
     outcome = run("init", "practice", "--from-catalog", "simulated-earthquake", "--workspace", tmp_path)
     assert outcome.code == 0, outcome.err
     assert len(Event.open(tmp_path, "practice").footprints()) == 600
-    assert Event.open(tmp_path, "practice").hazard == "earthquake"
+    event = Event.open(tmp_path, "practice")
+    assert event.hazard == "earthquake"
     assert "truth.csv" in outcome.out
+    entry = find_event("simulated-earthquake", PACKAGED)
+    assert list(entry.bbox) == [round(float(value), 5) for value in event.footprints().total_bounds]
+    times = [scene.datetime for role in ("pre", "post") for scene in event.scenes(role)]
+    assert pystac.Collection.from_file(str(entry.path)).extent.temporal.intervals == [times]
 
 
 def test_init_from_a_real_event_says_where_its_imagery_is_and_makes_nothing(run: Run, tmp_path: Path) -> None:
