@@ -1,6 +1,6 @@
 """Draw random assessed pairs, pre | post with the footprint's outline, onto one PNG to look at.
 
-    python benchmarks/contact_sheet.py WORKSPACE EVENT OUT.png [--pairs 40] [--seed 0] [--context]
+    python -m benchmarks.contact_sheet WORKSPACE EVENT OUT.png [--pairs 40] [--seed 0] [--context]
 
 The patches of the event must have been cut (`damage-ssl patches`).
 """

@@ -8,7 +8,7 @@ roof. What was there to lose is what the other date shows; around a building the
 
 import numpy as np
 
-from damage_ssl.event.quality.look import Floats, Grains, Look, Mask, averaged
+from damage_ssl.event.quality.look import LEAST_RING, Floats, Grains, Look, Mask, averaged
 
 FLOOR_DETAIL = 8.0
 """Detail (grey levels) that a building with its surroundings has, by and large, where it can be seen at all."""
@@ -70,12 +70,14 @@ def _beside_edge(one: Grains, other: Grains) -> Floats:
     here = _mean(energy, area)
     best = (np.arange(len(area)), here.argmin(axis=1))
     area = area[best][:, None]
+    ground, building = (np.count_nonzero(places, axis=(1, 2)) for places in (area[:, 0] & one.ring, one.inside))
     here, there = np.sqrt(here[best]), np.sqrt(_mean(energy_then, area))[:, 0]
     lost = 1 - here / np.maximum(there, np.float32(FLOOR_DETAIL))
     lowest, lowest_then = (_quantile(grains.lowest, area, EDGE_DARKEST_SHARE) for grains in (one, other))
     colour = np.stack([_mean(one.bands[:, band], area) for band in range(3)], axis=2)
     lifted = _ramp(lowest - lowest_then, *LIFT) * _veil_like(lowest, colour)
-    veil: Floats = np.maximum(lost, 0) * lifted[:, 0]
+    goes_on = ground >= LEAST_RING * building  # else the white roof of a building that fills the patch would do
+    veil: Floats = np.maximum(lost, 0) * lifted[:, 0] * goes_on
     return veil
 
 
