@@ -90,16 +90,22 @@ class Resources:
     """What a stage may use; never changes its result.
 
     `workers` processes work side by side (0: this process only); each stage keeps its peak memory, over all its local
-    processes, under `memory_bytes`. `cluster` is the address of a Dask scheduler whose workers are used instead.
+    processes, under `memory_bytes` (None: 1 GB, and half a GB for each worker). `cluster` is the address of a Dask
+    scheduler whose workers are used instead; `memory_bytes` then bounds each of its tasks.
     """
 
     workers: int = 0
-    memory_bytes: int = 1_000_000_000
+    memory_bytes: int | None = None
     cluster: str | None = None
 
     def __post_init__(self) -> None:
         _within("resources: workers", self.workers, 0, 1024)
-        _within("resources: memory_bytes", self.memory_bytes, 100_000_000, 1e15)
+        _within("resources: memory_bytes", self.allowed_bytes, 100_000_000, 1e15)
+
+    @property
+    def allowed_bytes(self) -> int:
+        """`memory_bytes`, or its default."""
+        return self.memory_bytes if self.memory_bytes is not None else 1_000_000_000 + 500_000_000 * self.workers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,18 @@ Workers = Annotated[
     int, typer.Option(min=0, metavar="N", help="Local processes that work side by side; 0: this one only.")
 ]
 Memory = Annotated[
-    str, typer.Option(metavar="SIZE", help="Upper bound of the memory over all processes, e.g. 800MB or 4GB.")
+    str,
+    typer.Option(
+        metavar="SIZE",
+        help="Upper bound of the memory over all processes, e.g. 800MB or 4GB; auto: 1GB + 500MB a worker.",
+    ),
 ]
 Cluster = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Scheduler of a Dask cluster whose workers see the same files."),
 ]
 
-MEMORY = "1GB"
+MEMORY = "auto"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -30,7 +34,8 @@ def resources_of(workers: int, memory: str, cluster: str | None) -> Resources:
     Raises:
         SettingsError: the size is not understood or out of bounds.
     """
-    return Resources(workers=workers, memory_bytes=bytes_of(memory), cluster=cluster)
+    memory_bytes = None if memory == MEMORY else bytes_of(memory)
+    return Resources(workers=workers, memory_bytes=memory_bytes, cluster=cluster)
 
 
 def bytes_of(size: str) -> int:

@@ -19,6 +19,8 @@ from damage_ssl.patches.masks import footprint_masks
 CUT_TOGETHER = 128
 """Buildings cut in one go: enough to leave Python's own time behind, few enough that they stay in the processor's
 cache."""
+_PIXELS_TOGETHER = 128 * 64**2
+"""Fewer, where patches are larger: buffers are counted as memory that does not depend on their size."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,15 @@ class Reading:
         wanted = np.flatnonzero(self.in_pre & self.in_post)
         if not len(wanted):
             return
+        pixels = sum(view.size_px**2 for view in self.views)
+        most = max(1, min(CUT_TOGETHER, _PIXELS_TOGETHER // pixels))
         boxes = [layer.box_px[wanted] for side in self._layers for layer in side]
-        for groups in reading_groups(self.batch.fine_cell[wanted], boxes, memory_bytes, most_together=CUT_TOGETHER):
+        for groups in reading_groups(self.batch.fine_cell[wanted], boxes, memory_bytes, most_together=most):
             together = wanted[groups[0] : groups[-1]]
             starts = groups[:-1] - groups[0]
             read = [[(layer, read_windows(layer, together, starts)) for layer in side] for side in self._layers]
-            for start in range(0, len(together), CUT_TOGETHER):
-                rows = together[start : start + CUT_TOGETHER]
+            for start in range(0, len(together), most):
+                rows = together[start : start + most]
                 masks = tuple(self._masks(rows, view) for view in self.views)
                 sizes_px = [view.size_px for view in self.views]
                 pre, post = (cut_side(side, rows, sizes_px, masks[0]) for side in read)

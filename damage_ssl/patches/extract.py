@@ -25,7 +25,15 @@ from damage_ssl.patches.batches import Batches, make_batches
 from damage_ssl.patches.memory import reading_bytes
 from damage_ssl.patches.pairing import CUT_COLUMNS, PairTask, do_task, views_of
 from damage_ssl.patches.registration import REGISTRATION_COLUMNS, Registration, register
-from damage_ssl.patches.store import CHUNK_BUILDINGS, FORMAT_VERSION, INDEX_COLUMNS, PatchStore, make_pairs, write_index
+from damage_ssl.patches.store import (
+    CHUNK_BUILDINGS,
+    FORMAT_VERSION,
+    INDEX_COLUMNS,
+    PatchStore,
+    buffer_bytes,
+    make_pairs,
+    write_index,
+)
 from damage_ssl.patches.tasks import run_tasks
 from damage_ssl.settings import PatchSettings, Resources, to_mapping
 
@@ -69,6 +77,7 @@ def extract_patches(
             assessed, those that depend on the scene get the reason `source_failed` instead, and the next call tries
             again.
         InputError: a scene's CRS cannot be used, or the cluster cannot.
+        SettingsError: `resources` allows less memory than its processes need.
         WorkspaceError: the event has no scenes or footprints, or another process is cutting its patches.
         WorkerError: worker processes were killed again and again.
         StorageError: the disk is full or read-only.
@@ -87,6 +96,7 @@ def extract_patches(
             return store
     except WorkspaceError:
         pass
+    memory_bytes = reading_bytes(helpers, len(footprints), store_bytes=buffer_bytes(settings))
     index = _index_of(footprints, registration, pre + post, settings)
     size_m = settings.size_px * max(settings.gsd_m, settings.context_gsd_m or 0.0)
     tasks = _Tasks(make_batches(footprints, pre + post, size_m), registration.table)
@@ -107,7 +117,7 @@ def extract_patches(
             pre=pre,
             post=post,
             settings=settings,
-            memory_bytes=reading_bytes(resources, len(index)),
+            memory_bytes=memory_bytes,
         )
         if progress:
             progress(0, len(index))

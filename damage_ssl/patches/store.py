@@ -188,6 +188,13 @@ def make_pairs(folder: Path, views: Sequence[str], size_px: int, rows: int) -> N
             )
 
 
+def buffer_bytes(settings: PatchSettings) -> int:
+    """What a `RowWriter` holds: a chunk, and its compressed copy."""
+    planes = 3 + 3 + 1 + 1
+    views = 1 if settings.context_gsd_m is None else 2
+    return 2 * CHUNK_BUILDINGS * planes * settings.size_px**2 * views
+
+
 class RowWriter:
     """Writes rows from `first_row` on into a store that `make_pairs` made, whole chunks at once.
 

@@ -95,7 +95,8 @@ def _in_processes(function: Callable[[Task], Result], tasks: Sequence[Task], wor
             if max(attempts) >= MOST_ATTEMPTS:
                 raise WorkerError(
                     f"worker processes were killed {MOST_ATTEMPTS} times over the same work (task {first + 1} of "
-                    f"{len(tasks)}); they may have run out of memory: use fewer --workers or a smaller --memory"
+                    f"{len(tasks)}); they may have run out of memory: use fewer --workers or a smaller "
+                    "--memory (a script of your own must start its work under `if __name__ == '__main__':`)"
                 ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from damage_ssl.errors import InputError, WorkerError
 from damage_ssl.event.catalog import Event
-from damage_ssl.patches import batches, tasks
+from damage_ssl.patches import batches, extract, tasks
 from damage_ssl.patches.cluster import check_shared_folder
 from damage_ssl.patches.extract import extract_patches
 from damage_ssl.patches.tasks import run_tasks
@@ -186,11 +185,10 @@ def test_extraction_survives_a_killed_local_worker(town: Town, monkeypatch: pyte
     assert killed
 
 
-def test_less_memory_changes_no_byte(town: Town) -> None:
+def test_less_memory_changes_no_byte(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     event: Event = town.create()
     settings = PatchSettings(size_px=32, context_gsd_m=1.5, align="off")
     alone = content(extract_patches(event, settings).path)
     (event.patches_path / "store.json").unlink()
-    little = Resources(memory_bytes=100_000_000)
-    assert content(extract_patches(event, settings, resources=little).path) == alone
-    np.testing.assert_array_equal(sorted(alone), sorted(content(event.patches_path)))
+    monkeypatch.setattr(extract, "reading_bytes", lambda *_, **__: 1)
+    assert content(extract_patches(event, settings).path) == alone
