@@ -101,7 +101,7 @@ def blocks_read(event: Event) -> dict[str, set[tuple[int, int]]]:
             blocks |= set(product(range(top // size, -(-bottom // size)), range(left // size, -(-right // size))))
         return read(scene, windows, **more)
 
-    layers.read_chunks = noting  # type: ignore[assignment]
+    layers.read_chunks = noting
     try:
         cut_all(event)
     finally:

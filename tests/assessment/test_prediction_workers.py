@@ -1,8 +1,9 @@
-"""Prediction on other processes: the same numbers as in this one."""
+"""Prediction on other processes and on a Dask cluster: the same numbers as in this one."""
 
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import torch
 
 from damage_ssl.assessment.prediction import predict_run
@@ -45,3 +46,21 @@ def test_worker_processes_predict_the_same_numbers(town: Town, tmp_path: Path) -
     pd.testing.assert_frame_equal(here, elsewhere, check_exact=True)
     assert here["p_damaged"].std() > 1e-4
     assert told[-1] == (16, 16)
+
+
+def test_dask_cluster_predicts_the_same_numbers(town: Town, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    store = extract_patches(town.create(), PatchSettings(size_px=32, align="off"))
+    run = trained(tmp_path / "run")
+    here = predict_run(run, store, chunk=6)
+    run.predictions_path.unlink()
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+        ) as local,
+        distributed.Client(local, set_as_default=False) as client,
+    ):
+        pd.testing.assert_frame_equal(here, predict_run(run, store, chunk=6, client=client), check_exact=True)
+        assert run.predictions_path.exists()
+        by_address = Resources(cluster=local.scheduler_address)
+        pd.testing.assert_frame_equal(here, predict_run(run, store, chunk=6, resources=by_address), check_exact=True)
