@@ -1,6 +1,6 @@
 """How well quality is judged: known faults pasted on pairs, flags by damage grade, speed, and sheets to look at.
 
-    python -m benchmarks.quality                      # five real and two simulated events; 80 s of CPU
+    python -m benchmarks.quality                      # five real and two simulated events; about a minute of CPU
     python -m benchmarks.quality --events sim-fire --sheets FOLDER
 
 Prints tables: what became of every footprint and how many pairs are flagged, by damage grade (all pairs); the share
@@ -58,8 +58,8 @@ Places = NDArray[np.bool_]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", nargs="+", default=[*REAL, *SIMULATED])
-    parser.add_argument("--sample", type=int, default=100, help="pairs of each event that faults are pasted on")
-    parser.add_argument("--buildings", type=int, default=200, help="of each simulated event")
+    parser.add_argument("--sample", type=int, default=60, help="pairs of each event that faults are pasted on")
+    parser.add_argument("--buildings", type=int, default=150, help="of each simulated event")
     parser.add_argument("--align", choices=["building", "scene", "off"], default="off", help="register the event first")
     parser.add_argument("--sheets", type=Path)
     parser.add_argument("--seed", type=int, default=0)
