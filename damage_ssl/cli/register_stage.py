@@ -9,7 +9,7 @@ import pandas as pd
 import shapely
 
 from damage_ssl.cli.console import Console
-from damage_ssl.cli.stages import _patch_settings
+from damage_ssl.cli.stages import patch_settings
 from damage_ssl.errors import InputError
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import atomic_path
@@ -38,7 +38,7 @@ def register_event(
         InputError: a nudge is not SCENE=DX,DY, or names no scene.
     """
     event = Event.open(workspace, name)
-    settings = _patch_settings(event, settings_file, {}) or kept_settings(event)
+    settings = patch_settings(event, settings_file, {}) or kept_settings(event)
     given = [_parsed(text) for text in nudges]  # all of them are understood before any is kept
     for scene_id in clear:
         set_nudge(event, scene_id, None)

@@ -114,7 +114,7 @@ def patches(
 ) -> PatchStore:
     """Cut the pairs and say how many buildings can be assessed, and why others cannot."""
     event = Event.open(workspace, name)
-    settings = _patch_settings(event, settings_file, given)
+    settings = patch_settings(event, settings_file, given)
     store = _cut(console, event, settings, resources)
     summary = pipeline.event_status(event)
     console.say(
@@ -296,7 +296,7 @@ def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllS
     train = {**tables.get("train", {}), **{key: value for key, value in given.items() if value is not None}}
     where = str(file) if file is not None else "command line"
     return AllSettings(
-        patches=_patch_settings(event, file, {}),
+        patches=patch_settings(event, file, {}),
         train=from_mapping(TrainSettings, train, f"{where}, [train]"),
         split=from_mapping(SplitSettings, tables.get("split", {}), f"{where}, [split]"),
     )
@@ -313,8 +313,8 @@ def _cut(console: Console, event: Event, settings: PatchSettings | None, resourc
         )
 
 
-def _patch_settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> PatchSettings | None:
-    """None where nothing was asked for: the settings of the last cut are then kept."""
+def patch_settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> PatchSettings | None:
+    """What a settings file and the command line ask for; None where that is nothing: the last cut's are kept."""
     table = _read_tables(file).get("patches", {})
     values = {**table, **{key: value for key, value in given.items() if value is not None}}
     if not values:
