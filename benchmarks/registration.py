@@ -1,7 +1,7 @@
 """Known shifts put into the post scenes and the footprints of events: are they found, and what do they cost?
 
     python -m benchmarks.registration                                   # recovered error on all events
-    python -m benchmarks.registration --events simulated-fire --draws 1
+    python -m benchmarks.registration --events simulated-wind_101_0.8   # with this seed and pixel size
     python -m benchmarks.registration --auroc santa-rosa-wildfire       # training with 4 m shifts, with and without
 
 Protocol of the errors. An event is registered as it is, then with each post scene turned about its centre and moved,
@@ -107,10 +107,13 @@ def main() -> None:
 
 def inputs_of(name: str, scratch: Path) -> Inputs:
     """The files of a real event, or of a simulated one, drawn now."""
-    if name in SIMULATED:
+    hazard, *drawn = name.split("_")
+    if hazard in SIMULATED:
+        seed, gsd_m = drawn or ("3", str(PIXEL_M))
         folder = scratch / "inputs" / name
         if not (folder / "event.json").exists():
-            simulate(folder, SimulationSettings(hazard=name.removeprefix("simulated-"), seed=3))
+            kind = hazard.removeprefix("simulated-")
+            simulate(folder, SimulationSettings(hazard=kind, seed=int(seed), gsd_m=float(gsd_m)))
         return Inputs([folder / "pre.tif"], [folder / "post.tif"], folder / "footprints.geojson")
     folder = Path(os.environ.get("DAMAGE_SSL_SHARED", "../shared")) / "data" / "events" / name
     sides = [sorted((folder / role).glob("*.tif")) for role in ("pre", "post")]

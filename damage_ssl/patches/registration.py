@@ -18,7 +18,7 @@ import pandas as pd
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.event.imagery import Scene
-from damage_ssl.patches.batches import Batch, Batches, make_batches
+from damage_ssl.patches.batches import Batch, Batches, centres, make_batches
 from damage_ssl.patches.memory import reading_bytes
 from damage_ssl.patches.nudges import Nudge, read_nudges
 from damage_ssl.patches.registration_cache import (
@@ -28,15 +28,18 @@ from damage_ssl.patches.registration_cache import (
     write_cached,
 )
 from damage_ssl.patches.shift_measuring import (
-    COARSER,
-    NARROW_PX,
+    CLOSE_SPACING,
+    WIDE_PX,
     Look,
     Measured,
     WindowTasks,
-    measure_buildings,
+    close_spacing_m,
+    lattice_windows,
+    measure_close,
     measure_windows,
+    moved_degrees,
 )
-from damage_ssl.patches.shift_settling import Found, Surroundings
+from damage_ssl.patches.shift_settling import Found, Places, Surroundings
 from damage_ssl.patches.tasks import run_tasks
 from damage_ssl.settings import PatchSettings, Resources
 
@@ -67,9 +70,10 @@ class Registration:
 
     `table` has one row a footprint, in the order of the footprints file, with `REGISTRATION_COLUMNS`. A building drawn
     at p is found in the pre imagery at p + footprint_shift, and in the post imagery at p + footprint_shift + shift
-    (metres east and north; always finite: 0 where nothing is known). `align_score` is that of the building's own match,
-    `footprint_align_score` that of the outlines around it, 0 to 1 (NaN if none was made); the sources say where the
-    applied shift comes from: `own`, `neighbours`, `scene`, `nudge` or `none`. The images are those it was measured on.
+    (metres east and north; always finite: 0 where nothing is known). `align_score` is that of the match of the
+    window closest to the building, `footprint_align_score` that of the outlines around it, 0 to 1 (NaN if none was
+    made); the sources say where the applied shift comes from: `own` (matches right around the building), `neighbours`
+    (farther ones), `scene`, `nudge` or `none`. The images are those it was measured on.
     """
 
     table: pd.DataFrame
@@ -86,9 +90,10 @@ def register(
 ) -> Registration:
     """Measure and settle the shifts of all buildings; returns at once where nothing changed since.
 
-    First, wide windows spread over the event are matched: post with pre, and pre with the outlines of the footprints.
-    A robust field through the matches says where to look for each building. Then each building is matched in a window
-    of its own, and what is outlying or no better than an accident borrows from its neighbours.
+    First, wide windows on a lattice over the event are matched: post with pre, and pre with the outlines of the
+    footprints. A robust field through the matches says where each place of pre is found in post. Then closer windows
+    around the buildings, on a finer lattice, are matched there, which shows what the wide ones average out (lean above
+    all); a building takes what the close windows around it agree on, and borrows from farther ones where they do not.
 
     Args:
         event: with scenes and footprints.
@@ -129,43 +134,60 @@ def _found(
     progress: Progress | None,
     client: "Client | None",
 ) -> Found:
+    scenes = pre + post
     memory_bytes = reading_bytes(resources, len(footprints))
     look = Look(pre=pre, post=post, settings=settings, memory_bytes=memory_bytes)
-    windows = WindowTasks(footprints, pre + post, settings)
+    windows = WindowTasks(footprints, scenes, settings)
     sizes = windows.batches.sizes()
-    total = sum(sizes) + len(footprints)
-
-    def told(before: int) -> Progress | None:
-        return None if progress is None else lambda done, _: progress(before + done, total)
-
-    wide = run_tasks(partial(measure_windows, look=look), windows, resources, told(0), sizes=sizes, client=client)
+    # How many close windows there are is known only when the wide ones are done; buildings stand for them till then.
+    told = _Told(progress, sum(sizes) + len(footprints))
+    wide = run_tasks(partial(measure_windows, look=look), windows, resources, told.of(0, 1), sizes=sizes, client=client)
     surroundings = Surroundings(Measured.joined(list(wide)), settings, nudges)
-    batches = make_batches(footprints, pre + post, NARROW_PX * COARSER * settings.gsd_m)
-    if settings.align != "building":
-        return surroundings.found(batches)
-    placed = _Placed(batches, surroundings)
-    narrow = run_tasks(
-        partial(measure_buildings, look=look),
-        placed,
-        resources,
-        told(sum(sizes)),
-        sizes=batches.sizes(),
-        client=client,
-    )
-    return surroundings.refined(Measured.joined(list(narrow)))
+    places = Places.of(make_batches(footprints, scenes, WIDE_PX * settings.gsd_m))
+    found = surroundings.found(places)
+    if settings.align == "building":
+        spacing_m = close_spacing_m(settings)
+        lon, lat = centres(footprints.geometry.to_numpy())
+        lon, lat = moved_degrees(lon, lat, found.footprint.shift_m)
+        boxes = lattice_windows(lon, lat, spacing_m, corners=True, middle=0.25)
+        placed = _Placed(make_batches(boxes, scenes, spacing_m / CLOSE_SPACING), surroundings)
+        close = run_tasks(
+            partial(measure_close, look=look),
+            placed,
+            resources,
+            told.of(sum(sizes), len(footprints) / len(boxes)),
+            sizes=placed.batches.sizes(),
+            client=client,
+        )
+        found = surroundings.refined(places, found, Measured.joined(list(close)), spacing_m)
+    return surroundings.checked(found)
+
+
+class _Told:
+    """Progress of the two parts as one."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total = progress, total
+
+    def of(self, already: int, each: float) -> Progress | None:
+        """Progress of a part that begins when `already` is done, and counts `each` for one of its windows."""
+        progress = self._progress
+        if progress is None:
+            return None
+        return lambda done, _: progress(already + round(done * each), self._total)
 
 
 class _Placed(Sequence[Batch]):
-    """Batches of buildings, each found where its surroundings say."""
+    """Batches of close windows, each found in post where its surroundings say."""
 
     def __init__(self, batches: Batches, surroundings: Surroundings) -> None:
-        self._batches, self._surroundings = batches, surroundings
+        self.batches, self._surroundings = batches, surroundings
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self.batches)
 
     def __getitem__(self, index: int) -> Batch:  # type: ignore[override]  # slices are not needed
-        return self._surroundings.placed(self._batches[index])
+        return self._surroundings.placed(self.batches[index])
 
 
 def _table(footprints: gpd.GeoDataFrame, found: Found) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import geopandas as gpd
@@ -16,7 +17,7 @@ from damage_ssl.files import atomic_path
 from damage_ssl.patches.nudges import Nudge
 from damage_ssl.settings import PatchSettings
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _KEY = b"damage_ssl:fingerprint"
 _USED = ("gsd_m", "align", "align_reach_m", "align_radius_m", "align_tolerance_m")
 
@@ -31,7 +32,7 @@ def registration_fingerprint(
         digest.update(wkb)
     values = {
         "format": FORMAT_VERSION,
-        "scenes": [[s.scene_id, s.role, s.href, *_file_state(s.href), str(s.datetime), s.stretch] for s in scenes],
+        "scenes": [_scene_state(scene) for scene in scenes],
         "settings": {name: getattr(settings, name) for name in _USED},
         "nudges": {scene_id: [nudge.east_m, nudge.north_m] for scene_id, nudge in nudges.items()},
     }
@@ -68,6 +69,13 @@ def write_cached(path: Path, table: pd.DataFrame, fingerprint: str) -> None:
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _KEY: fingerprint.encode()})
     with atomic_path(path) as temporary:
         pq.write_table(arrow, temporary)
+
+
+def _scene_state(scene: Scene) -> list[object]:
+    """What decides which pixels are read of a scene."""
+    overviews = [asdict(overview) for overview in scene.overviews]
+    date = str(scene.datetime)
+    return [scene.scene_id, scene.role, scene.href, *_file_state(scene.href), date, scene.stretch, overviews]
 
 
 def _file_state(href: str) -> tuple[int, int]:

@@ -11,30 +11,33 @@ from numpy.typing import NDArray
 from damage_ssl.event.imagery import Scene
 from damage_ssl.event.registration import Matches, draw_coverage, gradient_field, match_fields, match_outlines
 from damage_ssl.grid import crs_of_epsg, transformer
-from damage_ssl.patches.batches import Batch, Batches, make_batches
+from damage_ssl.patches.batches import Batch, Batches, centres, make_batches
 from damage_ssl.patches.cutting import BothSides, View, plan_reading
 from damage_ssl.patches.lattice import grid_centres
 from damage_ssl.settings import PatchSettings
 
 WIDE_PX = 128
 """Pixels of a wide window, twice as coarse as the patches: 128 m at 0.5 m. Nearly every window that holds any part of
-a town gives a match that is no accident; the windows of single buildings often do not."""
-NARROW_PX = 48
-"""A building's own window is 48 m wide at 0.5 m, twice as coarse too (which averages whole pixels and spares most of
-the resampling): with 32 m half as many buildings match, with 64 m the building itself has little to say."""
+a town gives a match that is no accident; smaller ones often do not."""
+CLOSE_PX = 64
+"""A close window is 64 m wide at 0.5 m, twice as coarse too (which averages whole pixels and spares most of the
+resampling). Its taper makes it a weighted mean over about half of that: a building and what stands around it."""
 COARSER = 2.0
-NARROW_REACH_M = 3.0
-"""How far a building may be from where its surroundings are: lean, and what the wide windows miss."""
+WIDE_SPACING, WIDE_MANY_SPACING, CLOSE_SPACING = 0.5, 0.75, 0.5
+"""Of a window's width. Where windows overlap by half, all ground has a say; a large event (`MANY_BUILDINGS`) has so
+many wide ones to average over that it can do with fewer."""
+MANY_BUILDINGS = 20_000
+CLOSE_REACH_M = 3.0
+"""How far a place may be from where the wide windows say: lean, and what they miss."""
 BEYOND_REACH_M = 4.0
-_SPACING, _MANY_SPACING = 0.5, 0.75
-_MANY_BUILDINGS = 20_000
+_METRES_PER_DEGREE = 111_195.0
 
 
 @dataclass(frozen=True)
 class Measured:
     """N places: where they lie, which scenes were compared there, and what was found.
 
-    `number` [N] is the place in the list of windows or of footprints. `pairs` is the shift of post against pre beyond
+    `number` [N] is the place in the list of windows. `pairs` is the shift of post against pre beyond
     what `expected_m` [N, 2] had taken into account. `outlines` is None where footprints were not compared.
     """
 
@@ -110,7 +113,9 @@ class WindowTasks(Sequence[WindowTask]):
         self._polygons = footprints.geometry.to_numpy()
         self._tree = shapely.STRtree(self._polygons)
         self._width_m = WIDE_PX * wide_gsd_m(settings)
-        self.batches: Batches = make_batches(_windows(footprints, self._width_m), scenes, self._width_m)
+        lon, lat = centres(self._polygons)
+        spacing_m = self._width_m * (WIDE_SPACING if len(footprints) <= MANY_BUILDINGS else WIDE_MANY_SPACING)
+        self.batches: Batches = make_batches(lattice_windows(lon, lat, spacing_m), scenes, self._width_m)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -159,37 +164,66 @@ def measure_windows(task: WindowTask, *, look: Look) -> Measured:
     return found
 
 
-def measure_buildings(batch: Batch, *, look: Look) -> Measured:
-    """What is left of the shift of post against pre around each building, found at the batch's offsets."""
-    view = View(NARROW_PX, COARSER * look.settings.gsd_m)
+def measure_close(batch: Batch, *, look: Look) -> Measured:
+    """What is left of the shift of post against pre in each close window, found at the batch's offsets."""
+    view = View(CLOSE_PX, COARSER * look.settings.gsd_m)
     found = Measured.nothing(batch, outlines=False)
     for cut in plan_reading(batch, look.pre, look.post, [view]).sides(look.memory_bytes):
         first = gradient_field(cut.pre.colour[0], cut.pre.valid[0])
         second = gradient_field(cut.post.colour[0], cut.post.valid[0])
-        found.enter(cut, match_fields(first, second, gsd_m=view.gsd_m, reach_m=NARROW_REACH_M), None)
+        found.enter(cut, match_fields(first, second, gsd_m=view.gsd_m, reach_m=CLOSE_REACH_M), None)
     return found
 
 
-def _windows(footprints: gpd.GeoDataFrame, width_m: float) -> gpd.GeoDataFrame:
-    """Small boxes in the middle of the wide windows: one where any building is, at the mean of its cell's buildings."""
-    bounds = footprints.geometry.bounds.to_numpy()
-    lon, lat = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
-    metres_per_degree = 111_195.0
-    # A small event has few windows to average over, and time to spare.
-    spacing_m = width_m * (_SPACING if len(footprints) <= _MANY_BUILDINGS else _MANY_SPACING)
+def close_spacing_m(settings: PatchSettings) -> float:
+    """Metres between the close windows."""
+    return CLOSE_SPACING * CLOSE_PX * COARSER * settings.gsd_m
+
+
+def lattice_windows(
+    lon: NDArray[np.float64],
+    lat: NDArray[np.float64],
+    spacing_m: float,
+    *,
+    corners: bool = False,
+    middle: float = 1.0,
+) -> gpd.GeoDataFrame:
+    """The cells of a lattice that is fixed to the ground and holds these points, as boxes with what batches need.
+
+    Windows that are fixed to the ground compare the same ground however the footprints are drawn, and there are never
+    more of them than the ground has room for.
+
+    Args:
+        lon: [N], degrees.
+        lat: [N].
+        spacing_m: width of the cells, which is the distance of their middles.
+        corners: take the four cells whose middles are around each point, not only the one that holds it.
+        middle: the boxes' share of the cells' width; what lies in a box decides which scene its window shows.
+    """
     # Rows of cells by latitude, each with its own width in degrees: neither zones nor the antimeridian matter here.
-    row = np.floor(lat * metres_per_degree / (spacing_m)).astype(np.int64)
-    middle = (row + 0.5) * spacing_m / metres_per_degree
-    shrink = np.cos(np.radians(np.clip(middle, -89.0, 89.0)))
-    column = np.floor(lon * metres_per_degree * shrink / (spacing_m)).astype(np.int64)
-    _, cell, count = np.unique(np.stack([row, column]), axis=1, return_inverse=True, return_counts=True)
-    cell = cell.ravel()
-    centre_lon, centre_lat = (np.bincount(cell, weights=values) / count for values in (lon, lat))
-    high = width_m / 8 / metres_per_degree
-    wide = high / np.cos(np.radians(np.clip(centre_lat, -89.0, 89.0)))
-    geometry = shapely.box(centre_lon - wide, centre_lat - high, centre_lon + wide, centre_lat + high)
+    high = spacing_m / _METRES_PER_DEGREE
+    steps = (-0.5, 0.5) if corners else (0.0,)
+    cells = []
+    for down in steps:
+        row = np.floor(lat / high + down)
+        wide = high / _shrink((row + 0.5) * high)
+        cells += [np.stack([row, np.floor(lon / wide + across)]) for across in steps]
+    row, column = np.unique(np.concatenate(cells, axis=1), axis=1)
+    wide = high / _shrink((row + 0.5) * high)
+    start, end = 0.5 - middle / 2, 0.5 + middle / 2
     return gpd.GeoDataFrame(
-        {"building_id": np.arange(len(count)).astype(str), "area_m2": np.full(len(count), (width_m / 4) ** 2)},
-        geometry=geometry,
+        {"building_id": np.arange(len(row)).astype(str), "area_m2": np.full(len(row), (middle * spacing_m) ** 2)},
+        geometry=shapely.box((column + start) * wide, (row + start) * high, (column + end) * wide, (row + end) * high),
         crs="EPSG:4326",
     )
+
+
+def moved_degrees(
+    lon: NDArray[np.float64], lat: NDArray[np.float64], shift_m: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points moved by metres east and north [N, 2], well enough to find their cells."""
+    return lon + shift_m[:, 0] / (_METRES_PER_DEGREE * _shrink(lat)), lat + shift_m[:, 1] / _METRES_PER_DEGREE
+
+
+def _shrink(lat: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.cos(np.radians(np.clip(lat, -89.0, 89.0))))

@@ -2,12 +2,23 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from damage_ssl.event.registration import Matches, Samples, SceneField, Settled, fit_scene, neighbour_trust, settle
+from damage_ssl.event.registration import (
+    Matches,
+    Samples,
+    SceneField,
+    Settled,
+    fit_scene,
+    neighbour_trust,
+    refine,
+    settle,
+)
+from damage_ssl.event.registration.settling import NEIGHBOURS, OWN
 from damage_ssl.patches.batches import Batch, Batches
 from damage_ssl.patches.nudges import Nudge
 from damage_ssl.patches.shift_measuring import Measured
@@ -15,11 +26,12 @@ from damage_ssl.settings import PatchSettings
 
 OUTLINE_SIGNIFICANCE = 5.0
 """Outlines are few and parallel: their accidental matches reach higher than those between two images."""
-NARROW_SIGNIFICANCE = 4.0
-"""A building's own search is small, and its surroundings have said where to look."""
+CLOSE_SIGNIFICANCE = 4.0
+"""A close window's search is small, and its surroundings have said where to look."""
 NUDGE = "nudge"
 _OUTLINE_RADII = 2.0  # footprints are shifted as a whole or by the block; a single roof is ambiguous
 _WINDOW_ERROR_M = 0.25  # a window's shift is that of the ground and all roofs around, not of the one building
+_CLOSE_CELLS = 1.5  # close matches within so many widths of their lattice speak for a place
 _SCENE_SAMPLES = 4096
 _LEAST_SAMPLES = 3
 Key = tuple[object, ...]
@@ -45,6 +57,28 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where all N footprints are drawn: the centres of their bounding boxes, in the order of the footprints file."""
+
+    epsg: NDArray[np.int64]
+    x_m: NDArray[np.float64]
+    y_m: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, batches: Batches) -> "Places":
+        """The places of all buildings of the batches."""
+        count = sum(batches.sizes())
+        out = cls(np.zeros(count, dtype=np.int64), np.zeros(count), np.zeros(count))
+        for batch in batches:
+            out.epsg[batch.number], out.x_m[batch.number], out.y_m[batch.number] = batch.epsg, batch.x_m, batch.y_m
+        return out
+
+    def moved(self, shift_m: NDArray[np.float64]) -> "Places":
+        """The same, moved by metres east and north [N, 2]."""
+        return replace(self, x_m=self.x_m + shift_m[:, 0], y_m=self.y_m + shift_m[:, 1])
+
+
+@dataclass(frozen=True)
 class _Group:
     """The trusted matches of one pair of scenes (or of one pre scene with its outlines), and the field through them."""
 
@@ -60,19 +94,39 @@ _NOTHING = _Group(
 )
 
 
+class Seen:
+    """The windows that both dates hold, looked up by place."""
+
+    def __init__(self, windows: Measured) -> None:
+        self._windows = windows
+        seen = np.flatnonzero((windows.pre_image != None) & (windows.post_image != None))  # noqa: E711 (elementwise)
+        self._rows = {epsg: seen[windows.epsg[seen] == epsg] for epsg in np.unique(windows.epsg[seen]).tolist()}
+
+    def nearest(
+        self, epsg: NDArray[np.int64], x_m: NDArray[np.float64], y_m: NDArray[np.float64], within_m: float = np.inf
+    ) -> tuple[NDArray[np.object_], NDArray[np.object_], NDArray[np.intp]]:
+        """Of each place's nearest window: its pre image, its post image (None without one) and its row (-1)."""
+        row = np.full(len(x_m), -1, dtype=np.intp)
+        for zone, rows in self._rows.items():
+            here = np.flatnonzero(epsg == zone)
+            tree = cKDTree(np.column_stack([self._windows.x_m[rows], self._windows.y_m[rows]]))
+            distance, index = tree.query(np.column_stack([x_m[here], y_m[here]]), distance_upper_bound=within_m)
+            near = np.isfinite(distance)
+            row[here[near]] = rows[index[near]]
+        pre_image, post_image = (np.full(len(row), None, dtype=object) for _ in range(2))
+        known = np.flatnonzero(row >= 0)
+        pre_image[known] = self._windows.pre_image[row[known]]
+        post_image[known] = self._windows.post_image[row[known]]
+        return pre_image, post_image, row
+
+
 class Surroundings:
     """What the wide windows say of the places around them."""
 
     def __init__(self, windows: Measured, settings: PatchSettings, nudges: Mapping[str, Nudge]) -> None:
         self._settings, self._nudges = settings, nudges
-        seen = np.flatnonzero(
-            [a is not None and b is not None for a, b in zip(windows.pre_image, windows.post_image, strict=True)]
-        )
         self._windows = windows
-        self._seen = {epsg: seen[windows.epsg[seen] == epsg] for epsg in np.unique(windows.epsg[seen]).tolist()}
-        self._trees = {
-            epsg: cKDTree(np.column_stack([windows.x_m[rows], windows.y_m[rows]])) for epsg, rows in self._seen.items()
-        }
+        self._seen = Seen(windows)
         images = (windows.pre_image, windows.post_image)
         self._pairs = _groups(windows, windows.pairs, windows.pairs.trusted, images, settings.align_radius_m)
         self._outlines: dict[Key, _Group] = {}
@@ -83,93 +137,82 @@ class Surroundings:
             )
 
     def placed(self, batch: Batch) -> Batch:
-        """The batch with the offsets that the surroundings of each building say."""
-        found = self._at(np.full(len(batch), batch.epsg, dtype=np.int64), batch.x_m, batch.y_m)
-        pre_m = found.footprint.shift_m
-        return batch.with_offsets(pre_m, pre_m + found.pair.shift_m)
-
-    def found(self, batches: Batches) -> Found:
-        """The shifts of all buildings from their surroundings alone (or, with align = off, from nudges alone)."""
-        parts, numbers = [], []
-        for batch in batches:
-            parts.append(self._at(np.full(len(batch), batch.epsg, dtype=np.int64), batch.x_m, batch.y_m))
-            numbers.append(batch.number)
-        return self._checked(_in_order(parts, np.concatenate(numbers)))
-
-    def refined(self, narrow: Measured) -> Found:
-        """The shifts of all buildings from their own matches, their neighbours' and their surroundings."""
-        found = self._at(narrow.epsg, narrow.x_m, narrow.y_m)
-        own_m = narrow.expected_m + narrow.pairs.shift_m
-        trusted = narrow.pairs.trusted_from(NARROW_SIGNIFICANCE)
-        shift, error = found.pair.shift_m.copy(), found.pair.error_m.copy()
-        source = found.pair.source.copy()
-        every = Samples(narrow.x_m, narrow.y_m, own_m, narrow.pairs.error_m)
-        for key, rows in _keys(narrow.epsg, narrow.pre_image, narrow.post_image):
-            mine = rows[trusted[rows]]
-            wide = self._known(self._pairs, key)
-            own = np.full(len(narrow.number), -1, dtype=np.intp)
-            own[mine] = np.arange(len(mine))
-            together = _joined(every.take(mine), wide.samples)
-            # Buildings are many, and each was searched for close to where the windows say.
-            group = _group(together, self._settings.align_radius_m)
-            settled = settle(
-                together,
-                narrow.x_m[rows],
-                narrow.y_m[rows],
-                scene=group.scene,
-                radius_m=self._settings.align_radius_m,
-                trust=group.trust,
-                own=own[rows],
-            )
-            shift[rows], error[rows], source[rows] = settled.shift_m, settled.error_m, settled.source
-        pair = self._nudged(Settled(shift, source, error), narrow.post_image)
-        unseen = (narrow.pre_image == None) | (narrow.post_image == None)  # noqa: E711 (elementwise)
-        for settled in (pair, found.footprint):
-            settled.shift_m[unseen], settled.source[unseen], settled.error_m[unseen] = 0.0, "none", 0.0
-        refined = replace(
-            found,
-            pair=pair,
-            footprint_score=np.where(unseen, np.nan, found.footprint_score),
-            pair_score=np.where(narrow.pairs.score > 0, narrow.pairs.score, np.nan),
-            pre_image=narrow.pre_image,
-            post_image=narrow.post_image,
+        """A batch of places in the pre imagery, with the offsets to where they are in the post imagery."""
+        zone = np.full(len(batch), batch.epsg, dtype=np.int64)
+        pre_image, post_image, _ = self._seen.nearest(zone, batch.x_m, batch.y_m)
+        pair = self._settled(
+            self._pairs, _keys(zone, pre_image, post_image), batch.x_m, batch.y_m, self._settings.align_radius_m
         )
-        return self._checked(_in_order([refined], narrow.number))
+        return batch.with_offsets(np.zeros((len(batch), 2)), self._nudged(pair, post_image).shift_m)
 
-    def _at(self, epsg: NDArray[np.int64], x_m: NDArray[np.float64], y_m: NDArray[np.float64]) -> Found:
-        """The shifts at these places, as far as the wide windows know them."""
-        count = len(x_m)
-        out = Found.nothing(count)
-        pre_image, post_image = out.pre_image.copy(), out.post_image.copy()
-        footprint_score, pair_score = out.footprint_score.copy(), out.pair_score.copy()
-        for zone in np.unique(epsg).tolist():
-            here = np.flatnonzero(epsg == zone)
-            if zone not in self._trees:
-                continue
-            _, nearest = self._trees[zone].query(np.column_stack([x_m[here], y_m[here]]))
-            window = self._seen[zone][nearest]
-            pre_image[here], post_image[here] = self._windows.pre_image[window], self._windows.post_image[window]
-            if self._windows.outlines is not None:
-                score = self._windows.outlines.score[window]
-                footprint_score[here] = np.where(score > 0, score, np.nan)
-            score = self._windows.pairs.score[window]
-            pair_score[here] = np.where(score > 0, score, np.nan)
-        if self._settings.align == "off":
-            footprint, pair = out.footprint, out.pair
-        else:
-            radius_m = self._settings.align_radius_m
-            footprint = self._settled(
-                self._outlines, _keys(epsg, pre_image), x_m, y_m, radius_m=_OUTLINE_RADII * radius_m
-            )
-            pair = self._settled(self._pairs, _keys(epsg, pre_image, post_image), x_m, y_m, radius_m=radius_m)
-        return replace(
-            out,
+    def found(self, places: Places) -> Found:
+        """The shifts at these places, as far as the wide windows know them (with align = off: by nudges alone)."""
+        radius_m, outlines_m = self._settings.align_radius_m, _OUTLINE_RADII * self._settings.align_radius_m
+        pre_image, post_image, window = self._seen.nearest(places.epsg, places.x_m, places.y_m)
+        footprint = pair = _unmoved(len(window))
+        if self._settings.align != "off":
+            keys = _keys(places.epsg, pre_image)
+            footprint = self._settled(self._outlines, keys, places.x_m, places.y_m, outlines_m)
+            at = places.moved(footprint.shift_m)
+            pair = self._settled(self._pairs, _keys(at.epsg, pre_image, post_image), at.x_m, at.y_m, radius_m)
+        return Found(
             footprint=self._nudged(footprint, pre_image),
+            footprint_score=_score_of(self._windows.outlines, window),
             pair=self._nudged(pair, post_image),
-            footprint_score=footprint_score,
-            pair_score=pair_score,
+            pair_score=_score_of(self._windows.pairs, window),
             pre_image=pre_image,
             post_image=post_image,
+            misaligned=np.zeros(len(window), dtype=bool),
+        )
+
+    def refined(self, places: Places, found: Found, close: Measured, within_m: float) -> Found:
+        """The shifts of all buildings from the close windows around them and from their surroundings.
+
+        A building without a close window within `within_m` that both dates hold is in none of the images.
+        """
+        at = places.moved(found.footprint.shift_m)
+        pre_image, post_image, window = Seen(close).nearest(at.epsg, at.x_m, at.y_m, within_m)
+        pair = _unmoved(len(window))
+        trusted = close.pairs.trusted_from(CLOSE_SIGNIFICANCE)
+        every = Samples(close.x_m, close.y_m, close.expected_m + close.pairs.shift_m, close.pairs.error_m)
+        measured = dict(_keys(close.epsg, close.pre_image, close.post_image))
+        for key, rows in _keys(at.epsg, pre_image, post_image):
+            samples = every.take(measured[key][trusted[measured[key]]])
+            _enter(pair, rows, self._refined(self._known(self._pairs, key), samples, at, rows, within_m))
+        lent = (pair.source == OWN) & ~(trusted[window] if len(trusted) else False)
+        pair.source[lent] = NEIGHBOURS
+        unseen = window < 0
+        footprint = _unmoved(len(window))
+        seen = np.flatnonzero(~unseen)
+        _enter(footprint, seen, found.footprint.take(seen))
+        return replace(
+            found,
+            footprint=footprint,
+            pair=self._nudged(pair, post_image),
+            footprint_score=np.where(unseen, np.nan, found.footprint_score),
+            pair_score=_score_of(close.pairs, window),
+            pre_image=pre_image,
+            post_image=post_image,
+        )
+
+    def _refined(
+        self, wide: _Group, close: Samples, places: Places, rows: NDArray[np.intp], spacing_m: float
+    ) -> Settled:
+        """The shifts of one pair of scenes at some of the places."""
+        x_m, y_m, radius_m = places.x_m[rows], places.y_m[rows], self._settings.align_radius_m
+        if not wide.scene.known:
+            # Accidents of a search around nothing agree with each other: they all lie within its small reach.
+            return settle(wide.samples, x_m, y_m, scene=wide.scene, radius_m=radius_m, trust=wide.trust)
+        group = _group(_joined(close, wide.samples), radius_m)
+        settled = partial(settle, group.samples, scene=group.scene, radius_m=radius_m, trust=group.trust)
+        return refine(
+            settled(x_m, y_m),
+            close,
+            settled(close.x_m, close.y_m).shift_m,
+            x_m,
+            y_m,
+            radius_m=min(_CLOSE_CELLS * spacing_m, radius_m),
+            rng=np.random.default_rng(2),
         )
 
     def _settled(
@@ -178,7 +221,6 @@ class Surroundings:
         keys: Iterator[tuple[Key, NDArray[np.intp]]],
         x_m: NDArray[np.float64],
         y_m: NDArray[np.float64],
-        *,
         radius_m: float,
     ) -> Settled:
         out = _unmoved(len(x_m))
@@ -187,14 +229,15 @@ class Surroundings:
             # Per scene, no neighbour is asked.
             samples = group.samples if self._settings.align == "building" else _NOTHING.samples
             part = settle(samples, x_m[rows], y_m[rows], scene=group.scene, radius_m=radius_m, trust=group.trust)
-            out.shift_m[rows], out.source[rows], out.error_m[rows] = part.shift_m, part.source, part.error_m
+            _enter(out, rows, part)
         return out
 
     @staticmethod
     def _known(groups: Mapping[Key, _Group], key: Key) -> _Group:
-        """The matches of these scenes; where they have too few, those of the whole zone: tiles of one flight agree."""
+        """The matches of these scenes; where they say too little, of the whole zone: tiles of one flight agree."""
         group = groups.get(key, _NOTHING)
-        return group if group.scene.samples >= _LEAST_SAMPLES else groups.get(key[:1], _NOTHING)
+        enough = group.scene.samples >= _LEAST_SAMPLES and group.scene.known
+        return group if enough else groups.get(key[:1], _NOTHING)
 
     def _nudged(self, settled: Settled, image: NDArray[np.object_]) -> Settled:
         for scene_id, nudge in self._nudges.items():
@@ -203,7 +246,7 @@ class Surroundings:
             settled.source[rows], settled.error_m[rows] = NUDGE, 0.0
         return settled
 
-    def _checked(self, found: Found) -> Found:
+    def checked(self, found: Found) -> Found:
         """Name those that are misaligned, and leave out shifts beyond the reach."""
         reach_m, tolerance_m = self._settings.align_reach_m, self._settings.align_tolerance_m
         misaligned = np.zeros(len(found.misaligned), dtype=bool)
@@ -236,7 +279,11 @@ def _groups(
 ) -> dict[Key, _Group]:
     """The groups of each zone's scenes (or pairs of scenes), and of each zone as a whole."""
     return {
-        key: _group(_samples(windows, matches, rows[trusted[rows]], _WINDOW_ERROR_M), radius_m)
+        key: _group(
+            _samples(windows, matches, rows[trusted[rows]], _WINDOW_ERROR_M),
+            radius_m,
+            tried=int(np.isfinite(matches.shift_x_m[rows]).sum()),
+        )
         for key, rows in [*_keys(windows.epsg, *images), *_keys(windows.epsg)]
     }
 
@@ -245,10 +292,11 @@ def _samples(where: Measured, matches: Matches, rows: NDArray[np.intp], error_m:
     return Samples(where.x_m[rows], where.y_m[rows], matches.shift_m[rows], np.hypot(matches.error_m[rows], error_m))
 
 
-def _group(samples: Samples, radius_m: float) -> _Group:
+def _group(samples: Samples, radius_m: float, *, tried: int = 0) -> _Group:
     # Thousands of samples say no more about a scene's six numbers; every so-many-th is as well spread as all.
-    few = samples.take(np.arange(0, len(samples), max(1, -(-len(samples) // _SCENE_SAMPLES))))
-    scene = fit_scene(few, np.random.default_rng(0))
+    step = max(1, -(-len(samples) // _SCENE_SAMPLES))
+    few = samples.take(np.arange(0, len(samples), step))
+    scene = fit_scene(few, np.random.default_rng(0), tried=tried // step)
     return _Group(samples, scene, neighbour_trust(samples, scene, radius_m, np.random.default_rng(1)))
 
 
@@ -265,18 +313,13 @@ def _unmoved(count: int) -> Settled:
     return Settled(np.zeros((count, 2)), np.full(count, "none", dtype=object), np.zeros(count))
 
 
-def _in_order(parts: list[Found], number: NDArray[np.intp]) -> Found:
-    """Parts joined, and brought into the order of the footprints file."""
-    order = np.argsort(number)
+def _enter(out: Settled, rows: NDArray[np.intp], part: Settled) -> None:
+    out.shift_m[rows], out.source[rows], out.error_m[rows] = part.shift_m, part.source, part.error_m
 
-    def settled(name: str) -> Settled:
-        each = [getattr(part, name) for part in parts]
-        return Settled(
-            *(np.concatenate([getattr(one, key) for one in each])[order] for key in ("shift_m", "source", "error_m"))
-        )
 
-    arrays = {
-        name: np.concatenate([getattr(part, name) for part in parts])[order]
-        for name in ("footprint_score", "pair_score", "pre_image", "post_image", "misaligned")
-    }
-    return Found(footprint=settled("footprint"), pair=settled("pair"), **arrays)
+def _score_of(matches: Matches | None, window: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The score of each place's window; NaN where there is none, or no match was made in it."""
+    if matches is None or not len(matches.score):
+        return np.full(len(window), np.nan)
+    score = matches.score[window]
+    return np.where((window >= 0) & (score > 0), score, np.nan)

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from damage_ssl.event.registration import Samples, SceneField, fit_scene, local_field, neighbour_trust, settle
+from damage_ssl.event.registration import (
+    Samples,
+    SceneField,
+    Settled,
+    fit_scene,
+    local_field,
+    neighbour_trust,
+    refine,
+    settle,
+)
 
 
 def scattered(count: int, seed: int, *, noise_m: float = 0.2, wrong: float = 0.0, degrees: float = 0.0) -> tuple:
@@ -64,19 +73,48 @@ def test_neighbours_are_trusted_where_shifts_vary_smoothly_and_not_where_they_ar
     assert neighbour_trust(noise, scene, 60.0, np.random.default_rng(0)) < 0.35
 
 
-def test_an_outlying_match_borrows_and_a_fitting_one_counts() -> None:
-    x = np.arange(10) * 10.0
-    shift = np.tile([2.0, 0.0], (10, 1))
-    shift[4] = (2.6, 0.0)
-    shift[7] = (-6.0, 5.0)
-    samples = Samples(x, np.zeros(10), shift, np.full(10, 0.2))
-    scene = fit_scene(samples, np.random.default_rng(0))
-    settled = settle(samples, x, np.zeros(10), scene=scene, radius_m=150.0, own=np.arange(10))
-    assert settled.source[7] == "neighbours"
-    np.testing.assert_allclose(settled.shift_m[7], [2.0, 0.0], atol=0.2)
-    assert settled.source[4] == "own"
-    assert 2.0 < settled.shift_m[4, 0] < 2.6
-    assert (settled.error_m < 1.0).all()
+def lattice(extra: np.ndarray, seed: int = 7) -> tuple[Samples, np.ndarray]:
+    """Close matches every 30 m, of no shift but `extra` [N, 2] and 0.1 m of noise; and what is said around them."""
+    x, y = (axis.ravel() * 30.0 for axis in np.meshgrid(np.arange(10), np.arange(10)))
+    noise = np.random.default_rng(seed).normal(scale=0.1, size=(100, 2))
+    return Samples(x, y, extra + noise, np.full(100, 0.1)), np.zeros((100, 2))
+
+
+def refined_at(samples: Samples, around: np.ndarray) -> Settled:
+    settled = Settled(np.zeros((100, 2)), np.full(100, "neighbours", dtype=object), np.full(100, 0.3))
+    rng = np.random.default_rng(0)
+    return refine(settled, samples, around, samples.x_m, samples.y_m, radius_m=48.0, rng=rng)
+
+
+def test_lean_that_close_matches_share_is_taken() -> None:
+    leaning = np.zeros((100, 2))
+    leaning[(np.arange(100) % 10 < 5), 0] = 1.0
+    found = refined_at(*lattice(leaning))
+    assert (found.source == "own").all()
+    np.testing.assert_allclose(np.median(found.shift_m[::10], axis=0), [1.0, 0.0], atol=0.2)
+    np.testing.assert_allclose(np.median(found.shift_m[9::10], axis=0), [0.0, 0.0], atol=0.2)
+
+
+def test_close_matches_that_do_not_foretell_each_other_move_little() -> None:
+    scatter = np.random.default_rng(1).normal(scale=0.8, size=(100, 2))
+    found = refined_at(*lattice(scatter))
+    assert np.std(found.shift_m) < 0.2
+
+
+def test_one_outlying_close_match_has_no_pull() -> None:
+    outlying = np.zeros((100, 2))
+    outlying[55] = (-2.5, 2.5)
+    found = refined_at(*lattice(outlying))
+    assert np.abs(found.shift_m).max() < 0.25
+
+
+def test_where_nothing_is_known_close_matches_change_nothing() -> None:
+    samples, around = lattice(np.full((100, 2), 0.5))
+    nothing = Settled(np.zeros((100, 2)), np.full(100, "none", dtype=object), np.zeros(100))
+    rng = np.random.default_rng(0)
+    found = refine(nothing, samples, around, samples.x_m, samples.y_m, radius_m=48.0, rng=rng)
+    assert (found.shift_m == 0).all()
+    assert set(found.source) == {"none"}
 
 
 def test_nothing_to_match_leaves_everything_where_it_is_and_is_no_evidence_of_a_misfit() -> None:

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 from affine import Affine
 
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.patches.nudges import Nudge, read_nudges, set_nudge
 from damage_ssl.patches.registration import REGISTRATION_COLUMNS, register
+from damage_ssl.patches.shift_measuring import lattice_windows
 from damage_ssl.settings import PatchSettings, Resources
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, square, texture, write_polygons, write_tiff
 
@@ -76,7 +78,11 @@ def test_an_event_that_is_aligned_stays_so(tmp_path: Path) -> None:
     assert np.median(np.abs(shifts(table, "footprint_"))) < 0.1
 
 
-@pytest.mark.parametrize("post", [np.full((3, SIDE_PX, SIDE_PX), 120, np.uint8), texture(9, SIDE_PX, SIDE_PX)])
+@pytest.mark.parametrize(
+    "post",
+    [np.full((3, SIDE_PX, SIDE_PX), 120, np.uint8), *(texture(seed, SIDE_PX, SIDE_PX) for seed in (9, 10, 11))],
+    ids=["flat", "9", "10", "11"],
+)
 def test_post_imagery_that_matches_nowhere_moves_nothing_and_keeps_its_buildings(
     tmp_path: Path, post: np.ndarray
 ) -> None:
@@ -129,6 +135,27 @@ def test_registration_is_kept_until_something_changes(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again.table, first.table)
     moved = make(tmp_path, post_m=(-3.0, 0.0), overwrite=True)
     assert np.median(shifts(register(moved, PatchSettings()).table)[:, 0]) == pytest.approx(-3.0, abs=0.2)
+
+
+def test_where_footprints_are_drawn_does_not_change_what_the_dates_say_of_each_other(tmp_path: Path) -> None:
+    drawn_well = register(make(tmp_path, post_m=(2.0, 1.0)), PatchSettings()).table
+    drawn_badly = make(tmp_path, post_m=(2.0, 1.0), footprints_m=(6.0, -3.0), overwrite=True)
+    np.testing.assert_allclose(shifts(register(drawn_badly, PatchSettings()).table), shifts(drawn_well), atol=0.1)
+
+
+def test_lattice_is_fixed_to_the_ground_and_bounded_in_density() -> None:
+    rng = np.random.default_rng(0)
+    lon, lat = 11.0 + rng.uniform(0, 0.004, 5000), 48.0 + rng.uniform(0, 0.004, 5000)
+    dense = lattice_windows(lon, lat, 32.0)
+    few = lattice_windows(lon[:50], lat[:50], 32.0)
+    assert len(dense) < 200
+    assert set(few.geometry.to_wkb()) <= set(dense.geometry.to_wkb())
+    held = shapely.STRtree(dense.geometry.to_numpy()).query(shapely.points(lon, lat), predicate="within")
+    assert len(np.unique(held[0])) == 5000
+    around = lattice_windows(lon[:1], lat[:1], 32.0, corners=True)
+    assert len(around) == 4
+    inside = shapely.MultiPoint(shapely.centroid(around.geometry.to_numpy())).envelope
+    assert shapely.within(shapely.points(lon[0], lat[0]), inside)
 
 
 def test_broken_cache_is_measured_again(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from damage_ssl.event.registration.correlation import Matches, gradient_field, match_fields, match_pairs
 from damage_ssl.event.registration.field import LocalField, Samples, SceneField, fit_scene, local_field, neighbour_trust
 from damage_ssl.event.registration.outlines import draw_coverage, match_outlines
-from damage_ssl.event.registration.settling import Settled, settle
+from damage_ssl.event.registration.settling import Settled, refine, settle
 
 __all__ = [
     "LocalField",
@@ -19,5 +19,6 @@ __all__ = [
     "match_outlines",
     "match_pairs",
     "neighbour_trust",
+    "refine",
     "settle",
 ]

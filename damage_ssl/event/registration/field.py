@@ -17,6 +17,10 @@ _MOST_SCATTER_M = 1.5
 _MOST_FORETOLD = 2000
 _PRIOR_TRUST = 0.5
 _PRIOR_SAMPLES = 4
+_LEAST_SHARE = 0.5
+_ACCIDENTS = 0.1
+"""More than this share of the places tried must agree. Of matches of unrelated textures up to one in eight passes for
+significant, and two such may agree."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class SceneField:
     """The shift over a whole scene: `offset_m` [2] + `gradient` [2, 2] @ (x - x0, y - y0).
 
     `spread_m` is the robust deviation of the samples from it along one axis (infinite without any), `agreeing` their
-    share within three metres or so of it.
+    share within three metres or so of it; `tried` counts the places where a match was looked for.
     """
 
     origin: NDArray[np.float64]
@@ -53,6 +57,18 @@ class SceneField:
     spread_m: float
     agreeing: float
     samples: int
+    tried: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether half of the samples agree with it, and more of them than accidents among all that were tried."""
+        agree = self.agreeing * self.samples
+        return self.agreeing >= _LEAST_SHARE and agree > _ACCIDENTS * self.tried
+
+    @property
+    def contradictory(self) -> bool:
+        """Whether there are far more samples than accidents, but most of them disagree."""
+        return self.agreeing < _LEAST_SHARE and self.samples > max(2.0, 2 * _ACCIDENTS * self.tried)
 
     def at(self, x_m: NDArray[np.float64], y_m: NDArray[np.float64]) -> NDArray[np.float64]:
         """Shift at each place, [N, 2]."""
@@ -73,7 +89,7 @@ class LocalField:
     conflict: NDArray[np.float64]
 
 
-def fit_scene(samples: Samples, rng: np.random.Generator) -> SceneField:
+def fit_scene(samples: Samples, rng: np.random.Generator, *, tried: int = 0) -> SceneField:
     """Fit one affine field to all samples of a scene, whatever share of them is wrong.
 
     First the shift, or the shift with rotation and scale, that most samples agree with (RANSAC, Fischler and Bolles
@@ -84,11 +100,12 @@ def fit_scene(samples: Samples, rng: np.random.Generator) -> SceneField:
     Args:
         samples: of one pair of scenes.
         rng: draws the hypotheses.
+        tried: places where a match was looked for (0: not known), see `SceneField.known`.
     """
     count = len(samples)
     xy = np.column_stack([samples.x_m, samples.y_m])
     if count == 0:
-        return SceneField(np.zeros(2), np.zeros(2), np.zeros((2, 2)), np.inf, 0.0, 0)
+        return SceneField(np.zeros(2), np.zeros(2), np.zeros((2, 2)), np.inf, 0.0, 0, tried)
     origin = xy.mean(axis=0)
     local = xy - origin
     tolerance = _AGREE_M + 2 * samples.error_m
@@ -111,7 +128,13 @@ def fit_scene(samples: Samples, rng: np.random.Generator) -> SceneField:
         offset, gradient = _weighted_affine(local, samples.shift_m, weight)
     miss = samples.shift_m - offset - local @ gradient.T
     agreeing = float((np.abs(miss).max(axis=1) <= 3 * tolerance).mean())
-    return SceneField(origin, offset, gradient, _robust_scale(miss), agreeing, count)
+    return SceneField(origin, offset, gradient, _robust_scale(miss), agreeing, count, tried)
+
+
+def level_field(samples: Samples) -> SceneField:
+    """No shift anywhere, with the spread of the samples around it: for what is left where a field was taken away."""
+    spread_m = _robust_scale(samples.shift_m)
+    return SceneField(np.zeros(2), np.zeros(2), np.zeros((2, 2)), spread_m, float(len(samples) > 0), len(samples))
 
 
 def local_field(
@@ -147,7 +170,7 @@ def local_field(
         return LocalField(base, np.full(count, np.inf), np.zeros(count), np.zeros(count))
     deviation = samples.shift_m - scene.at(samples.x_m, samples.y_m)
     tree = cKDTree(np.column_stack([samples.x_m, samples.y_m]))
-    asked = min(neighbours + 1, len(samples))
+    asked = min(neighbours + (leave_out is not None), len(samples))
     scatter_m = min(scene.spread_m, _MOST_SCATTER_M)
     parts = []
     for start in range(0, count, _CHUNK):

@@ -75,5 +75,6 @@ def _shapes(polygons: NDArray[np.object_]) -> list[BaseGeometry]:
 
 def _doubled(field: NDArray[np.complex64]) -> NDArray[np.complex64]:
     """The field with doubled angle and its own length."""
-    doubled = field * field / np.maximum(np.abs(field), np.float32(1e-6))
-    return doubled.astype(np.complex64, copy=False)
+    length = np.sqrt(np.maximum(field.real**2 + field.imag**2, np.float32(1e-12)))
+    doubled = field * field / length
+    return np.asarray(doubled, dtype=np.complex64)

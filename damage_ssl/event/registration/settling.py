@@ -1,18 +1,17 @@
 """From what was measured at a place, around it and over its scene to the shift that is applied there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from damage_ssl.event.registration.field import Samples, SceneField, local_field
+from damage_ssl.event.registration.field import Samples, SceneField, level_field, local_field, neighbour_trust
 
 OWN, NEIGHBOURS, SCENE, NONE = "own", "neighbours", "scene", "none"
 _GATE_M = 1.5
 _LEAST_SHARE = 0.5
-_LONE_PRIOR_M = 1.0
-_LEAN_M = 0.15
 _BORROWED_M = 0.25
+_CLOSE = 9
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,10 @@ class Settled:
     source: NDArray[np.object_]
     error_m: NDArray[np.float64]
 
+    def take(self, rows: NDArray[np.intp]) -> "Settled":
+        """The places at these rows."""
+        return Settled(self.shift_m[rows], self.source[rows], self.error_m[rows])
+
 
 def settle(
     samples: Samples,
@@ -37,14 +40,11 @@ def settle(
     scene: SceneField,
     radius_m: float,
     trust: float = 1.0,
-    own: NDArray[np.intp] | None = None,
 ) -> Settled:
-    """Settle the shift of M places that one pair of scenes shows.
+    """Settle the shift of M places by the matches around them that one pair of scenes shows.
 
-    A place's own match counts where it is not outlying: it is averaged with the field of the samples around it, each by
-    the inverse of its variance: where all is smooth the field weighs more, among leaning towers as much as the own
-    match. Without a usable own match the neighbours' agreement is taken, farther from any the scene's field, and where
-    the scene has none (or one that most of its samples disagree with), 0.
+    The neighbours' agreement is taken, farther from any the scene's field, and where the scene has none (or one that
+    most of its samples disagree with), 0.
 
     Args:
         samples: all trusted matches of the pair of scenes.
@@ -53,40 +53,58 @@ def settle(
         scene: the field over the whole scene.
         radius_m: neighbours are no farther away than this.
         trust: see `neighbour_trust`.
-        own: [M], the row in `samples` of the place's own match, -1 where it has none.
     """
-    count = len(x_m)
-    own = np.full(count, -1, dtype=np.intp) if own is None else own
-    field = local_field(samples, x_m, y_m, scene=scene, radius_m=radius_m, trust=trust, leave_out=own)
+    field = local_field(samples, x_m, y_m, scene=scene, radius_m=radius_m, trust=trust)
     whole = scene.at(x_m, y_m)
-    scene_known = scene.samples > 0 and scene.agreeing >= _LEAST_SHARE
     apart = np.abs(field.shift_m - whole).max(axis=1)
     # One neighbour alone may be the one match in a hundred that is an accident.
-    near = (field.support >= 2) | ((field.support >= 1) & scene_known & (apart <= 2 * _GATE_M))
+    near = (field.support >= 2) | ((field.support >= 1) & scene.known & (apart <= 2 * _GATE_M))
     near &= field.conflict <= 1 - _LEAST_SHARE
 
-    shift = np.where(near[:, None], field.shift_m, whole if scene_known else 0.0)
-    error = np.where(near, np.hypot(field.spread_m, _BORROWED_M), scene.spread_m if scene_known else 0.0)
-    if not scene_known and scene.samples > 2:
+    shift = np.where(near[:, None], field.shift_m, whole if scene.known else 0.0)
+    error = np.where(near, np.hypot(field.spread_m, _BORROWED_M), scene.spread_m if scene.known else 0.0)
+    if scene.contradictory:
         error = np.where(near, error, np.inf)
-    source = np.where(near, NEIGHBOURS, SCENE if scene_known else NONE).astype(object)
-
-    has = np.flatnonzero(own >= 0)
-    if len(has):
-        mine, mine_error = samples.shift_m[own[has]], samples.error_m[own[has]]
-        expected, spread = shift[has], error[has]
-        miss = np.abs(mine - expected).max(axis=1)
-        usable = np.where(
-            source[has] == NONE, scene.samples <= 2, miss <= np.maximum(_GATE_M, 3 * np.hypot(spread, mine_error))
-        )
-        # The scatter around is lean, which is real, and error of the matches beyond what their peaks promise; nothing
-        # tells the two apart, so half is taken for each.
-        half = np.where(near[has], (spread**2 - _BORROWED_M**2) / 2, _LONE_PRIOR_M**2)
-        differ, noise = np.maximum(half, _LEAN_M**2), np.maximum(half, mine_error**2)
-        weight = np.where(source[has] == NONE, 1.0, differ / (differ + noise))[:, None]
-        settled = expected + weight * (mine - expected)
-        keep = has[usable]
-        shift[keep] = settled[usable]
-        error[keep] = np.sqrt(weight[:, 0] * noise)[usable]
-        source[keep] = OWN
+    source = np.where(near, NEIGHBOURS, SCENE if scene.known else NONE).astype(object)
     return Settled(shift, source, error)
+
+
+def refine(
+    settled: Settled,
+    samples: Samples,
+    surroundings_m: NDArray[np.float64],
+    x_m: NDArray[np.float64],
+    y_m: NDArray[np.float64],
+    *,
+    radius_m: float,
+    rng: np.random.Generator,
+) -> Settled:
+    """Add what matches close to each place say beyond its surroundings, as far as it is no noise.
+
+    What the close matches deviate from their surroundings is lean, debris and error, and nothing in one match tells
+    them apart. But what is real, a match shares with those beside it: how well they foretell each other is the share
+    that is taken. Where the close matches contradict each other or their surroundings, nothing is added.
+
+    Args:
+        settled: the shifts of M places by their surroundings.
+        samples: the close matches.
+        surroundings_m: [N, 2], the shift that the surroundings say where each sample is.
+        x_m: [M], in the samples' CRS.
+        y_m: [M].
+        radius_m: how far close matches may be.
+        rng: see `neighbour_trust`.
+    """
+    beyond = replace(samples, shift_m=samples.shift_m - surroundings_m)
+    level = level_field(beyond)
+    trust = neighbour_trust(beyond, level, radius_m, rng)
+    field = local_field(beyond, x_m, y_m, scene=level, radius_m=radius_m, trust=trust, neighbours=_CLOSE)
+    most_m = np.maximum(
+        _GATE_M, 3 * np.hypot(field.spread_m, np.where(np.isfinite(settled.error_m), settled.error_m, 0))
+    )
+    usable = (field.support >= 1) & (field.conflict <= 1 - _LEAST_SHARE) & (settled.source != NONE)
+    usable &= np.abs(field.shift_m).max(axis=1) <= most_m
+    return Settled(
+        shift_m=settled.shift_m + np.where(usable[:, None], field.shift_m, 0.0),
+        source=np.where(usable, OWN, settled.source).astype(object),
+        error_m=np.where(usable, np.hypot(field.spread_m, _BORROWED_M), settled.error_m),
+    )
