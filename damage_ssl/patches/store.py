@@ -207,8 +207,8 @@ class RowWriter:
             raise ValueError(f"first_row {first_row} is not the first of a chunk of {CHUNK_BUILDINGS}")
         group: Any = zarr.open_group(folder / _PAIRS, mode="r+")
         # A chunk that is begun is written: looking whether it is empty takes as long as writing it.
-        written = {"write_empty_chunks": True}
-        self._arrays = [{plane: group[f"{view}/{plane}"].with_config(written) for plane in PLANES} for view in views]
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            self._arrays = [{plane: group[f"{view}/{plane}"] for plane in PLANES} for view in views]
         self._first_row = first_row
         self._chunk = -1
         self._buffers: list[dict[str, NDArray[np.uint8]]] = []
