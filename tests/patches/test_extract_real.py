@@ -1,6 +1,5 @@
 """The real events, end to end: every footprint once, the right pixels, black parts left out."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,11 +22,9 @@ def cut(workspace: Path, folder: Path) -> tuple[Event, PatchStore]:
     return event, extract_patches(event, PatchSettings())
 
 
-def test_santa_rosa_is_cut_whole_within_a_minute(real_event: Callable[[str], Path], tmp_path: Path) -> None:
+def test_santa_rosa_is_cut_whole(real_event: Callable[[str], Path], tmp_path: Path) -> None:
     folder = real_event("santa-rosa-wildfire")
-    start = time.monotonic()
     event, store = cut(tmp_path, folder)
-    assert time.monotonic() - start < 60
     assert event.hazard == "fire"
     index = store.index()
     assert len(index) == 2849
