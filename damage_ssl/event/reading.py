@@ -52,10 +52,14 @@ class Chunk:
         if padded.shape[:2] != (height * factor, width * factor):
             padded = np.zeros((height * factor, width * factor, 4), dtype=np.uint8)
             padded[: self.pixels.shape[0], : self.pixels.shape[1]] = self.pixels
-        sums = np.zeros((height, width * factor, 4), dtype=np.uint32)
+        # 16 bits hold the sum of 16 × 16 bytes and take half the time of 32
+        sums = np.zeros((height, width * factor, 4), dtype=np.uint16 if factor <= 16 else np.uint32)
         for k in range(factor):  # invalid pixels are 0 and do not add
             sums += padded[k::factor]
         sums = sum((sums[:, k::factor] for k in range(1, factor)), start=sums[:, ::factor])  # [h, w, 4]
+        if sums.size and sums[..., 3].min() == 255 * factor**2:  # all valid, as most chunks are
+            out = ((sums + factor**2 // 2) // factor**2).astype(np.uint8)
+            return Chunk(out, self.column, self.row, self.reduction * factor, self.shrinkage)
         count = sums[..., 3:] // 255
         colour = (sums[..., :3] + count // 2) // np.maximum(count, 1)
         valid = np.where(2 * count >= factor**2, 255, 0)
