@@ -149,7 +149,7 @@ class Surroundings:
         """The shifts at these places, as far as the wide windows know them (with align = off: by nudges alone)."""
         radius_m, outlines_m = self._settings.align_radius_m, _OUTLINE_RADII * self._settings.align_radius_m
         pre_image, post_image, window = self._seen.nearest(places.epsg, places.x_m, places.y_m)
-        footprint = pair = _unmoved(len(window))
+        footprint, pair = _unmoved(len(window)), _unmoved(len(window))
         if self._settings.align != "off":
             keys = _keys(places.epsg, pre_image)
             footprint = self._settled(self._outlines, keys, places.x_m, places.y_m, outlines_m)

@@ -186,6 +186,15 @@ def test_nudge_overrides_what_was_measured_until_it_is_taken_back(tmp_path: Path
     assert np.median(shifts(register(event, PatchSettings()).table)[:, 0]) == pytest.approx(2.0, abs=0.2)
 
 
+def test_nudges_of_both_dates_stay_apart_where_nothing_is_measured(tmp_path: Path) -> None:
+    event = make(tmp_path)
+    set_nudge(event, "pre-pre", Nudge(2.5, -1.5))
+    set_nudge(event, "post-post", Nudge(0.5, 4.0))
+    table = register(event, PatchSettings(align="off")).table
+    assert (shifts(table, "footprint_") == (2.5, -1.5)).all()
+    assert (shifts(table) == (0.5, 4.0)).all()
+
+
 def test_nudge_of_a_raster_that_was_replaced_is_forgotten(tmp_path: Path) -> None:
     event = make(tmp_path)
     set_nudge(event, "post-post", Nudge(1.0, 0.0))
