@@ -90,8 +90,9 @@ class Resources:
     """What a stage may use; never changes its result.
 
     `workers` processes work side by side (0: this process only); each stage keeps its peak memory, over all its local
-    processes, under `memory_bytes` (None: 1 GB, and half a GB for each worker). `cluster` is the address of a Dask
-    scheduler whose workers are used instead; `memory_bytes` then bounds each of its tasks.
+    processes, under `memory_bytes` (None: 1 GB, half a GB for each worker, and more only where the list of footprints
+    alone needs it). `cluster` is the address of a Dask scheduler whose workers are used instead; `memory_bytes` then
+    bounds each of its tasks.
     """
 
     workers: int = 0

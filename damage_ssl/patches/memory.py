@@ -20,12 +20,15 @@ CUTTING_BYTES = 70_000_000
 """Buffers of the buildings that are cut together, above all of the quality measures, and what the allocator keeps."""
 LEAST_READING_BYTES = 40_000_000
 """A window around the smallest group of buildings, 600 to 1000 pixels wide, on both dates."""
+UNBOUNDED_READING_BYTES = 4 * LEAST_READING_BYTES
+"""What a process reads at a time, where no bound was asked for and the event is so large that the default is used up."""
 
 
 def reading_bytes(resources: Resources, footprints: int = 0, *, store_bytes: int = 0) -> int:
     """Bytes that each process may use for the windows that it reads, so that all stay under the memory allowed.
 
-    On a cluster, that bounds each of its tasks, and not this process.
+    On a cluster, that bounds each of its tasks, and not this process. The default gives way to events of more buildings
+    than it has room for (about 200,000); a bound that was asked for never does.
 
     Args:
         resources: processes and memory.
@@ -45,6 +48,9 @@ def reading_bytes(resources: Resources, footprints: int = 0, *, store_bytes: int
     else:
         fixed, sharing = here + each * resources.workers, resources.workers
     left = (resources.allowed_bytes - fixed) // sharing
+    if resources.memory_bytes is None:
+        # Nobody set a bound: the list of a large event's footprints may take more than the default.
+        return int(max(left, UNBOUNDED_READING_BYTES))
     if left < LEAST_READING_BYTES:
         needed = fixed + LEAST_READING_BYTES * sharing
         workers = (resources.allowed_bytes - here) // (each + LEAST_READING_BYTES)

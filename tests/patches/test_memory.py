@@ -53,6 +53,13 @@ def test_what_one_process_does_not_need_is_for_reading() -> None:
     assert reading_bytes(Resources(workers=4)) >= LEAST_READING_BYTES, "the default has room for the workers"
 
 
+def test_default_gives_way_to_a_large_event_and_a_bound_does_not() -> None:
+    assert reading_bytes(Resources(), 1_000_000) >= LEAST_READING_BYTES
+    assert reading_bytes(Resources(workers=4), 3_000_000) >= LEAST_READING_BYTES
+    with pytest.raises(SettingsError):
+        reading_bytes(Resources(memory_bytes=Resources().allowed_bytes), 1_000_000)
+
+
 @pytest.mark.parametrize(
     ("resources", "footprints", "message"),
     [
