@@ -21,7 +21,7 @@ CUTTING_BYTES = 70_000_000
 LEAST_READING_BYTES = 40_000_000
 """A window around the smallest group of buildings, 600 to 1000 pixels wide, on both dates."""
 UNBOUNDED_READING_BYTES = 4 * LEAST_READING_BYTES
-"""What a process reads at a time where nobody asked for a bound and the event is so large that the default is used up."""
+"""What a process reads at a time where no bound was asked for and a large event has used the default up."""
 
 
 def reading_bytes(resources: Resources, footprints: int = 0, *, store_bytes: int = 0) -> int:
