@@ -70,7 +70,8 @@ class EventStatus:
         if self.assessable is None:
             return f"cut the patches: damage-ssl patches {self.name}"
         if not self.labels:
-            return f"label some buildings: damage-ssl label import {self.name} labels.csv, or in the app"
+            without = "" if self.runs else f" (a first look without labels: damage-ssl zero-label {self.name})"
+            return f"label some buildings: damage-ssl label import {self.name} labels.csv, or in the app{without}"
         if not any(run.state == "finished" for run in self.runs):
             return f"train: damage-ssl train {self.name}"
         return f"export the map: damage-ssl export {self.name} --out map.geojson"
