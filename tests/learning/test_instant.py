@@ -96,7 +96,7 @@ def test_one_class_only_is_refused_with_what_to_do() -> None:
 
 
 def test_missing_and_broken_features_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(WorkspaceError, match="damage-ssl features"):
+    with pytest.raises(WorkspaceError, match="write_features"):
         EventFeatures.read(tmp_path / "none")
     (tmp_path / "features.json").write_text('{"fingerprint": "x"}')
     (tmp_path / "features.npz").write_bytes(b"PK broken")
