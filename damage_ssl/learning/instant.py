@@ -43,7 +43,7 @@ class EventFeatures:
                 building_id, values, cluster = file["building_id"].astype(str), file["values"], file["cluster"]
             patches = str(notes["patches"])
         except FileNotFoundError:
-            raise WorkspaceError(f"{folder}: no features yet; make them with `learning.event_features.write_features`") from None
+            raise WorkspaceError(f"{folder}: no features yet; make them with `write_features`") from None
         except (OSError, ValueError, KeyError) as error:
             raise WorkspaceError(f"{folder}: cannot be read ({error!r}); delete it and make them again") from error
         return cls(building_id, values.astype(np.float32), cluster.astype(np.int64), patches)
