@@ -46,19 +46,19 @@ class PatchSettings:
     max_blur_m: float = 2.0
 
     def __post_init__(self) -> None:
-        _within("patches: gsd_m", self.gsd_m, 0.01, 100.0)
-        _within("patches: size_px", self.size_px, 8, 1024)
-        _within("patches: context_gsd_m", self.context_gsd_m or self.gsd_m, 0.01, 100.0)
-        _within("patches: min_valid_share", self.min_valid_share, 0.0, 1.0)
-        _within("patches: min_area_m2", self.min_area_m2, 0.0, 1e6)
-        _within("patches: stretch_low_percent", self.stretch_low_percent, 0.0, 49.0)
-        _within("patches: stretch_high_percent", self.stretch_high_percent, 51.0, 100.0)
-        _within("patches: align_reach_m", self.align_reach_m, 0.5, 100.0)
-        _within("patches: align_radius_m", self.align_radius_m, 1.0, 100_000.0)
-        _within("patches: align_tolerance_m", self.align_tolerance_m, 0.1, 100.0)
+        check_within("patches: gsd_m", self.gsd_m, 0.01, 100.0)
+        check_within("patches: size_px", self.size_px, 8, 1024)
+        check_within("patches: context_gsd_m", self.context_gsd_m or self.gsd_m, 0.01, 100.0)
+        check_within("patches: min_valid_share", self.min_valid_share, 0.0, 1.0)
+        check_within("patches: min_area_m2", self.min_area_m2, 0.0, 1e6)
+        check_within("patches: stretch_low_percent", self.stretch_low_percent, 0.0, 49.0)
+        check_within("patches: stretch_high_percent", self.stretch_high_percent, 51.0, 100.0)
+        check_within("patches: align_reach_m", self.align_reach_m, 0.5, 100.0)
+        check_within("patches: align_radius_m", self.align_radius_m, 1.0, 100_000.0)
+        check_within("patches: align_tolerance_m", self.align_tolerance_m, 0.1, 100.0)
         for name in ("max_cloud", "max_shadow", "max_saturated"):
-            _within(f"patches: {name}", getattr(self, name), 0.0, 1.0)
-        _within("patches: max_blur_m", self.max_blur_m, 0.0, 1000.0)
+            check_within(f"patches: {name}", getattr(self, name), 0.0, 1.0)
+        check_within("patches: max_blur_m", self.max_blur_m, 0.0, 1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +79,10 @@ class FootprintSettings:
     margin_m: float = 1000.0
 
     def __post_init__(self) -> None:
-        _within("footprints: min_confidence", self.min_confidence or 0.0, 0.0, 1.0)
-        _within("footprints: point_size_m", self.point_size_m, 1.0, 1000.0)
-        _within("footprints: duplicate_share", self.duplicate_share, 0.01, 1.0)
-        _within("footprints: margin_m", self.margin_m, 0.0, 1e6)
+        check_within("footprints: min_confidence", self.min_confidence or 0.0, 0.0, 1.0)
+        check_within("footprints: point_size_m", self.point_size_m, 1.0, 1000.0)
+        check_within("footprints: duplicate_share", self.duplicate_share, 0.01, 1.0)
+        check_within("footprints: margin_m", self.margin_m, 0.0, 1e6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +100,8 @@ class Resources:
     cluster: str | None = None
 
     def __post_init__(self) -> None:
-        _within("resources: workers", self.workers, 0, 1024)
-        _within("resources: memory_bytes", self.allowed_bytes, 100_000_000, 1e15)
+        check_within("resources: workers", self.workers, 0, 1024)
+        check_within("resources: memory_bytes", self.allowed_bytes, 100_000_000, 1e15)
 
     @property
     def allowed_bytes(self) -> int:
@@ -123,10 +123,10 @@ class ReadSettings:
     stall_timeout_s: float = 15.0
 
     def __post_init__(self) -> None:
-        _within("reading: tries", self.tries, 1, 100)
-        _within("reading: wait_s", self.wait_s, 0.0, 600.0)
-        _within("reading: connect_timeout_s", self.connect_timeout_s, 1.0, 3600.0)
-        _within("reading: stall_timeout_s", self.stall_timeout_s, 1.0, 3600.0)
+        check_within("reading: tries", self.tries, 1, 100)
+        check_within("reading: wait_s", self.wait_s, 0.0, 600.0)
+        check_within("reading: connect_timeout_s", self.connect_timeout_s, 1.0, 3600.0)
+        check_within("reading: stall_timeout_s", self.stall_timeout_s, 1.0, 3600.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,10 +139,10 @@ class SplitSettings:
     min_validation_per_class: int = 2
 
     def __post_init__(self) -> None:
-        _within("split: block_m", self.block_m, 1.0, 1e6)
-        _within("split: validation_share", self.validation_share, 0.0, 0.9)
-        _within("split: min_train_per_class", self.min_train_per_class, 1, 10_000)
-        _within("split: min_validation_per_class", self.min_validation_per_class, 1, 10_000)
+        check_within("split: block_m", self.block_m, 1.0, 1e6)
+        check_within("split: validation_share", self.validation_share, 0.0, 0.9)
+        check_within("split: min_train_per_class", self.min_train_per_class, 1, 10_000)
+        check_within("split: min_validation_per_class", self.min_validation_per_class, 1, 10_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +196,12 @@ def to_mapping(settings: Any) -> dict[str, Any]:
     }
 
 
-def _within(name: str, value: float, low: float, high: float) -> None:
+def check_within(name: str, value: float, low: float, high: float) -> None:
+    """Check a numeric setting, `name` saying whose it is.
+
+    Raises:
+        SettingsError: it is not in [low, high], or not a number.
+    """
     if not low <= value <= high:
         raise SettingsError(f"{name} is {value:g}; it must be {low:g} to {high:g}")
 

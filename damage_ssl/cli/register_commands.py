@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from damage_ssl.cli.console import Console
-from damage_ssl.cli.options import WORKSPACE, Json, Workspace
+from damage_ssl.cli.options import WORKSPACE, EventName, Json, Workspace
 from damage_ssl.cli.resources import MEMORY, Cluster, Memory, Workers, resources_of
 
 
 def register_command(
-    event: Annotated[str, typer.Argument(metavar="EVENT", help="Name of the event (a folder in the workspace).")],
+    event: EventName,
     nudge: Annotated[
         list[str],
         typer.Option(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from damage_ssl.errors import SettingsError
+from damage_ssl.settings import check_within
 
 STRIDE_PX = 32
 """Every size and place on the grid is a multiple of this, so that the encoder's strides fall on the same pixels."""
@@ -32,10 +33,10 @@ class DetectionSettings:
     simplify_m: float = 0.8
 
     def __post_init__(self) -> None:
-        _within("gsd_m", self.gsd_m, 0.05, 5.0)
-        _within("min_confidence", self.min_confidence, 0.0, 1.0)
-        _within("min_area_m2", self.min_area_m2, 0.0, 1e6)
-        _within("simplify_m", self.simplify_m, 0.0, 20.0)
+        check_within("detection: gsd_m", self.gsd_m, 0.05, 5.0)
+        check_within("detection: min_confidence", self.min_confidence, 0.0, 1.0)
+        check_within("detection: min_area_m2", self.min_area_m2, 0.0, 1e6)
+        check_within("detection: simplify_m", self.simplify_m, 0.0, 20.0)
         for name in ("tile_px", "window_px"):
             size = getattr(self, name)
             if size % STRIDE_PX or not 64 <= size <= 4096:
@@ -47,7 +48,7 @@ class DetectionSettings:
                 f"detection: tiles of {self.tile_px} px with {self.margin_px} px margin and {self.overlap_px} px "
                 "overlap leave nothing between the overlaps; make tile_px larger"
             )
-        _within("halo_px", self.halo_px, 0, self.window_px)
+        check_within("detection: halo_px", self.halo_px, 0, self.window_px)
 
     @property
     def stride_px(self) -> int:
@@ -86,21 +87,16 @@ class DetectionTraining:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _within("seed", self.seed, 0, 2**31 - 1)
-        _within("steps", self.steps, 1, 1_000_000)
+        check_within("detection: seed", self.seed, 0, 2**31 - 1)
+        check_within("detection: steps", self.steps, 1, 1_000_000)
         if self.minutes is not None:
-            _within("minutes", self.minutes, 0.0, 10_000.0)
-        _within("batch", self.batch, 2, 256)
+            check_within("detection: minutes", self.minutes, 0.0, 10_000.0)
+        check_within("detection: batch", self.batch, 2, 256)
         if self.crop_px % STRIDE_PX or not 64 <= self.crop_px <= 512:
             raise SettingsError(
                 f"detection: crop_px is {self.crop_px}; it must be a multiple of {STRIDE_PX}, 64 to 512"
             )
         for name in ("copy_paste_share", "self_training_share"):
-            _within(name, getattr(self, name), 0.0, 0.9)
-        _within("pseudo_confidence", self.pseudo_confidence, 0.5, 1.0)
-        _within("max_tiles", self.max_tiles, 1, 100_000)
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise SettingsError(f"detection: {name} is {value:g}; it must be {low:g} to {high:g}")
+            check_within(f"detection: {name}", getattr(self, name), 0.0, 0.9)
+        check_within("detection: pseudo_confidence", self.pseudo_confidence, 0.5, 1.0)
+        check_within("detection: max_tiles", self.max_tiles, 1, 100_000)

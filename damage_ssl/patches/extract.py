@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -25,6 +26,7 @@ from damage_ssl.patches.batches import Batches, make_batches
 from damage_ssl.patches.memory import reading_bytes
 from damage_ssl.patches.pairing import CUT_COLUMNS, PairTask, do_task, views_of
 from damage_ssl.patches.registration import REGISTRATION_COLUMNS, Registration, register
+from damage_ssl.patches.scene_state import scene_state
 from damage_ssl.patches.store import (
     CHUNK_BUILDINGS,
     FORMAT_VERSION,
@@ -193,15 +195,26 @@ def _only_one(event: Path) -> Iterator[None]:
     except ImportError:  # pragma: no cover (Windows)
         yield
         return
-    with (event / ".patches.lock").open("w") as lock:
+    path = event / ".patches.lock"
+    busy = WorkspaceError(f"{event}: another process is cutting its patches; wait for it to end")
+    with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise WorkspaceError(f"{event}: another process is cutting its patches; wait for it to end") from None
+            raise busy from None
+        if not _is(lock, path):  # its owner removed it between our opening and locking: the next one has a new file
+            raise busy
         try:
             yield
         finally:
-            (event / ".patches.lock").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+
+def _is(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _sweep(folder: Path) -> None:
@@ -247,22 +260,14 @@ def _fingerprint(
     digest.update("\0".join(footprints["building_id"]).encode())
     for wkb in shapely.to_wkb(footprints.geometry.to_numpy()):
         digest.update(wkb)
-    described = [
-        [scene.scene_id, scene.role, scene.href, *_file_state(scene.href), str(scene.datetime), scene.stretch]
-        for scene in scenes
-    ]
-    values = {"format": FORMAT_VERSION, "scenes": described, "settings": to_mapping(settings)}
-    values["registration"] = _table_hash(registration.table)
+    values = {
+        "format": FORMAT_VERSION,
+        "scenes": [scene_state(scene) for scene in scenes],
+        "settings": to_mapping(settings),
+        "registration": _table_hash(registration.table),
+    }
     digest.update(json.dumps(values, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _file_state(href: str) -> tuple[int, int]:
-    path = Path(href)
-    if not path.exists():
-        return (0, 0)
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns
 
 
 def _table_hash(table: pd.DataFrame) -> str:

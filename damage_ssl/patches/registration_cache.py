@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import geopandas as gpd
@@ -15,6 +14,7 @@ import shapely
 from damage_ssl.event.imagery import Scene
 from damage_ssl.files import atomic_path
 from damage_ssl.patches.nudges import Nudge
+from damage_ssl.patches.scene_state import scene_state
 from damage_ssl.settings import PatchSettings
 
 FORMAT_VERSION = 2
@@ -32,7 +32,7 @@ def registration_fingerprint(
         digest.update(wkb)
     values = {
         "format": FORMAT_VERSION,
-        "scenes": [_scene_state(scene) for scene in scenes],
+        "scenes": [scene_state(scene) for scene in scenes],
         "settings": {name: getattr(settings, name) for name in _USED},
         "nudges": {scene_id: [nudge.east_m, nudge.north_m] for scene_id, nudge in nudges.items()},
     }
@@ -69,18 +69,3 @@ def write_cached(path: Path, table: pd.DataFrame, fingerprint: str) -> None:
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _KEY: fingerprint.encode()})
     with atomic_path(path) as temporary:
         pq.write_table(arrow, temporary)
-
-
-def _scene_state(scene: Scene) -> list[object]:
-    """What decides which pixels are read of a scene."""
-    overviews = [asdict(overview) for overview in scene.overviews]
-    date = str(scene.datetime)
-    return [scene.scene_id, scene.role, scene.href, *_file_state(scene.href), date, scene.stretch, overviews]
-
-
-def _file_state(href: str) -> tuple[int, int]:
-    path = Path(href)
-    if not path.exists():
-        return (0, 0)
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns

@@ -17,6 +17,7 @@ from affine import Affine
 
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
 from damage_ssl.event.catalog import Event
+from damage_ssl.event.scene import Overview
 from damage_ssl.patches import batches, pairing
 from damage_ssl.patches.extract import extract_patches
 from damage_ssl.patches.store import PatchStore
@@ -103,6 +104,36 @@ def test_second_process_that_cuts_the_same_event_is_refused(town: Town) -> None:
     assert "another process is cutting its patches" in messages[0]
 
 
+def test_lock_that_its_owner_removed_meanwhile_does_not_count(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a third process, which finds no lock file, would cut at the same time."""
+    import fcntl
+
+    event = town.create()
+    lock = fcntl.flock
+
+    def locked_too_late(file: Any, operation: int) -> None:
+        (event.path / ".patches.lock").unlink()
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", locked_too_late)
+    with pytest.raises(WorkspaceError, match="another process is cutting"):
+        extract_patches(event, SMALL)
+    monkeypatch.undo()
+    assert len(extract_patches(event, SMALL)) > 0
+
+
+def test_overviews_that_are_trusted_from_now_on_cut_again(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    event = town.create()
+    before = extract_patches(event, SMALL).fingerprint
+    scenes = Event.scenes
+    monkeypatch.setattr(
+        Event,
+        "scenes",
+        lambda self, role: [replace(scene, overviews=(Overview(0, 2),)) for scene in scenes(self, role)],
+    )
+    assert extract_patches(event, SMALL).fingerprint != before
+
+
 def test_what_a_killed_process_left_is_removed_and_what_another_one_is_writing_is_not(town: Town) -> None:
     event = town.create()
     for name, age_s in ((".patches.dead.tmp", 7200), (".patches.alive.tmp", 10)):
@@ -135,6 +166,7 @@ import resource, signal, sys
 from pathlib import Path
 from damage_ssl.errors import StorageError
 from damage_ssl.event.catalog import Event
+from damage_ssl.event.scene import Overview
 from damage_ssl.patches.extract import extract_patches
 from damage_ssl.settings import PatchSettings, Resources
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
