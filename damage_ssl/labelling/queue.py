@@ -9,6 +9,9 @@ from damage_ssl.errors import InputError
 
 RANDOM, SPREAD, UNCERTAIN, SECOND = "random", "spread", "uncertain", "second"
 
+_LOOKED_AT = 4096
+"""Candidates whose distances are measured at a time."""
+
 
 def next_buildings(
     index: pd.DataFrame,
@@ -54,7 +57,8 @@ def next_buildings(
             f"labelling queue: n = {n}, random share = {random_share}, spacing = {spacing_m} m; "
             "allowed: n ≥ 1, a share in [0, 1], a spacing ≥ 0"
         )
-    labelled = index["building_id"].isin(current["building_id"]).to_numpy()
+    building_id = pd.Index(index["building_id"])
+    labelled = building_id.isin(current["building_id"])
     open_rows = np.flatnonzero(index["assessed"].to_numpy(dtype=bool) & ~labelled)
     position_m = index[["x_m", "y_m"]].to_numpy(dtype=np.float64)
     candidates_m = position_m[open_rows]
@@ -64,20 +68,19 @@ def next_buildings(
 
     order = rng.permutation(len(open_rows))
     if uncertainty is not None:
-        score = uncertainty.reindex(index["building_id"].iloc[open_rows]).fillna(-np.inf).to_numpy(dtype=np.float64)
+        score = _in_order_of(building_id, uncertainty, -np.inf)[open_rows]
         order = order[np.argsort(-score[order], kind="stable")]
     if cluster is not None:
-        kind = cluster.reindex(index["building_id"]).fillna(-1).to_numpy()
+        kind = _in_order_of(building_id, cluster, -1)
         order = _in_turns(order, kind[open_rows], kind[labelled])
-    distance_m = _distance_to(candidates_m, position_m[labelled])
-    for row in random_rows:
-        distance_m = np.minimum(distance_m, _distance_from(candidates_m, row))
-    order = order[~np.isin(order, random_rows)]
-    other_rows = _spread(candidates_m, distance_m, order, wanted - n_random, spacing_m)
+    drawn = np.zeros(len(open_rows), dtype=bool)
+    drawn[random_rows] = True
+    others_m = np.concatenate([position_m[labelled], candidates_m[random_rows]])
+    other_rows = _spread(candidates_m, others_m, order[~drawn[order]], wanted - n_random, spacing_m)
 
     table = pd.DataFrame(
         {
-            "building_id": index["building_id"].iloc[open_rows[np.concatenate([random_rows, other_rows])]].to_numpy(),
+            "building_id": building_id[open_rows[np.concatenate([random_rows, other_rows])]].to_numpy(),
             "drawn": [RANDOM] * n_random + [SPREAD if uncertainty is None else UNCERTAIN] * len(other_rows),
             "inclusion_probability": [n_random / max(len(open_rows), 1)] * n_random + [np.nan] * len(other_rows),
         }
@@ -103,14 +106,24 @@ def second_opinions(answers: pd.DataFrame, labeller: str, n: int, rng: np.random
     return pd.DataFrame({"building_id": drawn, "drawn": SECOND, "inclusion_probability": np.full(len(drawn), np.nan)})
 
 
+def _in_order_of(building_id: "pd.Index[str]", values: pd.Series, missing: float) -> NDArray[np.float64]:
+    """A series' values in the order of these buildings, `missing` for those that it lacks: [N]."""
+    same = values.index is building_id or values.index.equals(building_id)  # looking 300,000 names up takes 0.1 s
+    return (values if same else values.reindex(building_id)).fillna(missing).to_numpy(dtype=np.float64)
+
+
 def _in_turns(
     order: NDArray[np.intp], kind: NDArray[np.float64], labelled_kind: NDArray[np.float64]
 ) -> NDArray[np.intp]:
     """`order` (rows into `kind`) resorted so that clusters take turns, the one with the fewest labels first."""
-    have = pd.Series(labelled_kind).value_counts()
-    in_order = pd.Series(kind[order])
-    turn = in_order.groupby(in_order).cumcount().to_numpy() + in_order.map(have).fillna(0).to_numpy()
-    return order[np.argsort(turn, kind="stable")]
+    kinds, place = np.unique(np.concatenate([kind, labelled_kind]), return_inverse=True)
+    have = np.bincount(place[len(kind) :], minlength=len(kinds))
+    placed = place[order]
+    grouped = np.argsort(placed, kind="stable")  # buildings of one cluster side by side, each in `order`
+    counts = np.bincount(placed, minlength=len(kinds))
+    turn = np.empty(len(order), dtype=np.int64)
+    turn[grouped] = np.arange(len(order)) - np.repeat(counts.cumsum() - counts, counts)
+    return order[np.argsort(turn + have[placed], kind="stable")]
 
 
 def _rounded_by_chance(value: float, rng: np.random.Generator) -> int:
@@ -118,35 +131,34 @@ def _rounded_by_chance(value: float, rng: np.random.Generator) -> int:
     return int(value) + int(rng.random() < value - int(value))
 
 
-def _distance_to(points_m: NDArray[np.float64], others_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Metres from each point [N, 2] to the nearest of the others; infinite where there is none."""
-    others_m = others_m[np.isfinite(others_m).all(axis=1)]
-    if not len(others_m) or not len(points_m):
-        return np.full(len(points_m), np.inf)
-    return np.asarray(cKDTree(others_m).query(points_m)[0], dtype=np.float64)
-
-
-def _distance_from(points_m: NDArray[np.float64], row: int) -> NDArray[np.float64]:
-    return np.asarray(np.hypot(*(points_m - points_m[row]).T), dtype=np.float64)
-
-
 def _spread(
     points_m: NDArray[np.float64],
-    distance_m: NDArray[np.float64],
+    others_m: NDArray[np.float64],
     order: NDArray[np.intp],
     wanted: int,
     spacing_m: float,
 ) -> NDArray[np.intp]:
-    """The first `wanted` rows of `order` that keep their distance; the spacing is halved when none is left."""
+    """The first `wanted` rows of `order` that keep their distance from each other and from `others_m` [M, 2].
+
+    The spacing is halved when none is left. Only as much of `order` is looked at as is needed.
+    """
+    others_m = others_m[np.isfinite(others_m).all(axis=1)]
+    nearest = cKDTree(others_m) if len(others_m) else None
     chosen: list[int] = []
-    taken = np.zeros(len(points_m), dtype=bool)
+    chosen_m = np.empty((wanted, 2))
     while len(chosen) < wanted:
-        free = order[(distance_m[order] >= spacing_m) & ~taken[order]]
-        if not len(free):
-            spacing_m = spacing_m / 2 if spacing_m > 0.01 else 0.0
-            continue
-        row = int(free[0])
-        chosen.append(row)
-        taken[row] = True
-        distance_m = np.minimum(distance_m, _distance_from(points_m, row))
+        taken = set(chosen)
+        for start in range(0, len(order), _LOOKED_AT):
+            rows = order[start : start + _LOOKED_AT]
+            if nearest is not None:
+                rows = rows[nearest.query(points_m[rows])[0] >= spacing_m]
+            for row in rows.tolist():
+                gap_m = np.hypot(*(chosen_m[: len(chosen)] - points_m[row]).T)
+                if row in taken or (gap_m < spacing_m).any():
+                    continue
+                chosen_m[len(chosen)] = points_m[row]
+                chosen.append(row)
+                if len(chosen) == wanted:
+                    return np.array(chosen, dtype=np.intp)
+        spacing_m = spacing_m / 2 if spacing_m > 0.01 else 0.0
     return np.array(chosen, dtype=np.intp)

@@ -165,3 +165,25 @@ def test_second_opinions_are_of_buildings_that_one_other_analyst_answered() -> N
     assert set(got["drawn"]) == {"second"}
     assert got["inclusion_probability"].isna().all()
     assert len(second_opinions(answers, "ana", 1, np.random.default_rng(0))) == 1
+
+
+def test_spacing_of_a_crowded_event_is_halved_until_there_is_room_and_not_further() -> None:
+    # 12 buildings at 4, 8 … 48 m from a labelled one: two at 17.5 m always fit, whichever is taken first at 35 m.
+    index = row_of_houses(13, 4.0)
+    for seed in range(10):
+        got = next_buildings(index, labelled("b0"), 2, np.random.default_rng(seed), random_share=0.0, spacing_m=70.0)
+        points = positions(index, pd.concat([got["building_id"], pd.Series(["b0"])]))
+        assert nearest_m(points) >= 70.0 / 4
+
+
+def test_series_in_another_order_than_the_index_mean_the_same() -> None:
+    index = row_of_houses(40, 100.0)
+    cluster = pd.Series(np.arange(40) % 3, index=index["building_id"])
+    uncertainty = pd.Series(np.arange(40) / 40, index=index["building_id"])
+    one, other = (
+        next_buildings(
+            index, labelled("b7"), 9, np.random.default_rng(4), uncertainty=uncertainty[order], cluster=cluster[order]
+        )
+        for order in (index["building_id"], index["building_id"][::-1])
+    )
+    pd.testing.assert_frame_equal(one, other)
