@@ -1,0 +1,137 @@
+"""How right a map is, by a random sample of its buildings that analysts judge without seeing what the map says."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+AUDIT = "audit"
+"""What `drawn` says of an answer about a building of the audit sample."""
+
+TELLS_LITTLE = 0.2
+"""An interval wider than this is announced as one that tells little."""
+
+_Z95 = 1.959963984540054
+
+
+def audit_order(building_id: NDArray[np.str_], seed: int = 0) -> NDArray[np.intp]:
+    """The order [N] (rows) in which to audit: the first n of it are a simple random sample of n, for every n.
+
+    Each building draws a number of its own, from its id and the seed, and the lowest come first ("permanent random
+    numbers": Ohlsson 1995, in Business Survey Methods, ch. 9). The order of the others therefore stays when buildings
+    are added or left out, and two analysts on two machines follow the same one. A building among the first n was
+    included with probability n / N.
+    """
+    key = str(seed).encode()
+    drawn = [hashlib.blake2b(building.encode(), digest_size=8, key=key).digest() for building in building_id.tolist()]
+    number = np.frombuffer(b"".join(drawn), dtype=">u8").astype(np.uint64)
+    return np.asarray(np.lexsort((building_id, number)), dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of `n` buildings, with its 95 % interval; None where n is 0."""
+
+    hits: int
+    n: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float | None:
+        """The share itself."""
+        return self.hits / self.n if self.n else None
+
+    @property
+    def tells_little(self) -> bool:
+        """True where the interval is too wide to decide anything by it."""
+        return self.high - self.low > TELLS_LITTLE
+
+    @property
+    def sentence(self) -> str:
+        """The share for a person; a wide interval is said before the number that it belongs to."""
+        if not self.n:
+            return "nothing to go by yet"
+        between = f"between {self.low:.0%} and {self.high:.0%}"
+        if self.tells_little:
+            return f"{self.n:,} answer{'s' if self.n > 1 else ''} tell{'' if self.n > 1 else 's'} little: {between}"
+        return f"{self.hits / self.n:.0%}, {between} ({self.n:,} answers)"
+
+
+def wilson(hits: int, n: int) -> Share:
+    """The score interval of a share at 95 % (Wilson 1927, JASA 22, p. 209), which never leaves 0 to 1.
+
+    (p + z²/2n ± z·√(p(1 - p)/n + z²/4n²)) / (1 + z²/n); from 0 to 1 without any answer.
+    """
+    if n == 0:
+        return Share(0, 0, 0.0, 1.0)
+    p, z2 = hits / n, _Z95**2
+    middle = p + z2 / (2 * n)
+    half = _Z95 * float(np.sqrt(p * (1 - p) / n + z2 / (4 * n**2)))
+    low, high = (middle - half) / (1 + z2 / n), (middle + half) / (1 + z2 / n)
+    # At the ends the formula gives 0 and 1 up to rounding.
+    return Share(hits, n, 0.0 if hits == 0 else low, 1.0 if hits == n else high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """What the audit says of a map.
+
+    `accuracy` is the share of audited buildings whose verdict (damaged or not) is right, `precision` that of the
+    buildings called damaged which are, `recall` that of the damaged buildings which are called so. `damaged` is the
+    share of audited buildings that analysts call damaged. `no_grade` were answered without a grade (unclear, bad
+    imagery …), `learned` taught the model or chose its threshold; both are left out of the shares. `skipped` were
+    passed over without an answer: the sample is random only as far as these are like the others.
+    """
+
+    population: int
+    accuracy: Share
+    precision: Share
+    recall: Share
+    damaged: Share
+    no_grade: int
+    learned: int
+    skipped: int
+
+
+def audit_report(
+    said: NDArray[np.bool_],
+    truth: NDArray[np.bool_],
+    *,
+    population: int,
+    no_grade: int = 0,
+    learned: int = 0,
+    skipped: int = 0,
+) -> AuditReport:
+    """Compare a map with the audit.
+
+    Precision and recall are shares among a random number of buildings; given that number they are binomial too, so
+    that the same interval serves.
+
+    Args:
+        said: [n] the map calls the audited building damaged.
+        truth: [n] the analyst does.
+        population: how many buildings the sample was drawn from.
+        no_grade: audited without a grade.
+        learned: audited, but known to the model.
+        skipped: passed over.
+    """
+    said, truth = np.asarray(said, dtype=bool), np.asarray(truth, dtype=bool)
+    both = int((said & truth).sum())
+    return AuditReport(
+        population=population,
+        accuracy=wilson(int((said == truth).sum()), len(truth)),
+        precision=wilson(both, int(said.sum())),
+        recall=wilson(both, int(truth.sum())),
+        damaged=wilson(int(truth.sum()), len(truth)),
+        no_grade=no_grade,
+        learned=learned,
+        skipped=skipped,
+    )
+
+
+def skipped_before(audited: NDArray[np.bool_]) -> int:
+    """How many were passed over: not answered though one later in the audit order was ([N] in that order)."""
+    answered = np.flatnonzero(audited)
+    return int(answered[-1] + 1 - len(answered)) if len(answered) else 0

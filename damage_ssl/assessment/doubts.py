@@ -1,0 +1,183 @@
+"""Which buildings deserve a second look: labels that the models contradict, and buildings on which models differ.
+
+Everything here is arithmetic on probabilities; it needs no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from damage_ssl.event.blocks import block_of
+from damage_ssl.learning.instant import fit_instant
+
+FOLDS = 5
+MIN_BLOCKS = 3
+_HALVINGS = 3
+_LEAST_P = 1e-6
+
+UNSURE_LOG_ODDS = float(np.log(1.5))
+"""Up to here a verdict counts as unsure: odds within a factor of 1.5 of the threshold's (0.40 to 0.60 around 0.5)."""
+
+DISAGREEMENT_BITS = 0.1
+"""From here on models count as divided: two of them that say 0.32 and 0.68 are 0.095 bits apart."""
+
+
+def labelled_blocks(x_m: NDArray[np.float64], y_m: NDArray[np.float64], block_m: float) -> NDArray[np.str_]:
+    """The spatial block [n] of each labelled building, in blocks halved until the labels lie in three of them.
+
+    A model that has seen the neighbour has seen much of the building: they share roofs, scene and light.
+
+    Args:
+        x_m: [n] easting in one projected CRS, metres.
+        y_m: [n] northing, metres.
+        block_m: width to begin with; halved up to three times.
+    """
+    for halving in range(_HALVINGS):
+        block = block_of(x_m, y_m, block_m / 2**halving)
+        if len(np.unique(block)) >= MIN_BLOCKS:
+            return block
+    return block_of(x_m, y_m, block_m / 2**_HALVINGS)
+
+
+def cross_validated(
+    features: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    block: NDArray[np.str_],
+    *,
+    n_classes: int,
+    folds: int = FOLDS,
+) -> NDArray[np.float64]:
+    """What the instant model says of each labelled building when it learns only from labels of other blocks.
+
+    Blocks are dealt, the fullest first, to the fold with the fewest buildings.
+
+    Args:
+        features: [n, D] of the labelled buildings, standardised.
+        classes: [n], 0 to C - 1.
+        block: [n] name of each building's spatial block.
+        n_classes: C.
+        folds: how many parts; fewer where there are fewer blocks.
+
+    Returns:
+        [n, C] probabilities; NaN for a building whose other blocks hold labels of fewer than two classes.
+    """
+    judged = np.full((len(classes), n_classes), np.nan)
+    fold = _fold_of(block, folds)
+    for held in np.unique(fold):
+        learned = fold != held
+        if len(np.unique(classes[learned])) < 2:
+            continue
+        said = fit_instant(features, np.flatnonzero(learned), classes[learned])[~learned]
+        judged[~learned] = 0.0
+        judged[np.ix_(~learned, np.arange(said.shape[1]))] = said
+    return judged
+
+
+def judge_labels(
+    building_id: NDArray[np.str_],
+    probabilities: NDArray[np.float64],
+    given: NDArray[np.int64],
+    class_names: Sequence[str],
+) -> pd.DataFrame:
+    """How one model sees labels that it has not learned from.
+
+    Args:
+        building_id: [n] labelled buildings.
+        probabilities: [n, C], out of sample; rows with NaN are left out.
+        given: [n] the class that the analyst gave, 0 to C - 1.
+        class_names: [C].
+
+    Returns:
+        `building_id`; `given`, `other`: names of the analyst's class and of the likeliest other one; `p_given`,
+        `p_other`: their probabilities. p_given is the "self-confidence" and p_given - p_other the margin of confident
+        learning (Northcutt, Jiang & Chuang 2021, "Confident learning: estimating uncertainty in dataset labels",
+        JAIR 70, arXiv:1911.00068, §3.2).
+    """
+    known = np.isfinite(probabilities).all(axis=1)
+    p, classes = probabilities[known], np.asarray(given)[known]
+    rows = np.arange(len(p))
+    others = p.copy()
+    others[rows, classes] = -1.0
+    other = others.argmax(axis=1) if len(p) else np.zeros(0, dtype=np.intp)
+    names = np.array(class_names, dtype=object)
+    return pd.DataFrame(
+        {
+            "building_id": np.asarray(building_id)[known],
+            "given": names[classes],
+            "other": names[other],
+            "p_given": p[rows, classes],
+            "p_other": p[rows, other],
+        }
+    )
+
+
+def contradicted(judgements: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Labelled buildings on which the models, on average, think another class likelier; the surest first.
+
+    A building is judged by those models only that have not learned from its label: each table of `judge_labels`
+    holds just those. Labels are ranked by their margin p_given - p_other (confident learning's "prune by noise rate"),
+    averaged over the models that judge them.
+
+    Args:
+        judgements: a table of `judge_labels` for each model, by the model's id.
+
+    Returns:
+        `building_id`, `margin` (mean, -1 to 0: the lower, the surer), `models` (how many judged), and `model`, `given`,
+        `other`, `p_given`, `p_other` of the model that is surest.
+    """
+    columns = ["building_id", "margin", "models", "model", "given", "other", "p_given", "p_other"]
+    tables = [table.assign(model=model) for model, table in judgements.items() if len(table)]
+    if not tables:
+        return pd.DataFrame(columns=columns)
+    said = pd.concat(tables, ignore_index=True)
+    said["own"] = said["p_given"] - said["p_other"]
+    by_building = said.groupby("building_id", sort=False)["own"]
+    said["margin"], said["models"] = by_building.transform("mean"), by_building.transform("size")
+    wrong = said[said["margin"] < 0].sort_values(["margin", "building_id", "own"], kind="stable")
+    return pd.DataFrame(wrong.drop_duplicates("building_id")[columns]).reset_index(drop=True)
+
+
+def disagreement(probabilities: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """How far apart models are on each building, in bits: the Jensen-Shannon divergence of their distributions.
+
+    H(mean p) - mean H(p) (Lin 1991, "Divergence measures based on the Shannon entropy", IEEE Trans. Inf. Theory 37,
+    eq. 5.1, all models with equal weight). For an ensemble it is the mutual information between the class and which
+    model is asked (Houlsby et al. 2011, arXiv:1112.5745, eq. 2): high where each model is sure and they say different
+    things, 0 where all are equally unsure.
+
+    Args:
+        probabilities: one array [N, C] a model, of the same classes and buildings; at least one.
+
+    Returns:
+        [N], from 0 to log2(min(C, models)).
+    """
+    stacked = np.stack(list(probabilities))  # [M, N, C]
+    divergence = _entropy_bits(stacked.mean(axis=0)) - _entropy_bits(stacked).mean(axis=0)
+    return np.asarray(np.maximum(divergence, 0.0), dtype=np.float64)
+
+
+def distance_to_threshold(p_damaged: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    """How far a model is from the other verdict, in log-odds: |logit(p) - logit(threshold)|, [N]; NaN stays NaN.
+
+    Log-odds, because with a threshold of 0.9 a building at 0.8 is less sure of its verdict than one at 1.0.
+    """
+    p, cut = (np.clip(value, _LEAST_P, 1 - _LEAST_P) for value in (p_damaged, np.float64(threshold)))
+    return np.asarray(np.abs(np.log(p / (1 - p)) - np.log(cut / (1 - cut))), dtype=np.float64)
+
+
+def _fold_of(block: NDArray[np.str_], folds: int) -> NDArray[np.intp]:
+    """The fold of each building [n]."""
+    names, row, count = np.unique(block, return_inverse=True, return_counts=True)
+    held = np.zeros(max(min(folds, len(names)), 1), dtype=np.intp)
+    fold = np.zeros(len(names), dtype=np.intp)
+    for index in np.argsort(-count, kind="stable"):
+        fold[index] = held.argmin()
+        held[fold[index]] += count[index]
+    return np.asarray(fold[row], dtype=np.intp)
+
+
+def _entropy_bits(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """H of distributions [..., C], in bits: [...]."""
+    return np.asarray(-(p * np.log2(np.maximum(p, 1e-300))).sum(axis=-1), dtype=np.float64)
