@@ -1,7 +1,7 @@
 """What the pages and routes show of an event. Every cached function takes all of its inputs as arguments."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -11,18 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from shapely import STRtree
 
+from app.models import Model
 from app.placing import moved, shifts_on
 from app.workspace import open_event
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.prediction import read_predictions
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.event.imagery import Role, Scene
 from damage_ssl.grades import LabelValue
 from damage_ssl.labelling.store import LABEL_COLUMNS, LabelStore
-from damage_ssl.learning.runs import Run, runs_in
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline import export_table, open_labels, plan_of
+from damage_ssl.pipeline import export_table, open_labels
 from damage_ssl.products.table import assessed_footprints
 
 ROLES: tuple[Role, Role] = ("pre", "post")
@@ -106,6 +104,13 @@ class MapFilter:
         classes = {} if self.classes is None else {"class": list(self.classes) or ["none"]}
         return {**classes, "p_min": self.p_min, "p_max": self.p_max, "not_assessed": int(self.not_assessed)}
 
+    def without_idle(self, classes: Collection[str], *, not_assessed: int) -> "MapFilter":
+        """The same filter, open where it leaves out none of the `classes` or `not_assessed` buildings there are."""
+        chosen = self.classes
+        if chosen is not None and set(chosen) >= set(classes):
+            chosen = None
+        return replace(self, classes=chosen, not_assessed=self.not_assessed or not not_assessed)
+
     def mask(self, table: pd.DataFrame) -> NDArray[np.bool_]:
         """Rows of an assessment table that pass."""
         assessed = table["assessed"].to_numpy(bool)
@@ -127,11 +132,12 @@ def view_of(name: str) -> EventView:
     event = open_event(name)
     paths = (event.path / "collection.json", event.footprints_path, event.patches_path)
     stamp = "-".join(format(path.stat().st_mtime_ns, "x") if path.exists() else "0" for path in paths)
-    return _view(event, stamp)
+    return view_at(event, stamp)
 
 
 @lru_cache(maxsize=4)
-def _view(event: Event, stamp: str) -> EventView:
+def view_at(event: Event, stamp: str) -> EventView:
+    """The event in the state that the stamp stands for."""
     footprints = event.footprints().reset_index(drop=True) if event.has_footprints else _no_footprints()
     index = None
     if event.has_footprints and event.patches_path.exists():
@@ -169,86 +175,59 @@ def label_counts(event: Event) -> dict[LabelValue, int]:
     return {LabelValue(value): int(count) for value, count in values.items()}
 
 
-def runs_of(event: Event) -> list[Run]:
-    """All runs, newest first."""
-    return list(runs_in(event.runs_path))[::-1]
-
-
-def shown_runs(view: EventView) -> list[Run]:
-    """The runs that the map can show, trained ones first, then the newest first.
-
-    They are finished, and of just the buildings that can be assessed now.
-    """
-    finished = [run for run in runs_of(view.event) if run.finished]
-    current = [run for run in finished if _is_current(view.event, view.stamp, run, run_stamp(run))]
-    return sorted(current, key=lambda run: not run.has_weights)
-
-
-@lru_cache(maxsize=64)
-def _is_current(event: Event, stamp: str, run: Run, predicted: str) -> bool:
-    view = _view(event, stamp)
-    return set(read_predictions(run)["building_id"].astype(str)) == set(view.building_id[view.assessed].tolist())
-
-
-def run_named(event: Event, run_id: str | None) -> Run | None:
-    """The run of that name; None for None.
-
-    Raises:
-        WorkspaceError: the event has no such run.
-    """
-    if not run_id:
-        return None
-    run = next((run for run in runs_of(event) if run.run_id == run_id), None)
-    if run is None or not run.predictions_path.exists():
-        raise WorkspaceError(f"event '{event.name}': has no run of that name with predictions")
-    return run
-
-
-def run_stamp(run: Run | None) -> str:
-    """Changes when the run's predictions change."""
-    return "" if run is None else format(run.predictions_path.stat().st_mtime_ns, "x")
-
-
-def assessment(view: EventView, run: Run | None) -> gpd.GeoDataFrame:
+def assessment(view: EventView, model: Model | None) -> gpd.GeoDataFrame:
     """Every footprint once with the product's fields, in the order of `view.footprints`: what is shown and exported."""
     revision = current_labels(view.event)[1]
-    return _assessment(view.event, view.stamp, run, run_stamp(run), revision)
+    return _assessment(view.event, view.stamp, model, _stamp(model), revision)
 
 
 @lru_cache(maxsize=4)
-def _assessment(event: Event, stamp: str, run: Run | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
-    view = _view(event, stamp)
+def _assessment(event: Event, stamp: str, model: Model | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
+    view = view_at(event, stamp)
     if view.index is None:
         raise WorkspaceError(f"event '{event.name}': its pairs are not cut yet; prepare the imagery first")
-    table = export_table(event, run)
+    if model is None or model.run is not None:
+        table = export_table(event, None if model is None else model.run)
+    else:
+        labels = current_labels(event)[0]
+        table = _joined(view, model, labels[labels["building_id"].isin(view.building_id)])
     return table.iloc[_rows_of(view, table)].reset_index(drop=True)
 
 
-def model_table(view: EventView, run: Run | None) -> pd.DataFrame:
+def model_table(view: EventView, model: Model | None) -> pd.DataFrame:
     """What the model alone says, in the order of the footprints: p_damaged, damage_class, assessed, reason.
 
     Does not depend on labels, so that labelling never makes a large event wait.
     """
-    return _model_table(view.event, view.stamp, run, run_stamp(run))
+    return _model_table(view.event, view.stamp, model, _stamp(model))
 
 
 @lru_cache(maxsize=4)
-def _model_table(event: Event, stamp: str, run: Run | None, predicted: str) -> pd.DataFrame:
-    view = _view(event, stamp)
+def _model_table(event: Event, stamp: str, model: Model | None, predicted: str) -> pd.DataFrame:
+    view = view_at(event, stamp)
     if view.index is None:
         empty = {"p_damaged": np.nan, "damage_class": None, "assessed": False, "not_assessed_reason": NOT_PREPARED}
         return pd.DataFrame({"building_id": view.building_id, **empty})
-    table = assessed_footprints(
-        view.footprints,
-        view.index.reset_index(drop=True),
-        None if run is None else read_predictions(run),
-        pd.DataFrame(columns=list(LABEL_COLUMNS)),
-        scheme=None if run is None else plan_of(run).scheme,
-        threshold=None if run is None else Calibration.read(run.calibration_path).threshold,
-        run_id=None if run is None else run.run_id,
-    )
+    table = _joined(view, model, pd.DataFrame(columns=list(LABEL_COLUMNS)))
     columns = ["building_id", "p_damaged", "damage_class", "assessed", "not_assessed_reason"]
     return pd.DataFrame(table.iloc[_rows_of(view, table)][columns]).reset_index(drop=True)
+
+
+def _joined(view: EventView, model: Model | None, labels: pd.DataFrame) -> gpd.GeoDataFrame:
+    """Every footprint with what the model and these labels say."""
+    return assessed_footprints(
+        view.footprints,
+        view.index.reset_index(drop=True),
+        None if model is None else model.predictions(),
+        labels,
+        scheme=None if model is None else model.scheme,
+        threshold=None if model is None else model.threshold,
+        run_id=None if model is None else model.model_id,
+    )
+
+
+def _stamp(model: Model | None) -> str:
+    return "" if model is None else model.stamp
 
 
 def _rows_of(view: EventView, table: pd.DataFrame) -> NDArray[np.intp]:

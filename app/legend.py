@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from app.models import Model
 from damage_ssl.assessment.change import ALGORITHM as CHANGE
 from damage_ssl.assessment.change import STATEMENT
 from damage_ssl.grades import ClassScheme, DamageGrade, LabelValue
-from damage_ssl.learning.runs import Run
 from damage_ssl.pipeline import run_summary
 from damage_ssl.products.palette import LEGEND
 
@@ -81,16 +81,15 @@ CHANGE_NAMES = {"intact": "Changed little", "damaged": "Changed strongly"}
 """What the classes of a change score are called on the screen."""
 
 
-def class_names_of(run: Run | None) -> dict[str, str]:
-    """Other names for the classes of a run than the palette's, where its classes mean something else."""
-    return CHANGE_NAMES if run is not None and run_summary(run).is_change_score else {}
+def class_names_of(model: Model | None) -> dict[str, str]:
+    """Other names for the classes of a model than the palette's, where its classes mean something else."""
+    return CHANGE_NAMES if model is not None and model.is_change_score else {}
 
 
-def model_words(run: Run | None) -> dict[str, str | dict[str, str]]:
+def model_words(model: Model | None) -> dict[str, str | dict[str, str]]:
     """How the map names the model that it shows, its classes and its numbers."""
-    summary = None if run is None else run_summary(run)
-    if summary is not None and summary.is_change_score:
-        by_labels = summary.validated_on > 0
+    if model is not None and model.is_change_score:
+        by_labels = model.run is not None and run_summary(model.run).validated_on > 0
         return {
             "text": f"Change score, {'threshold from labels' if by_labels else 'no labels used'}",
             "caution": STATEMENT,
@@ -102,7 +101,7 @@ def model_words(run: Run | None) -> dict[str, str | dict[str, str]]:
             "high": "1",
         }
     return {
-        "text": "" if summary is None else f"Model: {method_name(summary.algorithm)}",
+        "text": "" if model is None else f"Model: {method_name(model.algorithm)}",
         "caution": "",
         "heading": "Model",
         "names": {},

@@ -1,25 +1,33 @@
 """The one screen: steps and their panel on the left, the map and the selected building beside them."""
 
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
 from app import jobs
+from app.bench import workbench_data
 from app.components.map.map import workbench
-from app.data import EventView, MapFilter, run_stamp, shown_runs, view_of
-from app.legend import RAMP, date_text, dates_text, legend_rows, model_words, palette
-from app.sections import event, label, results, train
-from app.tiles import native_zoom
+from app.data import EventView, MapFilter, view_of
+from app.models import Model
+from app.people import name_field, who
+from app.queues import QUEUES
+from app.sections import event, handover, label, map, train
+from app.shown import shown_models
 from app.ui import go_to
 from app.workspace import workspace_path
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.event.catalog import list_events
-from damage_ssl.learning.runs import Run
-from damage_ssl.pipeline import plan_of
 
-STEPS = ("event", "label", "train", "results")
-TITLES = {"event": "1 · Event", "label": "2 · Label", "train": "3 · Train", "results": "4 · Results"}
+TITLES = {
+    "event": "1 · Event",
+    "label": "2 · Label",
+    "train": "3 · Train",
+    "map": "4 · Map",
+    "handover": "5 · Hand over",
+}
+STEPS = tuple(TITLES)
+KEPT = ("model", "queue", *map.FILTER_KEYS)
+"""Choices that belong to the event: forgotten with another one."""
 
 
 def main() -> None:
@@ -35,25 +43,41 @@ def main() -> None:
     if not names:
         _no_events()
         return
+    _keep_choices()
     try:
         _screen(names)
     except DamageSSLError as error:
         st.error(str(error), icon=":material/error:")
 
 
+def _keep_choices() -> None:
+    """Streamlit forgets a widget's value once a run does not draw it; what was chosen in one step holds in all."""
+    for key in KEPT:
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
+
+
 def _screen(names: list[str]) -> None:
     with st.sidebar:
         st.html('<div class="ds-brand">damage_ssl <span>building damage map</span></div>')
         chosen = _choose_event(names)
+        name_field()
+        person = who()
         view = view_of(chosen)
         step = _current_step()
-        runs = shown_runs(view)
-        run = next((run for run in runs if run.run_id == st.session_state.get("run")), runs[0] if runs else None)
-        wanted = _steps(view, step, run, runs)
-    labeller = _labeller()
-    state = workbench(chosen, workbench_data(view, run, step, wanted, labeller))
+        models = shown_models(view)
+        model = next((each for each in models if each.model_id == st.session_state.get("model")), None)
+        wanted = _steps(view, step, model or next(iter(models), None), models)
+    data = workbench_data(view, model or next(iter(models), None), step, wanted, person, _queue(step))
+    state = workbench(chosen, data)
     if state.selected:
         st.session_state["selected"] = state.selected
+
+
+def _queue(step: str) -> dict[str, str]:
+    """Which queue the arrow keys walk: in the map step the one that was chosen there, else the one for labelling."""
+    kind = st.session_state.get("queue", "label") if step == "map" else "label"
+    return {"kind": kind if kind in QUEUES else "label"}
 
 
 def _choose_event(names: list[str]) -> str:
@@ -62,7 +86,7 @@ def _choose_event(names: list[str]) -> str:
     chosen = st.selectbox("Event", names, index=index, key="event", label_visibility="collapsed")
     if asked != chosen:
         st.query_params["event"] = chosen
-        for key in ("run", "filter-classes", "filter-p", "filter-not-assessed"):
+        for key in KEPT:
             st.session_state.pop(key, None)
     return chosen
 
@@ -72,14 +96,15 @@ def _current_step() -> str:
     return step if step in STEPS else "event"
 
 
-def _steps(view: EventView, active: str, run: Run | None, runs: list[Run]) -> MapFilter:
+def _steps(view: EventView, active: str, model: Model | None, models: list[Model]) -> MapFilter:
     reports = jobs.reports(view.event)
     wanted = MapFilter()
     states = {
         "event": event.summary(view),
         "label": label.summary(view),
         "train": train.summary(reports),
-        "results": results.summary(reports, run),
+        "map": map.summary(reports, model),
+        "handover": handover.summary(view),
     }
     for step in STEPS:
         if step == "train" and reports and reports[0].active:
@@ -96,8 +121,10 @@ def _steps(view: EventView, active: str, run: Run | None, runs: list[Run]) -> Ma
                     label.show(view)
                 case "train":
                     train.show(view, reports)
+                case "map":
+                    wanted = map.show(view, model, models, reports)
                 case _:
-                    wanted = results.show(view, run, runs, reports)
+                    wanted = handover.show(view, model)
     return wanted
 
 
@@ -122,46 +149,6 @@ def _live_header(view: EventView, *, active: bool) -> None:
     if not reports or not reports[0].active:
         st.rerun()
     _header("train", train.summary(reports), active=active, live=True)
-
-
-def _labeller() -> str:
-    """The name given in the label step; it survives steps and reloads in the page's address."""
-    typed = (st.session_state.get("labeller") or st.query_params.get("name") or "analyst").strip() or "analyst"
-    if st.query_params.get("name", "analyst") != typed:
-        st.query_params["name"] = typed
-    return typed
-
-
-def workbench_data(view: EventView, run: Run | None, step: str, wanted: MapFilter, labeller: str) -> dict[str, Any]:
-    """What the workbench needs to know; all else it asks the routes for."""
-    west, south, east, north = view.bounds
-    scenes = [scene for role in ("pre", "post") for scene in view.scenes[role]]
-    finest = min(scene.gsd_m for scene in scenes)
-    native = native_zoom(finest, (south + north) / 2)
-    return {
-        "event": view.event.name,
-        "stamp": view.stamp,
-        "bounds": [west, south, east, north],
-        "native_zoom": native,
-        "max_zoom": native + 3,
-        "min_zoom": max(native - 9, 0),
-        "dates": {
-            role: {
-                "text": dates_text([scene.datetime for scene in view.scenes[role]]),
-                "of": {scene.scene_id: date_text(scene.datetime) for scene in view.scenes[role]},
-            }
-            for role in ("pre", "post")
-        },
-        "palette": palette(),
-        "legend": legend_rows(None if run is None else plan_of(run).scheme),
-        "ramp": list(RAMP),
-        "model": model_words(run),
-        "run_id": None if run is None else run.run_id,
-        "run_stamp": run_stamp(run),
-        "filter": wanted.query(),
-        "step": step,
-        "labeller": labeller,
-    }
 
 
 def _no_events() -> None:

@@ -1,4 +1,4 @@
-"""What the map shows, as plain JSON values: footprints within the view, one building's facts, the queue."""
+"""What the map shows, as plain JSON values: footprints within the view, one building's facts."""
 
 import json
 from typing import Any
@@ -10,9 +10,8 @@ from shapely import box
 
 from app import crops
 from app.data import NOT_PREPARED, ROLES, EventView, MapFilter, assessment, current_labels, model_table
+from app.models import Model
 from damage_ssl.event.imagery import Role
-from damage_ssl.labelling.queue import next_buildings
-from damage_ssl.learning.runs import Run
 from damage_ssl.products.words import quality_words, reason_words, shift_source_words
 
 POLYGON_CAP = 5000
@@ -28,7 +27,7 @@ def reason_text(reason: str | None) -> str:
 
 
 def footprints_within(
-    view: EventView, run: Run | None, bbox: tuple[float, float, float, float], wanted: MapFilter, role: Role = "pre"
+    view: EventView, model: Model | None, bbox: tuple[float, float, float, float], wanted: MapFilter, role: Role = "pre"
 ) -> dict[str, Any]:
     """A GeoJSON feature collection of what passes the filter in the box, with counts and the labels' revision.
 
@@ -41,7 +40,7 @@ def footprints_within(
     rows = np.sort(view.trees[role].query(box(*bbox), predicate="intersects"))
     matched = len(view.footprints)
     if not wanted.is_open:
-        passes = wanted.mask(assessment(view, run))
+        passes = wanted.mask(assessment(view, model))
         matched = int(passes.sum())
         rows = rows[passes[rows]]
     in_view = len(rows)
@@ -52,7 +51,7 @@ def footprints_within(
     geometry = shapely.point_on_surface(geometry) if capped else geometry
     return {
         "type": "FeatureCollection",
-        "features": _features(view, run, rows, shapely.set_precision(geometry, 1e-7, mode="pointwise"), labels),
+        "features": _features(view, model, rows, shapely.set_precision(geometry, 1e-7, mode="pointwise"), labels),
         "total": len(view.footprints),
         "matched": matched,
         "shown": {"in_view": in_view, "drawn": len(rows), "capped": capped},
@@ -61,16 +60,16 @@ def footprints_within(
 
 
 def _features(
-    view: EventView, run: Run | None, rows: np.ndarray, geometry: np.ndarray, labels: pd.DataFrame
+    view: EventView, model: Model | None, rows: np.ndarray, geometry: np.ndarray, labels: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    model = model_table(view, run).iloc[rows]
+    said = model_table(view, model).iloc[rows]
     label_of = dict(zip(labels["building_id"], labels["value"], strict=True))
     columns = zip(
         view.building_id[rows].tolist(),
         shapely.to_geojson(geometry),
-        model["p_damaged"].tolist(),
-        model["damage_class"].tolist(),
-        model["assessed"].tolist(),
+        said["p_damaged"].tolist(),
+        said["damage_class"].tolist(),
+        said["assessed"].tolist(),
         strict=True,
     )
     return [
@@ -80,7 +79,7 @@ def _features(
             "properties": {
                 "id": building,
                 "label": label_of.get(building),
-                "p": _number(p),
+                "p": number_or_none(p),
                 "cls": _text(damage_class),
                 "assessed": bool(assessed),
             },
@@ -89,13 +88,13 @@ def _features(
     ]
 
 
-def building_detail(view: EventView, run: Run | None, row: int) -> dict[str, Any]:
+def building_detail(view: EventView, model: Model | None, row: int) -> dict[str, Any]:
     """Facts of one building for the inspector; null where unknown."""
     building = str(view.building_id[row])
     places = {role: view.places[role][row] for role in ROLES}
     labels = current_labels(view.event)[0]
     label = labels[labels["building_id"] == building]
-    model = model_table(view, run).iloc[row]
+    said = model_table(view, model).iloc[row]
     pair = None if view.index is None else view.index.iloc[row]
     centre = places["pre"].representative_point()
     frames = {name: crops.frame_around(places["pre"], name) for name in crops.VIEWS}
@@ -105,13 +104,13 @@ def building_detail(view: EventView, run: Run | None, row: int) -> dict[str, Any
         "lon": centre.x,
         "lat": centre.y,
         "geometry": {role: json.loads(shapely.to_geojson(place)) for role, place in places.items()},
-        "area_m2": _number(about["area_m2"]),
-        "confidence": _number(about.get("confidence")),
+        "area_m2": number_or_none(about["area_m2"]),
+        "confidence": number_or_none(about.get("confidence")),
         "label": None if label.empty else {"value": label["value"].iloc[-1], "labeller": label["labeller"].iloc[-1]},
-        "p": _number(model["p_damaged"]),
-        "cls": _text(model["damage_class"]),
-        "assessed": bool(model["assessed"]),
-        "reason_text": _reason(model, pair),
+        "p": number_or_none(said["p_damaged"]),
+        "cls": _text(said["damage_class"]),
+        "assessed": bool(said["assessed"]),
+        "reason_text": _reason(said, pair),
         **(_NO_SHIFTS if pair is None else _shifts(pair)),
         "views": {
             name: {"outline": crops.outline_in(places["pre"], frame), "width_m": frame.width_m}
@@ -124,15 +123,15 @@ def building_detail(view: EventView, run: Run | None, row: int) -> dict[str, Any
 _NO_SHIFTS = {"shift": None, "outline_shift": None, "match": None}
 
 
-def _reason(model: pd.Series, pair: pd.Series | None) -> str:
+def _reason(said: pd.Series, pair: pd.Series | None) -> str:
     detail = None if pair is None else _text(pair.get("not_assessed_detail"))
-    words = reason_text(_text(model["not_assessed_reason"]))
+    words = reason_text(_text(said["not_assessed_reason"]))
     return f"{words} ({detail})" if detail else words
 
 
 def _shifts(pair: pd.Series) -> dict[str, Any]:
     """What registration moved, in words: post against pre, the outline against pre, and how well the dates match."""
-    score = _number(pair.get("align_score"))
+    score = number_or_none(pair.get("align_score"))
     quality = None if score is None else next(words for least, words in _MATCHES if score >= least)
     return {
         "shift": _shift_text(pair, "shift"),
@@ -142,7 +141,7 @@ def _shifts(pair: pd.Series) -> dict[str, Any]:
 
 
 def _shift_text(pair: pd.Series, name: str) -> str | None:
-    east, north = (_number(pair.get(f"{name}_{axis}_m")) for axis in "xy")
+    east, north = (number_or_none(pair.get(f"{name}_{axis}_m")) for axis in "xy")
     if east is None or north is None:
         return None
     if max(abs(east), abs(north)) < 0.05:
@@ -169,28 +168,8 @@ def scene_id(view: EventView, row: int, role: Role) -> str | None:
     return None if view.index is None else _text(view.index[f"{role}_image_id"].iloc[row])
 
 
-def next_in_queue(view: EventView, run: Run | None, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """The next buildings to label with their facts; drawn and inclusion probability are logged with the answer."""
-    if view.index is None:
-        return []
-    uncertainty = None
-    if run is not None:
-        predictions = pd.read_parquet(run.predictions_path, columns=["building_id", "uncertainty"])
-        uncertainty = predictions.set_index("building_id")["uncertainty"]
-    index = view.index.reset_index(drop=True)
-    drawn = next_buildings(index, current_labels(view.event)[0], count, rng, uncertainty=uncertainty)
-    return [
-        {
-            "id": str(row.building_id),
-            "drawn": str(row.drawn),
-            "probability": _number(row.inclusion_probability),
-            "detail": building_detail(view, run, view.position_of[str(row.building_id)]),
-        }
-        for row in drawn.itertuples()
-    ]
-
-
-def _number(value: object) -> float | None:
+def number_or_none(value: object) -> float | None:
+    """A number as JSON has it: null where it is missing."""
     return None if value is None or pd.isna(value) else round(float(value), 5)
 
 

@@ -86,5 +86,3 @@ def show(view: EventView) -> None:
         "Answer with the keys shown on the buttons; the next building follows by itself. "
         "Or click any building on the map."
     )
-    st.session_state.setdefault("labeller", st.query_params.get("name", ""))
-    st.text_input("Your name, kept with each label", key="labeller", max_chars=80, placeholder="analyst")

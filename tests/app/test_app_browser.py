@@ -296,12 +296,14 @@ def test_from_the_event_to_the_downloaded_map(
     assert "finished" in screen.state("train")
 
     # Results: the map is coloured by the model, the filter narrows it, the download is what is shown.
-    screen.step("results")
+    screen.step("map")
     page.wait_for_selector(".wb-modes [data-mode=result][aria-pressed=true]")
     screen.settle()
     page.locator(".st-key-filter-classes button").first.click()
     page.wait_for_selector(".wb-count:not([hidden])")
     screen.settle()
+    screen.step("handover")
+    page.wait_for_selector(".st-key-download button:not([disabled])")
     with page.expect_download() as download:
         page.locator(".st-key-download button").click()
     path = tmp_path / "map.geojson"

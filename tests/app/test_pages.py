@@ -7,7 +7,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import jobs
-from app.data import MapFilter, assessment, label_store, run_named, view_of
+from app.data import MapFilter, assessment, label_store, view_of
+from app.shown import model_named
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import write_json
 from damage_ssl.grades import LabelValue
@@ -109,7 +110,7 @@ def test_results_step_counts_damaged_and_labels_override(open_page: Open, town: 
     event = prepared_event(town)
     add_run(event, {"b03": 0.9, "b04": 0.8})
     label(event, {"b03": LabelValue.NO_DAMAGE})
-    page = open_page(step="results")
+    page = open_page(step="map")
     assert not page.exception
     assert "<b>1</b> of 16 buildings damaged" in text_of(page)
 
@@ -119,7 +120,7 @@ def test_labeller_name_is_never_rendered_as_html(open_page: Open, town: Town) ->
     label_store(event).add(
         "b00", LabelValue.NO_DAMAGE, labeller="<img src=x onerror=alert(1)>", drawn="map", inclusion_probability=None
     )
-    for step in ("event", "label", "train", "results"):
+    for step in ("event", "label", "train", "map", "handover"):
         assert "<img" not in text_of(open_page(step=step, name="<img src=x>"))
 
 
@@ -128,7 +129,7 @@ def test_filter_passes_what_its_words_say(open_page: Open, town: Town) -> None:
     add_run(event, {"b03": 0.9, "b04": 0.6})
     label(event, {"b05": LabelValue.DESTROYED, "b06": LabelValue.NOT_A_BUILDING})
     view = view_of("town")
-    table = assessment(view, run_named(event, RUN_ID))
+    table = assessment(view, model_named(view, RUN_ID))
 
     def shown(wanted: MapFilter) -> set[str]:
         return set(table.loc[wanted.mask(table), "building_id"])
@@ -144,7 +145,7 @@ def test_filter_passes_what_its_words_say(open_page: Open, town: Town) -> None:
 
 def test_event_without_footprints_opens_and_says_how_to_get_some(open_page: Open, town: Town) -> None:
     town.create(footprints=None)
-    for step in ("event", "label", "train", "results"):
+    for step in ("event", "label", "train", "map", "handover"):
         page = open_page(step=step)
         assert not page.exception
         assert not page.error
@@ -157,10 +158,10 @@ def test_event_without_footprints_opens_and_says_how_to_get_some(open_page: Open
 
 def test_first_map_is_offered_until_there_is_a_run(open_page: Open, town: Town) -> None:
     event = prepared_event(town)
-    for step in ("event", "results"):
+    for step in ("event", "map"):
         assert not button(open_page(step=step), "first-map").disabled
     add_run(event, {"b03": 0.9})
-    for step in ("event", "results"):
+    for step in ("event", "map"):
         assert "first-map" not in {each.key for each in open_page(step=step).button}
 
 
@@ -180,7 +181,7 @@ def test_first_map_starts_a_job_with_a_run_of_its_own(
 
 def test_change_score_is_never_called_a_probability(open_page: Open, town: Town) -> None:
     add_run(prepared_event(town), {"b03": 0.9, "b04": 0.8}, algorithm="perceptual-change")
-    page = open_page(step="results")
+    page = open_page(step="map")
     assert not page.exception
     text = text_of(page)
     assert "<b>2</b> of 16 buildings changed strongly" in text
@@ -193,7 +194,7 @@ def test_run_of_other_pictures_is_not_shown(open_page: Open, town: Town) -> None
     run = add_run(event, {"b03": 0.9})
     table = pd.read_parquet(run.predictions_path)
     table.iloc[:-1].to_parquet(run.predictions_path)
-    page = open_page(step="results")
+    page = open_page(step="map")
     assert not page.exception and not page.error
     assert "cut again since the last model" in text_of(page)
     assert button(page, "first-map").label == "First map without labels"

@@ -4,14 +4,12 @@ import './leaflet.js';
 import { Api, h } from './dom.js';
 import { Footprints } from './footprints.js';
 import { GRADE_KEYS, Inspector, OTHER_KEYS } from './inspector.js';
+import { Labelling } from './labelling.js';
 import { Legend } from './legend.js';
-import { Swipe } from './swipe.js';
+import { Views } from './views.js';
 
 const L = globalThis.leaflet;
 const KEYS = Object.fromEntries([...GRADE_KEYS, ...OTHER_KEYS].map(([key, value]) => [key.toLowerCase(), value]));
-const QUEUE_SIZE = 12;
-const PRELOAD = 3;
-const TELL_PAGE_MS = 350;
 const FOLLOW_MS = 90;
 const benches = new WeakMap();
 
@@ -37,17 +35,14 @@ class Workbench {
     this.data = data;
     this.api = new Api(data.event);
     this.stage = root.querySelector('.wb-stage');
-    this.queue = [];
-    this.visited = [];
-    this.undoStack = [];
-    this.done = 0;
     this.selected = null;
+    this.labelling = new Labelling(this);
     this.buildMap();
     this.inspector = new Inspector(root.querySelector('.wb-inspector'), this.api, {
-      onLabel: (value) => this.label(value),
-      onUndo: () => this.undo(),
-      onNext: () => this.next(),
-      onPrevious: () => this.previous(),
+      onLabel: (value) => this.labelling.label(value),
+      onUndo: () => this.labelling.undo(),
+      onNext: () => this.labelling.next(),
+      onPrevious: () => this.labelling.previous(),
       onZoom: () => this.selected && this.centre(this.selected, true),
       onClose: () => this.deselect(),
     });
@@ -70,7 +65,7 @@ class Workbench {
     this.map.on('dragend zoomend', () => this.keepView());
     L.control.zoom({ position: 'topright' }).addTo(this.map);
     L.control.scale({ position: 'bottomright', imperial: false, maxWidth: 120 }).addTo(this.map);
-    this.swipe = new Swipe(L, this.map, this.stage, this.api, data);
+    this.views = new Views(L, this.map, this.stage, this.api, data);
     this.footprints = new Footprints(L, this.map, this.api, {
       onSelect: (id) => this.select(id, { drawn: 'map' }),
       onCount: (answer) => this.showCount(answer),
@@ -98,8 +93,10 @@ class Workbench {
     this.legend.update(data);
     this.inspector.update(data);
     this.footprints.update(data);
-    if (before !== data && before.run_id !== data.run_id) {
-      this.queue = [];
+    const sameModel = before.run_id === data.run_id;
+    const sameQueue = JSON.stringify(before.queue) === JSON.stringify(data.queue);
+    if (before.step !== null && !(sameModel && sameQueue)) this.labelling.forget();
+    if (before !== data && !sameModel) {
       if (this.selected) this.select(this.selected.id, { drawn: this.selected.drawn, keepView: true });
     }
     this.showInspector();
@@ -107,7 +104,8 @@ class Workbench {
       this.map.invalidateSize({ animate: false });
       this.fit();
     }
-    if (data.step === 'label' && before.step !== 'label' && !this.selected) this.next();
+    if (data.step === 'label' && before.step !== 'label' && !this.selected) this.labelling.next();
+    else if (before.step !== null && !sameQueue && data.queue.kind !== 'label') this.labelling.next();
     this.root.dataset.ready = '1';
   }
 
@@ -115,7 +113,7 @@ class Workbench {
     if (this.gone) return;
     this.gone = true;
     clearTimeout(this.moving);
-    clearTimeout(this.telling);
+    this.labelling.stop();
     this.footprints.stop();
     document.removeEventListener('keydown', this.onKey);
     this.observer.disconnect();
@@ -132,12 +130,12 @@ class Workbench {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     const key = event.key.toLowerCase();
     const action =
-      KEYS[key] && this.selected ? () => this.label(KEYS[key])
-      : key === 'z' ? () => this.undo()
+      KEYS[key] && this.selected ? () => this.labelling.label(KEYS[key])
+      : key === 'z' ? () => this.labelling.undo()
       : key === 'escape' ? () => this.deselect()
       : key === 'w' ? () => this.inspector.toggleView()
-      : key === 'arrowright' ? () => this.next()
-      : key === 'arrowleft' ? () => this.previous()
+      : key === 'arrowright' ? () => this.labelling.next()
+      : key === 'arrowleft' ? () => this.labelling.previous()
       : null;
     if (!action || isWidget(event.target, key)) return;
     event.preventDefault();
@@ -155,7 +153,7 @@ class Workbench {
       return;
     }
     if (this.gone || this.wanted !== id) return;
-    if (remember && this.selected && this.selected.id !== id) this.visited.push(this.selected);
+    if (remember && this.selected && this.selected.id !== id) this.labelling.visited.push(this.selected);
     this.selected = { id, drawn, probability, detail };
     this.inspector.show(detail);
     this.showInspector();
@@ -188,95 +186,8 @@ class Workbench {
     else if (!inner.contains(position)) this.map.setView(position, zoom, { animate: false });
   }
 
-  /** Take the next building of the queue; ask for more in good time. */
-  async next() {
-    this.queue = this.queue.filter((item) => item.id !== this.selected?.id && !this.footprints.labels.has(item.id));
-    if (this.queue.length === 0) await this.refill();
-    const item = this.queue.shift();
-    if (!item) {
-      this.toast('The queue is empty: every assessable building has an answer.');
-      return;
-    }
-    const shown = this.select(item.id, { drawn: item.drawn, probability: item.probability });
-    for (const coming of this.queue.slice(0, PRELOAD)) this.inspector.preload(coming.detail);
-    if (this.queue.length <= PRELOAD) this.refill();
-    await shown;
-  }
-
-  refill() {
-    this.refilling ??= this.fetchQueue().finally(() => { this.refilling = null; });
-    return this.refilling;
-  }
-
-  async fetchQueue() {
-    try {
-      const { items } = await this.api.get('queue', { n: QUEUE_SIZE, run: this.data.run_id });
-      const known = new Set([...this.queue.map((item) => item.id), this.selected?.id]);
-      const fresh = items.filter((item) => !known.has(item.id) && !this.footprints.labels.has(item.id));
-      for (const item of fresh) this.inspector.learn(item.detail, this.data.run_id);
-      this.queue.push(...fresh);
-      for (const coming of this.queue.slice(0, PRELOAD)) this.inspector.preload(coming.detail);
-    } catch (error) {
-      this.toast(`The queue could not be read: ${error.message}`, true);
-    }
-  }
-
-  previous() {
-    const item = this.visited.pop();
-    if (item) this.select(item.id, { drawn: item.drawn, probability: item.probability, remember: false });
-  }
-
-  label(value) {
-    if (!this.selected) return;
-    const { id, drawn, probability, detail } = this.selected;
-    const before = detail.label;
-    this.undoStack.push({ id, drawn, probability, detail, before });
-    this.apply({ id, detail, value, before, drawn, probability });
-    this.done += 1;
-    this.flash(value);
-    this.next();
-  }
-
-  undo() {
-    const last = this.undoStack.pop();
-    if (!last) {
-      this.toast('Nothing to undo.');
-      return;
-    }
-    this.done -= 1;
-    this.apply({ ...last, value: last.before?.value ?? null, before: last.detail.label });
-    this.select(last.id, { drawn: last.drawn, probability: last.probability, remember: false });
-  }
-
-  /** Show a label at once, write it, and take it back if it could not be written. */
-  apply({ id, detail, value, before, drawn, probability }) {
-    const { labeller } = this.data;
-    detail.label = value ? { value, labeller } : null;
-    this.footprints.setLabel(id, value);
-    this.inspector.setTally(this.done > 0 ? `${this.done} labelled in this session` : '');
-    this.api.post('labels', { building_id: id, value, labeller, drawn, inclusion_probability: probability }).then(
-      ({ revision }) => {
-        this.footprints.setLabel(id, value, revision);
-        this.tellPage(revision);
-      },
-      (error) => {
-        detail.label = before;
-        this.footprints.setLabel(id, before?.value ?? null);
-        this.footprints.forgetLabel(id);
-        if (this.selected?.id === id) this.inspector.show(detail);
-        this.toast(`Label not saved: ${error.message}`, true);
-      },
-    );
-  }
-
-  tellPage(revision) {
-    this.root.dataset.saved = String(revision);
-    clearTimeout(this.telling);
-    this.telling = setTimeout(() => this.setStateValue('revision', revision), TELL_PAGE_MS);
-  }
-
   setView(mode) {
-    this.swipe.setMode(mode);
+    this.views.setMode(mode);
     this.footprints.follow(mode === 'post' ? 'post' : 'pre');
     for (const button of this.stage.querySelectorAll('[data-view-mode]')) {
       button.setAttribute('aria-pressed', String(button.dataset.viewMode === mode));
@@ -313,13 +224,6 @@ class Workbench {
     badge.textContent = texts.join(' · ');
     badge.hidden = texts.length === 0;
     this.stage.dataset.matched = String(matched);
-  }
-
-  flash(value) {
-    const button = this.inspector.buttons.get(value);
-    button.classList.remove('flash');
-    button.getBoundingClientRect(); // restarts the animation
-    button.classList.add('flash');
   }
 
   toast(message, bad = false) {

@@ -1,4 +1,4 @@
-"""The workbench component: the map, the selected building and the queue; its code is `map.js` beside this file."""
+"""The workbench component: the map, the selected building and the queue; its code is the scripts beside this file."""
 
 import hashlib
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class WorkbenchState:
 
 
 def workbench(event: str, data: dict[str, Any]) -> WorkbenchState:
-    """Mount the workbench of one event; `data` is what `app.data.workbench_data` returns.
+    """Mount the workbench of one event; `data` is what `app.bench.workbench_data` returns.
 
     The page's script runs again when a building is selected or labels were saved, never on panning or zooming.
     """
@@ -80,7 +80,8 @@ def _component() -> Any:
       code ??= import(new URL('ds/assets/{version}/map.js', document.baseURI).href);
       return code.then((module) => module.mount(component));
     }}"""
-    css = (_LEAFLET / "leaflet.css").read_text(encoding="utf-8") + (_HERE / "map.css").read_text(encoding="utf-8")
+    sheets = [_LEAFLET / "leaflet.css", _HERE / "map.css", *sorted(set(_HERE.glob("*.css")) - {_HERE / "map.css"})]
+    css = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
     return st.components.v2.component("damage_ssl_workbench", html=_HTML, css=css, js=loader, isolate_styles=False)
 
 

@@ -1,6 +1,6 @@
 /** Pre and post imagery in two panes; the post pane is clipped at a handle that the user drags. */
 
-export class Swipe {
+export class Views {
   constructor(L, map, stage, api, data) {
     this.map = map;
     this.stage = stage;

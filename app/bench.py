@@ -1,0 +1,47 @@
+"""What the workbench in the browser is told; all else it asks the routes for."""
+
+from typing import Any
+
+from app.data import EventView, MapFilter
+from app.legend import RAMP, date_text, dates_text, legend_rows, model_words, palette
+from app.models import Model
+from app.people import Person
+from app.tiles import native_zoom
+
+
+def workbench_data(
+    view: EventView, model: Model | None, step: str, wanted: MapFilter, person: Person, queue: dict[str, Any]
+) -> dict[str, Any]:
+    """The event, the model that is shown, which buildings of it, who labels, and which queue the keys walk.
+
+    `queue` has `kind`, one of `app.queues.QUEUES`; another one empties the browser's queue.
+    """
+    west, south, east, north = view.bounds
+    finest = min(scene.gsd_m for role in ("pre", "post") for scene in view.scenes[role])
+    native = native_zoom(finest, (south + north) / 2)
+    return {
+        "event": view.event.name,
+        "stamp": view.stamp,
+        "bounds": [west, south, east, north],
+        "native_zoom": native,
+        "max_zoom": native + 3,
+        "min_zoom": max(native - 9, 0),
+        "dates": {
+            role: {
+                "text": dates_text([scene.datetime for scene in view.scenes[role]]),
+                "of": {scene.scene_id: date_text(scene.datetime) for scene in view.scenes[role]},
+            }
+            for role in ("pre", "post")
+        },
+        "palette": palette(),
+        "legend": legend_rows(None if model is None else model.scheme),
+        "ramp": list(RAMP),
+        "model": model_words(model),
+        "run_id": None if model is None else model.model_id,
+        "run_stamp": "" if model is None else model.stamp,
+        "filter": wanted.query(),
+        "step": step,
+        "labeller": person.name,
+        "may_write": person.may_write,
+        "queue": queue,
+    }

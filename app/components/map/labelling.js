@@ -1,0 +1,132 @@
+/** Labelling: the queue that the arrow keys walk, answers, undo. An answer is shown at once and taken back if not saved. */
+
+const QUEUE_SIZE = 12;
+const PRELOAD = 3;
+const TELL_PAGE_MS = 350;
+
+export class Labelling {
+  constructor(bench) {
+    this.bench = bench;
+    this.queue = [];
+    this.visited = [];
+    this.undoStack = [];
+    this.done = 0;
+  }
+
+  get data() {
+    return this.bench.data;
+  }
+
+  get selected() {
+    return this.bench.selected;
+  }
+
+  /** Another queue or another model: what was fetched no longer holds. */
+  forget() {
+    this.queue = [];
+    this.refilling = null;
+  }
+
+  stop() {
+    clearTimeout(this.telling);
+  }
+
+  /** Take the next building of the queue; ask for more in good time. */
+  async next() {
+    this.queue = this.queue.filter((item) => item.id !== this.selected?.id && !this.bench.footprints.labels.has(item.id));
+    if (this.queue.length === 0) await this.refill();
+    const item = this.queue.shift();
+    if (!item) {
+      this.bench.toast('The queue is empty: every assessable building has an answer.');
+      return;
+    }
+    const shown = this.bench.select(item.id, { drawn: item.drawn, probability: item.probability });
+    for (const coming of this.queue.slice(0, PRELOAD)) this.bench.inspector.preload(coming.detail);
+    if (this.queue.length <= PRELOAD) this.refill();
+    await shown;
+  }
+
+  refill() {
+    if (!this.refilling) {
+      const asked = this.fetchQueue().finally(() => { if (this.refilling === asked) this.refilling = null; });
+      this.refilling = asked;
+    }
+    return this.refilling;
+  }
+
+  async fetchQueue() {
+    const { run_id: run, queue } = this.data;
+    try {
+      const { items } = await this.bench.api.get('queue', { ...queue, n: QUEUE_SIZE, run, labeller: this.data.labeller });
+      if (run !== this.data.run_id || queue.kind !== this.data.queue.kind) return; // asked before the queue was changed
+      const known = new Set([...this.queue.map((item) => item.id), this.selected?.id]);
+      const fresh = items.filter((item) => !known.has(item.id) && !this.bench.footprints.labels.has(item.id));
+      for (const item of fresh) this.bench.inspector.learn(item.detail, this.data.run_id);
+      this.queue.push(...fresh);
+      for (const coming of this.queue.slice(0, PRELOAD)) this.bench.inspector.preload(coming.detail);
+    } catch (error) {
+      this.bench.toast(`The queue could not be read: ${error.message}`, true);
+    }
+  }
+
+  previous() {
+    const item = this.visited.pop();
+    if (item) this.bench.select(item.id, { drawn: item.drawn, probability: item.probability, remember: false });
+  }
+
+  label(value) {
+    if (!this.selected) return;
+    const { id, drawn, probability, detail } = this.selected;
+    const before = detail.label;
+    this.undoStack.push({ id, drawn, probability, detail, before });
+    this.apply({ id, detail, value, before, drawn, probability });
+    this.done += 1;
+    this.flash(value);
+    this.next();
+  }
+
+  undo() {
+    const last = this.undoStack.pop();
+    if (!last) {
+      this.bench.toast('Nothing to undo.');
+      return;
+    }
+    this.done -= 1;
+    this.apply({ ...last, value: last.before?.value ?? null, before: last.detail.label });
+    this.bench.select(last.id, { drawn: last.drawn, probability: last.probability, remember: false });
+  }
+
+  /** Show a label at once, write it, and take it back if it could not be written. */
+  apply({ id, detail, value, before, drawn, probability }) {
+    const { labeller } = this.data;
+    detail.label = value ? { value, labeller } : null;
+    this.bench.footprints.setLabel(id, value);
+    this.bench.inspector.setTally(this.done > 0 ? `${this.done} labelled in this session` : '');
+    this.bench.api.post('labels', { building_id: id, value, labeller, drawn, inclusion_probability: probability }).then(
+      ({ revision }) => {
+        this.bench.footprints.setLabel(id, value, revision);
+        this.tellPage(revision);
+      },
+      (error) => {
+        detail.label = before;
+        this.bench.footprints.setLabel(id, before?.value ?? null);
+        this.bench.footprints.forgetLabel(id);
+        if (this.selected?.id === id) this.bench.inspector.show(detail);
+        this.bench.toast(`Label not saved: ${error.message}`, true);
+      },
+    );
+  }
+
+  tellPage(revision) {
+    this.bench.root.dataset.saved = String(revision);
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => this.bench.setStateValue('revision', revision), TELL_PAGE_MS);
+  }
+
+  flash(value) {
+    const button = this.bench.inspector.buttons.get(value);
+    button.classList.remove('flash');
+    button.getBoundingClientRect(); // restarts the animation
+    button.classList.add('flash');
+  }
+}

@@ -1,0 +1,113 @@
+"""What all routes share: errors as answers, the parameters of a request, caching headers."""
+
+from collections.abc import Callable
+from functools import wraps
+from urllib.parse import urlsplit
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from app.data import ROLES, EventView, MapFilter, view_of
+from app.models import Model
+from app.shown import model_named
+from damage_ssl.errors import DamageSSLError, InputError, StorageError, WorkspaceError
+from damage_ssl.event.imagery import Role
+
+FOR_A_YEAR = {"Cache-Control": "private, max-age=31536000, immutable"}
+NEVER = {"Cache-Control": "no-store"}
+MAX_NAME = 80
+
+Answer = Callable[[Request], Response]
+
+
+def guarded(endpoint: Answer) -> Answer:
+    """Turn the library's errors into a status and a message for the user."""
+
+    @wraps(endpoint)
+    def answer(request: Request) -> Response:
+        try:
+            return endpoint(request)
+        except DamageSSLError as error:
+            return error_answer(error)
+
+    return answer
+
+
+def error_answer(error: DamageSSLError) -> JSONResponse:
+    """404 for what does not exist, 507 for a full disk, else 400, with the message."""
+    status = 404 if isinstance(error, WorkspaceError) else 507 if isinstance(error, StorageError) else 400
+    return refusal(str(error), status)
+
+
+def refusal(message: str, status: int) -> JSONResponse:
+    """An answer that says what is wrong."""
+    return JSONResponse({"error": message}, status_code=status, headers=NEVER)
+
+
+def same_origin(request: Request) -> bool:
+    """Refuse forms and scripts of other sites that the browser sends here; programs without a browser may write."""
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        return False
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+def view_in(request: Request) -> EventView:
+    """The event that the path names."""
+    return view_of(request.path_params["event"])
+
+
+def model_in(request: Request, view: EventView) -> Model | None:
+    """The model that the parameter `run` names."""
+    return model_named(view, request.query_params.get("run"))
+
+
+def role_in(text: str) -> Role:
+    """Pre or post."""
+    for role in ROLES:
+        if text == role:
+            return role
+    raise WorkspaceError(f"imagery '{text}' is not one of {', '.join(ROLES)}")
+
+
+def row_in(view: EventView, request: Request) -> int:
+    """The row of the building that the parameter `id` names."""
+    row = view.position_of.get(request.query_params.get("id", ""))
+    if row is None:
+        raise WorkspaceError(f"event '{view.event.name}': has no such building")
+    return row
+
+
+def bbox_in(request: Request) -> tuple[float, float, float, float]:
+    """West, south, east, north in degrees."""
+    text = request.query_params.get("bbox", "")
+    try:
+        west, south, east, north = (float(value) for value in text.split(","))
+    except ValueError:
+        raise InputError("bbox must be west,south,east,north in degrees") from None
+    if not (west < east and south < north and np.isfinite([west, south, east, north]).all()):
+        raise InputError("bbox must be west,south,east,north in degrees, west < east and south < north")
+    return west, south, east, north
+
+
+def filter_in(request: Request) -> MapFilter:
+    """Which buildings are wanted."""
+    classes = request.query_params.getlist("class")
+    return MapFilter(
+        classes=tuple(classes) or None,
+        p_min=number_in(request, "p_min", 0.0),
+        p_max=number_in(request, "p_max", 1.0),
+        not_assessed=bool(number_in(request, "not_assessed", 1)),
+    )
+
+
+def number_in(request: Request, name: str, default: float) -> float:
+    """A parameter that is a number."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{name} must be a number") from None

@@ -1,0 +1,53 @@
+"""Labels sent in by the map."""
+
+import json
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.data import label_store, view_of
+from app.routes.common import MAX_NAME, NEVER, error_answer, refusal, same_origin
+from damage_ssl.errors import DamageSSLError, InputError
+from damage_ssl.grades import LabelValue
+
+
+async def add_label(request: Request) -> Response:
+    """Append one answer about one building to the log, or withdraw its label (value null)."""
+    if not same_origin(request):
+        return refusal("labels are taken from this app's own pages only", 403)
+    try:
+        body = json.loads(await request.body())
+        return await run_in_threadpool(_add_label, request.path_params["event"], body)
+    except json.JSONDecodeError:
+        return refusal("the body is not JSON", 400)
+    except DamageSSLError as error:
+        return error_answer(error)
+
+
+def _add_label(event: str, body: object) -> Response:
+    view = view_of(event)
+    if not isinstance(body, dict):
+        raise InputError("a label is an object with building_id, value and labeller")
+    building_id, labeller = body.get("building_id"), str(body.get("labeller") or "").strip()
+    if building_id not in view.position_of:
+        raise InputError("the event has no such building")
+    if not 0 < len(labeller) <= MAX_NAME:
+        raise InputError(f"give the labeller's name, up to {MAX_NAME} characters")
+    store = label_store(view.event)
+    if body.get("value") is None:
+        store.clear(building_id, labeller)
+    else:
+        value = LabelValue.parse(str(body["value"]), "label")
+        if value is LabelValue.UNCLASSIFIED:
+            raise InputError("label: 'un-classified' is not an answer; use unclear")
+        probability = body.get("inclusion_probability")
+        if not isinstance(probability, int | float | None) or isinstance(probability, bool):
+            raise InputError(f"label: inclusion probability {probability!r} is not a number")
+        drawn = str(body.get("drawn") or "map")[:MAX_NAME]
+        store.add(building_id, value, labeller=labeller, drawn=drawn, inclusion_probability=probability)
+    return JSONResponse({"revision": store.revision()}, headers=NEVER)
+
+
+ROUTES = [Route("/ds/{event}/labels", add_label, methods=["POST"])]

@@ -1,0 +1,109 @@
+"""Step 4: what the map says, and what of it to show."""
+
+import time
+
+import streamlit as st
+
+from app import jobs
+from app.data import EventView, MapFilter, assessment
+from app.legend import age_text, class_names_of, colour_of, method_name, name_of
+from app.models import Model
+from app.sections.first_map import first_map
+from app.ui import bar, caution, go_to, headline, note
+from damage_ssl.assessment.change import STATEMENT
+
+_ORDER = ("damaged", "destroyed", "major-damage", "minor-damage", "intact", "no-damage")
+
+
+def summary(reports: list[jobs.RunReport], model: Model | None) -> str:
+    """The state of this step in a few words."""
+    if model is None:
+        return "labels only"
+    return f"map from {_age(reports, model)}" if model.run is not None else method_name(model.algorithm)
+
+
+def _age(reports: list[jobs.RunReport], model: Model) -> str:
+    shown = next((report for report in reports if report.run.run_id == model.model_id), None)
+    return "now" if shown is None else age_text(time.time() - shown.updated)
+
+
+FILTER_KEYS = ("filter-classes", "filter-p", "filter-not-assessed")
+
+
+def read_filter() -> MapFilter:
+    """The filter that the widgets of this step stand at, in whichever step; all buildings before they were shown."""
+    classes = st.session_state.get("filter-classes")
+    p_min, p_max = st.session_state.get("filter-p", (0, 100))
+    return MapFilter(
+        classes=None if classes is None else tuple(classes),
+        p_min=p_min / 100,
+        p_max=p_max / 100,
+        not_assessed=st.session_state.get("filter-not-assessed", True),
+    )
+
+
+def show(view: EventView, model: Model | None, models: list[Model], reports: list[jobs.RunReport]) -> MapFilter:
+    """Counts by class and the filter, which is returned for the map."""
+    if view.index is None:
+        note("Prepare the imagery first (step 1).")
+        return MapFilter()
+    if model is None:
+        finished = any(report.phase == "finished" for report in reports)
+        note(
+            "The pictures were cut again since the last model was made, so its map no longer fits. Make it again."
+            if finished
+            else "No model yet: the map shows your labels and what can be assessed."
+        )
+        first_map(view, reports)
+    elif len(models) > 1:
+        names = {each.model_id: f"{method_name(each.algorithm)}, {_age(reports, each)}" for each in models}
+        st.selectbox("Model", list(names), format_func=lambda name: names.get(name, name), key="model")
+    table = assessment(view, model)
+    damaged = int(table["damaged"].eq(True).sum())
+    assessed = int(table["assessed"].sum())
+    if model is not None and model.is_change_score:
+        headline(f"{damaged:,}", f"of {assessed:,} buildings changed strongly")
+        caution(STATEMENT)
+        note(
+            f"Exported as damaged from a score of {model.threshold:.2f}; your labels override it. "
+            "Label some buildings and train a model to get probabilities."
+        )
+    elif model is not None:
+        headline(f"{damaged:,}", f"of {assessed:,} buildings damaged")
+        statement = model.scheme.statement
+        note(
+            f"{statement[0].upper()}{statement[1:]}. The model says so from {model.threshold:.0%}; "
+            "your labels override it."
+        )
+    counts = {str(name): int(count) for name, count in table["damage_class"].value_counts().items()}
+    classes = [name for name in _ORDER if counts.get(name, 0)]
+    bar([(colour_of(name), counts[name]) for name in classes])
+    measure = None
+    if model is not None:
+        measure = "Change score × 100" if model.is_change_score else "Probability of damage, %"
+    wanted = _filter(counts, names=class_names_of(model), measure=measure, not_assessed=len(table) - assessed)
+    st.button(
+        "Hand over this map", type="primary", width="stretch", key="to-handover", on_click=go_to, args=("handover",)
+    )
+    return wanted
+
+
+def _filter(counts: dict[str, int], *, names: dict[str, str], measure: str | None, not_assessed: int) -> MapFilter:
+    classes = [name for name in _ORDER if counts.get(name, 0)]
+    if classes:
+        kept = st.session_state.get("filter-classes", classes)
+        st.session_state["filter-classes"] = [name for name in kept if name in classes]
+        st.pills(
+            "Show on the map and in the download",
+            classes,
+            selection_mode="multi",
+            format_func=lambda name: f"{names.get(name) or name_of(name)} {counts[name]:,}",
+            key="filter-classes",
+        )
+    if measure is not None:
+        st.session_state.setdefault("filter-p", (0, 100))
+        st.slider(measure, 0, 100, key="filter-p")
+    if not_assessed:
+        st.session_state.setdefault("filter-not-assessed", True)
+        st.checkbox(f"Also the {not_assessed:,} not assessed", key="filter-not-assessed")
+    return read_filter().without_idle(classes, not_assessed=not_assessed)

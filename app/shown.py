@@ -1,0 +1,44 @@
+"""Which models an event has to show, and which one is meant."""
+
+from functools import lru_cache
+
+from app.data import EventView, view_at
+from app.models import Model, RunModel
+from damage_ssl.errors import WorkspaceError
+from damage_ssl.event.catalog import Event
+from damage_ssl.learning.runs import Run, runs_in
+
+
+def shown_models(view: EventView) -> list[Model]:
+    """The models that the map can show, the default first: trained runs before others, then the newest first.
+
+    Runs are listed when they are finished, and of just the buildings that can be assessed now.
+    """
+    runs = [RunModel(run) for run in runs_of(view.event) if run.finished]
+    current = [model for model in runs if _is_current(view.event, view.stamp, model, model.stamp)]
+    return sorted(current, key=lambda model: not model.finished.has_weights)
+
+
+def runs_of(event: Event) -> list[Run]:
+    """All runs, newest first."""
+    return list(runs_in(event.runs_path))[::-1]
+
+
+def model_named(view: EventView, model_id: str | None) -> Model | None:
+    """The model of that name; None for None.
+
+    Raises:
+        WorkspaceError: the event has no such model.
+    """
+    if not model_id:
+        return None
+    run = next((run for run in runs_of(view.event) if run.run_id == model_id), None)
+    if run is None or not run.predictions_path.exists():
+        raise WorkspaceError(f"event '{view.event.name}': has no run of that name with predictions")
+    return RunModel(run)
+
+
+@lru_cache(maxsize=64)
+def _is_current(event: Event, stamp: str, model: RunModel, predicted: str) -> bool:
+    view = view_at(event, stamp)
+    return set(model.predictions()["building_id"].astype(str)) == set(view.building_id[view.assessed].tolist())
