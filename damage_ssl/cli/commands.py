@@ -156,6 +156,16 @@ def zero_label(
 
 
 @cli.command()
+def features(event: EventName, workspace: Workspace = WORKSPACE, json: Json = False) -> None:
+    """Describe every building by frozen features, so that the app's map follows your labels. Goes on where stopped."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli.features_stage import features as describe
+
+        describe(console, workspace, event)
+
+
+@cli.command()
 def train(
     event: EventName,
     algorithm: Algorithm = None,

@@ -1,6 +1,7 @@
 """Frozen features of every building of an event, small enough to refit a model on them after each label."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
-from damage_ssl.files import atomic_directory, read_json, write_json
+from damage_ssl.files import atomic_directory, read_json, storage_errors, write_json
 from damage_ssl.learning.channels import pair_bytes
 from damage_ssl.learning.device import keep_freed_memory
 from damage_ssl.learning.embedding import embed, standardise_on
@@ -48,6 +49,8 @@ def write_features(
 ) -> None:
     """Write the features of these buildings into `folder`, unless they are there already from the same patches.
 
+    A process that was stopped leaves what it had computed in a hidden file beside `folder`; the next one goes on there.
+
     The network is the one that training starts from (`frozen-start`: EfficientNet-Lite0 and random filters, post and
     post - pre). Its features are standardised and projected on their first `DIMENSIONS` principal components, both
     learned from a sample; then buildings are clustered by them. Memory does not grow with the event but for the
@@ -76,16 +79,55 @@ def write_features(
     standardise_on(network, embedded)
     axes = _principal_axes(_standardised(network, embedded))
     del sample, embedded
-    values = np.empty((len(building_id), axes.shape[1]), dtype=np.float16)
-    for start, pixels in _chunks(store, building_id):
-        part = _standardised(network, embed(network, pixels)) @ axes
-        values[start : start + len(part)] = part.numpy().astype(np.float16)
-        if progress is not None:
-            progress(start + len(part), len(building_id))
+    with storage_errors(folder):
+        begun = _Begun.open(folder, fingerprint, (len(building_id), axes.shape[1]))
+        for start, pixels in _chunks(store, building_id, begun.done):
+            part = _standardised(network, embed(network, pixels)) @ axes
+            begun.add(start, part.numpy().astype(np.float16))
+            if progress is not None:
+                progress(begun.done, len(building_id))
+    values = np.array(begun.values)
     cluster = _clusters(values, seed)
     with atomic_directory(folder) as temporary:
         np.savez(temporary / "features.npz", building_id=building_id.astype(str), values=values, cluster=cluster)
         write_json(temporary / "features.json", {"fingerprint": fingerprint, "patches": store.fingerprint})
+    begun.remove()
+
+
+@dataclass
+class _Begun:
+    """Features computed so far, in two files beside the folder: values on disk, and a note of how many and of what."""
+
+    values: "np.memmap[tuple[int, int], np.dtype[np.float16]]"
+    notes: Path
+    fingerprint: str
+    done: int
+
+    @classmethod
+    def open(cls, folder: Path, fingerprint: str, shape: tuple[int, int]) -> "_Begun":
+        """Go on where a process was stopped that computed the same, else begin."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        data, notes = (folder.with_name(f".{folder.name}.begun.{kind}") for kind in ("npy", "json"))
+        left = read_json(notes) if notes.exists() and data.exists() else {}
+        if left.get("fingerprint") == fingerprint:
+            values = np.lib.format.open_memmap(data, mode="r+")
+            if values.shape == shape:
+                return cls(values, notes, fingerprint, int(left["done"]))
+        notes.unlink(missing_ok=True)
+        values = np.lib.format.open_memmap(data, mode="w+", dtype=np.float16, shape=shape)
+        return cls(values, notes, fingerprint, 0)
+
+    def add(self, start: int, part: NDArray[np.float16]) -> None:
+        """Keep the features of the next buildings."""
+        self.done = start + len(part)
+        self.values[start : self.done] = part
+        self.values.flush()
+        write_json(self.notes, {"fingerprint": self.fingerprint, "done": self.done})
+
+    def remove(self) -> None:
+        """Forget what was begun: it is finished."""
+        Path(str(self.values.filename)).unlink(missing_ok=True)
+        self.notes.unlink(missing_ok=True)
 
 
 def _network(pixels: Tensor, input_px: int, generator: torch.Generator) -> PairNetwork:
@@ -128,6 +170,6 @@ def _clusters(values: NDArray[np.float16], seed: int) -> NDArray[np.int64]:
     return np.asarray(model.fit_predict(values.astype(np.float32)), dtype=np.int64)
 
 
-def _chunks(store: PairSource, building_id: NDArray[np.str_]) -> Iterator[tuple[int, Tensor]]:
-    for start in range(0, len(building_id), BUILDINGS_AT_ONCE):
+def _chunks(store: PairSource, building_id: NDArray[np.str_], done: int) -> Iterator[tuple[int, Tensor]]:
+    for start in range(done, len(building_id), BUILDINGS_AT_ONCE):
         yield start, pair_bytes(store.load(building_id[start : start + BUILDINGS_AT_ONCE]))

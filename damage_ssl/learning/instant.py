@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,11 @@ class EventFeatures:
     values: NDArray[np.float32]
     cluster: NDArray[np.int64]
     patches: str
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Row of each building."""
+        return {building: row for row, building in enumerate(self.building_id.tolist())}
 
     @classmethod
     def read(cls, folder: Path) -> "EventFeatures":

@@ -1,0 +1,204 @@
+"""The live model of an event: frozen features made once, a model on them refitted after each label.
+
+`make_features` needs torch and takes minutes on a large event; all else here needs no torch and takes milliseconds.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from damage_ssl.assessment.calibration import damaged_probability, normalised_entropy
+from damage_ssl.assessment.prediction import prediction_table
+from damage_ssl.errors import LabelsError, WorkspaceError
+from damage_ssl.event.catalog import Event
+from damage_ssl.files import read_json, write_json
+from damage_ssl.grades import ClassScheme, LabelValue
+from damage_ssl.learning.instant import EventFeatures, fit_instant
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.pipeline.stages import Progress
+
+LIVE = "live"
+"""The live model's name where runs are named by their ids."""
+
+
+def features_path(event: Event) -> Path:
+    """The folder of an event's features."""
+    return event.path / "features"
+
+
+def make_features(event: Event, progress: Progress | None = None) -> int:
+    """Compute the features of every assessed building, unless they are there from the same patches.
+
+    An interrupted computation is gone on with. How far it is stands in `features_progress` meanwhile.
+
+    Returns:
+        How many buildings have features.
+
+    Raises:
+        WorkspaceError: the patches are not cut, hold no assessed building, or another process is at it.
+        StorageError: the disk is full or read-only.
+    """
+    from damage_ssl.learning.event_features import write_features
+
+    store = PatchStore.open(event.patches_path)
+    index = store.index()
+    building_id = index.loc[index["assessed"].to_numpy(bool), "building_id"].to_numpy(str)
+    if not len(building_id):
+        raise WorkspaceError(f"event '{event.name}': no building can be assessed, so there is nothing to describe")
+    note = _progress_path(event)
+
+    def told(done: int, total: int) -> None:
+        write_json(note, {"done": done, "total": total})
+        if progress is not None:
+            progress(done, total)
+
+    with _only_one(event):
+        told(0, len(building_id))
+        try:
+            write_features(store, building_id, features_path(event), progress=told)
+        finally:
+            note.unlink(missing_ok=True)
+    return len(building_id)
+
+
+def features_progress(event: Event) -> tuple[int, int]:
+    """Buildings done and all buildings, while features are computed; (0, 0) otherwise."""
+    try:
+        values = read_json(_progress_path(event))
+    except (OSError, ValueError):
+        return 0, 0
+    return int(values["done"]), int(values["total"])
+
+
+def features_ready(event: Event) -> bool:
+    """True where the features are there and of the patches as they are now."""
+    try:
+        notes = read_json(features_path(event) / "features.json")
+        return bool(notes["patches"] == PatchStore.open(event.patches_path).fingerprint)
+    except (OSError, ValueError, KeyError, WorkspaceError):
+        return False
+
+
+def read_features(event: Event) -> EventFeatures:
+    """The event's features, read once.
+
+    Raises:
+        WorkspaceError: they are missing, or the patches were cut again since.
+    """
+    folder, command = features_path(event), f"`damage-ssl features {event.name}`"
+    if not (folder / "features.json").exists():
+        raise WorkspaceError(f"event '{event.name}': has no features for the live model yet; make them with {command}")
+    if not features_ready(event):
+        raise WorkspaceError(
+            f"event '{event.name}': its patches were cut again since the features were made; make them again with "
+            f"{command}"
+        )
+    return _read(folder, (folder / "features.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read(folder: Path, modified_ns: int) -> EventFeatures:
+    return EventFeatures.read(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveLabels:
+    """The labels that a live model can learn from.
+
+    `rows` [n] of the features and `classes` [n] of the scheme; labels of buildings that are not assessed, and answers
+    that are no class (unclear, offset …), are left out.
+    """
+
+    rows: NDArray[np.intp]
+    classes: NDArray[np.int64]
+
+    def counts(self, scheme: ClassScheme) -> dict[str, int]:
+        """Labels per class, classes without any included."""
+        found = np.bincount(self.classes, minlength=len(scheme))
+        return {name: int(count) for name, count in zip(scheme.class_names, found, strict=True)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LivePrediction:
+    """What a live model says of every assessed building, in the order of `building_id` [N].
+
+    `probabilities` [N, C] over the classes of `scheme`, `p_damaged` and `uncertainty` [N] as in a run's table;
+    `learned_from` counts its labels per class. They are not calibrated: nothing was held out.
+    """
+
+    scheme: ClassScheme
+    building_id: NDArray[np.str_]
+    probabilities: NDArray[np.float64]
+    p_damaged: NDArray[np.float64]
+    uncertainty: NDArray[np.float64]
+    learned_from: Mapping[str, int]
+
+    def table(self) -> pd.DataFrame:
+        """Like `assessment.prediction.predict_run`: `building_id`, a probability a class, p_damaged, uncertainty."""
+        return prediction_table(self.building_id, self.probabilities, self.scheme)
+
+
+def usable_labels(features: EventFeatures, current: pd.DataFrame, scheme: ClassScheme) -> LiveLabels:
+    """The current labels (`LabelStore.current`) that the scheme has a class for, on buildings with features."""
+    values = current["value"].tolist()
+    class_of = {value: scheme.index_of(LabelValue(value)) for value in set(values)}
+    found = [
+        (features.row_of[building], class_index)
+        for building, value in zip(current["building_id"].tolist(), values, strict=True)
+        if (class_index := class_of[value]) is not None and building in features.row_of
+    ]
+    rows, classes = zip(*found, strict=True) if found else ((), ())
+    return LiveLabels(rows=np.array(rows, dtype=np.intp), classes=np.array(classes, dtype=np.int64))
+
+
+def fit_live(features: EventFeatures, current: pd.DataFrame, scheme: ClassScheme) -> LivePrediction:
+    """Fit on the current labels and predict every assessed building.
+
+    Raises:
+        LabelsError: fewer than two classes of the scheme are labelled.
+    """
+    labels = usable_labels(features, current, scheme)
+    counts = labels.counts(scheme)
+    if len(np.unique(labels.classes)) < 2:
+        have = ", ".join(f"{count} {name}" for name, count in counts.items())
+        lacking = " or ".join(name for name, count in counts.items() if not count)
+        raise LabelsError(f"live model: needs labels of two classes and has {have}; label a building that is {lacking}")
+    fitted = fit_instant(features.values, labels.rows, labels.classes)
+    probabilities = np.zeros((len(fitted), len(scheme)))
+    probabilities[:, : fitted.shape[1]] = fitted  # it knows no classes above the highest labelled one
+    return LivePrediction(
+        scheme=scheme,
+        building_id=features.building_id,
+        probabilities=probabilities,
+        p_damaged=damaged_probability(probabilities, scheme),
+        uncertainty=normalised_entropy(probabilities),
+        learned_from=counts,
+    )
+
+
+def _progress_path(event: Event) -> Path:
+    return event.path / ".features.progress.json"
+
+
+@contextmanager
+def _only_one(event: Event) -> Iterator[None]:
+    """Keep a second process from the same work; the lock goes with the process, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover (Windows)
+        yield
+        return
+    with (event.path / ".features.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WorkspaceError(
+                f"event '{event.name}': another process is making its features; wait for it to end"
+            ) from None
+        yield

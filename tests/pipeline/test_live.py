@@ -1,0 +1,138 @@
+"""The live model: features of an event, refitted on its labels."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from damage_ssl import pipeline
+from damage_ssl.errors import LabelsError, WorkspaceError
+from damage_ssl.event.catalog import Event
+from damage_ssl.files import read_json, write_json
+from damage_ssl.grades import scheme_named
+from damage_ssl.learning import event_features
+from damage_ssl.learning.instant import REGULARISATION, EventFeatures
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.pipeline.live import (
+    features_path,
+    features_progress,
+    features_ready,
+    fit_live,
+    make_features,
+    read_features,
+    usable_labels,
+)
+from tests.conftest import Town
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # within rasterio
+
+BINARY = scheme_named("binary-major")
+
+
+@pytest.fixture
+def event(town: Town) -> Event:
+    made = town.create()
+    pipeline.cut_patches(made)
+    return made
+
+
+def drawn_features(count: int = 40) -> EventFeatures:
+    """Two groups of buildings, the second half apart from the first along every axis."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 0.1, (count, 6)) + np.repeat([-0.3, 0.3], count // 2)[:, None]
+    names = np.array([f"b{row}" for row in range(count)])
+    return EventFeatures(names, values.astype(np.float32), np.zeros(count, dtype=np.int64), "x")
+
+
+def said(**values: str) -> pd.DataFrame:
+    return pd.DataFrame({"building_id": list(values), "value": list(values.values())})
+
+
+def test_table_is_that_of_a_run_and_its_numbers_those_of_logistic_regression() -> None:
+    features = drawn_features()
+    got = fit_live(features, said(b0="no-damage", b1="minor-damage", b30="destroyed", b31="major-damage"), BINARY)
+    table = got.table()
+    assert list(table.columns) == ["building_id", "p_intact", "p_damaged", "uncertainty"]
+    rows = [0, 1, 30, 31]
+    oracle = LogisticRegression(C=REGULARISATION, class_weight="balanced").fit(
+        features.values[rows].astype(float), [0, 0, 1, 1]
+    )
+    np.testing.assert_allclose(table["p_damaged"], oracle.predict_proba(features.values.astype(float))[:, 1], atol=1e-4)
+    assert got.learned_from == {"intact": 2, "damaged": 2}
+    assert (table["p_damaged"][20:] > 0.5).all() and (table["p_damaged"][:20] < 0.5).all()
+
+
+def test_classes_of_the_grades_without_a_label_get_no_probability() -> None:
+    grades = scheme_named("grades")
+    got = fit_live(drawn_features(), said(b0="no-damage", b1="no-damage", b30="major-damage"), grades)
+    assert got.learned_from == {"no-damage": 2, "minor-damage": 0, "major-damage": 1, "destroyed": 0}
+    assert got.probabilities.shape == (40, 4)
+    assert (got.probabilities[:, [1, 3]] == 0).all()
+    np.testing.assert_allclose(got.p_damaged, got.probabilities[:, 2])
+
+
+def test_answers_that_are_no_class_and_buildings_without_features_are_left_out() -> None:
+    labels = usable_labels(
+        drawn_features(), said(b3="unclear", b4="intact", elsewhere="destroyed", b5="offset"), BINARY
+    )
+    assert labels.rows.tolist() == [4]
+    assert labels.counts(BINARY) == {"intact": 1, "damaged": 0}
+
+
+def test_one_class_only_is_refused_with_the_class_that_lacks() -> None:
+    with pytest.raises(LabelsError, match=r"has 1 intact, 0 damaged; label a building that is damaged"):
+        fit_live(drawn_features(), said(b3="intact", b4="unclear"), BINARY)
+
+
+def test_features_of_an_event_are_made_once_and_refused_when_the_pairs_are_cut_again(event: Event) -> None:
+    with pytest.raises(WorkspaceError, match="damage-ssl features town"):
+        read_features(event)
+    told: list[tuple[int, int]] = []
+    count = make_features(event, lambda *at: told.append(at))
+    index = PatchStore.open(event.patches_path).index()
+    assert count == index["assessed"].sum() and told[-1] == (count, count)
+    assert features_ready(event) and features_progress(event) == (0, 0)
+    assert read_features(event).building_id.tolist() == index.loc[index["assessed"], "building_id"].tolist()
+    assert read_features(event) is read_features(event)
+    notes = read_json(features_path(event) / "features.json")
+    write_json(features_path(event) / "features.json", {**notes, "patches": "older"})
+    assert not features_ready(event)
+    with pytest.raises(WorkspaceError, match=r"cut again.*damage-ssl features town"):
+        read_features(event)
+
+
+def test_interrupted_features_go_on_where_they_stopped_and_come_out_the_same(
+    event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_features, "BUILDINGS_AT_ONCE", 4)
+    count = make_features(event)
+    whole = EventFeatures.read(features_path(event)).values
+    assert count > 8
+    (features_path(event) / "features.json").unlink()
+
+    def stop(done: int, total: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_features(event, stop)
+    assert not features_ready(event)
+    told: list[int] = []
+    make_features(event, lambda done, total: told.append(done))
+    assert told[:2] == [0, 12]
+    np.testing.assert_array_equal(EventFeatures.read(features_path(event)).values, whole)
+    assert not list(event.path.glob(".features.begun*"))
+
+
+def test_second_process_does_not_make_the_same_features(event: Event) -> None:
+    with pytest.raises(WorkspaceError, match="another process"):
+        make_features(event, lambda *_: make_features(event))
+
+
+def test_reading_and_fitting_need_no_torch() -> None:
+    code = "import sys, damage_ssl.pipeline.live; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
