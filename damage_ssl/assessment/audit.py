@@ -4,7 +4,10 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+
+from damage_ssl.labelling.schema import WITHDRAWN
 
 AUDIT = "audit"
 """What `drawn` says of an answer about a building of the audit sample."""
@@ -27,6 +30,22 @@ def audit_order(building_id: NDArray[np.str_], seed: int = 0) -> NDArray[np.intp
     drawn = [hashlib.blake2b(building.encode(), digest_size=8, key=key).digest() for building in building_id.tolist()]
     number = np.frombuffer(b"".join(drawn), dtype=">u8").astype(np.uint64)
     return np.asarray(np.lexsort((building_id, number)), dtype=np.intp)
+
+
+def audit_answers(log: pd.DataFrame) -> pd.DataFrame:
+    """The audit's answers: the latest one of each building, whatever was said of it elsewhere, before or after.
+
+    Only these were given without seeing the model. One that its analyst withdrew afterwards does not count.
+
+    Args:
+        log: all rows, oldest first (`LabelStore.log`).
+    """
+    last_withdrawal = log[log["value"] == WITHDRAWN].reset_index().groupby(["building_id", "labeller"])["index"].max()
+    given = log[(log["drawn"] == AUDIT) & (log["value"] != WITHDRAWN)]
+    key = pd.MultiIndex.from_frame(given[["building_id", "labeller"]])
+    withdrawn_at = last_withdrawal.reindex(key).to_numpy(dtype=float)
+    standing = ~(withdrawn_at > given.index.to_numpy())
+    return pd.DataFrame(given[standing].drop_duplicates("building_id", keep="last"))
 
 
 @dataclass(frozen=True)

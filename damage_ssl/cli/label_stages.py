@@ -9,7 +9,7 @@ from damage_ssl import pipeline
 from damage_ssl.cli.console import Console
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import scheme_named
-from damage_ssl.labelling.agreement import agreement, disagreements
+from damage_ssl.labelling.agreement import agreement, disputed, independent_answers
 
 _SHOWN = 20
 
@@ -47,9 +47,9 @@ def next_labels(console: Console, workspace: Path, name: str, *, count: int, see
 
 def compare_analysts(console: Console, workspace: Path, name: str, scheme: str | None) -> None:
     """Say how far the analysts agree, and list the buildings on which they are divided."""
-    answers = pipeline.open_labels(Event.open(workspace, name)).answers()
-    found = agreement(answers, None if scheme is None else scheme_named(scheme))
-    divided = disagreements(answers)
+    log = pipeline.open_labels(Event.open(workspace, name)).log()
+    found = agreement(independent_answers(log), None if scheme is None else scheme_named(scheme))
+    divided = disputed(log)
     if not found.buildings:
         console.say("no building was answered by two analysts yet")
     else:

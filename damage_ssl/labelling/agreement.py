@@ -9,9 +9,19 @@ from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
 
 from damage_ssl.grades import ClassScheme, LabelValue
+from damage_ssl.labelling.schema import ADJUDICATION, REVERT, WITHDRAWN
 
-ADJUDICATION = "adjudication"
-"""What `drawn` says of an answer that settles a disagreement."""
+__all__ = [
+    "ADJUDICATION",
+    "Agreement",
+    "PairAgreement",
+    "agreement",
+    "confusion",
+    "disagreements",
+    "disputed",
+    "fleiss_kappa",
+    "independent_answers",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +50,54 @@ class Agreement:
     agreed: float | None
     kappa: float | None
     pairs: tuple[PairAgreement, ...]
+
+
+def independent_answers(log: pd.DataFrame) -> pd.DataFrame:
+    """Each analyst's own latest word on each building, oldest first.
+
+    Decisions of disputes do not count, and do not hide what the deciding analyst had said before: else every settled
+    dispute would leave the comparison, and kappa would rise with each. Who put back another one's answer, or withdrew
+    their own, has no word on that building.
+
+    Args:
+        log: all rows, oldest first (`LabelStore.log`).
+    """
+    own = log[log["drawn"] != ADJUDICATION].drop_duplicates(["building_id", "labeller"], keep="last")
+    return pd.DataFrame(own[(own["value"] != WITHDRAWN) & (own["drawn"] != REVERT)])
+
+
+def disputed(log: pd.DataFrame) -> pd.DataFrame:
+    """The buildings on which analysts differ and that are not settled: their latest row is no decision.
+
+    Args:
+        log: all rows, oldest first (`LabelStore.log`).
+
+    Returns:
+        As `disagreements`.
+    """
+    last = log.drop_duplicates("building_id", keep="last")
+    settled = last.loc[last["drawn"] == ADJUDICATION, "building_id"]
+    own = independent_answers(log)
+    own = own[~own["building_id"].isin(settled)]
+    return disagreements(own[own.groupby("building_id")["value"].transform("nunique") > 1])
+
+
+def confusion(answers: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """How often two analysts gave which answers to the same building.
+
+    Args:
+        answers: as for `agreement`.
+        first: the analyst of the rows.
+        second: the analyst of the columns.
+
+    Returns:
+        Counts; rows and columns are the answers that either of them gave, in the order of `LabelValue`.
+    """
+    table = _independent(answers, None).pivot(index="building_id", columns="labeller", values="answer")
+    pair = table.reindex(columns=[first, second]).dropna()
+    given = [value.value for value in LabelValue if value.value in set(pair.to_numpy().ravel())]
+    counts = pd.crosstab(pair[first], pair[second])
+    return counts.reindex(index=given, columns=given, fill_value=0)
 
 
 def agreement(answers: pd.DataFrame, scheme: ClassScheme | None = None) -> Agreement:

@@ -11,6 +11,12 @@ from sqlalchemy.sql.expression import TextClause
 WITHDRAWN = "withdrawn"
 """The value of a row that takes a building's label back."""
 
+ADJUDICATION = "adjudication"
+"""What `drawn` says of an answer that settles a disagreement: given with all answers in view."""
+
+REVERT = "revert"
+"""What `drawn` says of a row that puts back what somebody else had said: the words of that other person."""
+
 WRITER = "label_writer"
 """The execution option of a connection that is going to write."""
 

@@ -178,6 +178,10 @@ class LabelStore:
         """All that was ever said of a building, by anyone, oldest first; withdrawals are rows too."""
         return self._read(_columns().where(LOG.c.building_id == building_id).order_by(LOG.c.id))
 
+    def log(self) -> pd.DataFrame:
+        """All rows ever written, oldest first; withdrawals are rows too."""
+        return self._read(_columns().order_by(LOG.c.id))
+
     def counts(self) -> dict[LabelValue, int]:
         """How many buildings carry each value now; values that none carries are left out."""
         latest = _current_rows().subquery()

@@ -1,9 +1,10 @@
 """The random audit: its order is a fair sample at every length, its intervals are Wilson's."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from damage_ssl.assessment.audit import audit_order, audit_report, skipped_before, wilson
+from damage_ssl.assessment.audit import audit_answers, audit_order, audit_report, skipped_before, wilson
 
 IDS = np.array([f"b{number:04d}" for number in range(2000)])
 
@@ -72,3 +73,27 @@ def test_audit_without_damage_has_no_recall() -> None:
 def test_passed_over_counts_only_those_before_the_last_answer() -> None:
     assert skipped_before(np.array([True, False, True, True, False, False])) == 1
     assert skipped_before(np.array([False, False])) == 0
+
+
+def log(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["building_id", "labeller", "value", "drawn"])
+
+
+def test_audit_answer_stands_whatever_is_said_later_with_the_model_in_view() -> None:
+    rows = audit_answers(log(("a", "ana", "intact", "audit"), ("a", "ana", "destroyed", "contradicted")))
+    assert rows["value"].tolist() == ["intact"]
+
+
+def test_latest_audit_answer_counts_and_a_withdrawn_one_does_not() -> None:
+    rows = audit_answers(
+        log(
+            ("a", "ana", "intact", "audit"),
+            ("a", "ben", "damaged", "audit"),
+            ("b", "ana", "intact", "audit"),
+            ("b", "ana", "withdrawn", "withdrawn"),
+            ("c", "ana", "withdrawn", "withdrawn"),
+            ("c", "ana", "destroyed", "audit"),
+            ("d", "ana", "destroyed", "map"),
+        )
+    )
+    assert dict(zip(rows["building_id"], rows["value"], strict=True)) == {"a": "damaged", "c": "destroyed"}

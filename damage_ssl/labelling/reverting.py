@@ -1,0 +1,43 @@
+"""Putting back an earlier state of a building's label, by adding a row: nothing is ever deleted."""
+
+from damage_ssl.errors import InputError
+from damage_ssl.grades import LabelValue
+from damage_ssl.labelling.schema import REVERT, WITHDRAWN
+from damage_ssl.labelling.store import LabelStore
+
+
+def revert(store: LabelStore, building_id: str, to: int, labeller: str) -> None:
+    """Make the state after row `to` of the building's history the current one again.
+
+    One's own answer is given again as it was, with how it was drawn. Another one's answer is put back as a row of
+    `labeller` with `drawn` = revert, which counts as nobody's independent word (`agreement.independent_answers`).
+
+    Args:
+        store: the event's labels.
+        building_id: the building.
+        to: place in `LabelStore.history`, from 0; -1 is the time before the first row, when it had no label.
+        labeller: who puts it back.
+
+    Raises:
+        InputError: there is no such row, or it is the current state. StorageError: the disk is full or not writable.
+    """
+    rows = store.history(building_id)
+    last = len(rows) - 1
+    if not -1 <= to < last:
+        raise InputError(
+            f"building '{building_id}': row {to} cannot be put back; its history has the rows 0 to {last}, the last of "
+            "which is the current state (-1: before any)"
+        )
+    row = None if to < 0 else rows.iloc[to]
+    if row is None or row["value"] == WITHDRAWN:
+        store.clear(building_id, labeller)
+        return
+    own = row["labeller"] == labeller
+    store.add(
+        building_id,
+        LabelValue(row["value"]),
+        labeller=labeller,
+        drawn=str(row["drawn"]) if own else REVERT,
+        inclusion_probability=float(row["inclusion_probability"]) if own else None,
+        comment=f"put back: {row['labeller']}, {row['time']}",
+    )

@@ -1,0 +1,65 @@
+"""Reverts add rows; what they put back is what was there."""
+
+from pathlib import Path
+
+import pytest
+
+from damage_ssl.errors import InputError
+from damage_ssl.grades import LabelValue
+from damage_ssl.labelling.reverting import revert
+from damage_ssl.labelling.store import LabelStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LabelStore:
+    store = LabelStore(tmp_path / "labels.sqlite")
+    store.add("a", LabelValue.INTACT, labeller="ana", drawn="random", inclusion_probability=0.25)
+    store.add("a", LabelValue.DESTROYED, labeller="ben", drawn="second", inclusion_probability=None)
+    return store
+
+
+def now(store: LabelStore) -> tuple[str, str, str] | None:
+    rows = store.current()
+    return None if rows.empty else tuple(rows[["value", "labeller", "drawn"]].iloc[0])
+
+
+def test_word_of_another_is_put_back_as_a_revert_and_the_log_keeps_all(store: LabelStore) -> None:
+    revert(store, "a", 0, "ben")
+    assert now(store) == ("intact", "ben", "revert")
+    history = store.history("a")
+    assert history["value"].tolist() == ["intact", "destroyed", "intact"]
+    assert history["comment"].iloc[2] == f"put back: ana, {history['time'].iloc[0]}"
+
+
+def test_own_word_is_given_again_as_it_was_drawn(store: LabelStore) -> None:
+    revert(store, "a", 0, "ana")
+    row = store.current().iloc[0]
+    assert (row["value"], row["drawn"], row["inclusion_probability"]) == ("intact", "random", 0.25)
+
+
+def test_revert_is_undone_by_putting_back_what_it_replaced(store: LabelStore) -> None:
+    revert(store, "a", 0, "ben")
+    revert(store, "a", 1, "ben")
+    assert now(store) == ("destroyed", "ben", "second")
+    assert len(store.history("a")) == 4
+
+
+def test_time_before_the_first_label_is_no_label(store: LabelStore) -> None:
+    revert(store, "a", -1, "ana")
+    assert now(store) is None
+    revert(store, "a", 1, "ana")
+    assert now(store) == ("destroyed", "ana", "revert")
+
+
+def test_withdrawal_is_a_state_that_can_be_put_back(store: LabelStore) -> None:
+    store.clear("a", "ana")
+    store.add("a", LabelValue.OFFSET, labeller="ana", drawn="map", inclusion_probability=None)
+    revert(store, "a", 2, "ana")
+    assert now(store) is None
+
+
+@pytest.mark.parametrize("to", [-2, 1, 2])
+def test_only_an_earlier_state_can_be_put_back(store: LabelStore, to: int) -> None:
+    with pytest.raises(InputError, match="the rows 0 to 1"):
+        revert(store, "a", to, "ana")
+    assert len(store.history("a")) == 2
