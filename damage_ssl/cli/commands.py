@@ -176,6 +176,7 @@ def train(
     minutes: Minutes = None,
     settings: SettingsFile = None,
     run_id: RunId = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run just as it was begun.")] = None,
     workers: Workers = 0,
     memory: Memory = MEMORY,
     cluster: Cluster = None,
@@ -189,7 +190,7 @@ def train(
 
         given = _train_options(algorithm, scheme, network, seed, steps, minutes)
         resources = resources_of(workers, memory, cluster)
-        stages.train(console, workspace, event, settings, given, run_id=run_id, resources=resources)
+        stages.train(console, workspace, event, settings, given, run_id=run_id, resume=resume, resources=resources)
 
 
 @cli.command()

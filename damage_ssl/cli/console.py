@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from damage_ssl.errors import DamageSSLError
+from damage_ssl.progress import reported, reporter
 
 
 class Bar(Protocol):
@@ -43,7 +44,7 @@ class Console:
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Bar]:
-        """A progress bar on stderr, moved by the yielded function; nothing in JSON mode."""
+        """A progress bar on stderr, moved by the yielded function; nothing in JSON mode. Also told to who watches."""
         columns = (
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -55,8 +56,14 @@ class Console:
         with Progress(*columns, console=self._err, disable=self.json_output) as bar:
             task = bar.add_task(label, total=None, remark="")
 
+            watcher = reporter()
+            if watcher is not None:
+                watcher.move(label, 0, 0)
+
             def move(done: int, total: int, remark: str = "") -> None:
                 bar.update(task, completed=done, total=total, remark=escape(remark))
+                if watcher is not None:
+                    watcher.move("register" if remark == "registering" else label, done, total, remark)
 
             yield move
 
@@ -64,7 +71,8 @@ class Console:
     def errors(self) -> Iterator[None]:
         """Print a user's error as one message and exit with its code; anything else is a defect and keeps its trace."""
         try:
-            yield
+            with reported():
+                yield
         except DamageSSLError as error:
             if self.json_output:
                 sys.stdout.write(json.dumps({"error": str(error), "kind": type(error).__name__}) + "\n")

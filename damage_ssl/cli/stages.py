@@ -133,13 +133,22 @@ def train(
     given: Mapping[str, Any],
     *,
     run_id: str | None = None,
+    resume: str | None = None,
     resources: Resources | None = None,
 ) -> Run:
-    """Train, calibrate and predict; a run that was stopped goes on, a run that is done is not done again."""
+    """Train, calibrate and predict; a run that was stopped goes on, a run that is done is not done again.
+
+    `resume` names a run that goes on as it was planned, whatever was labelled since; then nothing else may be given.
+    """
     event = Event.open(workspace, name)
-    settings = _settings(event, settings_file, given)
-    _cut(console, event, settings.patches, resources)
-    planned = pipeline.start_run(event, settings.train, settings.split, run_id=run_id)
+    if resume is not None:
+        if settings_file is not None or run_id is not None or any(value is not None for value in given.values()):
+            raise SettingsError("--resume: the run goes on with its own settings; leave the others out")
+        planned = pipeline.resumed_run(event, resume)
+    else:
+        settings = _settings(event, settings_file, given)
+        _cut(console, event, settings.patches, resources)
+        planned = pipeline.start_run(event, settings.train, settings.split, run_id=run_id)
     if planned.done:
         console.say(f"run {planned.run.run_id} was trained with the same labels, pixels and settings: nothing to do")
     else:

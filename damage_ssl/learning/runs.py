@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -37,11 +39,11 @@ class RunStatus:
             os.kill(self.pid, 0)
         except OSError:
             return False
-        start = _process_start(self.pid)
+        start = process_start_of(self.pid)
         return start != "gone" and self.process_start in (None, start)
 
 
-def _process_start(pid: int) -> str | None:
+def process_start_of(pid: int) -> str | None:
     """When a process began, in the kernel's ticks, so that a number given anew is not taken for the old process.
 
     `gone` for one that has ended but was not yet waited for; None where there is no /proc.
@@ -129,7 +131,7 @@ class Run:
             updated=time.time(),
             pid=worker,
             message=message,
-            process_start=_process_start(worker),
+            process_start=process_start_of(worker),
         )
         write_json(self.status_path, asdict(status))
 
@@ -156,6 +158,22 @@ def runs_in(folder: Path) -> Iterator[Run]:
     if folder.is_dir():
         runs = [Run(path) for path in sorted(folder.iterdir()) if (path / "status.json").exists()]
         yield from sorted(runs, key=lambda run: run.begun)
+
+
+def delete_run(run: Run) -> None:
+    """Delete a run with all that it wrote; what was handed over of it stays. It is gone at once or not at all.
+
+    Raises:
+        WorkspaceError: there is no such run, or it is being worked on. StorageError: it may not be deleted.
+    """
+    if not run.path.is_dir():
+        raise WorkspaceError(f"{run.path}: is not a run; it may have been deleted already")
+    if run.status_path.exists() and run.status().alive:
+        raise WorkspaceError(f"run '{run.run_id}': is being worked on right now; stop it first")
+    with storage_errors(run.path):
+        waste = Path(tempfile.mkdtemp(prefix=".deleted-", dir=run.path.parent))
+        run.path.rename(waste / run.run_id)
+        shutil.rmtree(waste, ignore_errors=True)
 
 
 def latest_finished(folder: Path) -> Run:

@@ -176,6 +176,25 @@ def planned_run(event: Event, plan: RunPlan, *, run_id: str | None = None) -> Pl
     return PlannedRun(run, done=False)
 
 
+def resumed_run(event: Event, run_id: str) -> PlannedRun:
+    """A run that was begun before, to be gone on with just as it was planned, whatever was labelled since.
+
+    Raises:
+        WorkspaceError: there is no such run, it never got as far as a plan, the patches were cut again since, or it is
+            being worked on.
+    """
+    run = Run(event.runs_path / run_id)
+    if not (run.settings_path.exists() and run.status_path.exists()):
+        raise WorkspaceError(f"run '{run_id}': is no run of event '{event.name}' that was begun; start a new one")
+    _refuse_if_alive(run)
+    plan = plan_of(run)
+    if PatchStore.open(event.patches_path).fingerprint != plan.patches_fingerprint:
+        raise WorkspaceError(f"run '{run_id}': the patches were cut again since it was begun; start a new run")
+    if not run.finished:
+        run.set_status("queued", step=run.status().step, steps=plan.train.steps)
+    return PlannedRun(run, done=run.finished)
+
+
 def train_run(
     event: Event,
     run: Run,
