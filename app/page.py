@@ -9,7 +9,7 @@ from app.bench import workbench_data
 from app.components.map.map import workbench
 from app.data import EventView, MapFilter, view_of
 from app.models import Model
-from app.people import name_field, who
+from app.people import Person, admit, ask_name, head
 from app.queues import QUEUES
 from app.sections import event, handover, label, map, train
 from app.shown import shown_models
@@ -26,6 +26,9 @@ TITLES = {
     "handover": "5 · Hand over",
 }
 STEPS = tuple(TITLES)
+VIEWED = ("event", "map", "handover")
+"""The steps of somebody who may look and download only."""
+
 KEPT = ("model", "queue", *map.FILTER_KEYS)
 """Choices that belong to the event: forgotten with another one."""
 
@@ -39,13 +42,14 @@ def main() -> None:
         initial_sidebar_state="locked",
     )
     st.html(f"<style>{_style()}</style>")
-    names = list_events(workspace_path())
-    if not names:
-        _no_events()
-        return
-    _keep_choices()
     try:
-        _screen(names)
+        person = admit()
+        names = list_events(workspace_path())
+        if not names:
+            _no_events()
+            return
+        _keep_choices()
+        _screen(names, person)
     except DamageSSLError as error:
         st.error(str(error), icon=":material/error:")
 
@@ -57,17 +61,16 @@ def _keep_choices() -> None:
             st.session_state[key] = st.session_state[key]
 
 
-def _screen(names: list[str]) -> None:
+def _screen(names: list[str], person: Person) -> None:
     with st.sidebar:
         st.html('<div class="ds-brand">damage_ssl <span>building damage map</span></div>')
         chosen = _choose_event(names)
-        name_field()
-        person = who()
+        head(person)
         view = view_of(chosen)
-        step = _current_step()
+        step = _current_step(person)
         models = shown_models(view)
         model = next((each for each in models if each.model_id == st.session_state.get("model")), None)
-        wanted = _steps(view, step, model or next(iter(models), None), models)
+        wanted = _steps(view, step, model or next(iter(models), None), models, person)
     data = workbench_data(view, model or next(iter(models), None), step, wanted, person, _queue(step))
     state = workbench(chosen, data)
     if state.selected:
@@ -91,12 +94,12 @@ def _choose_event(names: list[str]) -> str:
     return chosen
 
 
-def _current_step() -> str:
+def _current_step(person: Person) -> str:
     step = st.query_params.get("step")
-    return step if step in STEPS else "event"
+    return step if step in (STEPS if person.may_write else VIEWED) else "event"
 
 
-def _steps(view: EventView, active: str, model: Model | None, models: list[Model]) -> MapFilter:
+def _steps(view: EventView, active: str, model: Model | None, models: list[Model], person: Person) -> MapFilter:
     reports = jobs.reports(view.event)
     wanted = MapFilter()
     states = {
@@ -106,7 +109,7 @@ def _steps(view: EventView, active: str, model: Model | None, models: list[Model
         "map": map.summary(reports, model),
         "handover": handover.summary(view),
     }
-    for step in STEPS:
+    for step in STEPS if person.may_write else VIEWED:
         if step == "train" and reports and reports[0].active:
             _live_header(view, active=active == step)
         else:
@@ -118,6 +121,7 @@ def _steps(view: EventView, active: str, model: Model | None, models: list[Model
                 case "event":
                     event.show(view, reports)
                 case "label":
+                    ask_name(person)
                     label.show(view)
                 case "train":
                     train.show(view, reports)

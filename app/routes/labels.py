@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.data import label_store, view_of
+from app.gate import labeller_of
 from app.routes.common import MAX_NAME, NEVER, error_answer, refusal, same_origin
 from damage_ssl.errors import DamageSSLError, InputError
 from damage_ssl.grades import LabelValue
@@ -19,6 +20,8 @@ async def add_label(request: Request) -> Response:
         return refusal("labels are taken from this app's own pages only", 403)
     try:
         body = json.loads(await request.body())
+        if isinstance(body, dict):
+            body["labeller"] = labeller_of(request, str(body.get("labeller") or ""))
         return await run_in_threadpool(_add_label, request.path_params["event"], body)
     except json.JSONDecodeError:
         return refusal("the body is not JSON", 400)

@@ -219,7 +219,7 @@ def test_from_the_event_to_the_downloaded_map(
     page = screen.page
 
     # Event: the panel says what there is.
-    page.goto(screen.address)
+    page.goto(f"{screen.address}/?name=Ana")
     screen.ready()
     assert f"{BUILDINGS} buildings" in screen.state("event")
     assert "Can be assessed" in page.locator(".st-key-body-event").inner_text()

@@ -1,0 +1,132 @@
+"""What every request passes before anything else: where it comes from, whose session it is, what that person may do.
+
+Rights go by method, not by route: whatever is not GET or HEAD writes and needs an analyst, also a route added tomorrow.
+"""
+
+import hashlib
+import re
+from base64 import b64encode
+from functools import lru_cache
+from pathlib import Path
+
+import streamlit as st
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.access import COOKIE, Person, is_loopback, server, unsealed
+
+_GUARDED = ("/ds/", "/media/", "/_stcore/upload_file")
+"""Ours, the files that Streamlit keeps for downloads, and its uploads; the page itself is guarded by its script."""
+
+SESSION_PATH = "/ds/session"
+_READING = ("GET", "HEAD")
+_PERSON = "damage_ssl.person"
+
+
+class Gate:
+    """ASGI middleware; see the module."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        refusal = _refusal(scope)
+        if refusal is None:
+            await self.app(scope, receive, _with_headers(scope, send))
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal[1]})
+        else:
+            answer = JSONResponse({"error": refusal[1]}, status_code=refusal[0], headers={"Cache-Control": "no-store"})
+            await answer(scope, receive, _with_headers(scope, send))
+
+
+def person_behind(connection: HTTPConnection) -> Person:
+    """Whose request it is. Where nobody signs in: somebody without a name, with this server's rights."""
+    person = connection.scope.get(_PERSON)
+    return person if isinstance(person, Person) else Person("", server().anyone)
+
+
+def labeller_of(request: Request, said: str) -> str:
+    """The name to write with a label: the session's where people sign in, else the one that the page sent."""
+    person = person_behind(request)
+    return person.name if person.signed_in else said
+
+
+def _refusal(scope: Scope) -> tuple[int, str] | None:
+    here = server()
+    if not here.sign_in and not _is_local(scope):
+        return 403, "this server has no sign-in and answers to its own machine only"
+    path = scope["path"]
+    if scope["type"] == "websocket" or path == SESSION_PATH or not any(part in path for part in _GUARDED):
+        return None
+    if here.sign_in:
+        person = unsealed(HTTPConnection(scope).cookies.get(COOKIE), "session", here.secret)
+        if person is None:
+            return 401, "your sign-in has ended; reload the page"
+        scope[_PERSON] = person
+        role = person.role
+    else:
+        role = here.anyone
+    if scope["method"] not in _READING and role != "analyst":
+        return 403, "you may look and download here, not change anything"
+    return None
+
+
+def _is_local(scope: Scope) -> bool:
+    """Whether the connection came in on the machine's own address, however the server was started."""
+    address = scope.get("server")
+    return address is None or address[1] is None or is_loopback(address[0]) or address[0] == "testserver"
+
+
+def _with_headers(scope: Scope, send: Send) -> Send:
+    if scope["type"] != "http":
+        return send
+
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in security_headers().items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return wrapped
+
+
+@lru_cache(maxsize=1)
+def security_headers() -> dict[str, str]:
+    """Headers of every answer: scripts and everything else from this server only, in no frame, no addresses told."""
+    inline = " ".join(f"'sha256-{digest}'" for digest in _inline_scripts())
+    policy = {
+        "default-src": "'self'",
+        "script-src": f"'self' blob: {inline}".strip(),
+        "style-src": "'self' 'unsafe-inline'",  # Streamlit writes its styles into the page
+        "img-src": "'self' data: blob:",
+        "font-src": "'self' data:",
+        "connect-src": "'self'",
+        "worker-src": "'self' blob:",
+        "object-src": "'none'",
+        "base-uri": "'self'",
+        "form-action": "'self'",
+        "frame-ancestors": "'none'",
+    }
+    return {
+        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    }
+
+
+def _inline_scripts() -> list[str]:
+    """Digests of the scripts within Streamlit's own page, so that no other may be written into it."""
+    page = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    found = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    return [b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in found]
