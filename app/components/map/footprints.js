@@ -112,7 +112,7 @@ export class Footprints {
     if (role === this.on) return;
     this.on = role;
     this.load(true);
-    if (this.selectedId) this.select(this.selectedId, this.selectedPlaces);
+    if (this.selectedId) this.select(this.selectedId, this.selectedPlaces, { blind: this.blind });
   }
 
   setMode(mode) {
@@ -147,6 +147,8 @@ export class Footprints {
   }
 
   style(properties) {
+    // A building to be judged unseen shows neither the model's class nor anybody's label.
+    if (this.blind && properties.id === this.selectedId) return line('#ffffff', 1.4, 0.95, null, '#ffffff', 0.08);
     const colour = this.colourOf(properties);
     const labelled = Boolean(properties.label);
     const scale = this.strokeScale();
@@ -163,9 +165,12 @@ export class Footprints {
   }
 
   /** Ring the selected building, wherever its geometry comes from (it may lie outside the view). */
-  select(id, places) {
+  select(id, places, { blind = false } = {}) {
+    const passed = this.layers.get(this.selectedId);
     this.selectedId = id;
     this.selectedPlaces = places;
+    this.blind = blind;
+    for (const layer of [passed, this.layers.get(id)]) layer?.setStyle(this.style(layer.feature.properties));
     const geometry = places?.[this.on];
     this.selection.clearLayers();
     this.map.getContainer().dataset.selected = id ?? '';

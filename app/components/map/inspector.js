@@ -18,9 +18,11 @@ export const OTHER_KEYS = [
 const KEPT = 300;
 
 export class Inspector {
-  constructor(root, api, { onLabel, onUndo, onNext, onPrevious, onZoom, onClose }) {
+  constructor(root, api, { onLabel, onUndo, onNext, onPrevious, onZoom, onClose, history }) {
     this.root = root;
     this.api = api;
+    this.history = history;
+    this.asked = {};
     this.view = 'close';
     this.detail = null;
     this.known = new Map();
@@ -34,6 +36,7 @@ export class Inspector {
     this.viewButton = h('button', { class: 'wb-ghost', type: 'button', title: 'Key W', onclick: () => this.toggleView() });
     this.facts = h('dl', { class: 'wb-facts' });
     this.model = h('div', { class: 'wb-model' });
+    this.why = h('div', { class: 'wb-why', role: 'note' });
     this.buttons = new Map();
     const button = (kind) => ([key, value]) => {
       const element = h('button', { class: `wb-answer ${kind}`, type: 'button', dataset: { value }, onclick: () => onLabel(value) },
@@ -50,11 +53,12 @@ export class Inspector {
         h('button', { class: 'wb-close', type: 'button', title: 'Close (Esc)', 'aria-label': 'Close', onclick: onClose }, '×')),
       h('div', { class: 'wb-crops' }, this.crops.pre.figure, this.crops.post.figure),
       h('div', { class: 'wb-under' }, this.model, this.viewButton),
+      this.why,
       h('div', { class: 'wb-question' }, 'What does the post image show?'),
       h('div', { class: 'wb-grades' }, ...GRADE_KEYS.map(button('grade'))),
       h('div', { class: 'wb-others' }, ...OTHER_KEYS.map(button('other'))),
       h('div', { class: 'wb-steps' }, this.previousButton, this.undoButton, this.nextButton),
-      this.facts, this.tally);
+      this.facts, this.history.root, this.tally);
     this.empty = h('div', { class: 'wb-empty' },
       h('strong', {}, 'No building selected'),
       h('p', {}, 'Click a footprint on the map, or take the next building of the queue.'),
@@ -127,9 +131,13 @@ export class Inspector {
     return this.api.url(`crop/${role}`, { id, view, v: this.data?.stamp });
   }
 
-  show(detail, label = detail.label) {
+  /** `asked`: `why` the building is asked about, and `blind` where verdicts are hidden until it is answered. */
+  show(detail, asked = detail.id === this.detail?.id ? this.asked : {}) {
     this.detail = detail;
-    detail.label = label;
+    this.asked = asked;
+    const { label } = detail;
+    this.why.textContent = asked.why ?? '';
+    this.history.show(detail.id, asked);
     this.empty.hidden = true;
     this.body.hidden = false;
     this.root.dataset.building = detail.id;
@@ -186,6 +194,10 @@ export class Inspector {
   }
 
   showModel(detail) {
+    if (this.asked.blind) {
+      this.model.replaceChildren(h('span', { class: 'wb-muted' }, "The model's verdict is hidden until you answer"));
+      return;
+    }
     if (detail.p === null) {
       this.model.replaceChildren(h('span', { class: 'wb-muted' },
         detail.assessed ? 'No prediction yet' : `Not assessed: ${detail.reason_text}`));

@@ -9,6 +9,7 @@ export class Labelling {
     this.bench = bench;
     this.queue = [];
     this.visited = [];
+    this.passed = new Set(); // what the keys walked past: a queue with a fixed order would offer it again
     this.undoStack = [];
     this.done = 0;
   }
@@ -24,6 +25,7 @@ export class Labelling {
   /** Another queue or another model: what was fetched no longer holds. */
   forget() {
     this.queue = [];
+    this.passed.clear();
     this.refilling = null;
   }
 
@@ -33,17 +35,26 @@ export class Labelling {
 
   /** Take the next building of the queue; ask for more in good time. */
   async next() {
-    this.queue = this.queue.filter((item) => item.id !== this.selected?.id && !this.bench.footprints.labels.has(item.id));
+    this.queue = this.queue.filter((item) => this.isOpen(item));
     if (this.queue.length === 0) await this.refill();
     const item = this.queue.shift();
     if (!item) {
-      this.bench.toast('The queue is empty: every assessable building has an answer.');
+      this.bench.toast(this.data.queue.kind === 'label'
+        ? 'The queue is empty: every assessable building has an answer.'
+        : 'Nothing more waits in this queue.');
       return;
     }
-    const shown = this.bench.select(item.id, { drawn: item.drawn, probability: item.probability });
+    this.passed.add(item.id);
+    const shown = this.bench.select(item.id, asked(item));
     for (const coming of this.queue.slice(0, PRELOAD)) this.bench.inspector.preload(coming.detail);
     if (this.queue.length <= PRELOAD) this.refill();
     await shown;
+  }
+
+  /** The labelling queue asks only where there is no label; those for checking ask about labels too. */
+  isOpen(item) {
+    if (item.id === this.selected?.id || this.passed.has(item.id)) return false;
+    return this.data.queue.kind !== 'label' || !this.bench.footprints.labels.has(item.id);
   }
 
   refill() {
@@ -57,11 +68,11 @@ export class Labelling {
   async fetchQueue() {
     const { run_id: run, queue } = this.data;
     try {
-      const { items } = await this.bench.api.get('queue', { ...queue, n: QUEUE_SIZE, run, labeller: this.data.labeller });
+      const { items } = await this.bench.api.get('queue', { ...queue, n: QUEUE_SIZE + (queue.kind === 'label' ? 0 : this.passed.size), run, labeller: this.data.labeller });
       if (run !== this.data.run_id || queue.kind !== this.data.queue.kind) return; // asked before the queue was changed
-      const known = new Set([...this.queue.map((item) => item.id), this.selected?.id]);
-      const fresh = items.filter((item) => !known.has(item.id) && !this.bench.footprints.labels.has(item.id));
-      for (const item of fresh) this.bench.inspector.learn(item.detail, this.data.run_id);
+      const known = new Set(this.queue.map((item) => item.id));
+      const fresh = items.filter((item) => !known.has(item.id) && this.isOpen(item));
+      for (const item of fresh.filter((each) => !each.blind)) this.bench.inspector.learn(item.detail, this.data.run_id);
       this.queue.push(...fresh);
       for (const coming of this.queue.slice(0, PRELOAD)) this.bench.inspector.preload(coming.detail);
     } catch (error) {
@@ -71,14 +82,14 @@ export class Labelling {
 
   previous() {
     const item = this.visited.pop();
-    if (item) this.bench.select(item.id, { drawn: item.drawn, probability: item.probability, remember: false });
+    if (item) this.bench.select(item.id, { ...asked(item), remember: false });
   }
 
   label(value) {
     if (!this.selected) return;
     const { id, drawn, probability, detail } = this.selected;
     const before = detail.label;
-    this.undoStack.push({ id, drawn, probability, detail, before });
+    this.undoStack.push({ ...this.selected, before });
     this.apply({ id, detail, value, before, drawn, probability });
     this.done += 1;
     this.flash(value);
@@ -91,9 +102,13 @@ export class Labelling {
       this.bench.toast('Nothing to undo.');
       return;
     }
+    if (last.undo) {
+      last.undo();
+      return;
+    }
     this.done -= 1;
     this.apply({ ...last, value: last.before?.value ?? null, before: last.detail.label });
-    this.bench.select(last.id, { drawn: last.drawn, probability: last.probability, remember: false });
+    this.bench.select(last.id, { ...asked(last), remember: false });
   }
 
   /** Show a label at once, write it, and take it back if it could not be written. */
@@ -129,4 +144,9 @@ export class Labelling {
     button.getBoundingClientRect(); // restarts the animation
     button.classList.add('flash');
   }
+}
+
+/** How a building came to be asked about; a blind one brings its own facts, without what others and the model say. */
+function asked({ drawn, probability, why, blind, detail }) {
+  return { drawn, probability, why, blind, given: blind ? detail : null };
 }

@@ -3,6 +3,7 @@
 import './leaflet.js';
 import { Api, h } from './dom.js';
 import { Footprints } from './footprints.js';
+import { History } from './history.js';
 import { GRADE_KEYS, Inspector, OTHER_KEYS } from './inspector.js';
 import { Labelling } from './labelling.js';
 import { Legend } from './legend.js';
@@ -45,6 +46,7 @@ class Workbench {
       onPrevious: () => this.labelling.previous(),
       onZoom: () => this.selected && this.centre(this.selected, true),
       onClose: () => this.deselect(),
+      history: new History(this),
     });
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
@@ -97,7 +99,8 @@ class Workbench {
     const sameQueue = JSON.stringify(before.queue) === JSON.stringify(data.queue);
     if (before.step !== null && !(sameModel && sameQueue)) this.labelling.forget();
     if (before !== data && !sameModel) {
-      if (this.selected) this.select(this.selected.id, { drawn: this.selected.drawn, keepView: true });
+      const { selected } = this;
+      if (selected) this.select(selected.id, { ...selected, given: selected.blind ? selected.detail : null, keepView: true });
     }
     this.showInspector();
     if (before.step === null && !this.keptView()) {
@@ -143,24 +146,36 @@ class Workbench {
     action();
   }
 
-  async select(id, { drawn, probability = null, keepView = false, remember = true }) {
+  /** `why` it is asked about, `blind` where the model's verdict is hidden: then its facts are `given`. */
+  async select(id, { drawn, probability = null, why = null, blind = false, given = null, keepView = false, remember = true }) {
     this.wanted = id;
     let detail;
     try {
-      detail = await this.inspector.fetch(id, this.data.run_id);
+      detail = given ?? (await this.inspector.fetch(id, this.data.run_id));
     } catch (error) {
       this.toast(`Building ${id}: ${error.message}`, true);
       return;
     }
     if (this.gone || this.wanted !== id) return;
     if (remember && this.selected && this.selected.id !== id) this.labelling.visited.push(this.selected);
-    this.selected = { id, drawn, probability, detail };
-    this.inspector.show(detail);
+    this.selected = { id, drawn, probability, why, blind, detail };
+    this.inspector.show(detail, { why, blind });
     this.showInspector();
-    this.footprints.select(id, detail.geometry);
+    this.footprints.select(id, detail.geometry, { blind });
     clearTimeout(this.moving); // fast keys: the map follows when the hand rests
     if (!keepView && drawn !== 'map') this.moving = setTimeout(() => this.centre(this.selected), FOLLOW_MS);
     this.setStateValue('selected', id);
+  }
+
+  /** A label that came otherwise than by an answer of this page: one that was put back. */
+  relabelled(id, label, revision) {
+    this.inspector.known.clear();
+    this.footprints.setLabel(id, label?.value ?? null, revision);
+    if (this.selected?.id === id) {
+      this.selected.detail.label = label;
+      this.inspector.show(this.selected.detail);
+    }
+    this.labelling.tellPage(revision);
   }
 
   deselect() {
