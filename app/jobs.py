@@ -1,43 +1,42 @@
-"""Long work in processes of its own: started, watched and stopped from here, and alive without any open page."""
+"""The long work there is on events: new ones, their preparation, runs. How a process is handled is in `processes`."""
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-import threading
+import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from app.processes import (
+    Job,
+    JobReport,
+    is_alive,
+    job_in,
+    log_tail,
+    one_at_a_time,
+    report_in,
+    stop,
+    was_stopped,
+)
+from app.processes import start as start_process
 from app.workspace import workspace_path
 from damage_ssl.assessment.change import ALGORITHM as CHANGE
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.catalog import Event
-from damage_ssl.files import read_json, write_json
-from damage_ssl.learning.runs import Run, RunStatus, new_run_id
+from damage_ssl.event.catalog import Event, list_events
+from damage_ssl.learning.runs import Run, RunStatus, delete_run, new_run_id
 
-_LOG_TAIL_BYTES = 6000
-_STOP_WITHIN_S = 15.0
+__all__ = ["Job", "JobReport", "RunReport", "is_alive", "job_in", "log_tail", "report_in", "stop"]
 
-Phase = Literal["preparing", "training", "predicting", "finished", "failed", "cancelled"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A process that works on an event; written beside its log so that every page and every restart finds it."""
-
-    pid: int
-    started: float
-    name: str
-    algorithm: str = ""
+Phase = Literal["preparing", "training", "predicting", "stopping", "finished", "failed", "cancelled", "interrupted"]
+_ACTIVE = ("preparing", "training", "predicting", "stopping")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """A run as the pages show it: `phase`, `step` of `steps`, when it began and last moved, a message if it failed."""
+    """A run as the pages show it: `phase`, `step` of `steps`, when it began and last moved, a message if it failed.
+
+    `work` is what its process says of the stage that it is in; None for runs that were not started here.
+    """
 
     run: Run
     algorithm: str
@@ -47,67 +46,112 @@ class RunReport:
     started: float
     updated: float
     message: str
+    work: JobReport | None = None
 
     @property
     def active(self) -> bool:
         """True while its process works."""
-        return self.phase in ("preparing", "training", "predicting")
+        return self.phase in _ACTIVE
+
+    @property
+    def resumable(self) -> bool:
+        """True where it was stopped, or ended before it was done, and can be gone on with."""
+        began = self.run.settings_path.exists() or (self.work is not None and bool(self.work.job.arguments))
+        return began and self.phase in ("cancelled", "interrupted", "failed")
 
 
-def start_training(event: Event, algorithm: str, options: Sequence[str] = ()) -> Run:
-    """Start `damage-ssl train` in a session of its own and return its run."""
-    run = Run(event.runs_path / new_run_id(algorithm))
-    run.path.mkdir(parents=True)
-    command = ["train", event.name, "--run-id", run.run_id, "--algorithm", algorithm, *options]
-    _start(command, run.path, algorithm)
-    return run
+# New events ------------------------------------------------------------------------------------------------------
 
 
-def start_first_map(event: Event) -> Run:
-    """Start `damage-ssl zero-label`: compare pre and post of every building, without labels; return its run."""
-    run = Run(event.runs_path / new_run_id(CHANGE))
-    run.path.mkdir(parents=True)
-    _start(["zero-label", event.name, "--run-id", run.run_id], run.path, CHANGE)
-    return run
+def start_new_event(name: str, options: Sequence[str], form: Mapping[str, Any]) -> None:
+    """Start `damage-ssl init`. What the form held is kept with it, to be shown again if it fails.
+
+    Raises:
+        WorkspaceError: an event of that name is there, or is being made.
+    """
+    folder = _new_event_folder(name)
+    with one_at_a_time(workspace_path() / ".jobs"):
+        report = report_in(folder)
+        if report is not None and report.active:
+            raise WorkspaceError(f"event '{name}' is being made already, from this or another window")
+        if name in list_events(workspace_path()):
+            raise WorkspaceError(f"there is an event '{name}' already; choose another name")
+        shutil.rmtree(folder, ignore_errors=True)
+        start_process(["init", name, *options], folder, title="Checking imagery and footprints", form=form)
+
+
+def new_events() -> list[JobReport]:
+    """Events that are being made, or could not be; the newest first. One that is made is no longer among them."""
+    folder = workspace_path() / ".jobs"
+    found = [report_in(path) for path in folder.glob("[!.]*")] if folder.is_dir() else []
+    reports = [report for report in found if report is not None]
+    return sorted((report for report in reports if report.state != "done"), key=lambda report: -report.job.started)
+
+
+def new_event(name: str) -> JobReport | None:
+    """The work on a new event, if there was any."""
+    return report_in(_new_event_folder(name))
+
+
+def forget(report: JobReport) -> None:
+    """Clear away work that ended, with its error and log."""
+    if not report.active:
+        shutil.rmtree(report.folder, ignore_errors=True)
+
+
+def _new_event_folder(name: str) -> Path:
+    return workspace_path() / ".jobs" / name
+
+
+# Preparation -----------------------------------------------------------------------------------------------------
 
 
 def start_preparation(event: Event) -> None:
     """Start `damage-ssl patches`: cut the pairs of an event."""
-    _prepare(event, ["patches", event.name])
+    _prepare(event, ["patches", event.name], "Preparing the imagery")
 
 
 def start_detection(event: Event) -> None:
     """Start `damage-ssl footprints detect`: find the buildings of an event that has no footprints."""
-    _prepare(event, ["footprints", "detect", event.name])
+    _prepare(event, ["footprints", "detect", event.name], "Looking for buildings")
+
+
+def start_fetch(event: Event) -> None:
+    """Start `damage-ssl footprints fetch`: get mapped buildings from the internet."""
+    _prepare(event, ["footprints", "fetch", event.name], "Getting mapped buildings")
+
+
+def preparation(event: Event) -> JobReport | None:
+    """The last work on imagery or footprints of an event."""
+    return report_in(preparation_folder(event))
 
 
 def preparing(event: Event) -> bool:
     """True while pairs are cut or buildings looked for."""
-    job = job_in(preparation_folder(event))
-    return job is not None and is_alive(job)
+    report = preparation(event)
+    return report is not None and report.active
 
 
 def preparation_error(event: Event, *, has_result: bool) -> str | None:
-    """What the last preparation failed with; None where it is running, succeeded or never began.
+    """What the last preparation failed with; None where it is running, succeeded, was stopped or never began.
 
     Without a result, one that ended has failed, even if it left no word of why.
     """
-    folder = preparation_folder(event)
-    if job_in(folder) is None or preparing(event):
+    report = preparation(event)
+    if report is None or report.state not in ("failed", "interrupted"):
         return None
-    log = log_tail(folder)
-    if error := _error_in(log):
-        return error
-    if has_result and "Traceback" not in log:
+    if report.state == "interrupted" and has_result and "Traceback" not in log_tail(report.folder):
         return None
-    return f"it ended unexpectedly. {log.splitlines()[-1] if log else ''}".rstrip()
+    return report.message
 
 
-def _prepare(event: Event, command: Sequence[str]) -> None:
+def _prepare(event: Event, command: Sequence[str], title: str) -> None:
     folder = preparation_folder(event)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "log.txt").unlink(missing_ok=True)
-    _start(command, folder, "")
+    with one_at_a_time(event.path):
+        refuse_beside(event, runs=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "log.txt").unlink(missing_ok=True)
+        _start(command, folder, "", title)
 
 
 def preparation_folder(event: Event) -> Path:
@@ -115,48 +159,75 @@ def preparation_folder(event: Event) -> Path:
     return event.path / "preparation"
 
 
-def _start(arguments: Sequence[str], folder: Path, algorithm: str) -> None:
-    command = [sys.executable, "-m", "damage_ssl", *arguments, "--workspace", str(workspace_path())]
-    with (folder / "log.txt").open("ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+def refuse_beside(event: Event, *, runs: bool) -> None:
+    """Refuse to start work beside other work on the same files: a preparation, or with `runs` a run too.
+
+    Raises:
+        WorkspaceError: there is some; the message says what, and since when.
+    """
+    report = preparation(event)
+    others = [(report.job.title or "Preparing the imagery", report.job.started)] if report and report.active else []
+    if runs:
+        others += [("A training", report.started) for report in reports(event) if report.active]
+    for title, started in others:
+        minutes = max(0.0, time.time() - started) / 60
+        raise WorkspaceError(
+            f"{title} is at work already, for {minutes:.0f} min, from this or another window: wait for it, or stop it"
         )
-    write_json(
-        folder / "job.json", asdict(Job(pid=process.pid, started=time.time(), name=folder.name, algorithm=algorithm))
-    )
-    # Without a waiter the ended process would stay a zombie, which still looks alive.
-    threading.Thread(target=process.wait, daemon=True).start()
 
 
-def job_in(folder: Path) -> Job | None:
-    """The job that was last started for a folder."""
-    path = folder / "job.json"
-    return Job(**read_json(path)) if path.exists() else None
+# Runs ------------------------------------------------------------------------------------------------------------
 
 
-def is_alive(job: Job) -> bool:
-    """True while the job's own process runs; a number that the system gave to another process since does not count."""
-    try:
-        os.kill(job.pid, 0)
-    except OSError:
-        return False
-    process = Path(f"/proc/{job.pid}")
-    try:
-        ended = (process / "stat").read_text().rsplit(")", 1)[-1].split()[0] == "Z"
-        return not ended and b"damage_ssl" in (process / "cmdline").read_bytes()
-    except OSError:
-        return not Path("/proc/self").exists()  # a system without /proc: the number has to do
+def start_training(event: Event, algorithm: str, options: Sequence[str] = ()) -> Run:
+    """Start `damage-ssl train` in a session of its own and return its run.
+
+    Raises:
+        WorkspaceError: other work on the event is going on.
+    """
+    return _start_run(event, "train", algorithm, ["--algorithm", algorithm, *options])
 
 
-def log_tail(folder: Path) -> str:
-    """The last lines that a job printed, without the frames of its progress bar."""
-    path = folder / "log.txt"
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
-        text = file.read().decode("utf-8", errors="replace")
-    return "\n".join(line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines() if line.strip())
+def start_first_map(event: Event) -> Run:
+    """Start `damage-ssl zero-label`: compare pre and post of every building, without labels; return its run.
+
+    Raises:
+        WorkspaceError: other work on the event is going on.
+    """
+    return _start_run(event, "zero-label", CHANGE, [])
+
+
+def go_on(event: Event, report: RunReport) -> None:
+    """Go on with a run that was stopped or interrupted, as it was begun.
+
+    Raises:
+        WorkspaceError: other work on the event is going on, or the run cannot be gone on with.
+    """
+    run = report.run
+    arguments = report.work.job.arguments if report.work is not None else ()
+    command = list(arguments)
+    if run.settings_path.exists() and report.algorithm != CHANGE:
+        command = ["train", event.name, "--resume", run.run_id]
+    if not command:
+        raise WorkspaceError(f"run '{run.run_id}': it is not known how it was begun; start a new one")
+    with one_at_a_time(event.path):
+        refuse_beside(event, runs=True)
+        _start(command, run.path, report.algorithm, "Training", remember=arguments)
+
+
+def _start_run(event: Event, verb: str, algorithm: str, options: Sequence[str]) -> Run:
+    with one_at_a_time(event.path):
+        refuse_beside(event, runs=True)
+        run = Run(event.runs_path / new_run_id(algorithm))
+        run.path.mkdir(parents=True)
+        _start([verb, event.name, "--run-id", run.run_id, *options], run.path, algorithm, "Training")
+    return run
+
+
+def _start(
+    arguments: Sequence[str], folder: Path, algorithm: str, title: str = "", *, remember: Sequence[str] | None = None
+) -> None:
+    start_process(arguments, folder, algorithm=algorithm, title=title, remember=remember)
 
 
 def reports(event: Event) -> list[RunReport]:
@@ -170,64 +241,66 @@ def reports(event: Event) -> list[RunReport]:
 
 def report_of(run: Run) -> RunReport | None:
     """Where a run stands, from its own status and the process that works on it; None for a folder that is no run."""
-    job = job_in(run.path)
+    work = report_in(run.path)
     try:
         status = run.status()
     except WorkspaceError:
         status = None
-    if job is None and status is None:
+    if work is None and status is None:
         return None
-    alive = (job is not None and is_alive(job)) or (status is not None and status.alive)
-    phase = _phase(run, status, alive, stopped=(run.path / "stopped.json").exists())
+    phase = _phase(run, status, work)
     message = status.message if status is not None else ""
-    if phase == "failed" and job is not None:
-        log = log_tail(run.path)
-        message = _error_in(log) or f"The training process ended unexpectedly. {log.splitlines()[-1] if log else ''}"
+    if phase in ("failed", "interrupted") and work is not None:
+        message = work.message or message
     return RunReport(
         run=run,
-        algorithm=job.algorithm if job else run.run_id.split("-", 1)[-1],
+        algorithm=work.job.algorithm if work else run.run_id.split("-", 1)[-1],
         phase=phase,
         step=status.step if status else 0,
         steps=status.steps if status else 0,
-        started=job.started if job else run.path.stat().st_ctime,
-        updated=status.updated if status else (job.started if job else 0.0),
+        started=work.job.started if work else run.path.stat().st_ctime,
+        updated=status.updated if status else (work.updated if work else 0.0),
         message=message,
+        work=work,
     )
 
 
-def _phase(run: Run, status: RunStatus | None, alive: bool, *, stopped: bool) -> Phase:
+def _phase(run: Run, status: RunStatus | None, work: JobReport | None) -> Phase:
+    alive = (work is not None and work.active) or (status is not None and status.alive)
     if status is not None and status.state == "finished" and run.finished:
         return "finished"
-    if status is not None and status.state == "cancelled":
-        return "cancelled"
+    if alive and work is not None and work.state == "stopping":
+        return "stopping"
     if not alive:
-        return "cancelled" if stopped else "failed"
-    if status is None or status.state == "queued" or (status.state == "running" and status.step == 0):
+        if was_stopped(run.path) or (status is not None and status.state == "cancelled"):
+            return "cancelled"
+        if work is None:  # started from a shell
+            return "interrupted" if status is not None and status.state == "trained" else "failed"
+        return "failed" if work.state in ("done", "failed") else "interrupted"
+    if status is None or status.state in ("queued", "cancelled") or (status.state == "running" and status.step == 0):
         return "preparing"
     return "predicting" if status.state in ("trained", "finished") else "training"
 
 
-def _error_in(log: str) -> str:
-    """The user's message in a log: what follows the last line that begins with `error`."""
-    lines = log.splitlines()
-    starts = [number for number, line in enumerate(lines) if line.startswith("error ")]
-    return " ".join(lines[starts[-1] :])[len("error ") :].strip() if starts else ""
-
-
 def cancel(run: Run) -> None:
-    """Ask the run's process to stop, and end it if it does not within a few seconds; what was saved is kept."""
-    job = job_in(run.path)
-    write_json(run.path / "stopped.json", {"time": time.time()})
-    if job is None or not is_alive(job):
-        return
-    for number, wait_s in ((signal.SIGTERM, _STOP_WITHIN_S), (signal.SIGKILL, 2.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(job.pid, number)
-        deadline = time.monotonic() + wait_s
-        while is_alive(job) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if not is_alive(job):
-            break
-    if run.status_path.exists() and not run.finished:
-        status = run.status()
-        run.set_status("cancelled", step=status.step, steps=status.steps, message="stopped in the app", pid=job.pid)
+    """Ask the run's process to stop, and return at once; what was saved is kept. Asked again, it is ended by force."""
+
+    def note() -> None:
+        if run.status_path.exists() and not run.finished and not run.status().alive:
+            status = run.status()
+            run.set_status("cancelled", step=status.step, steps=status.steps, message="stopped in the app")
+
+    stop(run.path, then=note)
+
+
+def delete(event: Event, run: Run) -> None:
+    """Delete a run that is not at work, with its predictions; products that were handed over stay.
+
+    Raises:
+        WorkspaceError: it is at work, or gone.
+    """
+    with one_at_a_time(event.path):
+        report = report_of(run)
+        if report is not None and report.active:
+            raise WorkspaceError("this run is at work; stop it first")
+        delete_run(run)

@@ -1,7 +1,9 @@
 """Runs as the pages see them, from what the processes wrote and whether they live."""
 
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app import jobs
+from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import write_json
 from damage_ssl.learning.runs import Run
@@ -124,3 +127,145 @@ def test_started_training_is_a_process_of_its_own_that_says_what_is_wrong(event:
     [report] = jobs.reports(event)
     assert report.phase == "failed"
     assert "no building has a label" in report.message
+
+
+def test_run_killed_with_the_machine_is_interrupted_and_can_be_gone_on_with(event: Event) -> None:
+    """As after a power cut: the status says running, the log is cut off, the process is gone."""
+    run = run_of(event, dead_pid(), "train  3/10")
+    write_json(run.settings_path, {})
+    run.set_status("running", step=3, steps=10, pid=dead_pid())
+    [report] = jobs.reports(event)
+    assert (report.phase, report.active, report.resumable, report.step) == ("interrupted", False, True, 3)
+    assert "interrupted" in report.message
+
+
+def test_cancel_returns_at_once_also_when_the_process_does_not_listen(event: Event) -> None:
+    deaf = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True)\n"
+            "time.sleep(60)  # damage_ssl",
+        ],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+    )
+    assert deaf.stdout is not None
+    deaf.stdout.readline()
+    try:
+        run = run_of(event, deaf.pid)
+        run.set_status("running", step=3, steps=10, pid=deaf.pid)
+        begun = time.monotonic()
+        jobs.cancel(run)
+        assert time.monotonic() - begun < 1.0
+        assert jobs.reports(event)[0].phase == "stopping"
+        jobs.cancel(run)  # asked again, it is ended by force
+        assert deaf.wait(timeout=10) < 0
+        assert jobs.reports(event)[0].phase == "cancelled"
+    finally:
+        deaf.kill()
+        deaf.wait()
+        deaf.stdout.close()
+
+
+def test_second_window_cannot_start_the_same_work(event: Event, process: subprocess.Popen[bytes]) -> None:
+    run = run_of(event, process.pid)
+    run.set_status("running", step=3, steps=10, pid=process.pid)
+    for begin in (
+        lambda: jobs.start_training(event, "fixmatch"),
+        lambda: jobs.start_first_map(event),
+        lambda: jobs.start_preparation(event),
+    ):
+        with pytest.raises(WorkspaceError, match="at work already"):
+            begin()
+    assert [path.name for path in event.runs_path.iterdir() if path.is_dir()] == [RUN_ID]
+
+
+def test_of_ten_windows_at_once_one_starts_the_training(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(command: list[str], folder: Path, algorithm: str, title: str = "", **_: object) -> None:
+        time.sleep(0.02)
+        write_json(folder / "job.json", asdict(jobs.Job(pid=os.getpid(), started=time.time(), name=folder.name)))
+
+    monkeypatch.setattr(jobs, "_start", start)
+    monkeypatch.setattr("app.processes.is_alive", lambda job: True)
+    outcomes: list[str] = []
+
+    def window() -> None:
+        try:
+            jobs.start_training(event, "fixmatch")
+            outcomes.append("started")
+        except WorkspaceError:
+            outcomes.append("refused")
+
+    windows = [threading.Thread(target=window) for _ in range(10)]
+    for each in windows:
+        each.start()
+    for each in windows:
+        each.join()
+    assert sorted(outcomes) == ["refused"] * 9 + ["started"]
+
+
+def test_stopped_training_goes_on_as_it_was_begun(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of(event, dead_pid())
+    write_json(run.settings_path, {})
+    run.set_status("cancelled", step=3, steps=10, pid=dead_pid())
+    write_json(run.path / "stopped.json", {})
+    started: list[list[str]] = []
+    monkeypatch.setattr(jobs, "_start", lambda command, *_, **__: started.append(command))
+    [report] = jobs.reports(event)
+    assert (report.phase, report.resumable) == ("cancelled", True)
+    jobs.go_on(event, report)
+    assert started == [["train", "town", "--resume", RUN_ID]]
+
+
+def test_run_is_deleted_with_its_files_but_not_while_it_works(event: Event, process: subprocess.Popen[bytes]) -> None:
+    run = run_of(event, process.pid)
+    run.set_status("running", step=3, steps=10, pid=process.pid)
+    with pytest.raises(WorkspaceError, match="stop it first"):
+        jobs.delete(event, run)
+    process.kill()
+    process.wait()
+    jobs.delete(event, run)
+    assert jobs.reports(event) == []
+    assert not run.path.exists()
+
+
+def test_new_event_that_cannot_be_made_says_why_and_keeps_what_was_asked(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
+    options = ["--pre", str(town.footprints), "--post", str(town.post), "--footprints", str(town.footprints)]
+    jobs.start_new_event("quake", options, {"name": "quake"})
+    report = _ended("quake")
+    assert report.state == "failed" and "footprints.geojson" in report.message
+    assert dict(report.job.form) == {"name": "quake"}
+    assert [each.job.name for each in jobs.new_events()] == ["quake"]
+    jobs.forget(report)
+    assert jobs.new_events() == []
+
+
+def test_new_event_is_made_once_and_its_progress_is_reported(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
+    options = ["--pre", str(town.pre), "--post", str(town.post), "--footprints", str(town.footprints)]
+    jobs.start_new_event("quake", options, {})
+    with pytest.raises(WorkspaceError, match=r"being made already|already; choose another"):
+        jobs.start_new_event("quake", options, {})
+    assert _ended("quake").state == "done"
+    event = Event.open(town.workspace, "quake")
+    jobs.start_preparation(event)
+    deadline = time.monotonic() + 120
+    while jobs.preparing(event) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    report = jobs.preparation(event)
+    assert report is not None
+    assert (report.state, report.stage, report.done, report.total) == ("done", "patches", 16, 16)
+
+
+def _ended(name: str) -> jobs.JobReport:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        report = jobs.new_event(name)
+        if report is not None and not report.active:
+            return report
+        time.sleep(0.1)
+    raise AssertionError("it did not end")

@@ -169,7 +169,7 @@ def test_first_map_starts_a_job_with_a_run_of_its_own(
     open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("app.jobs._start", lambda command, folder, algorithm: started.append([*command, algorithm]))
+    monkeypatch.setattr("app.jobs._start", lambda command, folder, algorithm, *_: started.append([*command, algorithm]))
     event = prepared_event(town)
     page = open_page(step="event")
     button(page, "first-map").click().run()
@@ -204,7 +204,7 @@ def test_position_set_by_hand_is_kept_and_cuts_the_pictures_again(
     open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("app.jobs._start", lambda command, folder, algorithm: started.append(command))
+    monkeypatch.setattr("app.jobs._start", lambda command, *_: started.append(command))
     event = prepared_event(town)
     post = event.scenes("post")[0].scene_id
     page = open_page(step="event")
