@@ -10,6 +10,7 @@ from torch import Tensor
 
 from damage_ssl.errors import DamageSSLError, WorkspaceError
 from damage_ssl.learning.algorithms import ALGORITHMS, Batch, ViewName
+from damage_ssl.learning.algorithms.base import InFloat32
 from damage_ssl.learning.channels import to_unit
 from damage_ssl.learning.checkpoints import (
     load_optimizer_tensors,
@@ -54,6 +55,7 @@ class Fit:
         self._unreported: list[Tensor] = []
         self._views = Views(task.options.views)
         self._algorithm = ALGORITHMS[task.settings.algorithm](task.options.algorithm, f"{task.run.run_id}: training")
+        self._precision = "float32" if isinstance(self._algorithm, InFloat32) else task.options.fit.precision
         self._sampler = BalancedSampler(task.rows.train_row, task.rows.train_class)
         self._generators = {
             name: torch.Generator().manual_seed(task.settings.seed * len(STREAMS) + index)
@@ -135,15 +137,19 @@ class Fit:
         labelled = self._pairs(rows)
         views: dict[ViewName, Tensor] = {name: self._view(name, labelled) for name in self._algorithm.labelled_views}
         unlabelled: tuple[Tensor, ...] = ()
+        index: Tensor | None = None
         if self._algorithm.unlabelled_views:
             some = distinct(len(self.task.pixels), settings.batch_labelled * settings.unlabelled_ratio, generator)
-            pairs = self._pairs(some)
+            index = some.to(self.task.device)
+            pairs = self._pairs(index)
             unlabelled = tuple(self._view(name, pairs) for name in self._algorithm.unlabelled_views)
         return Batch(
             target=classes.to(self.task.device),
             labelled_weak=views.get("weak"),
             labelled_strong=views.get("strong"),
             unlabelled=unlabelled,
+            unlabelled_index=index,
+            unlabelled_total=len(self.task.pixels),
         )
 
     def _pairs(self, rows: Tensor) -> Tensor:
@@ -154,12 +160,12 @@ class Fit:
         return draw(x, self._generators["views"])
 
     def _student_logits(self, x: Tensor) -> Tensor:
-        with autocast(self.task.device, self.task.options.fit.precision):
+        with autocast(self.task.device, self._precision):
             logits: Tensor = self.student(x)
         return logits
 
     def _ema_logits(self, x: Tensor) -> Tensor:
-        with torch.no_grad(), autocast(self.task.device, self.task.options.fit.precision):
+        with torch.no_grad(), autocast(self.task.device, self._precision):
             logits: Tensor = self._ema.network(x)
         return logits
 

@@ -21,12 +21,16 @@ class Batch:
     `target` int64 [B] is the class of each labelled pair, in the order of `labelled_weak` and `labelled_strong`
     (float32 [B, channels, H, W], None where the algorithm did not ask for that view). `unlabelled` holds one tensor
     [n, channels, H, W] for each name in the algorithm's `unlabelled_views`, all of the same pairs in the same order.
+    `unlabelled_index` int64 [n] says which of all `unlabelled_total` pairs these are, for algorithms that remember
+    something about each pair; one may occur more than once.
     """
 
     target: Tensor
     labelled_weak: Tensor | None = None
     labelled_strong: Tensor | None = None
     unlabelled: tuple[Tensor, ...] = ()
+    unlabelled_index: Tensor | None = None
+    unlabelled_total: int = 0
 
     def labelled(self, view: ViewName) -> Tensor:
         """One view of the labelled pairs.
@@ -44,8 +48,9 @@ class Batch:
 class LossTerms:
     """What one step gives: scalars on the device of the logits; all but `loss` detached.
 
-    `loss` is what to minimise: `supervised` + weight · ramp · `unlabelled`. `mask_rate` is the share of unlabelled
-    pairs that added a gradient (0 without an unlabelled term). Reading one on the host waits for the device.
+    `loss` is what to minimise: `supervised` + weight · ramp · `unlabelled`, plus an algorithm's own regulariser.
+    `mask_rate` is the share of unlabelled pairs that added a gradient, or the mean of their weights (0 without an
+    unlabelled term). Reading one on the host waits for the device.
     """
 
     loss: Tensor
@@ -94,6 +99,36 @@ class Stateless:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         if state:
             raise ValueError(f"{type(self).__name__} has no state, but was given {', '.join(sorted(state))}")
+
+
+class InFloat32:
+    """Marker of algorithms whose networks run in float32 even where the training uses mixed precision."""
+
+
+class RunningMeans:
+    """Exponential moving averages of tensors, by name; they are all that an algorithm with them has learnt.
+
+    A mean begins at its value in `start`, or at the first value where none is given.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self._decay = decay
+        self._means: dict[str, Tensor] = {}
+
+    def update(self, now: Mapping[str, Tensor], start: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Take the values of a step into the means: decay · mean + (1 − decay) · now; returns the new means."""
+        before = {**(start or {}), **self._means}
+        self._means = {
+            name: torch.lerp(value, before[name].to(value), self._decay) if name in before else value
+            for name, value in now.items()
+        }
+        return dict(self._means)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return dict(self._means)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._means = dict(state)
 
 
 def full_precision(logits: Tensor) -> Tensor:

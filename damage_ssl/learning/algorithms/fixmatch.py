@@ -2,40 +2,59 @@
 
 Sohn et al. 2020, arXiv:2001.07685. Distribution alignment (off by default) is that of Berthelot et al. 2020
 (ReMixMatch, arXiv:1911.09785, section 3.1), as in the FixMatch authors' released code.
+
+`WeakStrong` is the step that FlexMatch, FreeMatch and SoftMatch share with it; they differ in who counts as confident.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from damage_ssl.learning.algorithms.base import Batch, LossTerms, Network, ViewName, check_range, full_precision
+from damage_ssl.learning.algorithms.base import (
+    Batch,
+    LossTerms,
+    Network,
+    RunningMeans,
+    ViewName,
+    check_range,
+    full_precision,
+)
 from damage_ssl.learning.algorithms.supervised import supervised_loss
 from damage_ssl.settings import from_mapping
 
 
 class PseudoLabels(NamedTuple):
-    """`target` int64 [n]: the likeliest class of each pair; `mask` [n]: 1 where it is confident, else 0."""
+    """`target` int64 [n]: the likeliest class of a pair; `mask` [n]: 1 where it is confident, else 0 (or a weight)."""
 
     target: Tensor
     mask: Tensor
 
 
-def pseudo_labels(weak_logits: Tensor, *, threshold: float, ratio: Tensor | None = None) -> PseudoLabels:
-    """Labels guessed from the weak views [n, C], without a gradient: section 2.2, q_b and argmax(q_b).
+def probabilities(weak_logits: Tensor, ratio: Tensor | None = None) -> Tensor:
+    """Class probabilities [n, C] of the weak views, without a gradient.
 
-    `ratio` [C], expected over predicted class share, multiplies the probabilities before they are used
-    (distribution alignment).
+    `ratio` [C], expected over predicted class share, multiplies them before they are used (distribution alignment).
     """
     p = weak_logits.detach().softmax(dim=-1)  # [n, C]
     if ratio is not None:
         p = p * ratio  # [n, C]
         p = p / p.sum(dim=-1, keepdim=True)  # [n, C]
+    return p
+
+
+def pseudo_labels(weak_logits: Tensor, *, threshold: float | Tensor, ratio: Tensor | None = None) -> PseudoLabels:
+    """Labels guessed from the weak views [n, C], without a gradient: section 2.2, q_b and argmax(q_b).
+
+    `threshold` is one for all, or one for each predicted class, [C]. `ratio` [C] as in `probabilities`.
+    """
+    p = probabilities(weak_logits, ratio)  # [n, C]
     confidence, target = p.max(dim=-1)  # [n], [n]
-    return PseudoLabels(target, (confidence >= threshold).to(p.dtype))
+    least = threshold[target] if isinstance(threshold, Tensor) else threshold
+    return PseudoLabels(target, (confidence >= least).to(p.dtype))
 
 
 def unlabelled_loss(strong_logits: Tensor, labels: PseudoLabels) -> Tensor:
@@ -48,47 +67,46 @@ def unlabelled_loss(strong_logits: Tensor, labels: PseudoLabels) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FixMatchSettings:
-    """Defaults are the paper's (section 4; μ, the ratio of unlabelled pairs, is the trainer's).
+class WeakStrongSettings:
+    """Settings of every algorithm with weak and strong views; μ, the ratio of unlabelled pairs, is the trainer's.
 
     `labelled_view` `strong` or `both` (mean of the two losses) trains the labelled pairs as the strong baseline does.
-    `distribution_alignment` pulls the predicted class shares, averaged over steps with `alignment_decay`, towards the
-    class shares of the labelled batches. The trainer draws those balanced, so the target is uniform: harmful where few
-    buildings are damaged. `weak_pass` `separate` runs the weak views without a graph: the same result in a network
-    without batch statistics and dropout, in 40 % less time (EfficientNet-Lite0 on a CPU, 16 labelled, 64 unlabelled).
+    `weak_pass` `separate` runs the weak views without a graph: the same result in a network without batch statistics
+    and dropout, in 40 % less time (EfficientNet-Lite0 on a CPU, 16 labelled, 64 unlabelled).
     """
 
-    threshold: float = 0.95
     unlabelled_weight: float = 1.0
     labelled_view: Literal["weak", "strong", "both"] = "weak"
-    distribution_alignment: bool = False
-    alignment_decay: float = 0.99
     weak_pass: Literal["fused", "separate"] = "separate"
 
+    _opening = ""  # of an error message; not annotated, so not a setting
+
     def __post_init__(self) -> None:
-        check_range("fixmatch: threshold", self.threshold, 0.0, 1.0)
-        check_range("fixmatch: unlabelled_weight", self.unlabelled_weight, 0.0)
-        check_range("fixmatch: alignment_decay", self.alignment_decay, 0.0, 1.0)
+        check_range(f"{self._opening}: unlabelled_weight", self.unlabelled_weight, 0.0)
 
 
-class FixMatch:
-    """The paper's loss: cross-entropy of the labelled pairs + λ · `unlabelled_loss`."""
+S = TypeVar("S", bound=WeakStrongSettings)
 
-    name = "fixmatch"
+
+class WeakStrong(Generic[S]):
+    """Cross-entropy of the labelled pairs + λ · `unlabelled_loss` with the labels of `guess` (+ `regulariser`)."""
+
     unlabelled_views: tuple[ViewName, ...] = ("weak", "strong")
 
-    def __init__(self, settings: FixMatchSettings) -> None:
+    def __init__(self, settings: S) -> None:
         self.settings = settings
-        self._shares: dict[str, Tensor] = {}
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "FixMatch":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(FixMatchSettings, options, where))
 
     @property
     def labelled_views(self) -> tuple[ViewName, ...]:
         return ("weak", "strong") if self.settings.labelled_view == "both" else (self.settings.labelled_view,)
+
+    def guess(self, weak_logits: Tensor, batch: Batch) -> PseudoLabels:
+        """Pseudo-labels from the weak views' logits [n, C], without a gradient; called once a step, may learn."""
+        raise NotImplementedError
+
+    def regulariser(self, strong_logits: Tensor, labels: PseudoLabels) -> Tensor | None:
+        """What an algorithm adds to the loss, weight included."""
+        return None
 
     def loss(
         self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
@@ -97,22 +115,17 @@ class FixMatch:
         weak, strong = batch.unlabelled
         logits, weak_logits, strong_logits = self._logits(student, torch.cat(labelled), weak, strong)
 
-        ratio = self._alignment_ratio(weak_logits, batch.target) if self.settings.distribution_alignment else None
-        labels = pseudo_labels(weak_logits, threshold=self.settings.threshold, ratio=ratio)
+        labels = self.guess(weak_logits.detach(), batch)
         supervised = supervised_loss(logits, batch.target.repeat(len(labelled)))
         unlabelled = unlabelled_loss(strong_logits, labels)
+        regulariser = self.regulariser(strong_logits, labels)
+        loss = supervised + self.settings.unlabelled_weight * unlabelled
         return LossTerms(
-            loss=supervised + self.settings.unlabelled_weight * unlabelled,
+            loss=loss if regulariser is None else loss + regulariser,
             supervised=supervised.detach(),
             unlabelled=unlabelled.detach(),
             mask_rate=labels.mask.mean(),
         )
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return dict(self._shares)
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._shares = dict(state)
 
     def _logits(self, student: Network, x: Tensor, weak: Tensor, strong: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.settings.weak_pass == "separate":
@@ -123,13 +136,54 @@ class FixMatch:
         fused = full_precision(student(torch.cat([x, weak, strong])))  # [B + 2n, C]
         return fused[: len(x)], fused[len(x) : len(x) + len(weak)], fused[len(x) + len(weak) :]
 
+
+@dataclass(frozen=True, kw_only=True)
+class FixMatchSettings(WeakStrongSettings):
+    """Defaults are the paper's (section 4).
+
+    `distribution_alignment` pulls the predicted class shares, averaged over steps with `alignment_decay`, towards the
+    class shares of the labelled batches. The trainer draws those balanced, so the target is uniform: harmful where few
+    buildings are damaged.
+    """
+
+    threshold: float = 0.95
+    distribution_alignment: bool = False
+    alignment_decay: float = 0.99
+
+    _opening = "fixmatch"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("fixmatch: threshold", self.threshold, 0.0, 1.0)
+        check_range("fixmatch: alignment_decay", self.alignment_decay, 0.0, 1.0)
+
+
+class FixMatch(WeakStrong[FixMatchSettings]):
+    """The paper's loss, with one threshold for all pairs and all of the training."""
+
+    name: ClassVar[str] = "fixmatch"
+
+    def __init__(self, settings: FixMatchSettings) -> None:
+        super().__init__(settings)
+        self._shares = RunningMeans(settings.alignment_decay)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], where: str) -> "FixMatch":
+        """Build from the options of a run; `where` opens an error message."""
+        return cls(from_mapping(FixMatchSettings, options, where))
+
+    def guess(self, weak_logits: Tensor, batch: Batch) -> PseudoLabels:
+        ratio = self._alignment_ratio(weak_logits, batch.target) if self.settings.distribution_alignment else None
+        return pseudo_labels(weak_logits, threshold=self.settings.threshold, ratio=ratio)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self._shares.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._shares.load_state_dict(state)
+
     def _alignment_ratio(self, weak_logits: Tensor, target: Tensor) -> Tensor:
-        predicted = weak_logits.detach().softmax(dim=-1).mean(dim=0)  # [C]
+        predicted = weak_logits.softmax(dim=-1).mean(dim=0)  # [C]
         expected = F.one_hot(target, weak_logits.shape[-1]).to(predicted.dtype).mean(dim=0)  # [C]
-        now = {"predicted_share": predicted, "expected_share": expected}
-        decay = self.settings.alignment_decay
-        self._shares = {
-            key: torch.lerp(share, self._shares[key].to(share), decay) if key in self._shares else share
-            for key, share in now.items()
-        }
-        return self._shares["expected_share"] / self._shares["predicted_share"].clamp_min(1e-6)  # [C]
+        shares = self._shares.update({"predicted_share": predicted, "expected_share": expected})
+        return shares["expected_share"] / shares["predicted_share"].clamp_min(1e-6)  # [C]
