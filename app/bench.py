@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from app.colouring import legend_for_browser
 from app.data import EventView, MapFilter
 from app.legend import RAMP, date_text, dates_text, legend_rows, model_words, palette
+from app.live import outline_stamp
 from app.models import Model
 from app.people import Person
 from app.tiles import native_zoom
+from damage_ssl.pipeline.live import LIVE
 
 
 def workbench_data(
@@ -36,9 +39,11 @@ def workbench_data(
         "palette": palette(),
         "legend": legend_rows(None if model is None else model.scheme),
         "ramp": list(RAMP),
+        "styles": legend_for_browser(),
         "model": model_words(model),
         "run_id": None if model is None else model.model_id,
-        "run_stamp": "" if model is None else model.stamp,
+        "run_stamp": outline_stamp(model),
+        "live_stamp": model.stamp if model is not None and model.model_id == LIVE else None,
         "filter": wanted.query(),
         "step": step,
         "labeller": person.name,

@@ -8,6 +8,7 @@ from damage_ssl.assessment.change import ALGORITHM as CHANGE
 from damage_ssl.assessment.change import STATEMENT
 from damage_ssl.grades import ClassScheme, DamageGrade, LabelValue
 from damage_ssl.pipeline import run_summary
+from damage_ssl.pipeline.live import LIVE
 from damage_ssl.products.palette import LEGEND
 
 _ANSWERS: Mapping[LabelValue, tuple[str, str, str]] = {
@@ -45,6 +46,8 @@ def method_name(algorithm: str) -> str:
     """An algorithm for people; its own name where it is none of those offered."""
     if algorithm == CHANGE:
         return "First map without labels"
+    if algorithm == LIVE:
+        return "Live model"
     return METHODS[algorithm][0] if algorithm in METHODS else algorithm
 
 

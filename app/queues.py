@@ -2,16 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from app.data import EventView, current_labels
+from app.data import EventView, current_labels, label_store, view_at
+from app.live import differing, features_stamp, live_model
 from app.models import Model
+from app.shown import newest_trained
 from app.viewport import building_detail, number_or_none
 from damage_ssl.errors import InputError
-from damage_ssl.labelling.queue import next_buildings
+from damage_ssl.event.catalog import Event
+from damage_ssl.labelling.queue import next_buildings, second_opinions
+from damage_ssl.pipeline.live import read_features
+
+RANDOM_SHARE, SECOND_SHARE = 0.25, 0.10
+"""Of the labelling queue, unless the analyst chooses others: plain random draws, and second opinions."""
+
+DIFFER = "differ"
+"""What `drawn` says of a building on which the trained and the live model differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,25 +34,102 @@ class Ask:
     labeller: str
     count: int
     rng: np.random.Generator
+    random_share: float = RANDOM_SHARE
+    second_share: float = SECOND_SHARE
 
 
 Queue = Callable[[Ask], pd.DataFrame]
-"""Gives `building_id`, `drawn`, `inclusion_probability`; optionally `why`, a sentence for the analyst."""
+"""Gives `building_id`, `drawn`, `inclusion_probability`; optionally `why`, a sentence for the analyst, and `blind`,
+True where what others and the model say stays hidden until the answer."""
 
 
 def label_queue(ask: Ask) -> pd.DataFrame:
-    """Buildings without a label, spread over the event or the most uncertain first, with a share drawn at random."""
-    if ask.view.index is None:
-        return pd.DataFrame({"building_id": [], "drawn": [], "inclusion_probability": []})
-    uncertainty = None
-    if ask.model is not None:
-        uncertainty = ask.model.predictions().set_index("building_id")["uncertainty"]
-    index = ask.view.index.reset_index(drop=True)
-    return next_buildings(index, current_labels(ask.view.event)[0], ask.count, ask.rng, uncertainty=uncertainty)
+    """Buildings without a label: spread over kinds and places, uncertain ones first, a share at random.
+
+    Once somebody else has labelled too, a share is of buildings that only they have answered.
+    """
+    view, rng = ask.view, ask.rng
+    if view.index is None:
+        return _NOBODY
+    seconds = _second_opinions(ask)
+    fresh = next_buildings(
+        view.index,
+        current_labels(view.event)[0],
+        max(ask.count - len(seconds), 1),
+        rng,
+        uncertainty=None if ask.model is None else _uncertainty(view.event, view.stamp, ask.model, ask.model.stamp),
+        cluster=_clusters(view.event, view.stamp, features_stamp(view)),
+        random_share=ask.random_share,
+    )
+    both = pd.concat([fresh.assign(blind=False), seconds], ignore_index=True) if len(seconds) else fresh
+    return both.iloc[rng.permutation(len(both))].head(ask.count).reset_index(drop=True)
 
 
-QUEUES: Mapping[str, Queue] = {"label": label_queue}
+def differ_queue(ask: Ask) -> pd.DataFrame:
+    """Buildings that the newest trained run and the live model judge differently and that nobody has labelled."""
+    trained, live = newest_trained(ask.view), live_model(ask.view)
+    if trained is None or live is None:
+        return _NOBODY
+    found = ask.view.building_id[differing(ask.view, trained, live)]
+    waiting = found[~np.isin(found, current_labels(ask.view.event)[0]["building_id"].to_numpy(str))][: ask.count]
+    return pd.DataFrame(
+        {
+            "building_id": waiting,
+            "drawn": DIFFER,
+            "inclusion_probability": np.nan,
+            "why": "The trained and the live model judge it differently.",
+        }
+    )
+
+
+_NOBODY = pd.DataFrame({"building_id": [], "drawn": [], "inclusion_probability": []})
+
+QUEUES: Mapping[str, Queue] = {"label": label_queue, "differ": differ_queue}
 """The queues by the name that the page and the routes use."""
+
+
+def _second_opinions(ask: Ask) -> pd.DataFrame:
+    """A share of buildings that one other analyst has answered: as many as chance makes of it."""
+    wanted = ask.count * ask.second_share
+    count = int(wanted) + int(ask.rng.random() < wanted - int(wanted))
+    if not count or not ask.labeller:
+        return _NOBODY
+    answers = _answers(ask.view.event, current_labels(ask.view.event)[1])
+    answers = answers[answers["building_id"].isin(ask.view.building_id[ask.view.assessed])]
+    return second_opinions(answers, ask.labeller, count, ask.rng).assign(
+        blind=True, why="A second opinion: somebody else has answered this one; you see their answer after yours."
+    )
+
+
+@lru_cache(maxsize=2)
+def _answers(event: Event, revision: int) -> pd.DataFrame:
+    return label_store(event).answers()
+
+
+@lru_cache(maxsize=2)
+def _uncertainty(event: Event, stamp: str, model: Model, predicted: str) -> pd.Series:
+    """A model's uncertainty of every building in the order of the event, NaN where it says nothing."""
+    view = view_at(event, stamp)
+    said = model.predictions().set_index("building_id")["uncertainty"]
+    return pd.Series(_in_order(view, said), index=view.index.index)
+
+
+@lru_cache(maxsize=2)
+def _clusters(event: Event, stamp: str, features: str) -> pd.Series | None:
+    """Which buildings look alike, in the order of the event; None without features."""
+    if not features:
+        return None
+    view, known = view_at(event, stamp), read_features(event)
+    return pd.Series(_in_order(view, pd.Series(known.cluster, index=known.building_id)), index=view.index.index)
+
+
+def _in_order(view: EventView, said: pd.Series) -> np.ndarray:
+    assessed = np.flatnonzero(view.assessed)
+    values = np.full(len(view.building_id), np.nan)
+    if np.array_equal(said.index.to_numpy(str), view.building_id[assessed]):
+        values[assessed] = said.to_numpy(float)
+        return values
+    return said.reindex(view.building_id).to_numpy(float)
 
 
 def next_in_queue(kind: str, ask: Ask) -> list[dict[str, Any]]:
@@ -58,8 +146,19 @@ def next_in_queue(kind: str, ask: Ask) -> list[dict[str, Any]]:
             "id": str(row["building_id"]),
             "drawn": str(row["drawn"]),
             "probability": number_or_none(row["inclusion_probability"]),
-            "why": row.get("why"),
-            "detail": building_detail(ask.view, ask.model, ask.view.position_of[str(row["building_id"])]),
+            "why": _text(row.get("why")),
+            "blind": row.get("blind") is True,
+            "detail": _facts(ask, str(row["building_id"]), blind=row.get("blind") is True),
         }
         for row in drawn.to_dict("records")
     ]
+
+
+def _facts(ask: Ask, building: str, *, blind: bool) -> dict[str, Any]:
+    """What the inspector shows; of a blind question not what others or the model say."""
+    facts = building_detail(ask.view, None if blind else ask.model, ask.view.position_of[building])
+    return {**facts, "label": None} if blind else facts
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -9,13 +9,18 @@ from starlette.routing import Route
 
 from app.data import label_store, view_of
 from app.gate import labeller_of
+from app.live import refit_soon
 from app.routes.common import MAX_NAME, NEVER, error_answer, refusal, same_origin
 from damage_ssl.errors import DamageSSLError, InputError
 from damage_ssl.grades import LabelValue
+from damage_ssl.labelling.reverting import revert
+from damage_ssl.labelling.store import LabelStore
+
+MAX_COMMENT = 500
 
 
 async def add_label(request: Request) -> Response:
-    """Append one answer about one building to the log, or withdraw its label (value null)."""
+    """Append one answer about one building to the log, withdraw its label (value null) or undo the last."""
     if not same_origin(request):
         return refusal("labels are taken from this app's own pages only", 403)
     try:
@@ -39,7 +44,9 @@ def _add_label(event: str, body: object) -> Response:
     if not 0 < len(labeller) <= MAX_NAME:
         raise InputError(f"give the labeller's name, up to {MAX_NAME} characters")
     store = label_store(view.event)
-    if body.get("value") is None:
+    if body.get("undo") is True:
+        _undo(store, building_id, labeller)
+    elif body.get("value") is None:
         store.clear(building_id, labeller)
     else:
         value = LabelValue.parse(str(body["value"]), "label")
@@ -49,8 +56,23 @@ def _add_label(event: str, body: object) -> Response:
         if not isinstance(probability, int | float | None) or isinstance(probability, bool):
             raise InputError(f"label: inclusion probability {probability!r} is not a number")
         drawn = str(body.get("drawn") or "map")[:MAX_NAME]
-        store.add(building_id, value, labeller=labeller, drawn=drawn, inclusion_probability=probability)
-    return JSONResponse({"revision": store.revision()}, headers=NEVER)
+        comment = str(body.get("comment") or "").strip()
+        if len(comment) > MAX_COMMENT:
+            raise InputError(f"label: the comment has {len(comment)} characters; {MAX_COMMENT} are kept")
+        store.add(
+            building_id, value, labeller=labeller, drawn=drawn, inclusion_probability=probability, comment=comment
+        )
+    revision = store.revision()
+    refit_soon(view)
+    return JSONResponse({"revision": revision}, headers=NEVER)
+
+
+def _undo(store: LabelStore, building_id: str, labeller: str) -> None:
+    """Put back what stood before this person's answer, somebody else's label too, unless others have answered since."""
+    rows = store.history(building_id)
+    if rows.empty or rows["labeller"].iloc[-1] != labeller:
+        raise InputError(f"building '{building_id}': somebody else has answered since, so nothing was taken back")
+    revert(store, building_id, len(rows) - 2, labeller)
 
 
 ROUTES = [Route("/ds/{event}/labels", add_label, methods=["POST"])]

@@ -17,7 +17,7 @@ from damage_ssl.assessment.calibration import damaged_probability, normalised_en
 from damage_ssl.assessment.prediction import prediction_table
 from damage_ssl.errors import LabelsError, WorkspaceError
 from damage_ssl.event.catalog import Event
-from damage_ssl.files import read_json, write_json
+from damage_ssl.files import read_json
 from damage_ssl.grades import ClassScheme, LabelValue
 from damage_ssl.learning.instant import EventFeatures, fit_instant
 from damage_ssl.patches.store import PatchStore
@@ -35,7 +35,7 @@ def features_path(event: Event) -> Path:
 def make_features(event: Event, progress: Progress | None = None) -> int:
     """Compute the features of every assessed building, unless they are there from the same patches.
 
-    An interrupted computation is gone on with. How far it is stands in `features_progress` meanwhile.
+    An interrupted computation is gone on with.
 
     Returns:
         How many buildings have features.
@@ -51,29 +51,9 @@ def make_features(event: Event, progress: Progress | None = None) -> int:
     building_id = index.loc[index["assessed"].to_numpy(bool), "building_id"].to_numpy(str)
     if not len(building_id):
         raise WorkspaceError(f"event '{event.name}': no building can be assessed, so there is nothing to describe")
-    note = _progress_path(event)
-
-    def told(done: int, total: int) -> None:
-        write_json(note, {"done": done, "total": total})
-        if progress is not None:
-            progress(done, total)
-
     with _only_one(event):
-        told(0, len(building_id))
-        try:
-            write_features(store, building_id, features_path(event), progress=told)
-        finally:
-            note.unlink(missing_ok=True)
+        write_features(store, building_id, features_path(event), progress=progress)
     return len(building_id)
-
-
-def features_progress(event: Event) -> tuple[int, int]:
-    """Buildings done and all buildings, while features are computed; (0, 0) otherwise."""
-    try:
-        values = read_json(_progress_path(event))
-    except (OSError, ValueError):
-        return 0, 0
-    return int(values["done"]), int(values["total"])
 
 
 def features_ready(event: Event) -> bool:
@@ -180,10 +160,6 @@ def fit_live(features: EventFeatures, current: pd.DataFrame, scheme: ClassScheme
         uncertainty=normalised_entropy(probabilities),
         learned_from=counts,
     )
-
-
-def _progress_path(event: Event) -> Path:
-    return event.path / ".features.progress.json"
 
 
 @contextmanager

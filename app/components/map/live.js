@@ -1,0 +1,60 @@
+/** The live model: after each label the buildings in view are coloured anew, without fetching their geometry. */
+
+const PAD = 0.25; // as much around the view as footprints are drawn
+
+export class Live {
+  constructor(bench) {
+    this.bench = bench;
+    this.p = new Map();
+    this.revision = 0;
+  }
+
+  get shown() {
+    return this.bench.data.run_id === 'live';
+  }
+
+  /** The newest probability of a building, where it is in view. */
+  probability(id) {
+    return this.shown ? this.p.get(id) : undefined;
+  }
+
+  update(data) {
+    if (data.run_id !== 'live') {
+      this.p.clear();
+      this.asked = null;
+    } else if (data.live_stamp !== this.stamp) this.refresh();
+  }
+
+  /** Ask for the numbers of now; while an answer is on its way one more question is kept for after it. */
+  async refresh() {
+    if (!this.shown || this.bench.gone) return;
+    if (this.asking) {
+      this.again = true;
+      return;
+    }
+    this.asking = true;
+    const bounds = this.bench.map.getBounds().pad(PAD);
+    const bbox = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((v) => v.toFixed(6));
+    try {
+      const answer = await this.bench.api.get('live', { bbox: bbox.join(','), on: this.bench.footprints.on });
+      if (answer.stamp && this.shown && !this.bench.gone) this.take(answer);
+    } catch (error) {
+      this.bench.toast(`The live model could not be asked: ${error.message}`, true);
+    }
+    this.asking = false;
+    if (this.again) {
+      this.again = false;
+      this.refresh();
+    }
+  }
+
+  take(answer) {
+    const { stamp, revision, id, p } = answer;
+    this.stamp = stamp;
+    this.revision = revision;
+    this.p = new Map(id.map((building, row) => [building, p[row]]));
+    this.bench.footprints.recolour(answer);
+    this.bench.inspector.refreshModel();
+    this.bench.root.dataset.live = String(revision); // which labels the colours have learned from
+  }
+}
