@@ -2,21 +2,32 @@
 
 from functools import lru_cache
 
+import numpy as np
+
 from app.data import EventView, view_at
+from app.live import live_model
 from app.models import Model, RunModel
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.learning.runs import Run, runs_in
+from damage_ssl.pipeline.live import LIVE
 
 
 def shown_models(view: EventView) -> list[Model]:
-    """The models that the map can show, the default first: trained runs before others, then the newest first.
+    """The models that the map can show, the default first: trained runs, the live model, change scores; newest first.
 
     Runs are listed when they are finished, and of just the buildings that can be assessed now.
     """
     runs = [RunModel(run) for run in runs_of(view.event) if run.finished]
     current = [model for model in runs if _is_current(view.event, view.stamp, model, model.stamp)]
-    return sorted(current, key=lambda model: not model.finished.has_weights)
+    trained = [model for model in current if model.finished.has_weights]
+    live = live_model(view)
+    return [*trained, *([] if live is None else [live]), *(model for model in current if model not in trained)]
+
+
+def newest_trained(view: EventView) -> Model | None:
+    """The newest trained run that the map can show."""
+    return next((model for model in shown_models(view) if model.run is not None and model.run.has_weights), None)
 
 
 def runs_of(event: Event) -> list[Run]:
@@ -32,6 +43,13 @@ def model_named(view: EventView, model_id: str | None) -> Model | None:
     """
     if not model_id:
         return None
+    if model_id == LIVE:
+        live = live_model(view)
+        if live is None:
+            raise WorkspaceError(
+                f"event '{view.event.name}': has no live model now; it needs features and labels of two classes"
+            )
+        return live
     run = next((run for run in runs_of(view.event) if run.run_id == model_id), None)
     if run is None or not run.predictions_path.exists():
         raise WorkspaceError(f"event '{view.event.name}': has no run of that name with predictions")
@@ -41,4 +59,5 @@ def model_named(view: EventView, model_id: str | None) -> Model | None:
 @lru_cache(maxsize=64)
 def _is_current(event: Event, stamp: str, model: RunModel, predicted: str) -> bool:
     view = view_at(event, stamp)
-    return set(model.predictions()["building_id"].astype(str)) == set(view.building_id[view.assessed].tolist())
+    predicted, current = model.predictions()["building_id"].to_numpy(str), view.building_id[view.assessed]
+    return np.array_equal(predicted, current) or set(predicted.tolist()) == set(current.tolist())
