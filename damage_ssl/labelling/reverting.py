@@ -1,5 +1,10 @@
 """Putting back an earlier state of a building's label, by adding a row: nothing is ever deleted."""
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+
 from damage_ssl.errors import InputError
 from damage_ssl.grades import LabelValue
 from damage_ssl.labelling.schema import REVERT, WITHDRAWN
@@ -28,7 +33,7 @@ def revert(store: LabelStore, building_id: str, to: int, labeller: str) -> None:
             f"building '{building_id}': row {to} cannot be put back; its history has the rows 0 to {last}, the last of "
             "which is the current state (-1: before any)"
         )
-    row = None if to < 0 else rows.iloc[to]
+    row = None if to < 0 else rows.to_dict("records")[to]
     if row is None or row["value"] == WITHDRAWN:
         store.clear(building_id, labeller)
         return
@@ -39,5 +44,27 @@ def revert(store: LabelStore, building_id: str, to: int, labeller: str) -> None:
         labeller=labeller,
         drawn=str(row["drawn"]) if own else REVERT,
         inclusion_probability=float(row["inclusion_probability"]) if own else None,
-        comment=f"put back: {row['labeller']}, {row['time']}",
+        comment=_put_back(row),
     )
+
+
+def before_last(history: pd.DataFrame) -> int:
+    """The state to go back to when the last word is undone: a place in the history, -1 for before any label.
+
+    A row that put back an earlier one stands for that one, so that undoing twice goes back two answers instead of
+    forth again.
+
+    Args:
+        history: a building's rows, oldest first (`LabelStore.history`), at least one.
+    """
+    stands_for: list[int] = []
+    made = {_put_back(row): place for place, row in reversed(list(enumerate(history.to_dict("records"))))}
+    for place, comment in enumerate(history["comment"]):
+        source = made.get(comment, place)
+        stands_for.append(stands_for[source] if source < place else place)
+    return stands_for[-1] - 1
+
+
+def _put_back(row: Mapping[Hashable, Any]) -> str:
+    """The comment of a row that puts this one back."""
+    return f"put back: {row['labeller']}, {row['time']}"

@@ -6,8 +6,8 @@ import pytest
 
 from damage_ssl.errors import InputError
 from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.reverting import revert
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.labelling.reverting import before_last, revert
+from damage_ssl.labelling.store import LabelStore, NewLabel
 
 
 @pytest.fixture
@@ -63,3 +63,15 @@ def test_only_an_earlier_state_can_be_put_back(store: LabelStore, to: int) -> No
     with pytest.raises(InputError, match="the rows 0 to 1"):
         revert(store, "a", to, "ana")
     assert len(store.history("a")) == 2
+
+
+def test_undoing_twice_goes_back_two_answers(tmp_path: Path) -> None:
+    store = LabelStore(tmp_path / "labels.sqlite")
+    times = ["2031-01-01T10:00:00Z", "2031-01-01T10:00:01Z"]
+    for value, time in zip((LabelValue.INTACT, LabelValue.DESTROYED), times, strict=True):
+        store.add_many([NewLabel(building_id="b", value=value, labeller="ana", drawn="map", time=time)])
+    revert(store, "b", before_last(store.history("b")), "ana")
+    assert now(store) == ("intact", "ana", "map")
+    assert before_last(store.history("b")) == -1
+    revert(store, "b", -1, "ana")
+    assert now(store) is None
