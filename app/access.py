@@ -85,7 +85,7 @@ class Roles:
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """How this server is run. `providers` are the names of the ways to sign in (`""`: the only one); none: no sign-in."""
+    """How this server is run. `providers` names the ways to sign in (`""`: the only one); none: no sign-in."""
 
     providers: tuple[str, ...] = ()
     read_only: bool = False
@@ -154,7 +154,7 @@ def open_server(
     roles_path = workspace / ACCESS_FILE
     if providers and not roles_path.exists():
         raise SettingsError(
-            f"{roles_path}: is not there. Sign-in says who somebody is, this file says who may come in, for example:\n\n"
+            f"{roles_path}: is not there. Sign-in says who somebody is, this file who may come in, for example:\n\n"
             '    [people]\n    "ana@example.org" = "analyst"\n\n    [domains]\n    "example.org" = "viewer"'
         )
     redirect = urlsplit(str(auth.get("redirect_uri", ""))) if providers else urlsplit("")

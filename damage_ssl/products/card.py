@@ -23,7 +23,8 @@ class CardFacts:
     """What the card says that the product's own rows do not.
 
     `label_counts` are the labels that the run was trained and validated with, by value; `validation` are the metrics
-    on the run's held-out blocks. Everything about the model is None before any training.
+    on the run's held-out blocks. Everything about the model is None before any training. `statement` is a warning that
+    comes before all else.
     """
 
     event: str
@@ -33,6 +34,7 @@ class CardFacts:
     label_counts: Mapping[str, int] | None = None
     calibration: Calibration | None = None
     validation: Evaluation | None = None
+    statement: str | None = None
 
     @property
     def is_change_score(self) -> bool:
@@ -45,7 +47,7 @@ def run_card(product: gpd.GeoDataFrame, facts: CardFacts) -> str:
     run_ids = product["run_id"].dropna().unique()
     sections = [
         f"# {'First map without labels' if facts.is_change_score else 'Damage map'}: {facts.event}",
-        *([STATEMENT, ""] if facts.is_change_score else []),
+        *([STATEMENT, ""] if facts.is_change_score else [facts.statement, ""] if facts.statement else []),
         *_bullets(
             {
                 "Hazard": facts.hazard or "not stated",
@@ -135,7 +137,7 @@ def _shifts(product: gpd.GeoDataFrame) -> list[str]:
 
 def _validation(facts: CardFacts) -> list[str]:
     if facts.calibration is None:
-        return ["- no model yet"]
+        return ["- no model yet"] if facts.scheme is None else ["- not validated: nothing was held out to check it"]
     lines = [f"- threshold {facts.calibration.threshold:.3f}: {facts.calibration.method}"]
     if facts.validation is None:
         return [*lines, "- no validation metrics"]

@@ -9,6 +9,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry import mapping
 from shapely.geometry.polygon import orient
 
@@ -24,7 +25,13 @@ _CHUNK = 2000
 Metadata = Mapping[str, str | float | int | None]
 
 
-def write_geojson(product: gpd.GeoDataFrame, path: Path, *, metadata: Metadata | None = None) -> None:
+def write_geojson(
+    product: gpd.GeoDataFrame,
+    path: Path,
+    *,
+    metadata: Metadata | None = None,
+    rows: NDArray[np.integer] | None = None,
+) -> None:
     """Write a FeatureCollection, feature by feature, atomically; a QGIS style of the same name goes beside it.
 
     `building_id` is also each feature's `id`. Geometry in another CRS is reprojected, heights are left out.
@@ -32,6 +39,7 @@ def write_geojson(product: gpd.GeoDataFrame, path: Path, *, metadata: Metadata |
     Args:
         product: polygons with their properties, e.g. from `assessed_footprints`.
         path: the file, replaced if it is there.
+        rows: which features, by position; None: all. Only a few thousand at a time are copied.
         metadata: goes into the top-level member `damage_ssl` (scheme statement, run, threshold, …).
 
     Raises:
@@ -43,30 +51,35 @@ def write_geojson(product: gpd.GeoDataFrame, path: Path, *, metadata: Metadata |
         raise InputError(f"{path}: is a folder; give the name of the file to write")
     if product.crs is None:
         raise InputError(f"{path}: the features have no CRS; set the one that they are in")
-    missing = product.geometry.isna() | product.geometry.is_empty
+    chosen = np.arange(len(product)) if rows is None else np.asarray(rows)
+    shapes = product.geometry.iloc[chosen]
+    missing = shapes.isna() | shapes.is_empty
     if missing.any():
         raise InputError(f"{path}: {int(missing.sum())} features have no geometry; leave them out or repair them")
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        _write_collection(product.to_crs(4326), file, path, metadata or {})
+        _write_collection(product, chosen, file, path, metadata or {})
     write_style(path.with_suffix(".qml"))
 
 
-def _write_collection(product: gpd.GeoDataFrame, file: TextIO, path: Path, metadata: Metadata) -> None:
+def _write_collection(
+    product: gpd.GeoDataFrame, rows: NDArray[np.integer], file: TextIO, path: Path, metadata: Metadata
+) -> None:
     file.write('{"type": "FeatureCollection",\n')
     if metadata:
         file.write(f'"damage_ssl": {_dump(dict(metadata), path)},\n')
-    if len(product):
-        file.write(f'"bbox": {_dump([round(float(bound), DECIMALS) for bound in product.total_bounds], path)},\n')
+    if len(rows):
+        bounds = product.geometry.iloc[rows].to_crs(4326).total_bounds
+        file.write(f'"bbox": {_dump([round(float(bound), DECIMALS) for bound in bounds], path)},\n')
     file.write('"features": [')
-    for number, feature in enumerate(_features(product)):
+    for number, feature in enumerate(_features(product, rows)):
         file.write((",\n" if number else "\n") + _dump(feature, path))
     file.write("\n]}\n")
 
 
-def _features(product: gpd.GeoDataFrame) -> Iterator[dict[str, Any]]:
+def _features(product: gpd.GeoDataFrame, rows: NDArray[np.integer]) -> Iterator[dict[str, Any]]:
     name = product.geometry.name
-    for start in range(0, len(product), _CHUNK):
-        part = product.iloc[start : start + _CHUNK]
+    for start in range(0, len(rows), _CHUNK):
+        part = product.iloc[rows[start : start + _CHUNK]].to_crs(4326)
         properties = part.drop(columns=name)
         values = zip(*(map(_plain, properties[column]) for column in properties.columns), strict=True)
         # Rounded before it is wound, so that what is written obeys the right-hand rule.

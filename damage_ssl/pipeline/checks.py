@@ -1,0 +1,157 @@
+"""What somebody should look at before a map is handed over."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from damage_ssl.assessment.audit import AuditReport, audit_answers, audit_report
+from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.change import ALGORITHM as CHANGE
+from damage_ssl.assessment.metrics import Evaluation
+from damage_ssl.grades import ClassScheme, LabelValue
+from damage_ssl.pipeline.learning import plan_of
+from damage_ssl.pipeline.pack import MapModel, is_validated
+from damage_ssl.products.card import FEW_VALIDATION_BUILDINGS
+from damage_ssl.products.words import reason_words
+
+State = Literal["good", "look", "bad"]
+"""`good`: nothing to do; `look`: the receiver should know; `bad`: better mended first."""
+
+_OLD_S = 7 * 86400
+_WIDE_COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the list: what it is about, what was found, and how that is."""
+
+    title: str
+    text: str
+    state: State
+
+
+def handover_checks(
+    table: pd.DataFrame,
+    model: MapModel | None,
+    log: pd.DataFrame,
+    validation: Evaluation | None,
+    *,
+    now: float | None = None,
+) -> list[Check]:
+    """The list, in the order of what matters to the receiver.
+
+    Args:
+        table: the map: `building_id`, `assessed`, `not_assessed_reason`, `p_damaged`.
+        model: whose numbers the map shows; None: no model.
+        log: all labels ever given, oldest first (`LabelStore.log`).
+        validation: the run on its held-out blocks (`validation_of`).
+        now: seconds since the epoch.
+    """
+    return [
+        _coverage(table),
+        *_model(model, validation),
+        _audit(table, model, log),
+        *_freshness(model, log, time.time() if now is None else now),
+    ]
+
+
+def _coverage(table: pd.DataFrame) -> Check:
+    assessed = int(table["assessed"].sum())
+    left = len(table) - assessed
+    if not left:
+        return Check("Coverage", f"all {assessed:,} buildings are assessed", "good")
+    reasons = table.loc[~table["assessed"].to_numpy(bool), "not_assessed_reason"].fillna("not stated").value_counts()
+    named = ", ".join(f"{int(count):,} {reason_words(str(reason))}" for reason, count in reasons.items())
+    state: State = "good" if assessed >= _WIDE_COVERAGE * len(table) else "look"
+    return Check("Coverage", f"{assessed:,} of {len(table):,} buildings assessed; {left:,} not: {named}", state)
+
+
+def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Check]:
+    if model is None:
+        yield Check("Model", "none: the map holds coverage and your labels only", "look")
+        return
+    if model.run is None:
+        yield Check("Model", "live model, not validated: train a run before anybody decides by this map", "bad")
+        return
+    calibration = Calibration.read(model.run.calibration_path)
+    yield Check("Threshold", f"{calibration.threshold:.2f}: {calibration.method}", "good")
+    if model.algorithm == CHANGE:
+        yield Check("Validation", "change score without training: not a probability, not validated", "bad")
+    elif validation is None or not is_validated(model):
+        yield Check("Validation", "nothing was held out, so nobody knows how good the map is", "bad")
+    else:
+        few = validation.n < FEW_VALIDATION_BUILDINGS
+        yield Check(
+            "Validation",
+            f"AUROC {validation.auroc}, F1 {validation.f1}, on {validation.n:,} held-out buildings in "
+            f"{validation.n_blocks:,} blocks{': few, so take them as rough' if few else ''}",
+            "look" if few else "good",
+        )
+
+
+def _audit(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> Check:
+    report = _audit_of(table, model, log)
+    if report is None or not report.accuracy.n:
+        return Check("Audit", "none: a random sample judged without seeing the map is the honest measure", "look")
+    said = f"verdicts right: {report.accuracy.sentence}"
+    return Check("Audit", said, "look" if report.accuracy.tells_little else "good")
+
+
+def _audit_of(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> AuditReport | None:
+    """The audit of what the model says, on buildings that it did not learn from."""
+    if model is None:
+        return None
+    answers = audit_answers(log)
+    known: set[str] = set()
+    if model.run is not None:
+        plan = plan_of(model.run)
+        known = {*plan.train_id, *plan.validation_id}
+    verdicts = {
+        str(building): verdict
+        for building, value in zip(answers["building_id"], answers["value"], strict=True)
+        if (verdict := _damaged(LabelValue(value), model.scheme)) is not None
+    }
+    p_damaged = table.set_index("building_id")["p_damaged"]
+    usable = [building for building in verdicts if building not in known and building in p_damaged.index]
+    numbers = pd.to_numeric(p_damaged.loc[usable]).dropna()
+    return audit_report(
+        numbers.to_numpy(float) >= model.threshold,
+        np.array([verdicts[building] for building in numbers.index], dtype=bool),
+        population=len(table),
+        no_grade=len(answers) - len(verdicts),
+        learned=len(verdicts) - len(usable),
+    )
+
+
+def _damaged(value: LabelValue, scheme: ClassScheme) -> bool | None:
+    if value in (LabelValue.INTACT, LabelValue.DAMAGED):
+        return value is LabelValue.DAMAGED
+    index = scheme.index_of(value)
+    return None if index is None else index >= scheme.damaged_from
+
+
+def _freshness(model: MapModel | None, log: pd.DataFrame, now: float) -> Iterator[Check]:
+    if model is None or model.run is None:
+        return
+    begun = model.run.begun / 1e9
+    since = log[pd.to_datetime(log["time"], utc=True, format="ISO8601") > datetime.fromtimestamp(begun, UTC)]
+    count = since["building_id"].nunique()
+    if count and model.algorithm != CHANGE:
+        buildings = "building was" if count == 1 else "buildings were"
+        yield Check(
+            "Labels since",
+            f"{count:,} {buildings} labelled since: in the map as answers, but the model has not learned from them",
+            "look",
+        )
+    else:
+        yield Check("Labels since", "none since the model was made", "good")
+    days = (now - begun) / 86400
+    age = f"{days * 24:.0f} hours" if days < 2 else f"{days:.0f} days"
+    yield Check(
+        "Age of the model", "under an hour" if days * 24 < 1 else age, "look" if now - begun > _OLD_S else "good"
+    )

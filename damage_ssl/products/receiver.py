@@ -1,0 +1,114 @@
+"""README.txt of a hand-over pack: for the person who gets it, in plain words and plain text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from damage_ssl.grades import ClassScheme
+from damage_ssl.products.selection import Selection
+from damage_ssl.products.words import reason_words
+
+NOT_VALIDATED = (
+    "NOT VALIDATED: the numbers come from a quick model fitted while labelling. Nothing was held out to check it; use "
+    "it to see where to look, and train a run before anybody decides by it."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackFacts:
+    """What the receiver is told beside the map's own rows.
+
+    `statement` is a warning about the numbers as a whole, None where there is none; `imagery` and `sources` say where
+    images and outlines come from, a line each; `created` is ISO 8601.
+    """
+
+    event: str
+    hazard: str | None
+    created: str
+    version: str
+    run_id: str | None
+    algorithm: str | None
+    scheme: ClassScheme | None
+    threshold: float | None
+    statement: str | None
+    validated: bool
+    imagery: Sequence[str]
+    sources: Sequence[str]
+    licence: str | None
+
+
+FILES: Mapping[str, str] = {
+    "map.geojson": "the map: one outline a building, with all that is known of it (WGS 84, opens in any GIS)",
+    "map.qml": "colours for QGIS; lies beside map.geojson and is used by itself",
+    "labels.csv": "what analysts said of which building, and when",
+    "card.md": "how the map was made and how far to trust it, one page",
+    "manifest.json": "every file with its SHA-256, the settings and the software version",
+    "README.txt": "this page",
+}
+
+
+def readme(table: pd.DataFrame, facts: PackFacts, selection: Selection, total: int) -> str:
+    """The page. `table` are the columns `assessed`, `not_assessed_reason`, `damaged`, `pre_datetime`, `post_datetime`
+    of the buildings handed over, `total` how many the event has.
+    """
+    assessed = table["assessed"].to_numpy(bool)
+    damaged = int(table["damaged"].eq(True).sum())
+    reasons = table.loc[~assessed, "not_assessed_reason"].fillna("not stated").value_counts()
+    chosen = "every building of the event" if selection.is_open else f"a selection: {selection.words}"
+    blocks = [
+        f"DAMAGE MAP: {facts.event}",
+        *([facts.statement] if facts.statement else []),
+        _lines(
+            "What this is",
+            f"A map of {len(table):,} buildings, each compared before and after"
+            f"{'' if facts.hazard is None else f' ({facts.hazard})'} on satellite images from straight above.",
+            f"It holds {chosen} ({len(table):,} of {total:,}).",
+            f"{int(assessed.sum()):,} could be assessed; {damaged:,} of them are called damaged.",
+        ),
+        _lines(
+            "What damaged means",
+            "no model: only what analysts said" if facts.scheme is None else f"{facts.scheme.statement}",
+            *(
+                []
+                if facts.threshold is None
+                else [
+                    f"A building is called damaged where p_damaged is {facts.threshold:.3f} or more, or where an "
+                    "analyst said so (label_source: analyst)."
+                ]
+            ),
+            "Damage that does not show from above (walls, cracks, water below a whole roof) is not in the map.",
+        ),
+        _lines(
+            "What not assessed means",
+            f"{int((~assessed).sum()):,} buildings could not be judged. They may be damaged or not: nobody knows.",
+            "They stay in the file with assessed = false and the reason in not_assessed_reason.",
+            *(f"  {reason_words(str(reason))}: {int(count):,}" for reason, count in reasons.items()),
+        ),
+        _lines(
+            "Images", *facts.imagery, f"pre: {_dates(table['pre_datetime'])}; post: {_dates(table['post_datetime'])}"
+        ),
+        _lines("Building outlines", *facts.sources),
+        _lines(
+            "Licence",
+            facts.licence
+            or "Not recorded. Ask who sent you this before you publish it: images and outlines have licences of "
+            "their own.",
+        ),
+        _lines("Files", *(f"{name}: {what}" for name, what in FILES.items())),
+        _lines(
+            "Made by",
+            f"damage_ssl {facts.version}, {facts.created}, run {facts.run_id or 'none'}"
+            f"{'' if facts.algorithm is None else f' ({facts.algorithm})'}",
+        ),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _lines(title: str, *lines: str) -> str:
+    return "\n".join([title.upper(), *lines])
+
+
+def _dates(column: pd.Series) -> str:
+    days = sorted(column.dropna().astype(str).str[:10].unique())
+    return "date unknown" if not days else days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
