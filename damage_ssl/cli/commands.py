@@ -231,7 +231,15 @@ def evaluate(
 @cli.command()
 def export(
     event: EventName,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="GeoJSON to write.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="GeoJSON to write, with a QGIS style.")] = None,
+    pack: Annotated[
+        bool, typer.Option("--pack", help="All a receiver needs, as a ZIP in the event's products.")
+    ] = False,
+    classes: Annotated[list[str] | None, typer.Option("--class", help="Only this class in the pack; repeat.")] = None,
+    p_min: Annotated[float, typer.Option(help="Only from this p_damaged on in the pack.")] = 0.0,
+    p_max: Annotated[float, typer.Option(help="Only up to this p_damaged in the pack.")] = 1.0,
+    assessed_only: Annotated[bool, typer.Option("--assessed-only", help="None that was not assessed.")] = False,
+    licence: Annotated[str | None, typer.Option(help="Licence and source that the pack's README names.")] = None,
     run_id: RunId = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -239,9 +247,15 @@ def export(
     """Write the damage map: every footprint once; before any training, its coverage and reasons only."""
     console = Console(json_output=json)
     with console.errors():
-        from damage_ssl.cli import stages
+        from damage_ssl.cli import handover_stage
+        from damage_ssl.products.selection import Selection
 
-        stages.export(console, workspace, event, out, run_id=run_id)
+        chosen = Selection(
+            classes=tuple(classes) if classes else None, p_min=p_min, p_max=p_max, not_assessed=not assessed_only
+        )
+        handover_stage.export(
+            console, workspace, event, out, run_id=run_id, pack=pack, selection=chosen, licence=licence
+        )
 
 
 @cli.command()
@@ -317,14 +331,17 @@ def assess(
 @cli.command()
 def app(
     workspace: Workspace = WORKSPACE,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on localhost.")] = 8501,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
+    address: Annotated[str, typer.Option(help="Where to listen; anything but localhost needs sign-in.")] = "localhost",
+    read_only: Annotated[bool, typer.Option("--read-only", help="Everybody may look and download only.")] = False,
+    secrets: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with [auth] for sign-in.")] = None,
 ) -> None:
-    """Open the map viewer in the browser (localhost only)."""
+    """Open the map viewer in the browser; on this machine only, unless sign-in is configured (docs/access.md)."""
     console = Console(json_output=False)
     with console.errors():
         from damage_ssl.cli import stages
 
-        stages.app(console, workspace, port=port)
+        stages.app(console, workspace, port=port, address=address, read_only=read_only, secrets=secrets)
 
 
 def _train_options(

@@ -259,15 +259,19 @@ def assess(
     export(console, workspace, name, out)
 
 
-def app(console: Console, workspace: Path, *, port: int) -> None:
-    """Run the Streamlit app, bound to localhost."""
+def app(console: Console, workspace: Path, *, port: int, address: str, read_only: bool, secrets: Path | None) -> None:
+    """Run the Streamlit app, which itself refuses an address beyond this machine without sign-in."""
     entry = Path(__file__).resolve().parents[2] / "app" / "main.py"
     if not entry.exists():
         raise DamageSSLError(f"{entry}: the app is not installed beside the package; run it from a checkout: make app")
     workspace.mkdir(parents=True, exist_ok=True)
-    console.say(f"http://localhost:{port} (stop with Ctrl+C)")
+    if secrets is not None and not secrets.is_file():
+        raise DamageSSLError(f"{secrets}: there is no such file; docs/access.md says what belongs in it")
+    console.say(f"http://{address}:{port} (stop with Ctrl+C)")
     command = [sys.executable, "-m", "streamlit", "run", str(entry), "--server.port", str(port)]
-    options = ["--server.address", "localhost", "--browser.gatherUsageStats", "false", "--server.headless", "true"]
+    options = ["--server.address", address, "--browser.gatherUsageStats", "false", "--server.headless", "true"]
+    options += [] if secrets is None else ["--secrets.files", str(secrets.resolve())]
+    options += ["--", "--workspace", str(workspace.resolve()), *(["--read-only"] if read_only else [])]
     environment = {**os.environ, "DAMAGE_SSL_WORKSPACE": str(workspace.resolve())}
     raise SystemExit(subprocess.run([*command, *options], env=environment, check=False).returncode)
 
