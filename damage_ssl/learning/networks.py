@@ -61,7 +61,8 @@ class PairNetwork(nn.Module):
     view goes through the same encoder, its features are appended.
 
     The head is linear on features standardised by `feature_mean` and `feature_scale`, constants of the event set by
-    `set_feature_statistics`; without them features pass unchanged.
+    `set_feature_statistics`; without them features pass unchanged. `auxiliary` holds heads that an algorithm trains
+    beside it (`add_head`); a finished network has none.
     """
 
     feature_mean: Tensor
@@ -81,6 +82,7 @@ class PairNetwork(nn.Module):
         self.register_buffer("feature_mean", torch.zeros(self.feature_count))
         self.register_buffer("feature_scale", torch.ones(self.feature_count))
         self.head = nn.Linear(self.feature_count, spec.classes)
+        self.auxiliary = nn.ModuleDict()
         self.train(False)
 
     @property
@@ -100,12 +102,20 @@ class PairNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.classify(self.features(x))
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Features [B, F] → logits [B, classes] in float32, whatever precision the encoder ran in."""
+    def classify(self, features: Tensor, head: str | None = None) -> Tensor:
+        """Features [B, F] → logits [B, classes] in float32, whatever precision the encoder ran in.
+
+        With `head`, those of the auxiliary head of that name.
+        """
         with torch.autocast(features.device.type, enabled=False):
             standard = (features.float() - self.feature_mean) * self.feature_scale
-            logits: Tensor = self.head(standard)
+            logits: Tensor = self.head(standard) if head is None else self.auxiliary[head](standard)
         return logits
+
+    def add_head(self, name: str, outputs: int, generator: torch.Generator) -> None:
+        """An auxiliary head on the same features, drawn from `generator`."""
+        made = seeded(lambda: nn.Linear(self.feature_count, outputs), generator)
+        self.auxiliary[name] = made.to(self.feature_mean.device)
 
     def features(self, x: Tensor) -> Tensor:
         """Pooled features [B, F] in float32, not standardised; context features follow those of the close view."""

@@ -17,7 +17,8 @@ def make_optimizer(network: PairNetwork, settings: TrainSettings, options: FitOp
     encoder_rate = settings.learning_rate_encoder if adaptive else options.sgd_learning_rate
     head_rate = settings.learning_rate_head if adaptive else options.sgd_learning_rate
     groups = []
-    for module, rate in ((network.encoder, encoder_rate), (network.head, head_rate)):
+    parts = ((network.encoder, encoder_rate), (network.head, head_rate), (network.auxiliary, head_rate))
+    for module, rate in parts:
         parameters = [each for each in module.parameters() if each.requires_grad]
         kernels = [each for each in parameters if each.ndim > 1]
         vectors = [each for each in parameters if each.ndim <= 1]

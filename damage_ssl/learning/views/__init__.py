@@ -5,7 +5,9 @@ context view has the same without the shift, so that it stays centred on its bui
 its values: no photometry, no cutout. Per-sample parameters are drawn on the CPU; nothing waits for the device.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +15,9 @@ from torch import Tensor
 from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.learning.channels import FOOTPRINT, VIEW_CHANNELS
 from damage_ssl.learning.transfer import to_device
+from damage_ssl.learning.views.ctaugment import CTAugment, Probe, Strengths
 from damage_ssl.learning.views.geometry import (
+    AFFINE_KNOBS,
     AffineRanges,
     WeakDraws,
     centred,
@@ -36,6 +40,8 @@ class ViewSettings:
     operations out of `operations` (names with spaces between), their ranges multiplied by `photometric_strength`; then
     a grey square of up to `cutout` of the side in both dates. `per_date_photometry` draws the operations of pre and
     post separately: another sensor, sun and haze is what separates two acquisitions of an intact building.
+    `strong_policy`: strengths within these ranges are `random`, or learned while training (`ctaugment`); `auto` is what
+    the algorithm's paper does, or `random`.
     """
 
     weak_shift: float = 0.125
@@ -48,6 +54,7 @@ class ViewSettings:
     photometric_strength: float = 1.0
     per_date_photometry: bool = True
     cutout: float = 0.5
+    strong_policy: Literal["auto", "random", "ctaugment"] = "auto"
 
     def __post_init__(self) -> None:
         limits = {
@@ -79,6 +86,9 @@ class Views:
 
     def __init__(self, settings: ViewSettings | None = None) -> None:
         self.settings = settings or ViewSettings()
+        self.policy: CTAugment | None = None
+        if self.settings.strong_policy == "ctaugment":
+            self.policy = CTAugment([*self.settings.operations.split(), *AFFINE_KNOBS, "cutout"])
 
     def weak(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Flip, quarter turn and a shift of whole pixels: values are moved, never changed."""
@@ -92,29 +102,76 @@ class Views:
 
     def strong(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """An affine map, then photometric operations, each sample its own, then cutout."""
+        return self._strong(x, generator, self.policy)
+
+    def probe(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Probe]:
+        """Strong views of uniform strengths, and which these were, for `policy` to learn from.
+
+        Raises:
+            ValueError: strengths are not learned here.
+        """
+        if self.policy is None:
+            raise ValueError("views: only the strong policy 'ctaugment' learns from probes")
+        probe = self.policy.probe()
+        return self._strong(x, generator, probe), probe
+
+    def _strong(self, x: Tensor, generator: torch.Generator, policy: Strengths | None) -> Tensor:
         settings = self.settings
         close, context = _split(x)
         ranges = AffineRanges(
             rotation_deg=settings.rotation_deg, zoom=settings.zoom, shear=settings.shear, shift=settings.strong_shift
         )
-        maps = draw_affine(len(x), ranges, generator)
+        maps = draw_affine(len(x), ranges, generator, self._affine_draws(policy, x.device, generator))
         views = [resample(close, maps)]
         if context is not None:
             views.append(resample(context, centred(maps)))
         out = torch.stack(views, dim=1)  # [N, V, 7, S, S]
-        out[:, :, : FOOTPRINT.start] = self._recoloured(out[:, :, : FOOTPRINT.start], generator)
-        _cut_out(out, settings.cutout, generator)
+        out[:, :, : FOOTPRINT.start] = self._recoloured(out[:, :, : FOOTPRINT.start], generator, policy)
+        _cut_out(out, settings.cutout, generator, self._cutout_draws(policy, out, generator))
         return out.flatten(1, 2)
 
-    def _recoloured(self, colours: Tensor, generator: torch.Generator) -> Tensor:
+    def _recoloured(self, colours: Tensor, generator: torch.Generator, policy: Strengths | None) -> Tensor:
         count, views, _, height, width = colours.shape
         images = colours.view(count, views, 2, 3, height, width).transpose(1, 2)  # [N, date, V, 3, S, S]
-        shared = images.flatten(0, 1) if self.settings.per_date_photometry else images.flatten(1, 2)
+        per_date = self.settings.per_date_photometry
+        shared = images.flatten(0, 1) if per_date else images.flatten(1, 2)
         table = [OPERATIONS[name] for name in self.settings.operations.split()]
+
+        def strengths(operation: Tensor, image: Tensor, generator: torch.Generator) -> Tensor:
+            row = image // 2 if per_date else image
+            return cast(Strengths, policy).draw(operation, row, generator, colours.device)
+
         changed = apply_drawn(
-            shared, table, self.settings.operations_per_sample, self.settings.photometric_strength, generator
+            shared,
+            table,
+            self.settings.operations_per_sample,
+            self.settings.photometric_strength,
+            generator,
+            strengths if policy else None,
         )
         return changed.view(count, 2, views, 3, height, width).transpose(1, 2).flatten(2, 3)
+
+    def _affine_draws(
+        self, policy: Strengths | None, device: torch.device, generator: torch.Generator
+    ) -> Callable[[Tensor], Tensor] | None:
+        if policy is None:
+            return None
+        first = len(self.settings.operations.split())
+
+        def draws(u: Tensor) -> Tensor:
+            knob = first + torch.arange(len(AFFINE_KNOBS)).repeat(len(u))
+            row = torch.arange(len(u)).repeat_interleave(len(AFFINE_KNOBS))
+            return policy.draw(knob, row, generator, device).view(u.shape)
+
+        return draws
+
+    def _cutout_draws(self, policy: Strengths | None, views: Tensor, generator: torch.Generator) -> Tensor | None:
+        if policy is None:
+            return None
+        count, kinds = views.shape[:2]
+        knob = torch.full((count * kinds,), len(self.settings.operations.split()) + len(AFFINE_KNOBS))
+        row = torch.arange(count).repeat_interleave(kinds)
+        return policy.draw(knob, row, generator, views.device).view(count, kinds, 1)
 
 
 def _split(x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -124,12 +181,16 @@ def _split(x: Tensor) -> tuple[Tensor, Tensor | None]:
     return x[:, :VIEW_CHANNELS], x[:, VIEW_CHANNELS:] if channels > VIEW_CHANNELS else None
 
 
-def _cut_out(views: Tensor, largest: float, generator: torch.Generator) -> None:
-    """Grey one square in the colour channels of each view [N, V, 7, S, S], in place; side uniform up to `largest`."""
+def _cut_out(views: Tensor, largest: float, generator: torch.Generator, strength: Tensor | None) -> None:
+    """Grey one square in the colour channels of each view [N, V, 7, S, S], in place; side uniform up to `largest`.
+
+    `strength` [N, V, 1] in −1 to 1 decides the side instead, from 0 to `largest`.
+    """
     count, kinds, _, size, _ = views.shape
     u = torch.rand(count, kinds, 3, generator=generator)
     u = to_device(u, views.device)
-    half = u[..., 2:] * (largest / 2)  # [N, V, 1]
+    share = u[..., 2:] if strength is None else (strength + 1) / 2  # [N, V, 1]
+    half = share * (largest / 2)  # [N, V, 1]
     at = (torch.arange(size, device=views.device) + 0.5) / size  # [S]
     rows = (at - u[..., :1]).abs() < half  # [N, V, S]
     columns = (at - u[..., 1:2]).abs() < half  # [N, V, S]

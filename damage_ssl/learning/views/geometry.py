@@ -4,6 +4,7 @@ Weak views move whole pixels and never interpolate; a strong view is one affine 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -71,19 +72,29 @@ class AffineRanges:
     shift: float
 
 
-def draw_affine(count: int, ranges: AffineRanges, generator: torch.Generator) -> Tensor:
+AFFINE_KNOBS = ("rotation", "zoom", "shear", "shift-right", "shift-down")
+"""What each column of the draws of an affine map decides."""
+
+
+def draw_affine(
+    count: int, ranges: AffineRanges, generator: torch.Generator, drawn: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """Maps [N, 2, 3] from view to source coordinates, both −1 to 1 (x right, y down), of N pairs.
 
-    Each is a quarter turn, mirror, rotation, zoom (log-uniform) and shear; the last column is the shift.
+    Each is a quarter turn, mirror, rotation, zoom (log-uniform) and shear; the last column is the shift. `drawn` may
+    put other draws [N, 5] in the place of the uniform ones, columns as `AFFINE_KNOBS`; the maps are on their device.
     """
-    u = torch.rand(count, 5, generator=generator) * 2 - 1  # [N, 5], each −1 to 1
+    u = torch.rand(count, len(AFFINE_KNOBS), generator=generator) * 2 - 1  # [N, 5], each −1 to 1
     turns = torch.randint(4, (count,), generator=generator)
     mirror = 1.0 - 2.0 * torch.randint(2, (count,), generator=generator)
+    if drawn is not None:
+        u = drawn(u)
+        turns, mirror = to_device(turns, u.device), to_device(mirror, u.device)
     angle = turns * (math.pi / 2) + u[:, 0] * math.radians(ranges.rotation_deg)
     scale = torch.exp(-u[:, 1] * math.log(ranges.zoom))
     shear = u[:, 2] * ranges.shear
     cos, sin = angle.cos() * scale, angle.sin() * scale
-    maps = torch.empty(count, 2, 3)
+    maps = u.new_empty(count, 2, 3)
     maps[:, 0, 0], maps[:, 0, 1] = cos * mirror, cos * shear - sin
     maps[:, 1, 0], maps[:, 1, 1] = sin * mirror, sin * shear + cos
     maps[:, :, 2] = u[:, 3:] * (2 * ranges.shift)  # the side is 2 long in these coordinates

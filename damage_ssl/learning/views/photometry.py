@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from damage_ssl.learning.transfer import to_device
 
 Operation = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
+Magnitudes = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+"""Operation numbers and samples, int64 [n] each on the CPU → strengths [n] in −1 to 1 on the images' device."""
 
 
 def identity(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
@@ -131,12 +133,17 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def apply_drawn(
-    x: Tensor, operations: Sequence[Operation], per_sample: int, strength: float, generator: torch.Generator
+    x: Tensor,
+    operations: Sequence[Operation],
+    per_sample: int,
+    strength: float,
+    generator: torch.Generator,
+    magnitudes: Magnitudes | None = None,
 ) -> Tensor:
     """Apply to each sample of `x` [n, k, 3, H, W] its own `per_sample` operations, drawn uniformly from the table.
 
     The choice is drawn on the CPU, so sorting samples by operation costs no wait for the device; each operation then
-    runs once a round on the samples that drew it.
+    runs once a round on the samples that drew it. `magnitudes` decides the strengths (None: uniform).
     """
     count = len(x)
     seed = int(torch.randint(2**62, (), generator=generator))
@@ -147,7 +154,11 @@ def apply_drawn(
         u = (torch.rand(count, 4, generator=generator) * 2 - 1) * strength  # [n, 4]
         order = chosen.argsort(stable=True)
         sizes = chosen.bincount(minlength=len(operations)).tolist()
-        values = torch.split(to_device(u, x.device), sizes)  # rows are alike, so need no sorting
+        u = to_device(u, x.device)  # rows are alike, so need no sorting
+        place = place[order]
+        if magnitudes is not None:
+            u = torch.cat([strength * magnitudes(chosen[order], place, generator)[:, None], u[:, 1:]], dim=1)
+        values = torch.split(u, sizes)
         parts = [
             operation(part, value[:, 0].view(-1, 1, 1, 1, 1), value[:, 1:].view(-1, 1, 3, 1, 1), pixels)
             for operation, part, value in zip(
@@ -156,5 +167,4 @@ def apply_drawn(
             if len(part)
         ]
         x = torch.cat(parts).clamp_(0, 1)
-        place = place[order]
     return x[to_device(place.argsort(), x.device)]
