@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from app.checking import CHECKS, queue_of
 from app.data import EventView, current_labels, label_store, view_at
-from app.live import differing, features_stamp, live_model
+from app.live import features_stamp
 from app.models import Model
-from app.shown import newest_trained
 from app.viewport import building_detail, number_or_none
 from damage_ssl.errors import InputError
 from damage_ssl.event.catalog import Event
@@ -20,9 +20,6 @@ from damage_ssl.pipeline.live import read_features
 
 RANDOM_SHARE, SECOND_SHARE = 0.25, 0.10
 """Of the labelling queue, unless the analyst chooses others: plain random draws, and second opinions."""
-
-DIFFER = "differ"
-"""What `drawn` says of a building on which the trained and the live model differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +62,9 @@ def label_queue(ask: Ask) -> pd.DataFrame:
     return both.iloc[rng.permutation(len(both))].head(ask.count).reset_index(drop=True)
 
 
-def differ_queue(ask: Ask) -> pd.DataFrame:
-    """Buildings that the newest trained run and the live model judge differently and that nobody has labelled."""
-    trained, live = newest_trained(ask.view), live_model(ask.view)
-    if trained is None or live is None:
-        return _NOBODY
-    found = ask.view.building_id[differing(ask.view, trained, live)]
-    waiting = found[~np.isin(found, current_labels(ask.view.event)[0]["building_id"].to_numpy(str))][: ask.count]
-    return pd.DataFrame(
-        {
-            "building_id": waiting,
-            "drawn": DIFFER,
-            "inclusion_probability": np.nan,
-            "why": "The trained and the live model judge it differently.",
-        }
-    )
-
-
 _NOBODY = pd.DataFrame({"building_id": [], "drawn": [], "inclusion_probability": []})
 
-QUEUES: Mapping[str, Queue] = {"label": label_queue, "differ": differ_queue}
+QUEUES: Mapping[str, Queue] = {"label": label_queue, **{kind: queue_of(kind) for kind in CHECKS}}
 """The queues by the name that the page and the routes use."""
 
 

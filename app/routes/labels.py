@@ -13,7 +13,7 @@ from app.live import refit_soon
 from app.routes.common import MAX_NAME, NEVER, error_answer, refusal, same_origin
 from damage_ssl.errors import DamageSSLError, InputError
 from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.reverting import revert
+from damage_ssl.labelling.reverting import before_last, revert
 from damage_ssl.labelling.store import LabelStore
 
 MAX_COMMENT = 500
@@ -72,7 +72,7 @@ def _undo(store: LabelStore, building_id: str, labeller: str) -> None:
     rows = store.history(building_id)
     if rows.empty or rows["labeller"].iloc[-1] != labeller:
         raise InputError(f"building '{building_id}': somebody else has answered since, so nothing was taken back")
-    revert(store, building_id, len(rows) - 2, labeller)
+    revert(store, building_id, before_last(rows), labeller)
 
 
 ROUTES = [Route("/ds/{event}/labels", add_label, methods=["POST"])]

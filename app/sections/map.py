@@ -1,14 +1,18 @@
-"""Step 4: what the map says, and what of it to show."""
+"""Step 4: what the map says, and what of it to show; or what of it to check."""
 
 import time
 
 import streamlit as st
 
 from app import jobs
-from app.data import EventView, MapFilter, assessment
+from app.data import EventView, MapFilter
 from app.legend import age_text, class_names_of, colour_of, method_name, name_of
 from app.models import Model
+from app.people import who
+from app.sections import check
 from app.sections.first_map import first_map
+from app.sections.shown_model import model_choice
+from app.standing import standing_of
 from app.ui import bar, caution, go_to, headline, note
 from damage_ssl.assessment.change import STATEMENT
 
@@ -42,11 +46,38 @@ def read_filter() -> MapFilter:
     )
 
 
+PARTS = ("Result", "Check")
+
+
 def show(view: EventView, model: Model | None, models: list[Model], reports: list[jobs.RunReport]) -> MapFilter:
-    """Counts by class and the filter, which is returned for the map."""
+    """What the map says with its filter, which is returned for the map; or what of it to check."""
     if view.index is None:
         note("Prepare the imagery first (step 1).")
         return MapFilter()
+    st.session_state.setdefault("map-part", PARTS[0])
+    part = st.segmented_control(
+        "Part",
+        PARTS,
+        key="map-part",
+        required=True,
+        label_visibility="collapsed",
+        on_change=_part_chosen,
+        width="stretch",
+    )
+    model_choice(view, model, models, reports)
+    if part == "Check":
+        check.show(view, model, who().name)
+        return read_filter()
+    return _result(view, model, reports)
+
+
+def _part_chosen() -> None:
+    """The queue that is walked belongs to Check."""
+    if st.session_state.get("map-part") != "Check":
+        check.walk(None)
+
+
+def _result(view: EventView, model: Model | None, reports: list[jobs.RunReport]) -> MapFilter:
     if model is None:
         finished = any(report.phase == "finished" for report in reports)
         note(
@@ -55,33 +86,32 @@ def show(view: EventView, model: Model | None, models: list[Model], reports: lis
             else "No model yet: the map shows your labels and what can be assessed."
         )
         first_map(view, reports)
-    elif len(models) > 1:
-        names = {each.model_id: f"{method_name(each.algorithm)}, {_age(reports, each)}" for each in models}
-        st.selectbox("Model", list(names), format_func=lambda name: names.get(name, name), key="model")
-    table = assessment(view, model)
-    damaged = int(table["damaged"].eq(True).sum())
-    assessed = int(table["assessed"].sum())
-    if model is not None and model.is_change_score:
-        headline(f"{damaged:,}", f"of {assessed:,} buildings changed strongly")
-        caution(STATEMENT)
-        note(
-            f"Exported as damaged from a score of {model.threshold:.2f}; your labels override it. "
-            "Label some buildings and train a model to get probabilities."
-        )
-    elif model is not None:
-        headline(f"{damaged:,}", f"of {assessed:,} buildings damaged")
-        statement = model.scheme.statement
-        note(
-            f"{statement[0].upper()}{statement[1:]}. The model says so from {model.threshold:.0%}; "
-            "your labels override it."
-        )
-    counts = {str(name): int(count) for name, count in table["damage_class"].value_counts().items()}
+    standing = standing_of(view, model)
+    assessed = int(standing.assessed.sum())
+    if model is not None:
+        damaged = standing.damaged(model.scheme)
+        if model.is_change_score:
+            headline(f"{damaged:,}", f"of {assessed:,} buildings changed strongly")
+            caution(STATEMENT)
+            note(
+                f"Exported as damaged from a score of {model.threshold:.2f}; your labels override it. "
+                "Label some buildings and train a model to get probabilities."
+            )
+        else:
+            headline(f"{damaged:,}", f"of {assessed:,} buildings damaged")
+            statement = model.scheme.statement
+            note(
+                f"{statement[0].upper()}{statement[1:]}. The model says so from {model.threshold:.0%}; "
+                "your labels override it."
+            )
+    counts = standing.counts()
     classes = [name for name in _ORDER if counts.get(name, 0)]
     bar([(colour_of(name), counts[name]) for name in classes])
     measure = None
     if model is not None:
         measure = "Change score × 100" if model.is_change_score else "Probability of damage, %"
-    wanted = _filter(counts, names=class_names_of(model), measure=measure, not_assessed=len(table) - assessed)
+    not_assessed = len(standing.assessed) - assessed
+    wanted = _filter(counts, names=class_names_of(model), measure=measure, not_assessed=not_assessed)
     st.button(
         "Hand over this map", type="primary", width="stretch", key="to-handover", on_click=go_to, args=("handover",)
     )

@@ -1,0 +1,358 @@
+"""What deserves a second look in an event: the queues of the step "Map", how many wait in each, and why each is asked.
+
+Buildings are rows of the event's footprints throughout; what is worth keeping is kept by the stamps of event, models
+and labels, so that a page of 300,000 buildings opens at once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from app.colouring import CLASSES
+from app.data import EventView, label_store, view_at
+from app.evidence import audited, contradictions, disputes, label_log
+from app.legend import method_name, name_of
+from app.live import differing
+from app.models import Model
+from app.shown import shown_models
+from app.standing import model_says, standing_of
+from damage_ssl.assessment.audit import AUDIT, audit_order
+from damage_ssl.assessment.doubts import DISAGREEMENT_BITS, UNSURE_LOG_ODDS, disagreement, distance_to_threshold
+from damage_ssl.event.catalog import Event
+from damage_ssl.grades import DamageGrade, LabelValue
+from damage_ssl.labelling.agreement import ADJUDICATION, independent_answers
+from damage_ssl.labelling.queue import SECOND, second_opinions
+
+if TYPE_CHECKING:
+    from app.queues import Ask
+
+SECOND_SHARE = 0.2
+"""The share of labelled buildings that a second analyst should see, so that agreement can be measured."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One look at an event: what is there, which models, whose eyes."""
+
+    view: EventView
+    model: Model | None
+    labeller: str
+    models: tuple[Model, ...]
+    revision: int
+
+    @cached_property
+    def unlabelled(self) -> NDArray[np.bool_]:
+        """Assessed buildings without any answer."""
+        return self.view.assessed & (standing_of(self.view, self.model).label < 0)
+
+    @cached_property
+    def trained(self) -> Model | None:
+        """The trained run of the two that are compared: the shown one, else the newest."""
+        shown = [self.model] if self.model is not None else []
+        return next((each for each in [*shown, *self.models] if each.run is not None and each.run.has_weights), None)
+
+    @cached_property
+    def live(self) -> Model | None:
+        """The live model."""
+        return next((each for each in self.models if each.run is None), None)
+
+    @cached_property
+    def ensemble(self) -> tuple[Model, ...]:
+        """Models to set against each other, of one meaning of "damaged": the newest trained run of each method and
+        the live model; change scores only where these are not two."""
+        probable = [each for each in self.models if not each.is_change_score]
+        pool = probable if len({each.algorithm for each in probable}) > 1 else self.models
+        newest: dict[str, Model] = {}
+        for each in pool:
+            newest.setdefault(each.algorithm, each)
+        chosen = list(newest.values())
+        return tuple(each for each in chosen if _meaning(each) == _meaning(chosen[0]))
+
+
+def case_of(view: EventView, model: Model | None, labeller: str) -> Case:
+    """The event as it is now."""
+    return Case(view, model, labeller, tuple(shown_models(view)), label_store(view.event).revision())
+
+
+Rows = tuple[NDArray[np.intp], str]
+"""Buildings that wait, the most urgent first; or none, with the reason why there can be none."""
+
+
+def _contradicted(case: Case) -> Rows:
+    table = contradictions(case.view, case.models, case.revision)
+    if table is None:
+        return _NONE, "Needs labels of two classes in three places, and the live model or a trained one."
+    return np.array([case.view.position_of[each] for each in table["building_id"]], dtype=np.intp), ""
+
+
+def _why_contradicted(case: Case, row: int) -> str:
+    table = contradictions(case.view, case.models, case.revision)
+    if table is None:
+        return ""
+    found = table.set_index("building_id").loc[str(case.view.building_id[row])]
+    who = "You" if found["labeller"] == case.labeller else found["labeller"]
+    model = next(each for each in case.models if each.model_id == found["model"])
+    return (
+        f"{who} said {name_of(found['value'])}. {_name(model)} says {found['p_other']:.0%} "
+        f"{name_of(found['other']).lower()}, without having learned from that."
+    )
+
+
+def _disagree(case: Case) -> Rows:
+    if len(case.ensemble) < 2:
+        return _NONE, "Needs two models: the live one and a trained one, or two methods."
+    bits = _divergence(case.view.event, case.view.stamp, case.ensemble, tuple(each.stamp for each in case.ensemble))
+    return _ordered(np.where(case.unlabelled & (bits >= DISAGREEMENT_BITS), -bits, np.nan)), ""
+
+
+def _why_disagree(case: Case, row: int) -> str:
+    said = (f"{_name(each)} {_number(case.view, each, row)}" for each in case.ensemble)
+    return f"How damaged? {' · '.join(said)}."
+
+
+def _unsure(case: Case) -> Rows:
+    if case.model is None:
+        return _NONE, "Needs a model."
+    distance = distance_to_threshold(model_says(case.view, case.model).p, case.model.threshold)
+    return _ordered(np.where(case.unlabelled & (distance <= UNSURE_LOG_ODDS), distance, np.nan)), ""
+
+
+def _why_unsure(case: Case, row: int) -> str:
+    if case.model is None:
+        return ""
+    said = _number(case.view, case.model, row)
+    if case.model.is_change_score:
+        return f"Change score {said}; from {case.model.threshold:.2f} the map says changed strongly."
+    return f"The model says {said} damaged; from {case.model.threshold:.0%} the map says damaged."
+
+
+def _differ(case: Case) -> Rows:
+    if case.live is None or case.trained is None:
+        return _NONE, "Needs the live model and a trained one."
+    rows = differing(case.view, case.live, case.trained)
+    rows = rows[case.unlabelled[rows]]
+    apart = np.abs(model_says(case.view, case.live).p[rows] - model_says(case.view, case.trained).p[rows])
+    return rows[np.argsort(-apart, kind="stable")], ""
+
+
+def _why_differ(case: Case, row: int) -> str:
+    said = (
+        f"{_name(each)} says {_verdict(case.view, each, row)} ({_number(case.view, each, row)})"
+        for each in (case.trained, case.live)
+        if each is not None
+    )
+    return "; ".join(said) + "."
+
+
+def _audit(case: Case) -> Rows:
+    order = audit_rows(case.view)
+    done = audited(case.view, case.revision)
+    return order[~np.isin(order, [case.view.position_of[each] for each in done["building_id"]])], ""
+
+
+def _adjudicate(case: Case) -> Rows:
+    table = disputes(case.view, case.revision)
+    return np.array([case.view.position_of[each] for each in table["building_id"]], dtype=np.intp), ""
+
+
+def _why_adjudicate(case: Case, row: int) -> str:
+    answers = independent_answers(label_log(case.view.event, case.revision))
+    said = answers[answers["building_id"] == str(case.view.building_id[row])]
+    words = " · ".join(f"{who}: {name_of(value)}" for who, value in zip(said["labeller"], said["value"], strict=True))
+    return f"{words}. Your answer decides."
+
+
+def _second(case: Case) -> Rows:
+    """Enough to bring the share of doubly labelled buildings to `SECOND_SHARE`."""
+    answers = independent_answers(label_log(case.view.event, case.revision))
+    answers = answers[answers["building_id"].isin(_assessed_ids(case.view))]
+    opinions = answers.groupby("building_id")["labeller"].nunique()
+    wanted = int(np.ceil(SECOND_SHARE * len(opinions))) - int((opinions > 1).sum())
+    drawn = second_opinions(answers, case.labeller, max(wanted, 0), np.random.default_rng(0))
+    missing = "" if len(opinions) else "Needs labels."
+    return np.array([case.view.position_of[each] for each in drawn["building_id"]], dtype=np.intp), missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A queue of checking.
+
+    `drawn` is logged with its answers. A `blind` one hides what the model and others say until it is answered.
+    """
+
+    title: str
+    purpose: str
+    drawn: str
+    rows: Callable[[Case], Rows]
+    why: Callable[[Case, int], str]
+    blind: bool = False
+
+
+CHECKS: Mapping[str, Check] = {
+    "contradicted": Check(
+        title="Contradicted labels",
+        purpose="Labels that models say are wrong, judged without having learned from them; the surest first.",
+        drawn="contradicted",
+        rows=_contradicted,
+        why=_why_contradicted,
+    ),
+    "disagree": Check(
+        title="Models disagree",
+        purpose="Unlabelled buildings on which the models are furthest apart.",
+        drawn="disagree",
+        rows=_disagree,
+        why=_why_disagree,
+    ),
+    "unsure": Check(
+        title="Uncertain",
+        purpose="Unlabelled buildings whose verdict could as well be the other one.",
+        drawn="unsure",
+        rows=_unsure,
+        why=_why_unsure,
+    ),
+    "differ": Check(
+        title="Live and trained differ",
+        purpose="Unlabelled buildings that one of the two calls damaged and the other does not.",
+        drawn="differ",
+        rows=_differ,
+        why=_why_differ,
+    ),
+    "audit": Check(
+        title="Random audit",
+        purpose="Buildings drawn by chance, judged blind: the only fair way to say how right the map is.",
+        drawn=AUDIT,
+        rows=_audit,
+        why=lambda _case, _row: "Random audit: what the model and others say is hidden until you answer.",
+        blind=True,
+    ),
+    "adjudicate": Check(
+        title="Disputed between analysts",
+        purpose="Analysts gave different answers; yours decides.",
+        drawn=ADJUDICATION,
+        rows=_adjudicate,
+        why=_why_adjudicate,
+    ),
+    "second": Check(
+        title="Second opinions",
+        purpose=f"Answered by one other analyst; {SECOND_SHARE:.0%} of all labels should have a second answer.",
+        drawn=SECOND,
+        rows=_second,
+        why=lambda _case, _row: "Second opinion: the other analyst's answer is hidden until you give yours.",
+        blind=True,
+    ),
+}
+"""The queues by the name that the page and the routes use."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a queue stands: how many wait and were done; or what it needs."""
+
+    waiting: int
+    done: int
+    needs: str
+
+
+def standings(case: Case) -> dict[str, Standing]:
+    """Every queue as it stands."""
+    done = _done(case.view, case.revision)
+    found = {kind: check.rows(case) for kind, check in CHECKS.items()}
+    return {kind: Standing(len(rows), done.get(CHECKS[kind].drawn, 0), needs) for kind, (rows, needs) in found.items()}
+
+
+def queue_of(kind: str) -> "Callable[[Ask], pd.DataFrame]":
+    """A check as a queue of `app.queues`."""
+    check = CHECKS[kind]
+
+    def queue(ask: "Ask") -> pd.DataFrame:
+        empty: dict[str, Any] = {"building_id": [], "drawn": [], "inclusion_probability": [], "why": [], "blind": []}
+        if ask.view.index is None:
+            return pd.DataFrame(empty)
+        case = case_of(ask.view, ask.model, ask.labeller)
+        rows = check.rows(case)[0][: ask.count]
+        chance = inclusion_probability(ask.view, rows) if kind == "audit" else np.full(len(rows), np.nan)
+        return pd.DataFrame(
+            {
+                "building_id": ask.view.building_id[rows],
+                "drawn": check.drawn,
+                "inclusion_probability": chance,
+                "why": [check.why(case, int(row)) for row in rows],
+                "blind": check.blind,
+            }
+        )
+
+    return queue
+
+
+def audit_rows(view: EventView) -> NDArray[np.intp]:
+    """The assessed buildings in the order in which they are audited."""
+    return _audit_rows(view.event, view.stamp)
+
+
+def inclusion_probability(view: EventView, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """n / N of the sample that ends with each building: its place in the audit's order over all assessed buildings."""
+    order = audit_rows(view)
+    place = np.empty(len(view.building_id), dtype=np.intp)
+    place[order] = np.arange(len(order))
+    return (place[rows] + 1) / max(len(order), 1)
+
+
+@lru_cache(maxsize=4)
+def _audit_rows(event: Event, stamp: str) -> NDArray[np.intp]:
+    view = view_at(event, stamp)
+    assessed = np.flatnonzero(view.assessed)
+    return assessed[audit_order(view.building_id[assessed])]
+
+
+@lru_cache(maxsize=4)
+def _divergence(event: Event, stamp: str, models: tuple[Model, ...], _stamps: tuple[str, ...]) -> NDArray[np.float64]:
+    """Bits between the models' P(damaged) of each building; NaN where one says nothing."""
+    view = view_at(event, stamp)
+    p = [model_says(view, model).p for model in models]
+    return disagreement([np.stack([1 - each, each], axis=1) for each in p])
+
+
+def _done(view: EventView, revision: int) -> dict[str, int]:
+    """Buildings by how their analysts' latest answers were drawn; audit answers as the audit counts them."""
+    log = label_log(view.event, revision)
+    last = log.drop_duplicates(["building_id", "labeller"], keep="last")
+    counted = last.groupby("drawn")["building_id"].nunique()
+    return {**{str(name): int(count) for name, count in counted.items()}, AUDIT: len(audited(view, revision))}
+
+
+def _ordered(urgency: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Rows by rising number, without those that have none."""
+    rows = np.flatnonzero(np.isfinite(urgency))
+    return rows[np.argsort(urgency[rows], kind="stable")]
+
+
+def _assessed_ids(view: EventView) -> NDArray[np.str_]:
+    return view.building_id[view.assessed]
+
+
+def _meaning(model: Model) -> frozenset[DamageGrade]:
+    """The grades that a model calls damaged."""
+    scheme = model.scheme
+    index = {grade: scheme.index_of(LabelValue(grade.label)) for grade in DamageGrade}
+    return frozenset(grade for grade, at in index.items() if at is not None and at >= scheme.damaged_from)
+
+
+def _name(model: Model) -> str:
+    return "The live model" if model.run is None else method_name(model.algorithm)
+
+
+def _number(view: EventView, model: Model, row: int) -> str:
+    p = float(model_says(view, model).p[row])
+    return f"score {p:.2f}" if model.is_change_score else f"{p:.0%}"
+
+
+def _verdict(view: EventView, model: Model, row: int) -> str:
+    return name_of(CLASSES[model_says(view, model).model_class[row]]).lower()
+
+
+_NONE: NDArray[np.intp] = np.zeros(0, dtype=np.intp)

@@ -1,0 +1,116 @@
+"""What was ever said of one building, by people and by models; an earlier state can be put back."""
+
+import json
+from typing import Any
+
+import pandas as pd
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.checking import CHECKS
+from app.colouring import CLASSES
+from app.data import EventView, current_labels, label_store, view_of
+from app.gate import labeller_of
+from app.legend import method_name, name_of
+from app.models import Model
+from app.routes.common import MAX_NAME, NEVER, error_answer, guarded, refusal, row_in, same_origin, view_in
+from app.shown import shown_models
+from app.standing import model_says
+from damage_ssl.errors import DamageSSLError, InputError
+from damage_ssl.labelling.queue import RANDOM, SPREAD, UNCERTAIN
+from damage_ssl.labelling.reverting import revert
+from damage_ssl.labelling.schema import REVERT, WITHDRAWN
+from damage_ssl.pipeline import plan_of
+
+_WHY = {
+    **{check.drawn: check.title.lower() for check in CHECKS.values()},
+    "map": "chosen on the map",
+    RANDOM: "drawn at random",
+    SPREAD: "to spread over the event",
+    UNCERTAIN: "the model was unsure",
+    "import": "imported",
+    REVERT: "put back",
+    WITHDRAWN: "",
+}
+
+
+def history(request: Request) -> Response:
+    """Every row of the log on one building, oldest first, and the verdict of every model of the event."""
+    view = view_in(request)
+    row, shown = row_in(view, request), request.query_params.get("run")
+    rows = label_store(view.event).history(str(view.building_id[row]))
+    verdicts = [_verdict(view, model, row, shown) for model in shown_models(view)]
+    return JSONResponse({"rows": _rows(rows), "verdicts": verdicts}, headers=NEVER)
+
+
+async def put_back(request: Request) -> Response:
+    """Make the state after row `to` of a building's history the current one again (-1: before any label)."""
+    if not same_origin(request):
+        return refusal("labels are taken from this app's own pages only", 403)
+    try:
+        body = json.loads(await request.body())
+        if not isinstance(body, dict):
+            raise InputError("putting back needs an object with building_id, to and labeller")
+        labeller = labeller_of(request, str(body.get("labeller") or "")).strip()
+        return await run_in_threadpool(_put_back, request.path_params["event"], body, labeller)
+    except json.JSONDecodeError:
+        return refusal("the body is not JSON", 400)
+    except DamageSSLError as error:
+        return error_answer(error)
+
+
+def _put_back(event: str, body: dict[str, Any], labeller: str) -> Response:
+    view = view_of(event)
+    building_id, to = body.get("building_id"), body.get("to")
+    if building_id not in view.position_of:
+        raise InputError("the event has no such building")
+    if not 0 < len(labeller) <= MAX_NAME:
+        raise InputError(f"give the labeller's name, up to {MAX_NAME} characters")
+    if not isinstance(to, int) or isinstance(to, bool):
+        raise InputError("to: give the number of a row of the building's history, from 0, or -1 for before any")
+    store = label_store(view.event)
+    revert(store, building_id, to, labeller)
+    current, revision = current_labels(view.event)
+    now = current[current["building_id"] == building_id]
+    label = None if now.empty else {"value": now["value"].iloc[-1], "labeller": now["labeller"].iloc[-1]}
+    return JSONResponse({"revision": revision, "label": label}, headers=NEVER)
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {
+            "row": place,
+            "value": None if row["value"] == WITHDRAWN else row["value"],
+            "labeller": row["labeller"],
+            "time": row["time"],
+            "why": _WHY.get(row["drawn"], row["drawn"]),
+            "comment": row["comment"],
+        }
+        for place, row in enumerate(table.to_dict("records"))
+    ]
+
+
+def _verdict(view: EventView, model: Model, row: int, shown: str | None) -> dict[str, Any]:
+    says = model_says(view, model)
+    code = int(says.model_class[row])
+    learned = model.run is not None and str(view.building_id[row]) in plan_of(model.run).train_id
+    if model.run is None:
+        labelled = current_labels(view.event)[0]["building_id"]
+        learned = bool((labelled == view.building_id[row]).any())
+    return {
+        "model": model.model_id,
+        "name": "Live model" if model.run is None else method_name(model.algorithm),
+        "said": None if code < 0 else name_of(CLASSES[code]).lower(),
+        "p": None if code < 0 else round(float(says.p[row]), 4),
+        "measure": "change score" if model.is_change_score else "probability",
+        "learned": learned,
+        "shown": model.model_id == shown,
+    }
+
+
+ROUTES = [
+    Route("/ds/{event}/history", guarded(history), methods=["GET"]),
+    Route("/ds/{event}/history", put_back, methods=["POST"]),
+]
