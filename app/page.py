@@ -11,7 +11,7 @@ from app.data import EventView, MapFilter, view_of
 from app.models import Model
 from app.people import Person, admit, ask_name, head
 from app.queues import QUEUES
-from app.sections import event, handover, label, map, train
+from app.sections import add_event, event, handover, label, map, train
 from app.shown import shown_models
 from app.ui import go_to
 from app.workspace import workspace_path
@@ -29,7 +29,7 @@ STEPS = tuple(TITLES)
 VIEWED = ("event", "map", "handover")
 """The steps of somebody who may look and download only."""
 
-KEPT = ("model", "queue", *map.FILTER_KEYS)
+KEPT = ("model", "queue", "map-part", *label.QUEUE_KEYS, *map.FILTER_KEYS)
 """Choices that belong to the event: forgotten with another one."""
 
 
@@ -45,8 +45,8 @@ def main() -> None:
     try:
         person = admit()
         names = list_events(workspace_path())
-        if not names:
-            _no_events()
+        if not names or (person.may_write and add_event.wanted()):
+            add_event.page(names, person)
             return
         _keep_choices()
         _screen(names, person)
@@ -65,6 +65,8 @@ def _screen(names: list[str], person: Person) -> None:
     with st.sidebar:
         st.html('<div class="ds-brand">damage_ssl <span>building damage map</span></div>')
         chosen = _choose_event(names)
+        if person.may_write:
+            add_event.entry()
         head(person)
         view = view_of(chosen)
         step = _current_step(person)
@@ -77,10 +79,10 @@ def _screen(names: list[str], person: Person) -> None:
         st.session_state["selected"] = state.selected
 
 
-def _queue(step: str) -> dict[str, str]:
+def _queue(step: str) -> dict[str, str | float]:
     """Which queue the arrow keys walk: in the map step the one that was chosen there, else the one for labelling."""
     kind = st.session_state.get("queue", "label") if step == "map" else "label"
-    return {"kind": kind if kind in QUEUES else "label"}
+    return {"kind": kind} if kind in QUEUES and kind != "label" else label.queue_settings()
 
 
 def _choose_event(names: list[str]) -> str:
@@ -122,7 +124,7 @@ def _steps(view: EventView, active: str, model: Model | None, models: list[Model
                     event.show(view, reports)
                 case "label":
                     ask_name(person)
-                    label.show(view)
+                    label.show(view, model, models, reports, person)
                 case "train":
                     train.show(view, reports)
                 case "map":
@@ -153,19 +155,6 @@ def _live_header(view: EventView, *, active: bool) -> None:
     if not reports or not reports[0].active:
         st.rerun()
     _header("train", train.summary(reports), active=active, live=True)
-
-
-def _no_events() -> None:
-    with st.container(key="no-events"):
-        st.markdown("### No event yet")
-        st.markdown("Set one up from your imagery and footprints, then reload this page:")
-        st.code(
-            "damage-ssl init EVENT --pre PRE.tif --post POST.tif --footprints BUILDINGS.geojson "
-            f"--workspace {workspace_path()}",
-            language=None,
-            wrap_lines=True,
-        )
-        st.markdown("To try it without data of your own, run `make demo`.")
 
 
 def _style() -> str:

@@ -1,0 +1,49 @@
+"""The upload box: files dropped or chosen go to the inbox in pieces, with progress, cancelling and going on."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import uploads
+from app.file_kinds import UPLOAD_ENDINGS
+
+_HERE = Path(__file__).parent
+_HTML = '<div class="up"></div>'
+
+
+def uploader(on_done: Callable[[str], None]) -> None:
+    """Show the box; `on_done` is told the name, within the inbox, of each file that is complete."""
+    key = "uploader"
+
+    def done() -> None:
+        name = st.session_state[key].done
+        if name:
+            on_done(f"uploads/{name}")
+
+    _component()(
+        key=key,
+        data={
+            "limit_bytes": uploads.limit_bytes(),
+            "free_bytes": uploads.free_bytes(),
+            "endings": list(UPLOAD_ENDINGS),
+            "partials": [
+                {"name": partial.name, "key": partial.key, "received": partial.received}
+                for partial in uploads.partials()
+            ],
+        },
+        on_done_change=done,
+    )
+
+
+def page_style() -> str:
+    """The style of the page around the box."""
+    return (_HERE / "page.css").read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _component() -> Any:
+    js, css = ((_HERE / name).read_text(encoding="utf-8") for name in ("upload.js", "upload.css"))
+    return st.components.v2.component("damage_ssl_upload", html=_HTML, css=css, js=js)

@@ -1,0 +1,290 @@
+"""A new event, from nothing: its files uploaded or picked on the server, checked and described by `damage-ssl init`."""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from app import jobs, uploads
+from app.access import Person
+from app.components.upload.uploader import page_style, uploader
+from app.legend import age_text
+from app.sections.work import log_of, stop_button, work_progress
+from app.ui import note
+from app.uploads import InboxFile, Purpose
+from app.workspace import workspace_path
+from damage_ssl.errors import DamageSSLError
+from damage_ssl.event.catalog import list_events
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MAX_NAME = 80
+HAZARDS = ("", "earthquake", "fire", "flood", "wind", "conflict", "landslide", "explosion", "tsunami")
+_FIELDS = ("name", "hazard", "pre", "post", "footprints", "pre_date", "post_date", "aoi")
+_EMPTY: dict[str, Any] = {
+    "name": "",
+    "hazard": "",
+    "pre": [],
+    "post": [],
+    "footprints": [],
+    "pre_date": "",
+    "post_date": "",
+    "aoi": None,
+}
+_PRE = re.compile(r"(?:^|[^a-z])(?:pre|before)(?:[^a-z]|$)", re.IGNORECASE)
+_POST = re.compile(r"(?:^|[^a-z])(?:post|after)(?:[^a-z]|$)", re.IGNORECASE)
+
+
+def wanted() -> bool:
+    """Whether the page of a new event is asked for in the address."""
+    return st.query_params.get("step") == "new"
+
+
+def entry() -> None:
+    """In the side panel of an event: the way to a new one, and how those that are being made stand."""
+    newest = next(iter(jobs.new_events()), None)
+    text = "Add an event"
+    if newest is not None:
+        text += f" :gray[· {newest.job.name} {'is being made' if newest.active else 'could not be made'}]"
+    st.button(text, key="add-event-open", type="tertiary", icon=":material/add:", on_click=_open)
+
+
+def page(names: Sequence[str], person: Person) -> None:
+    """The page of a new event."""
+    st.html(f"<style>{page_style()}</style>")
+    with st.sidebar:
+        st.html('<div class="ds-brand">damage_ssl <span>building damage map</span></div>')
+        if names:
+            st.button("Back to the events", key="add-event-close", icon=":material/arrow_back:", on_click=_close)
+        note(
+            "An event is one disaster seen from above: imagery from before (pre) and after (post), and the outlines of "
+            "its buildings."
+        )
+        note("Next: look at it on the map, set its area, prepare the imagery, label.")
+    with st.container(key="add-event"):
+        if not person.may_write:
+            st.markdown("### No event yet")
+            note("You may look and download here. Whoever runs this server can add an event.")
+            return
+        st.markdown("### Add an event" if names else "### Your first event")
+        report = _shown_work()
+        if report is not None and report.active:
+            _progress(report)
+            return
+        if report is not None:
+            _failure(report)
+        _form()
+
+
+def _shown_work() -> jobs.JobReport | None:
+    return next(iter(jobs.new_events()), None)
+
+
+# While it is being made ------------------------------------------------------------------------------------------
+
+
+@st.fragment(run_every="1s")
+def _progress(report: jobs.JobReport) -> None:
+    now = jobs.new_event(report.job.name)
+    if now is None or not now.active:
+        if now is not None and now.state == "done":
+            jobs.forget(now)
+            _show(now.job.name)
+        st.rerun()
+    work_progress(now)
+    note("You can close this page; it goes on.")
+    stop_button(now, lambda: jobs.stop(now.folder), key="stop-new-event")
+    log_of(now)
+
+
+def _show(name: str) -> None:
+    """Open the event that was just made."""
+    for key in ("new-event", *(f"new-{field}" for field in _FIELDS), "event"):
+        st.session_state.pop(key, None)
+    st.query_params["event"] = name
+    st.query_params["step"] = "event"
+
+
+def _failure(report: jobs.JobReport) -> None:
+    """What went wrong stays until it is dealt with: by another try, or by putting it away."""
+    name = report.job.name
+    if report.state == "stopped":
+        st.info(f"Making '{name}' was stopped. What you had chosen is below.", icon=":material/info:")
+    else:
+        st.error(f"'{name}' could not be made. {_plain(report.message)}", icon=":material/error:")
+    if st.session_state.get("new-event-of") != report.job.started and not st.session_state.get("new-event"):
+        _fill(report.job.form)
+        st.session_state["new-event-of"] = report.job.started
+    st.button("Put this message away", key="forget-new-event", type="tertiary", on_click=jobs.forget, args=(report,))
+    log_of(report)
+
+
+def _plain(message: str) -> str:
+    """The library's message without the server's folders and without the names of its options."""
+    text = uploads.plain(message)
+    text = re.sub(r"--(pre|post) ", lambda match: f"{match[1]} imagery ", text)
+    return text[:1].upper() + text[1:]
+
+
+def _fill(form: Mapping[str, Any]) -> None:
+    for field in _FIELDS:
+        st.session_state[f"new-{field}"] = form.get(field, _EMPTY[field])
+
+
+# The form --------------------------------------------------------------------------------------------------------
+
+
+def _form() -> None:
+    _keep()
+    st.markdown("**Files**")
+    uploader(_arrived)
+    note(
+        "Files that lie in the folder “inbox” of the workspace on the server, or in its sub-folders, "
+        "can be chosen without uploading."
+    )
+    imagery, outlines, areas = (uploads.inbox_files(purpose) for purpose in ("imagery", "footprints", "area"))
+    left, right = st.columns(2)
+    with left:
+        _choice("Pre imagery (before)", "pre", imagery)
+    with right:
+        _choice("Post imagery (after)", "post", imagery)
+    _choice("Building outlines (can also be found later)", "footprints", outlines)
+    left, right = st.columns([3, 2])
+    left.text_input("Name of the event", key="new-name", max_chars=_MAX_NAME, placeholder="e.g. santa-rosa-2017")
+    right.selectbox("Hazard", HAZARDS, key="new-hazard", format_func=lambda name: name.capitalize() or "Not stated")
+    with st.expander("Dates and area"):
+        left, right = st.columns(2)
+        hint = "Only where the files do not say: 2017-10-11"
+        left.text_input("Pre imagery taken on", key="new-pre_date", placeholder=hint, max_chars=40)
+        right.text_input("Post imagery taken on", key="new-post_date", placeholder=hint, max_chars=40)
+        by_name = {file.name: file for file in areas}
+        st.selectbox(
+            "Only buildings within the area of this file (it can also be drawn on the map later)",
+            [None, *by_name],
+            key="new-aoi",
+            format_func=lambda name: "The whole imagery" if name is None else _file_text(by_name[name]),
+        )
+    problem = _problem()
+    st.button("Create the event", type="primary", key="create-event", on_click=_create, disabled=problem is not None)
+    if problem:
+        note(problem)
+    if error := st.session_state.pop("new-event-error", None):
+        st.error(error, icon=":material/error:")
+
+
+def _keep() -> None:
+    """Hold what was chosen: Streamlit forgets widgets that a run did not draw, and files may have gone meanwhile."""
+    kept = st.session_state.setdefault("new-event", {})
+    there = {purpose: {file.name for file in uploads.inbox_files(purpose)} for purpose in uploads.ENDINGS}
+    for field in _FIELDS:
+        value = st.session_state.get(f"new-{field}", kept.get(field, _EMPTY[field]))
+        if field in ("pre", "post"):
+            value = [name for name in value if name in there["imagery"]]
+        elif field == "footprints":
+            value = [name for name in value if name in there["footprints"]]
+        elif field == "aoi" and value not in there["area"]:
+            value = None
+        elif field == "hazard" and value not in HAZARDS:
+            value = ""
+        st.session_state[f"new-{field}"] = kept[field] = value
+
+
+def _choice(title: str, field: str, files: Sequence[InboxFile]) -> None:
+    by_name = {file.name: file for file in files}
+    st.multiselect(
+        title,
+        list(by_name),
+        key=f"new-{field}",
+        format_func=lambda name: _file_text(by_name[name]),
+        placeholder="Choose one or several files" if by_name else "No file yet: upload one above",
+        disabled=not by_name,
+    )
+
+
+def _file_text(file: InboxFile) -> str:
+    amount = f"{file.size / 1e9:.1f} GB" if file.size >= 1e9 else f"{max(file.size / 1e6, 0.1):,.1f} MB"
+    return f"{file.name.removeprefix('uploads/')} · {amount} · {age_text(time.time() - file.modified)}"
+
+
+def _arrived(name: str) -> None:
+    """A file is uploaded: choose it where its name says what it is."""
+    try:
+        fields = []
+        for purpose, guess in (("imagery", _side(name)), ("footprints", "footprints")):
+            if guess and any(file.name == name for file in uploads.inbox_files(_purpose(purpose))):
+                fields.append(guess)
+        for field in fields[:1]:
+            chosen = list(st.session_state.get(f"new-{field}", []))
+            if name not in chosen:
+                st.session_state[f"new-{field}"] = [*chosen, name]
+    except DamageSSLError as error:
+        st.session_state["new-event-error"] = str(error)
+
+
+def _purpose(text: str) -> Purpose:
+    return "imagery" if text == "imagery" else "footprints"
+
+
+def _side(name: str) -> str | None:
+    stem = name.rpartition("/")[2]
+    pre, post = bool(_PRE.search(stem)), bool(_POST.search(stem))
+    return None if pre == post else ("pre" if pre else "post")
+
+
+def _problem() -> str | None:
+    """What the form still lacks, in the order of its fields; None where nothing."""
+    form = st.session_state
+    if not form["new-pre"] or not form["new-post"]:
+        missing = [side for side in ("pre", "post") if not form[f"new-{side}"]]
+        return f"Choose the {' and the '.join(missing)} imagery."
+    if both := set(form["new-pre"]) & set(form["new-post"]):
+        return f"{min(both)} is chosen as pre and as post; it can be only one of them."
+    name = form["new-name"].strip()
+    if not name:
+        return "Give the event a name."
+    if not _NAME.fullmatch(name):
+        return "A name has letters (a–z), digits, dots, dashes and underscores, and begins with a letter or digit."
+    if name in list_events(workspace_path()):
+        return f"There is an event '{name}' already; choose another name."
+    if (workspace_path() / name).exists() or name.lower() == uploads.inbox_path().name:
+        return f"'{name}' is taken by another folder of the workspace; choose another name."
+    return None
+
+
+def _create() -> None:
+    """Start the work with what the form holds at the moment of the click."""
+    _keep()
+    form = {field: st.session_state[f"new-{field}"] for field in _FIELDS}
+    form["name"] = form["name"].strip()
+    try:
+        problem = _problem()
+        if problem:
+            st.session_state["new-event-error"] = problem
+            return
+        jobs.start_new_event(form["name"], _options(form), form)
+    except (DamageSSLError, OSError) as error:
+        st.session_state["new-event-error"] = uploads.plain(str(error))
+
+
+def _options(form: Mapping[str, Any]) -> list[str]:
+    """The form as options of `damage-ssl init`."""
+    options: list[str] = []
+    purposes: tuple[tuple[str, Purpose], ...] = (("pre", "imagery"), ("post", "imagery"), ("footprints", "footprints"))
+    for field, purpose in purposes:
+        for name in form[field]:
+            options += [f"--{field}", str(uploads.picked(name, purpose))]
+    if form["aoi"]:
+        options += ["--aoi", str(uploads.picked(form["aoi"], "area"))]
+    for option, field in (("hazard", "hazard"), ("pre-date", "pre_date"), ("post-date", "post_date")):
+        if str(form[field]).strip():
+            options.append(f"--{option}={str(form[field]).strip()}")
+    return options
+
+
+def _open() -> None:
+    st.query_params["step"] = "new"
+
+
+def _close() -> None:
+    st.query_params["step"] = "event"

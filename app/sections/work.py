@@ -1,0 +1,58 @@
+"""How long work is shown, whatever it is: what it does, how far it is, time left, the way to stop it, its log."""
+
+import time
+from collections.abc import Callable
+
+import streamlit as st
+
+from app import jobs
+from app.ui import facts, progress
+
+_STAGES = {
+    "register": ("Measuring how the images lie", "buildings"),
+    "patches": ("Cutting the pictures", "buildings"),
+    "train": ("Training", "steps"),
+    "predict": ("Predicting", "buildings"),
+    "compare": ("Comparing pre and post", "buildings"),
+    "detect": ("Looking for buildings", "parts"),
+    "features": ("Learning what the buildings look like", "buildings"),
+}
+
+
+def work_progress(report: jobs.JobReport) -> None:
+    """What is being done, how much of it, since when and for how long still."""
+    title, unit = _STAGES.get(report.stage, (report.job.title or "Working", ""))
+    if report.state == "stopping":
+        title = "Stopping…"
+    share = report.done / report.total if report.total else 0.0
+    detail = f"{report.done:,} of {report.total:,} {unit}".strip() if report.total else "getting ready"
+    progress(title, detail, share)
+    rows = [("Running for", duration(time.time() - report.job.started))]
+    if report.seconds_left is not None:
+        rows.append(("Still about", duration(report.seconds_left)))
+    facts(rows)
+
+
+def stop_button(report: jobs.JobReport, on_click: Callable[[], None], *, key: str, title: str = "Stop") -> None:
+    """Ask the work to stop; once asked, the button ends it by force."""
+    stopping = report.state == "stopping"
+    st.button(
+        "Stop at once" if stopping else title,
+        key=key,
+        width="stretch",
+        icon=":material/stop_circle:",
+        on_click=on_click,
+    )
+
+
+def log_of(report: jobs.JobReport) -> None:
+    """The last lines of the work's log, for whoever wants them."""
+    log = jobs.log_tail(report.folder)
+    if log:
+        with st.expander("Log"):
+            st.code(log[-1500:], language=None, wrap_lines=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
