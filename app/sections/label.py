@@ -1,16 +1,29 @@
-"""Step 2: how many labels there are and how many are still needed; labelling itself happens beside the map."""
+"""Step 2: how many labels there are, what is still needed and what more would bring; labelling is beside the map."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 import streamlit as st
 
-from app.data import EventView, label_counts
+from app import jobs
+from app.access import Person
+from app.data import EventView, current_labels, view_at
 from app.legend import colour_of, name_of
+from app.live import SCHEME, features_stamp
+from app.models import Model
+from app.queues import RANDOM_SHARE, SECOND_SHARE
+from app.sections.shown_model import features_state, model_choice
 from app.ui import bars, go_to, note
+from damage_ssl.assessment.guidance import Outlook, outlook
+from damage_ssl.event.catalog import Event
 from damage_ssl.grades import ClassScheme, DamageGrade, LabelValue, scheme_named
+from damage_ssl.pipeline.live import read_features, usable_labels
 from damage_ssl.settings import SplitSettings, TrainSettings
 
 COMFORTABLE_PER_CLASS = 20
+QUEUE_KEYS = ("random-share", "second-share")
 
 
 @dataclass(frozen=True)
@@ -27,14 +40,17 @@ class Needed:
 
     @property
     def sentence(self) -> str:
-        """What is missing, or that nothing is."""
+        """What is missing and why training waits for it, or that nothing is."""
         missing = [
             f"{self.floor - count} more {name_of(name).lower()}"
             for name, count in self.counts.items()
             if count < self.floor
         ]
         if missing:
-            return f"To train, label {' and '.join(missing)} (at least {self.floor} of each)."
+            return (
+                f"To train, label {' and '.join(missing)}. With fewer than {self.floor} of each there would be none to "
+                "check the result by."
+            )
         least = min(self.counts, key=lambda name: self.counts[name])
         if self.counts[least] < COMFORTABLE_PER_CLASS:
             return (
@@ -45,32 +61,55 @@ class Needed:
 
 
 def needed(view: EventView, scheme: ClassScheme | None = None) -> Needed:
-    """How the labels stand against the floor, under the scheme of the default settings or another."""
+    """How the labels that training can use stand against its floor, under the default scheme or another."""
     scheme = scheme or scheme_named(TrainSettings().scheme)
     split = SplitSettings()
     counts = dict.fromkeys(scheme.class_names, 0)
-    for value, count in label_counts(view.event).items():
+    for value, count in label_counts(view).items():
         index = scheme.index_of(value)
         if index is not None:
             counts[scheme.class_names[index]] += count
     return Needed(counts, split.min_train_per_class + split.min_validation_per_class)
 
 
+def label_counts(view: EventView) -> dict[LabelValue, int]:
+    """How many buildings that can be assessed carry each label now; only these can be learned from."""
+    labels = current_labels(view.event)[0]
+    place, assessed = view.position_of, view.assessed
+    usable = [row is not None and bool(assessed[row]) for row in map(place.get, labels["building_id"].tolist())]
+    counted = labels["value"][np.array(usable, dtype=bool)].value_counts()
+    return {LabelValue(value): int(count) for value, count in counted.items()}
+
+
 def summary(view: EventView) -> str:
     """The state of this step in a few words."""
-    total = sum(label_counts(view.event).values())
+    total = len(current_labels(view.event)[0])
     return f"{total:,} labelled" if total else "none yet"
 
 
-def show(view: EventView) -> None:
-    """Labels by grade, what is needed, the keys, and the way to training."""
-    counts = label_counts(view.event)
+def queue_settings() -> dict[str, str | float]:
+    """Which queue the keys walk in this step, with the shares that the analyst chose."""
+    random, second = (st.session_state.get(key) for key in QUEUE_KEYS)
+    return {
+        "kind": "label",
+        "random": RANDOM_SHARE if random is None else random / 100,
+        "second": SECOND_SHARE if second is None else second / 100,
+    }
+
+
+def show(
+    view: EventView, model: Model | None, models: Sequence[Model], reports: Sequence[jobs.RunReport], person: Person
+) -> None:
+    """Labels by grade, what is needed and what more would bring, the shown model, and the way to training."""
+    counts = label_counts(view)
     values = [LabelValue(grade.label) for grade in DamageGrade]
     values += [value for value in (LabelValue.INTACT, LabelValue.DAMAGED) if counts.get(value)]
     bars([(name_of(value), colour_of(value), counts.get(value, 0)) for value in values])
     others = {value: count for value, count in counts.items() if value not in values}
     if others:
         note(" · ".join(f"{name_of(value)} {count:,}" for value, count in others.items()))
+    if unusable := len(current_labels(view.event)[0]) - sum(counts.values()):
+        note(f"{unusable:,} labels are of buildings that cannot be assessed; nothing is learned from them.")
     state = needed(view)
     note(state.sentence, good=state.enough)
     st.button(
@@ -82,7 +121,55 @@ def show(view: EventView) -> None:
         on_click=go_to,
         args=("train",),
     )
-    note(
-        "Answer with the keys shown on the buttons; the next building follows by itself. "
-        "Or click any building on the map."
+    features_state(view, may_write=person.may_write)
+    if promise := promise_of(view):
+        note(promise)
+    model_choice(view, model, models, reports)
+    with st.expander("Which buildings you are asked about", key="queue-settings"):
+        _shares()
+
+
+def _shares() -> None:
+    for key, share in zip(QUEUE_KEYS, (RANDOM_SHARE, SECOND_SHARE), strict=True):
+        st.session_state.setdefault(key, round(100 * share))
+    st.slider(
+        "Drawn at random, %",
+        0,
+        100,
+        step=5,
+        key="random-share",
+        help="Totals can be estimated from these alone. The others are those that the model learns most from.",
     )
+    st.slider(
+        "Second opinions, %",
+        0,
+        100,
+        step=5,
+        key="second-share",
+        help="Buildings that somebody else has answered, without showing you how: to measure how far you agree.",
+    )
+
+
+def promise_of(view: EventView) -> str:
+    """What the next ten labels would bring, in a sentence; empty without any labels or features."""
+    features, (labels, revision) = features_stamp(view), current_labels(view.event)
+    if not features or labels.empty:
+        return ""
+    found = _outlook(view.event, view.stamp, features, revision)
+    if found.gain is None or found.score is None or found.gain_high is None:
+        return f"What more labels would bring: not enough labels to tell yet ({found.reason})."
+    found_now = f"Away from your labels the live model is right for about {found.score:.0%}"
+    if found.gain_high < 0.005:
+        return f"{found_now}; ten more labels would change little."
+    low, high = (round(100 * max(value or 0.0, 0.0), 1) for value in (found.gain_low, found.gain_high))
+    return f"{found_now}; ten more labels would add about {100 * found.gain:.1f} points ({low:g} to {high:g})."
+
+
+@lru_cache(maxsize=8)
+def _outlook(event: Event, stamp: str, features: str, revision: int) -> Outlook:
+    view = view_at(event, stamp)
+    known = read_features(event)
+    labels = usable_labels(known, current_labels(event)[0], scheme_named(SCHEME))
+    at = view.index.loc[known.building_id[labels.rows], ["x_m", "y_m"]].to_numpy(float)
+    rng = np.random.default_rng(0)  # the same labels give the same sentence
+    return outlook(known.values[labels.rows], labels.classes, at[:, 0], at[:, 1], rng)

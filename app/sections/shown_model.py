@@ -1,0 +1,98 @@
+"""Which model the map shows, the choice of another one, and how the trained and the live one differ."""
+
+import time
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import jobs
+from app.data import EventView
+from app.legend import age_text, method_name
+from app.live import LiveModel, differing, features_work, needs_features, start_features
+from app.models import Model
+from app.processes import JobReport
+from app.ui import note, progress
+from damage_ssl.errors import DamageSSLError
+
+
+def model_choice(
+    view: EventView, model: Model | None, models: Sequence[Model], reports: Sequence[jobs.RunReport]
+) -> None:
+    """Name the shown model, offer the others, and say on how many buildings the trained and the live one differ."""
+    if model is None:
+        return
+    if len(models) > 1:
+        names = {each.model_id: _name(each, reports) for each in models}
+        if st.session_state.get("model") not in names:
+            st.session_state["model"] = model.model_id
+        st.selectbox("The map shows", list(names), format_func=lambda name: names.get(name, name), key="model")
+    else:
+        note(f"The map shows: {_name(model, reports)}.")
+    live = next((each for each in models if isinstance(each, LiveModel)), None)
+    trained = next((each for each in models if each.run is not None and not each.is_change_score), None)
+    if live is None or trained is None:
+        return
+    count, of = len(differing(view, trained, live)), int(view.assessed.sum())
+    if not count:
+        note(f"The trained and the live model agree on all {of:,} buildings.")
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="differ"):
+        note(f"The trained and the live model differ on {count:,} of {of:,} buildings.")
+        st.button("Look at these", key="to-differ", type="tertiary", on_click=_walk_differing)
+
+
+def _walk_differing() -> None:
+    st.session_state["queue"] = "differ"
+    st.session_state["map-part"] = "Check"
+    st.query_params["step"] = "map"
+
+
+def _name(model: Model, reports: Sequence[jobs.RunReport]) -> str:
+    if isinstance(model, LiveModel):
+        learned = sum(model.prediction.learned_from.values())
+        return f"{method_name(model.algorithm)}, from {learned:,} labels"
+    report = next((each for each in reports if each.run.run_id == model.model_id), None)
+    age = "" if report is None else f", {age_text(time.time() - report.updated)}"
+    return f"{method_name(model.algorithm)}{age}"
+
+
+def features_state(view: EventView, *, may_write: bool) -> None:
+    """While the live model's features are missing: make them, and say how far that is or why it failed."""
+    if not needs_features(view):
+        return
+    work = features_work(view)
+    if work is None and may_write:
+        _start(view)
+        work = features_work(view)
+    if work is not None and work.active:
+        _working(view)
+    elif work is not None:
+        _failed(view, work)
+    if error := st.session_state.pop("features-error", None):
+        st.error(error)
+
+
+@st.fragment(run_every="1.5s")
+def _working(view: EventView) -> None:
+    work = features_work(view)
+    if work is None or not work.active:
+        st.rerun()
+    share = work.done / work.total if work.total else 0.0
+    detail = f"{share:.0%}" if work.total else "starting"
+    if work.seconds_left is not None and work.seconds_left > 60:
+        detail += f", {work.seconds_left / 60:.0f} min left"
+    progress("Getting ready to colour the map while you label", detail, share)
+
+
+def _failed(view: EventView, work: JobReport) -> None:
+    if work.state == "done":
+        return  # finished a moment ago
+    st.error(f"The map cannot be coloured while you label. {work.message}", icon=":material/error:")
+    st.button("Try again", key="features-again", width="stretch", on_click=_start, args=(view,))
+
+
+def _start(view: EventView) -> None:
+    try:
+        start_features(view)
+    except (DamageSSLError, OSError) as error:
+        st.session_state["features-error"] = str(error)
