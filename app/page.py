@@ -27,10 +27,11 @@ TITLES = {
 }
 STEPS = tuple(TITLES)
 VIEWED = ("event", "map", "handover")
-"""The steps of somebody who may look and download only."""
+# (Comments, not docstrings: Streamlit shows a text that stands alone in its main script on the page.)
+# VIEWED: the steps of somebody who may look and download only.
 
 KEPT = ("model", "queue", "map-part", *label.QUEUE_KEYS, *map.FILTER_KEYS)
-"""Choices that belong to the event: forgotten with another one."""
+# KEPT: choices that belong to the event, forgotten with another one.
 
 
 def main() -> None:
