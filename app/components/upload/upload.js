@@ -115,7 +115,7 @@ class Row {
   }
 
   fail(text) {
-    this.say(text, null, 'bad');
+    this.say(text.replace(`${this.name}: `, ''), null, 'bad');
     this.stop.textContent = 'Remove';
   }
 
