@@ -2,6 +2,8 @@
 
 import sqlite3
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Float, Index, Integer, MetaData, String, Table, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -98,11 +100,34 @@ def _quoted(connection: Connection) -> str:
 
 def prepare_sqlite(engine: Engine) -> None:
     """Let many readers and one writer work at the same time; writers wait for each other."""
-    event.listen(engine, "connect", _prepare_connection)
+    event.listen(engine, "do_connect", _connect)
     event.listen(engine, "begin", _begin)
 
 
-def _prepare_connection(connection: sqlite3.Connection, _record: object) -> None:
+def _connect(
+    _dialect: object, _record: object, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> sqlite3.Connection:
+    """Open the log; on a disk without any room only to read it.
+
+    SQLite keeps two small files beside an open log even while it is only read. Where there is no room for them, and
+    nothing waits in them, the log is read as it lies there; writing to it then fails, as it must.
+    """
+    connection: sqlite3.Connection = sqlite3.connect(*arguments, **options)
+    try:
+        _prepare_connection(connection)
+    except sqlite3.OperationalError as error:
+        connection.close()
+        path = Path(arguments[0])
+        waiting = path.with_name(f"{path.name}-wal")
+        unreadable = "disk I/O error" in str(error) or "unable to open" in str(error)
+        if not unreadable or not path.is_file() or (waiting.exists() and waiting.stat().st_size):
+            raise
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, **options)
+        connection.isolation_level = None
+    return connection
+
+
+def _prepare_connection(connection: sqlite3.Connection) -> None:
     """Switch the driver's own transactions off, so that `_begin` decides (SQLAlchemy's page on pysqlite)."""
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL").close()

@@ -1,6 +1,7 @@
 """The label log: append-only, many writers at once, SQLite by default and the same schema on PostgreSQL."""
 
 import math
+import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from damage_ssl.labelling.schema import (
 __all__ = ["LABEL_COLUMNS", "WITHDRAWN", "LabelStore", "NewLabel", "utc_iso"]
 
 BUSY_TIMEOUT_S = 60.0
+_LEAST_ROOM_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,7 +300,7 @@ def _url_of(text: str) -> URL:
 
 def _explained(error: DatabaseError, where: str) -> Exception:
     cause = str(error.orig)
-    if "is full" in cause:
+    if "is full" in cause or ("://" not in where and _is_full(Path(where).parent)):
         return StorageError(f"{where}: the disk is full; free some space and try again (no label was half-written)")
     if "append-only" in cause:
         return StorageError(f"{where}: the label log is append-only; add a new row instead of changing one")
@@ -307,6 +309,14 @@ def _explained(error: DatabaseError, where: str) -> Exception:
     if isinstance(error, OperationalError):
         return StorageError(f"{where}: cannot be read or written ({cause}); check its folder, permissions and disk")
     return StorageError(f"{where}: the database refused ({cause})")
+
+
+def _is_full(folder: Path) -> bool:
+    """No room for the files beside an open log, which SQLite reports as an error of the disk."""
+    try:
+        return shutil.disk_usage(folder).free < _LEAST_ROOM_BYTES
+    except OSError:
+        return False
 
 
 def _columns() -> Select[Any]:
