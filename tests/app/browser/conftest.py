@@ -1,0 +1,107 @@
+"""One Chromium, one running app and one drawn town for all browser tests; each test has an event of its own."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from damage_ssl import pipeline
+from damage_ssl.event.catalog import Event
+from damage_ssl.grades import LabelValue
+from damage_ssl.labelling.store import LabelStore, NewLabel
+from damage_ssl.simulation import SimulatedEvent, SimulationSettings, simulate
+from tests.app.browser.screen import CHROMIUM, Screen, launch, opened
+from tests.app.browser.server import App, running_app
+from tests.app.town_app import repository
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+BUILDINGS = 72
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A simulated town on disk, and what is true of its buildings."""
+
+    files: SimulatedEvent
+    truth: dict[str, str]
+
+    def event(self, workspace: Path, name: str, *, prepared: bool = True) -> Event:
+        """An event of it, its pairs cut."""
+        inputs = {"pre": [self.files.pre], "post": [self.files.post], "footprints": self.files.footprints}
+        event = Event.create(workspace, name, hazard="earthquake", **inputs)
+        if prepared:
+            pipeline.cut_patches(event)
+        return event
+
+    def label(self, event: Event, count: int, *, labeller: str = "colleague", skip: int = 0) -> list[str]:
+        """Give the true labels of some buildings, as an import."""
+        chosen = list(self.truth)[skip : skip + count]
+        LabelStore(event.labels_path).add_many(
+            NewLabel(building_id=building, value=LabelValue(self.truth[building]), labeller=labeller, drawn="import")
+            for building in chosen
+        )
+        return chosen
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    """A simulated town of 72 buildings."""
+    files = simulate(
+        tmp_path_factory.mktemp("drawn") / "town", SimulationSettings(buildings=BUILDINGS, seed=5, damaged_share=0.4)
+    )
+    lines = files.truth.read_text(encoding="utf-8").splitlines()[1:]
+    return Drawn(files, dict(line.split(",")[:2] for line in lines))  # type: ignore[misc]
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The app on a workspace to which tests add their events."""
+    folder = tmp_path_factory.mktemp("app")
+    (folder / "workspace").mkdir()
+    with running_app(folder / "workspace", folder / "log.txt") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Headless Chromium."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"Chromium is not at {CHROMIUM} (set CHROMIUM to its path)")
+    with sync_api.sync_playwright() as playwright:
+        chromium = launch(playwright)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_screen(browser: "Browser", app: App, request: pytest.FixtureRequest) -> "Iterator[Callable[..., Screen]]":
+    """Opens pages of separate sessions; none may ask anybody outside this machine, nor raise an error."""
+    pages, entered = [], []
+
+    def open_one(address: str | None = None) -> Screen:
+        manager = opened(browser, address or app.address)
+        entered.append(manager)
+        pages.append(manager.__enter__())
+        return pages[-1]
+
+    yield open_one
+    for number, screen in enumerate(pages):
+        # the last state of the screen, for whoever has to find out why a run of this test failed
+        picture = repository() / "test-artifacts" / f"{request.node.name[:60]}-{number}.png"
+        picture.parent.mkdir(exist_ok=True)
+        screen.page.screenshot(path=picture)
+    for manager in entered:
+        manager.__exit__(None, None, None)
+    assert [url for screen in pages for url in screen.outside] == []
+    assert [error for screen in pages for error in screen.errors] == []
+
+
+@pytest.fixture
+def screen(open_screen: Callable[..., Screen]) -> Screen:
+    """One page."""
+    return open_screen()

@@ -1,0 +1,304 @@
+"""The app's page as the tests, benchmarks and pictures drive it. All selectors of the page are in this file."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+AXE = Path(__file__).resolve().parents[1] / "axe" / "axe.min.js"
+LAPTOP = {"width": 1280, "height": 720}
+HERE = ("localhost", "127.0.0.1")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+STEPS = ("event", "label", "train", "map", "handover")
+GRADE_KEYS = {"no-damage": "1", "minor-damage": "2", "major-damage": "3", "destroyed": "4"}
+
+BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.timeout(420),
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"Chromium is not at {CHROMIUM} (set CHROMIUM to its path)"),
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # within rasterio
+]
+"""`pytestmark` of every module that opens a browser."""
+
+
+def launch(playwright: "Playwright", *flags: str) -> "Browser":
+    """Headless Chromium that asks nobody for anything by itself."""
+    return playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*FLAGS, *flags])
+
+
+@contextmanager
+def opened(browser: "Browser", address: str, **options: Any) -> "Iterator[Screen]":
+    """A page of its own session at 1280 × 720. Requests to anywhere but this machine fail, and are written down."""
+    context: BrowserContext = browser.new_context(viewport=LAPTOP, accept_downloads=True, **options)
+    context.route(lambda url: urlsplit(url).hostname not in HERE, lambda route: route.abort())
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    screen = Screen(page, address)
+    try:
+        yield screen
+    finally:
+        context.close()
+
+
+class Screen:
+    """The page of the app, driven as a person does, with every request written down."""
+
+    def __init__(self, page: "Page", address: str) -> None:
+        self.page = page
+        self.address = address
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        page.on("request", self._request)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _request(self, request: "Request") -> None:
+        url = urlsplit(request.url)
+        if url.scheme not in ("data", "blob") and url.netloc != urlsplit(self.address).netloc:
+            self.outside.append(request.url)
+
+    # the page and its steps
+
+    def open(self, event: str | None = None, step: str | None = None, name: str | None = "analyst") -> None:
+        """Open the page, by its address, at an event and a step and with a labeller's name."""
+        asked = {"event": event, "step": step, "name": name}
+        query = "&".join(f"{key}={quote(value)}" for key, value in asked.items() if value is not None)
+        self.page.goto(f"{self.address}/?{query}")
+        if event is not None:
+            self.ready()
+
+    def ready(self) -> None:
+        """Wait until the map is there with its footprints."""
+        self.page.wait_for_selector('.wb[data-ready="1"]', timeout=60_000)
+        self.page.wait_for_selector(".wb-map[data-footprints]", timeout=60_000)
+
+    def settle(self) -> None:
+        """Wait until the page's script rests, so that nothing moves under the mouse."""
+        self.page.wait_for_timeout(400)
+        self.page.wait_for_selector('[data-test-script-state="notRunning"]', timeout=60_000)
+
+    def step(self, name: str) -> None:
+        """Open a step by its button."""
+        self.settle()
+        self.page.locator(f".st-key-go-{name} button").click()
+        self.page.wait_for_selector(f".st-key-body-{name}")
+
+    def state(self, step: str) -> str:
+        """What a step's line says."""
+        return self.page.locator(f".st-key-go-{step}").inner_text().replace("\n", " ")
+
+    def wait_for_state(self, step: str, pattern: str, timeout_s: float = 60.0) -> None:
+        """Wait until a step's line says it (a regular expression)."""
+        self.page.wait_for_function(
+            "([step, pattern]) => new RegExp(pattern).test(document.querySelector(`.st-key-go-${step}`)?.innerText)",
+            arg=[step, pattern],
+            timeout=timeout_s * 1000,
+        )
+
+    def body(self, step: str) -> str:
+        """What the open step says."""
+        return self.page.locator(f".st-key-body-{step}").inner_text()
+
+    def press(self, key: str) -> None:
+        """Press the Streamlit button of this key with the mouse."""
+        button = self.page.locator(f".st-key-{key} button").first
+        button.scroll_into_view_if_needed()
+        self.settle()
+        button.click()
+
+    def choose(self, key: str, option: str) -> None:
+        """Open a select box and take an option; a page that is just being laid out again may close it once."""
+        from playwright.sync_api import TimeoutError
+
+        box = self.page.locator(f".st-key-{key} input").first
+        box.scroll_into_view_if_needed()
+        self.settle()
+        wanted = self.page.get_by_role("option", name=option)
+        for _ in range(5):
+            box.click()
+            try:
+                wanted.click(timeout=3000)
+                return
+            except TimeoutError:
+                continue
+        pytest.fail(f"the option {option} of {key} did not show")
+
+    def fill(self, key: str, text: str) -> None:
+        """Type into the input of this key and commit it."""
+        box = self.page.locator(f".st-key-{key} input").first
+        box.fill(text)
+        box.press("Enter")
+        self.settle()
+
+    # the selected building
+
+    def building(self) -> str | None:
+        """The building in the inspector."""
+        return self.page.locator(".wb-inspector").get_attribute("data-building")
+
+    def wait_for_other_building(self, before: str | None) -> str:
+        """Wait until another building than `before` is selected; its id."""
+        self.page.wait_for_function(
+            "before => { const now = document.querySelector('.wb-inspector')?.dataset.building;"
+            " return now && now !== before; }",
+            arg=before,
+        )
+        return self.building() or ""
+
+    def wait_for_building(self, building: str) -> None:
+        """Wait until this one is selected."""
+        self.page.wait_for_function(
+            "id => document.querySelector('.wb-inspector').dataset.building === id", arg=building
+        )
+
+    def answer(self, value: str) -> None:
+        """Press the button of an answer."""
+        self.page.locator(f'.wb-answer[data-value="{value}"]').click()
+
+    def saved(self, revision: int) -> None:
+        """Wait until the label log has at least this many rows, as far as this page knows."""
+        self.page.wait_for_function(
+            "revision => Number(document.querySelector('.wb').dataset.saved ?? 0) >= revision", arg=revision
+        )
+
+    def toast(self) -> str:
+        """The message on the map."""
+        return self.page.locator(".wb-toast").first.inner_text()
+
+    # the map
+
+    def fit(self) -> None:
+        """Show the whole event."""
+        self.page.locator(".wb-fit").click()
+
+    def drawn(self) -> int:
+        """How many footprints the map has drawn."""
+        return int(self.page.locator(".wb-map").get_attribute("data-footprints") or 0)
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north of the map."""
+        text = self.page.locator(".wb-map").get_attribute("data-bounds") or ""
+        west, south, east, north = (float(value) for value in text.split(","))
+        return west, south, east, north
+
+    def click_building(self, footprints: Any, without: set[str]) -> str:
+        """Show the whole event and click in the middle of a building on the right half of the map; its id."""
+        box = self.page.locator(".wb-map").bounding_box()
+        assert box is not None
+        self.fit()
+        self.page.wait_for_function(
+            "all => { const now = (document.querySelector('.wb-map').dataset.bounds ?? '').split(',').map(Number);"
+            " return now[0] < all[0] && now[1] < all[1] && now[2] > all[2] && now[3] > all[3]; }",
+            arg=[float(value) for value in footprints.total_bounds],
+        )
+        self.page.wait_for_timeout(500)  # the footprints of the new view are drawn
+        west, south, east, north = self.bounds()
+        for building, shape in zip(footprints["building_id"], footprints.geometry, strict=True):
+            middle = shape.representative_point()
+            across, down = (middle.x - west) / (east - west), (north - middle.y) / (north - south)
+            if building in without or not (0.55 < across < 0.85 and 0.25 < down < 0.7):
+                continue
+            self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+            self.wait_for_building(str(building))
+            return str(building)
+        pytest.fail("no building lies in that part of the map")
+
+    # looking at the page as a whole
+
+    def violations(self) -> list[str]:
+        """Serious and critical violations that axe-core finds on the page as it is: rule, places, what to do."""
+        self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = self.page.evaluate(_AXE_RUN)
+        assert found["passes"] > 10, "axe-core found hardly anything to look at"
+        return [str(each) for each in found["violations"]]
+
+    def unreachable(self) -> list[str]:
+        """Buttons and fields that are cut off: outside the window, in nothing that scrolls to them."""
+        found = self.page.evaluate(_UNREACHABLE)
+        return [str(each) for each in found]
+
+    def focused(self) -> str:
+        """What has the focus, for messages: tag, classes and key."""
+        return str(
+            self.page.evaluate(
+                "() => { const e = document.activeElement, key = e.closest('[class*=st-key-]')?.className;"
+                " return `${e.tagName}.${e.className} ${key?.match(/st-key-[\\w-]+/)?.[0] ?? ''}`; }"
+            )
+        )
+
+    def focus_shows(self) -> bool:
+        """Whether the element with the focus looks different for it: an outline or a shadow, on it or around it."""
+        return bool(self.page.evaluate(_FOCUS_SHOWS))
+
+    def tab_to(self, selector: str, most: int = 80) -> None:
+        """Go on with Tab until an element that this selector finds, or one inside it, has the focus."""
+        for _ in range(most):
+            self.page.keyboard.press("Tab")
+            if self.page.evaluate("to => Boolean(document.activeElement.closest(to))", selector):
+                return
+        pytest.fail(f"Tab does not reach {selector}; it is on {self.focused()}")
+
+
+_AXE_RUN = """async () => {
+  const { violations, passes } = await axe.run(document);
+  const place = (node) => `    ${node.target.join(' ')}  ${node.html.slice(0, 160)}  ${node.failureSummary ?? ''}`;
+  const serious = violations.filter((each) => ['serious', 'critical'].includes(each.impact));
+  return {
+    passes: passes.length,
+    violations: serious.map((each) => `${each.impact} ${each.id}: ${each.help}\\n${each.nodes.slice(0, 4).map(place).join('\\n')}`),
+  };
+}"""
+
+_UNREACHABLE = """() => {
+  const cut = [];
+  for (const element of document.querySelectorAll('button, input, [role=button], [role=slider], a[href]')) {
+    const box = element.getBoundingClientRect();
+    const style = getComputedStyle(element);
+    if (!box.width || !box.height || style.visibility === 'hidden' || Number(style.opacity) === 0) continue;
+    if (element.closest('[aria-hidden=true], [hidden], [inert]')) continue;
+    if (box.width < 4 || box.height < 4) continue; // Streamlit's own hidden inputs
+    let [top, left, bottom, right] = [0, 0, innerHeight, innerWidth];
+    let [y, x] = [(box.top + box.bottom) / 2, (box.left + box.right) / 2];
+    let reachable = y >= 0 && y <= innerHeight && x >= 0 && x <= innerWidth;
+    for (let up = element.parentElement; up; up = up.parentElement) {
+      const overflow = getComputedStyle(up);
+      const around = up.getBoundingClientRect();
+      const scrolls = /auto|scroll/.test(overflow.overflowY) && up.scrollHeight > up.clientHeight;
+      if (scrolls) { reachable = around.bottom > 0 && around.top < innerHeight; break; }
+      const clips = /hidden|clip/.test(overflow.overflowY) || /hidden|clip/.test(overflow.overflowX);
+      if (clips && (y > around.bottom + 1 || y < around.top - 1 || x > around.right + 1 || x < around.left - 1)) {
+        reachable = false;
+        break;
+      }
+    }
+    const name = (element.ariaLabel || element.innerText || element.title || '').slice(0, 40);
+    if (!reachable) cut.push(`${element.tagName} '${name}' at ${Math.round(x)}, ${Math.round(y)}`);
+  }
+  return cut;
+}"""
+
+_FOCUS_SHOWS = """() => {
+  let element = document.activeElement;
+  for (let up = 0; element && up < 6; up += 1, element = element.parentElement) {
+    const style = getComputedStyle(element);
+    if (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0) return true;
+    if (style.boxShadow !== 'none' && !/rgba\\(0, 0, 0, 0\\)/.test(style.boxShadow.split(')')[0] + ')')) return true;
+    if (up && element.matches('[data-baseweb]') && style.borderColor !== 'rgba(0, 0, 0, 0)') return true;
+  }
+  return false;
+}"""

@@ -1,0 +1,93 @@
+"""The app as a user starts it: a process of its own on a free port, its log kept, and its memory read."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.app.town_app import free_port, repository
+
+_STARTS_WITHIN_S = 90.0
+
+
+@dataclass(frozen=True)
+class App:
+    """A running app."""
+
+    port: int
+    process: "subprocess.Popen[bytes]"
+    workspace: Path
+    log: Path
+
+    @property
+    def address(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def said(self) -> str:
+        """The end of what it printed."""
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def memory_bytes(self) -> dict[str, int]:
+        """Resident memory of the app's process and, by command, of the processes it started that still run."""
+        found = {"app": resident_bytes(self.process.pid)}
+        for pid in _descendants(self.process.pid):
+            found[f"child {pid}"] = resident_bytes(pid)
+        return found
+
+
+@contextmanager
+def running_app(
+    workspace: Path, log: Path, *, before: Sequence[str] = (), environment: dict[str, str] | None = None
+) -> Iterator[App]:
+    """Start `streamlit run app/main.py` on a workspace; `before` are words in front of the command."""
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", str(repository() / "app" / "main.py")]
+    command = [*before, *command, "--server.port", str(port), "--", "--workspace", str(workspace)]
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=repository(), env=surroundings)
+    app = App(port, process, workspace, log)
+    try:
+        _wait_for(app)
+        yield app
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(timeout=20)
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process; 0 when it has gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        children = [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [*children, *(each for child in children for each in _descendants(child))]
+
+
+def _wait_for(app: App) -> None:
+    deadline = time.monotonic() + _STARTS_WITHIN_S
+    while time.monotonic() < deadline and app.process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{app.address}/_stcore/health", timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"the app did not start: {app.said()}")

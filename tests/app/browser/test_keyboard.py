@@ -1,0 +1,64 @@
+"""The whole of labelling without a mouse."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from damage_ssl.labelling.store import LabelStore
+from tests.app.browser.conftest import Drawn
+from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
+from tests.app.browser.server import App
+
+pytestmark = BROWSER
+
+
+def test_forty_labels_and_the_start_of_training_by_keyboard_alone(
+    open_screen: Callable[..., Screen], app: App, drawn: Drawn
+) -> None:
+    event = drawn.event(app.workspace, "keys")
+    screen = open_screen()
+    page = screen.page
+    screen.open("keys", name=None)
+    screen.settle()
+
+    screen.tab_to(".st-key-to-label")
+    assert screen.focus_shows(), f"the focus is not visible on {screen.focused()}"
+    page.keyboard.press("Enter")
+    page.wait_for_selector('[role="dialog"] .st-key-name-answer input')
+    screen.settle()
+    if "INPUT" not in screen.focused():
+        screen.tab_to(".st-key-name-answer")
+    page.keyboard.type("Ana")
+    page.keyboard.press("Enter")
+    page.wait_for_selector('[role="dialog"]', state="detached")
+    page.wait_for_selector(".st-key-body-label")
+
+    current = screen.wait_for_other_building(None)
+    labelled = []
+    for _ in range(40):
+        page.keyboard.press(GRADE_KEYS[drawn.truth[current]])
+        labelled.append(current)
+        current = screen.wait_for_other_building(current)
+    screen.saved(40)
+    said = LabelStore(event.labels_path).current()
+    assert said["building_id"].tolist() == sorted(set(labelled)) or set(said["building_id"]) == set(labelled)
+    assert len(said) == 40
+    assert set(said["labeller"]) == {"Ana"}
+    right = said["value"].to_numpy(str) == np.array([drawn.truth[building] for building in said["building_id"]])
+    assert right.all()
+    screen.wait_for_state("label", "40 labelled")
+
+    screen.settle()
+    screen.tab_to(".st-key-to-train")
+    assert screen.focus_shows(), f"the focus is not visible on {screen.focused()}"
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".st-key-body-train")
+    screen.settle()
+    screen.tab_to(".st-key-train")
+    assert screen.focus_shows(), f"the focus is not visible on {screen.focused()}"
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".st-key-cancel")
+    screen.settle()
+    screen.tab_to(".st-key-cancel")
+    page.keyboard.press("Enter")
+    screen.wait_for_state("train", "stopped")
