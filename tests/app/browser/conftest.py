@@ -13,8 +13,7 @@ from damage_ssl.grades import LabelValue
 from damage_ssl.labelling.store import LabelStore, NewLabel
 from damage_ssl.simulation import SimulatedEvent, SimulationSettings, simulate
 from tests.app.browser.screen import CHROMIUM, Screen, launch, opened
-from tests.app.browser.server import App, running_app
-from tests.app.town_app import repository
+from tests.app.browser.server import REPOSITORY, App, running_app
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -92,7 +91,7 @@ def open_screen(browser: "Browser", app: App, request: pytest.FixtureRequest) ->
     yield open_one
     for number, screen in enumerate(pages):
         # the last state of the screen, for whoever has to find out why a run of this test failed
-        picture = repository() / "test-artifacts" / f"{request.node.name[:60]}-{number}.png"
+        picture = REPOSITORY / "test-artifacts" / f"{request.node.name[:60]}-{number}.png"
         picture.parent.mkdir(exist_ok=True)
         screen.page.screenshot(path=picture)
     for manager in entered:

@@ -258,10 +258,8 @@ _AXE_RUN = """async () => {
   const { violations, passes } = await axe.run(document);
   const place = (node) => `    ${node.target.join(' ')}  ${node.html.slice(0, 160)}  ${node.failureSummary ?? ''}`;
   const serious = violations.filter((each) => ['serious', 'critical'].includes(each.impact));
-  return {
-    passes: passes.length,
-    violations: serious.map((each) => `${each.impact} ${each.id}: ${each.help}\\n${each.nodes.slice(0, 4).map(place).join('\\n')}`),
-  };
+  const words = (each) => [`${each.impact} ${each.id}: ${each.help}`, ...each.nodes.slice(0, 4).map(place)].join('\\n');
+  return { passes: passes.length, violations: serious.map(words) };
 }"""
 
 _UNREACHABLE = """() => {

@@ -1,6 +1,7 @@
 """The app as a user starts it: a process of its own on a free port, its log kept, and its memory read."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,8 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.app.town_app import free_port, repository
-
+REPOSITORY = Path(__file__).resolve().parents[3]
 _STARTS_WITHIN_S = 90.0
 
 
@@ -46,12 +46,12 @@ def running_app(
     workspace: Path, log: Path, *, before: Sequence[str] = (), environment: dict[str, str] | None = None
 ) -> Iterator[App]:
     """Start `streamlit run app/main.py` on a workspace; `before` are words in front of the command."""
-    port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", str(repository() / "app" / "main.py")]
+    port = _free_port()
+    command = [sys.executable, "-m", "streamlit", "run", str(REPOSITORY / "app" / "main.py")]
     command = [*before, *command, "--server.port", str(port), "--", "--workspace", str(workspace)]
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=repository(), env=surroundings)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=REPOSITORY, env=surroundings)
     app = App(port, process, workspace, log)
     try:
         _wait_for(app)
@@ -72,6 +72,12 @@ def resident_bytes(pid: int) -> int:
     except OSError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _descendants(pid: int) -> list[int]:
