@@ -15,10 +15,25 @@ export const OTHER_KEYS = [
   ['N', 'not-a-building'],
 ];
 
+/** What else the keyboard does, for the list that `?` shows. */
+export const MORE_KEYS = [
+  ['→', 'Next building'],
+  ['←', 'Back to the building before'],
+  ['Z', 'Undo'],
+  ['C', 'Comment'],
+  ['W', 'Wider or closer view'],
+  ['L', 'Large pictures'],
+  ['H', 'Hide or show the outline'],
+  ['G', 'Labelling guide'],
+  ['Esc', 'Close'],
+  ['?', 'These keys'],
+];
+
 const KEPT = 300;
+const DECODED = 16;
 
 export class Inspector {
-  constructor(root, api, { onLabel, onUndo, onNext, onPrevious, onZoom, onClose, history }) {
+  constructor(root, api, { history, ...actions }) {
     this.root = root;
     this.api = api;
     this.history = history;
@@ -26,14 +41,24 @@ export class Inspector {
     this.view = 'close';
     this.detail = null;
     this.known = new Map();
-    this.build({ onLabel, onUndo, onNext, onPrevious, onZoom, onClose });
+    this.decoded = new Map();
+    this.build(actions);
   }
 
-  build({ onLabel, onUndo, onNext, onPrevious, onZoom, onClose }) {
+  build({ onLabel, onUndo, onNext, onPrevious, onZoom, onClose, onComment, onGuide, onKeys }) {
     this.title = h('div', { class: 'wb-id', title: 'Building id; click to centre the map on it', role: 'button', tabindex: '0', onclick: onZoom });
     this.state = h('div', { class: 'wb-state' });
     this.crops = Object.fromEntries(['pre', 'post'].map((role) => [role, this.crop(role)]));
     this.viewButton = h('button', { class: 'wb-ghost', type: 'button', title: 'Key W', onclick: () => this.toggleView() });
+    this.largeButton = h('button', { class: 'wb-ghost', type: 'button', title: 'Key L', 'aria-pressed': 'false', onclick: () => this.toggleLarge() }, h('kbd', {}, 'L'), ' Large');
+    this.commentField = h('input', {
+      class: 'wb-comment', type: 'text', maxlength: '500', placeholder: 'Comment (C)', 'aria-label': 'Comment on this building',
+      onkeydown: (event) => {
+        event.stopPropagation(); // letters typed here are no answers
+        if (event.key === 'Enter' || event.key === 'Escape') this.commentField.blur();
+      },
+      onchange: onComment,
+    });
     this.facts = h('dl', { class: 'wb-facts' });
     this.model = h('div', { class: 'wb-model' });
     this.why = h('div', { class: 'wb-why', role: 'note' });
@@ -50,6 +75,7 @@ export class Inspector {
     this.tally = h('div', { class: 'wb-tally' });
     this.body = h('div', { class: 'wb-body' },
       h('div', { class: 'wb-head' }, this.title, this.state,
+        this.largeButton,
         h('button', { class: 'wb-close', type: 'button', title: 'Close (Esc)', 'aria-label': 'Close', onclick: onClose }, '×')),
       h('div', { class: 'wb-crops' }, this.crops.pre.figure, this.crops.post.figure),
       h('div', { class: 'wb-under' }, this.model, this.viewButton),
@@ -57,12 +83,17 @@ export class Inspector {
       h('div', { class: 'wb-question' }, 'What does the post image show?'),
       h('div', { class: 'wb-grades' }, ...GRADE_KEYS.map(button('grade'))),
       h('div', { class: 'wb-others' }, ...OTHER_KEYS.map(button('other'))),
+      this.commentField,
       h('div', { class: 'wb-steps' }, this.previousButton, this.undoButton, this.nextButton),
+      h('div', { class: 'wb-help' },
+        h('button', { class: 'wb-link', type: 'button', onclick: onGuide }, 'Guide ', h('kbd', {}, 'G')),
+        h('button', { class: 'wb-link', type: 'button', onclick: onKeys }, 'All keys ', h('kbd', {}, '?'))),
       this.facts, this.history.root, this.tally);
     this.empty = h('div', { class: 'wb-empty' },
       h('strong', {}, 'No building selected'),
       h('p', {}, 'Click a footprint on the map, or take the next building of the queue.'),
-      h('button', { class: 'wb-next', type: 'button', onclick: onNext }, 'Next building ', h('kbd', {}, '→')));
+      h('button', { class: 'wb-next', type: 'button', onclick: onNext }, 'Next building ', h('kbd', {}, '→')),
+      h('button', { class: 'wb-link', type: 'button', onclick: onGuide }, 'Labelling guide ', h('kbd', {}, 'G')));
     this.root.replaceChildren(this.empty, this.body);
     this.body.hidden = true;
     this.showView();
@@ -77,7 +108,7 @@ export class Inspector {
     const frame = h('div', { class: 'wb-frame' }, image, outline, missing, bar);
     const figure = h('figure', { class: `wb-crop ${role}` }, h('figcaption', {}, h('b', {}, role === 'pre' ? 'Pre' : 'Post'), date), frame);
     image.addEventListener('error', () => figure.classList.add('failed'));
-    image.addEventListener('load', () => figure.classList.remove('failed'));
+    image.addEventListener('load', () => figure.classList.remove('failed', 'loading'));
     return { figure, image, outline, date, missing, bar };
   }
 
@@ -118,12 +149,22 @@ export class Inspector {
     if (this.known.size > KEPT) this.known.delete(this.known.keys().next().value);
   }
 
-  /** Load a building's crops into the browser's cache before they are wanted. */
+  /** A building's facts changed: ask for them again. */
+  unlearn(id) {
+    for (const key of this.known.keys()) if (key.startsWith(`${id}\n`)) this.known.delete(key);
+  }
+
+  /** Load and decode a building's crops before they are wanted, so that they show in the frame after the key. */
   preload(detail) {
     for (const role of ['pre', 'post'].filter((each) => detail[each])) {
+      const url = this.cropUrl(detail.id, role, this.view);
+      if (this.decoded.has(url)) continue;
       const image = new Image();
       image.fetchPriority = 'high'; // ahead of map tiles, of which a browser asks for six at a time
-      image.src = this.cropUrl(detail.id, role, this.view);
+      image.src = url;
+      image.decode().catch(() => this.decoded.delete(url));
+      this.decoded.set(url, image); // a picture that nobody holds is forgotten
+      if (this.decoded.size > DECODED) this.decoded.delete(this.decoded.keys().next().value);
     }
   }
 
@@ -136,6 +177,10 @@ export class Inspector {
     this.detail = detail;
     this.asked = asked;
     const { label } = detail;
+    if (this.commentOf !== detail.id) {
+      this.commentOf = detail.id;
+      this.commentField.value = label?.comment ?? '';
+    }
     this.why.textContent = asked.why ?? '';
     this.history.show(detail.id, asked);
     this.empty.hidden = true;
@@ -181,7 +226,10 @@ export class Inspector {
     crop.image.hidden = !side;
     if (side) {
       const url = this.cropUrl(detail.id, role, this.view);
-      if (crop.image.src !== url) crop.image.src = url;
+      if (crop.image.src !== url) {
+        crop.image.src = url;
+        crop.figure.classList.toggle('loading', !crop.image.complete); // never the picture of another building
+      }
     }
     const geometry = detail.views[this.view];
     crop.outline.replaceChildren(...geometry.outline.flatMap((ring) => {
@@ -198,16 +246,46 @@ export class Inspector {
       this.model.replaceChildren(h('span', { class: 'wb-muted' }, "The model's verdict is hidden until you answer"));
       return;
     }
-    if (detail.p === null) {
+    const p = this.live?.probability(detail.id) ?? detail.p;
+    if (p === null) {
       this.model.replaceChildren(h('span', { class: 'wb-muted' },
         detail.assessed ? 'No prediction yet' : `Not assessed: ${detail.reason_text}`));
       return;
     }
     const fill = h('i', {});
-    fill.style.width = `${detail.p * 100}%`;
-    const said = this.data.model.caution ? `Change score: ${detail.p.toFixed(2)}` : `Model: ${percent(detail.p)} damaged`;
+    fill.style.width = `${p * 100}%`;
+    const who = this.data.run_id === 'live' ? 'Live model' : 'Model';
+    const said = this.data.model.caution ? `Change score: ${p.toFixed(2)}` : `${who}: ${percent(p)} damaged`;
     this.model.title = this.data.model.caution;
     this.model.replaceChildren(h('span', {}, said), h('div', { class: 'wb-meter' }, fill));
+  }
+
+  /** The live model has learned from another label. */
+  refreshModel() {
+    if (this.detail) this.showModel(this.detail);
+  }
+
+  comment() {
+    return this.commentField.value.trim();
+  }
+
+  writeComment() {
+    if (this.detail) this.commentField.focus();
+  }
+
+  /** Two big pictures over the whole map, for going through a queue. */
+  toggleLarge(on = !this.bench.classList.contains('large')) {
+    this.bench.classList.toggle('large', on);
+    this.largeButton.setAttribute('aria-pressed', String(on));
+    this.largeButton.replaceChildren(h('kbd', {}, 'L'), on ? ' Back to the map' : ' Large');
+  }
+
+  get bench() {
+    return this.root.closest('.wb');
+  }
+
+  toggleOutline() {
+    this.root.classList.toggle('bare');
   }
 
   toggleView() {

@@ -1,6 +1,7 @@
 /** Labelling: the queue that the arrow keys walk, answers, undo. An answer is shown at once and taken back if not saved. */
 
 const QUEUE_SIZE = 12;
+const REFILL_AT = 6;
 const PRELOAD = 3;
 const TELL_PAGE_MS = 350;
 
@@ -47,7 +48,7 @@ export class Labelling {
     this.passed.add(item.id);
     const shown = this.bench.select(item.id, asked(item));
     for (const coming of this.queue.slice(0, PRELOAD)) this.bench.inspector.preload(coming.detail);
-    if (this.queue.length <= PRELOAD) this.refill();
+    if (this.queue.length <= REFILL_AT) this.refill();
     await shown;
   }
 
@@ -87,10 +88,12 @@ export class Labelling {
 
   label(value) {
     if (!this.selected) return;
-    const { id, drawn, probability, detail } = this.selected;
+    const { id, drawn, probability, detail, blind } = this.selected;
     const before = detail.label;
+    const comment = this.bench.inspector.comment();
     this.undoStack.push({ ...this.selected, before });
-    this.apply({ id, detail, value, before, drawn, probability });
+    this.apply({ id, detail, value, before, drawn, probability, comment });
+    if (blind) this.bench.inspector.unlearn(id); // what was hidden may be seen from now on
     this.done += 1;
     this.flash(value);
     this.next();
@@ -107,19 +110,33 @@ export class Labelling {
       return;
     }
     this.done -= 1;
-    this.apply({ ...last, value: last.before?.value ?? null, before: last.detail.label });
+    this.apply({ ...last, value: last.before?.value ?? null, after: last.before, before: last.detail.label, undo: true });
     this.bench.select(last.id, { ...asked(last), remember: false });
   }
 
-  /** Show a label at once, write it, and take it back if it could not be written. */
-  apply({ id, detail, value, before, drawn, probability }) {
+  /** Keep what was typed with the answer that the building has; without one it waits for it. */
+  keepComment() {
+    const { detail } = this.selected ?? {};
+    const comment = this.bench.inspector.comment();
+    if (!detail?.label || comment === (detail.label.comment ?? '')) return;
+    this.undoStack.push({ ...this.selected, before: detail.label });
+    this.apply({ ...this.selected, value: detail.label.value, before: detail.label, comment });
+    this.bench.toast('Comment kept.');
+  }
+
+  /** Show a label at once, write it (or take one's last back), and take it back if it could not be written. */
+  apply({ id, detail, value, before, drawn, probability, comment = '', undo = false, after = null }) {
     const { labeller } = this.data;
-    detail.label = value ? { value, labeller } : null;
+    detail.label = undo ? after : value ? { value, labeller, comment } : null;
     this.bench.footprints.setLabel(id, value);
     this.bench.inspector.setTally(this.done > 0 ? `${this.done} labelled in this session` : '');
-    this.bench.api.post('labels', { building_id: id, value, labeller, drawn, inclusion_probability: probability }).then(
+    const body = undo
+      ? { building_id: id, labeller, undo }
+      : { building_id: id, value, labeller, drawn, inclusion_probability: probability, comment };
+    this.bench.api.post('labels', body).then(
       ({ revision }) => {
         this.bench.footprints.setLabel(id, value, revision);
+        this.bench.live.refresh();
         this.tellPage(revision);
       },
       (error) => {

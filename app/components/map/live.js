@@ -1,12 +1,16 @@
 /** The live model: after each label the buildings in view are coloured anew, without fetching their geometry. */
 
+const MOVED_MS = 200;
 const PAD = 0.25; // as much around the view as footprints are drawn
 
 export class Live {
   constructor(bench) {
     this.bench = bench;
     this.p = new Map();
-    this.revision = 0;
+    bench.map.on('moveend', () => {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.refresh(), MOVED_MS);
+    });
   }
 
   get shown() {
@@ -21,7 +25,7 @@ export class Live {
   update(data) {
     if (data.run_id !== 'live') {
       this.p.clear();
-      this.asked = null;
+      this.stamp = null;
     } else if (data.live_stamp !== this.stamp) this.refresh();
   }
 
@@ -36,7 +40,8 @@ export class Live {
     const bounds = this.bench.map.getBounds().pad(PAD);
     const bbox = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((v) => v.toFixed(6));
     try {
-      const answer = await this.bench.api.get('live', { bbox: bbox.join(','), on: this.bench.footprints.on });
+      const { on } = this.bench.footprints.query();
+      const answer = await this.bench.api.get('live', { bbox: bbox.join(','), on });
       if (answer.stamp && this.shown && !this.bench.gone) this.take(answer);
     } catch (error) {
       this.bench.toast(`The live model could not be asked: ${error.message}`, true);
@@ -51,10 +56,27 @@ export class Live {
   take(answer) {
     const { stamp, revision, id, p } = answer;
     this.stamp = stamp;
-    this.revision = revision;
     this.p = new Map(id.map((building, row) => [building, p[row]]));
-    this.bench.footprints.recolour(answer);
+    this.recolour(answer);
     this.bench.inspector.refreshModel();
     this.bench.root.dataset.live = String(revision); // which labels the colours have learned from
+  }
+
+  /** New colours for the outlines that are drawn, a new version for the tiles where these are drawn instead. */
+  recolour({ id, codes, version }) {
+    const { footprints } = this.bench;
+    if (Object.keys(this.bench.data.filter).length) {
+      footprints.load(); // a filter lets others through now
+      return;
+    }
+    const { set } = footprints;
+    id.forEach((building, from) => {
+      const row = set.rowOf.get(building);
+      if (row === undefined) return;
+      for (const mode of Object.keys(codes)) set.codes[mode][row] = codes[mode][from];
+    });
+    footprints.version = version;
+    footprints.showOverview();
+    footprints.repaint();
   }
 }
