@@ -33,7 +33,11 @@ from damage_ssl.files import atomic_directory, read_json, write_json
 from damage_ssl.settings import FootprintSettings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_WRITTEN = {"collection.json", "items", *FOOTPRINT_FILES, "aoi.geojson"}
+AREA_FILE = "aoi.geojson"
+WHOLE_FOLDER = "footprints_whole"
+"""The footprints as they were before an area of interest was set; see `event.area`."""
+
+_WRITTEN = {"collection.json", "items", *FOOTPRINT_FILES, AREA_FILE, WHOLE_FOLDER}
 _IMPORTED = {"images", "truth.csv"}  # by the xBD import only
 _MADE_HERE = _WRITTEN | _IMPORTED
 
@@ -86,6 +90,8 @@ class Event:
             area = area or old_area
         with atomic_directory(event.path) as folder:
             write_event(folder, event, scenes, found, area, hazard or notes.hazard, notes.source)
+            if footprints is None and (event.path / WHOLE_FOLDER).is_dir():
+                shutil.copytree(event.path / WHOLE_FOLDER, folder / WHOLE_FOLDER, copy_function=_link_or_copy)
             event.keep_later_stages(folder)
         return event
 
@@ -153,6 +159,7 @@ class Event:
         """
         check_overlap(read_scenes(self.path), found)
         write_footprints(self.path, found)
+        shutil.rmtree(self.path / WHOLE_FOLDER, ignore_errors=True)  # of those that were replaced
 
     def footprint_sources(self) -> tuple[SourceReport, ...]:
         """What became of each file of footprints: how many were in it, kept, repaired and left out."""
@@ -168,7 +175,7 @@ class Event:
 
     def aoi(self) -> BaseGeometry | None:
         """The area of interest in EPSG:4326, if one was given."""
-        path = self.path / "aoi.geojson"
+        path = self.path / AREA_FILE
         return shape(read_json(path)["features"][0]["geometry"]) if path.exists() else None
 
     @property
@@ -346,7 +353,7 @@ def write_event(
         write_footprints(folder, found)
     if aoi is not None:
         feature = {"type": "Feature", "properties": {}, "geometry": mapping(aoi)}
-        write_json(folder / "aoi.geojson", {"type": "FeatureCollection", "features": [feature]})
+        write_json(folder / AREA_FILE, {"type": "FeatureCollection", "features": [feature]})
 
 
 def _points_into(folder: Path, event: Path) -> bool:
