@@ -1,5 +1,9 @@
 """Where a footprint is found in the imagery: its drawn position moved by what registration says."""
 
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import shapely
@@ -23,17 +27,83 @@ def shifts_on(index: pd.DataFrame | None, count: int, role: str) -> NDArray[np.f
     return np.nan_to_num(np.asarray(shifts, dtype=np.float64))
 
 
-def moved(geometry: NDArray[np.object_], shift_m: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Footprints [N] in EPSG:4326 moved by metres east and north [N, 2] of their UTM grid; to a centimetre in 10 m."""
+@dataclass(frozen=True)
+class OnMap:
+    """Where footprints lie in the web mercator square of side 1: middles [N, 2] and longer sides [N] of their boxes."""
+
+    centres: NDArray[np.float64]
+    sizes: NDArray[np.float32]
+
+
+def mercator_of(lon_lat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Longitude and latitude in degrees [..., 2] as shares 0..1 of the web mercator square, from its upper left."""
+    latitude = np.radians(np.clip(lon_lat[..., 1], -85.0511, 85.0511))
+    return np.stack([(lon_lat[..., 0] + 180) / 360, (1 - np.arcsinh(np.tan(latitude)) / np.pi) / 2], axis=-1)
+
+
+class Places:
+    """Footprints [N] in EPSG:4326 at the place where one side's imagery shows them.
+
+    They are moved when they are asked for, so that a large event is not held once more for each side.
+    """
+
+    def __init__(self, drawn: NDArray[np.object_], shift_m: NDArray[np.float64]) -> None:
+        """`shift_m` as `shifts_on` gives it."""
+        self._drawn = drawn
+        boxes = shapely.bounds(drawn).reshape(-1, 4)
+        self.moves = degrees_of((boxes[:, :2] + boxes[:, 2:]) / 2, shift_m)
+        """Degrees east and north from the drawn footprint to its place [N, 2]."""
+        self.boxes = boxes + np.tile(self.moves, 2)
+        """West, south, east, north of each [N, 4]."""
+
+    def __len__(self) -> int:
+        return len(self._drawn)
+
+    def __getitem__(self, row: int | np.integer[Any]) -> shapely.Geometry:
+        """One footprint at its place."""
+        [place] = self.at(np.array([row]))
+        return place
+
+    def at(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.object_]:
+        """Footprints at their places."""
+        return translated(self._drawn[rows], self.moves[rows])
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """Longitude and latitude of the middle of each box [N, 2]."""
+        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+
+    @cached_property
+    def on_map(self) -> "OnMap":
+        """Where they lie on a web map, for drawing many."""
+        corners = mercator_of(self.boxes.reshape(-1, 2, 2))  # [N, corner, axis]
+        sizes = np.abs(corners[:, 1] - corners[:, 0]).max(axis=1, initial=0)
+        return OnMap(np.ascontiguousarray(corners.mean(axis=1)), sizes.astype(np.float32))
+
+    def within(self, box: tuple[float, float, float, float]) -> NDArray[np.intp]:
+        """Rows whose box touches the given one (west, south, east, north); a million take some milliseconds."""
+        west, south, east, north = box
+        boxes = self.boxes
+        inside = (boxes[:, 0] <= east) & (boxes[:, 2] >= west) & (boxes[:, 1] <= north) & (boxes[:, 3] >= south)
+        return np.flatnonzero(inside)
+
+
+def degrees_of(lon_lat: NDArray[np.float64], shift_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Metres east and north of the UTM grid at a position [N, 2] as degrees [N, 2]; to a centimetre in 10 m."""
     if not shift_m.any():
-        return geometry
-    points, owner = shapely.get_coordinates(geometry, return_index=True)
-    centre = shapely.get_coordinates(shapely.centroid(geometry))
-    lon, lat = np.radians(centre).T
-    meridian = np.radians(6 * np.floor(np.degrees(lon) / 6) + 3)
+        return np.zeros_like(lon_lat)
+    lon, lat = np.radians(lon_lat).T
+    meridian = np.radians(6 * np.floor(lon_lat[:, 0] / 6) + 3)
     turn = (lon - meridian) * np.sin(lat)  # grid north lies this far clockwise of true north (meridian convergence)
     east, north = shift_m.T
     true_east = east * np.cos(turn) + north * np.sin(turn)
     true_north = north * np.cos(turn) - east * np.sin(turn)
-    degrees = np.column_stack([true_east / np.cos(lat), true_north]) / _METRES_PER_DEGREE
+    return np.column_stack([true_east / np.cos(lat), true_north]) / _METRES_PER_DEGREE
+
+
+def translated(geometry: NDArray[np.object_], degrees: NDArray[np.float64]) -> NDArray[np.object_]:
+    """Geometries [N] moved by degrees east and north [N, 2]."""
+    if not degrees.any():
+        return geometry
+    points, owner = shapely.get_coordinates(geometry, return_index=True)
     return np.asarray(shapely.set_coordinates(shapely.force_2d(geometry), points + degrees[owner]), dtype=object)

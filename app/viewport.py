@@ -6,19 +6,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import shapely
+from numpy.typing import NDArray
 from shapely import box
 
 from app import crops
-from app.data import NOT_PREPARED, ROLES, EventView, MapFilter, assessment, current_labels, model_table
+from app.colouring import CLASSES, LABELS, MODES
+from app.data import NOT_PREPARED, ROLES, EventView, MapFilter, current_labels
 from app.models import Model
+from app.standing import Standing, model_says, standing_of
 from damage_ssl.event.imagery import Role
 from damage_ssl.products.words import quality_words, reason_words, shift_source_words
 
 POLYGON_CAP = 5000
-POINT_CAP = 20000
-"""With more footprints in view than the first cap their centres are sent, with more than the second a part of these."""
+"""With more footprints in view than this none are sent: the map then shows tiles that are drawn here."""
+
+CHOICE_CAP = 500
+"""How many buildings can be labelled at once."""
+
+DEGREE = 1e-7
+"""The unit of coordinates that are sent, a centimetre."""
 
 _MATCHES = ((0.5, "good"), (0.25, "fair"), (0.0, "poor"))
+
+Box = tuple[float, float, float, float]
 
 
 def reason_text(reason: str | None) -> str:
@@ -27,65 +37,103 @@ def reason_text(reason: str | None) -> str:
 
 
 def footprints_within(
-    view: EventView, model: Model | None, bbox: tuple[float, float, float, float], wanted: MapFilter, role: Role = "pre"
+    view: EventView, model: Model | None, bbox: Box, wanted: MapFilter, role: Role = "pre"
 ) -> dict[str, Any]:
-    """A GeoJSON feature collection of what passes the filter in the box, with counts and the labels' revision.
+    """What passes the filter in a box, with counts and the labels' revision; `role` says where footprints stand.
 
-    The footprints stand where the imagery of `role` shows them.
-
-    `matched` counts the whole event, `shown.in_view` the box, `shown.drawn` what is sent (fewer than in view where
-    `shown.capped`).
+    `matched` counts the whole event, `shown.in_view` the box. Where that is more than `POLYGON_CAP` (`shown.capped`)
+    nothing else is sent but `version`, which changes with everything that the overview tiles show. Else, building by
+    building: `id`, `label` (index into `colouring.LABELS`, -1), `codes` (index into `colouring.STYLES` without the
+    label, for each mode), `parts` (rings of each), `rings` (points of each), and `xy`: of every point the step east
+    and north from the one before, the first from `origin` (degrees); a step of 1 is `DEGREE`. They stand as drawn;
+    `moves` has the step of each building from there to its place in pre and post imagery (null: none moves).
     """
-    labels, revision = current_labels(view.event)
-    rows = np.sort(view.trees[role].query(box(*bbox), predicate="intersects"))
+    standing = standing_of(view, model)
+    rows = view.places[role].within(bbox)
     matched = len(view.footprints)
     if not wanted.is_open:
-        passes = wanted.mask(assessment(view, model))
-        matched = int(passes.sum())
+        passes = standing.passes(wanted)
+        matched = int(np.count_nonzero(passes))
         rows = rows[passes[rows]]
-    in_view = len(rows)
-    capped = in_view > POLYGON_CAP
-    if in_view > POINT_CAP:
-        rows = rows[np.linspace(0, in_view - 1, POINT_CAP).astype(np.intp)]
-    geometry = view.places[role][rows]
-    geometry = shapely.point_on_surface(geometry) if capped else geometry
+    capped = len(rows) > POLYGON_CAP
     return {
-        "type": "FeatureCollection",
-        "features": _features(view, model, rows, shapely.set_precision(geometry, 1e-7, mode="pointwise"), labels),
         "total": len(view.footprints),
         "matched": matched,
-        "shown": {"in_view": in_view, "drawn": len(rows), "capped": capped},
-        "revision": revision,
+        "shown": {"in_view": len(rows), "drawn": 0 if capped else len(rows), "capped": capped},
+        "revision": standing.revision,
+        "version": standing.stamp,
+        **({} if capped else _outlines(view, standing, rows)),
     }
 
 
-def _features(
-    view: EventView, model: Model | None, rows: np.ndarray, geometry: np.ndarray, labels: pd.DataFrame
-) -> list[dict[str, Any]]:
-    said = model_table(view, model).iloc[rows]
-    label_of = dict(zip(labels["building_id"], labels["value"], strict=True))
-    columns = zip(
-        view.building_id[rows].tolist(),
-        shapely.to_geojson(geometry),
-        said["p_damaged"].tolist(),
-        said["damage_class"].tolist(),
-        said["assessed"].tolist(),
-        strict=True,
-    )
-    return [
-        {
-            "type": "Feature",
-            "geometry": json.loads(shape),
-            "properties": {
-                "id": building,
-                "label": label_of.get(building),
-                "p": number_or_none(p),
-                "cls": _text(damage_class),
-                "assessed": bool(assessed),
-            },
-        }
-        for building, shape, p, damage_class, assessed in columns
-    ]
+def _outlines(view: EventView, standing: Standing, rows: NDArray[np.intp]) -> dict[str, Any]:
+    drawn = view.footprints.geometry.to_numpy()[rows]
+    parts, owner = shapely.get_parts(drawn, return_index=True)
+    rings, part = shapely.get_rings(parts, return_index=True)
+    points, ring = shapely.get_coordinates(rings, return_index=True)
+    grid = np.rint(points / DEGREE).astype(np.int64)
+    origin = grid[0] if len(grid) else np.zeros(2, dtype=np.int64)
+    moves = {role: np.rint(view.places[role].moves[rows] / DEGREE).astype(np.int64) for role in ROLES}
+    return {
+        "id": view.building_id[rows].tolist(),
+        "label": standing.label[rows].tolist(),
+        "codes": {mode: standing.says.unlabelled[mode][rows].tolist() for mode in MODES},
+        "parts": np.bincount(owner[part], minlength=len(rows)).tolist(),
+        "rings": np.bincount(ring, minlength=len(rings)).tolist(),
+        "origin": (origin * DEGREE).tolist(),
+        "xy": np.diff(grid, axis=0, prepend=origin[None]).ravel().tolist(),
+        "moves": {role: steps.ravel().tolist() if steps.any() else None for role, steps in moves.items()},
+    }
+
+
+def building_at(
+    view: EventView, model: Model | None, place: tuple[float, float], reach: float, wanted: MapFilter, role: Role
+) -> str | None:
+    """The building at a longitude and latitude: the smallest that covers it, else the nearest within `reach` degrees.
+
+    Only those that pass the filter, standing where the imagery of `role` shows them.
+    """
+    lon, lat = place
+    rows = view.places[role].within((lon - reach, lat - reach, lon + reach, lat + reach))
+    if not wanted.is_open:
+        rows = rows[standing_of(view, model).passes(wanted)[rows]]
+    if not len(rows):
+        return None
+    squeeze = np.cos(np.radians(lat))  # a degree of longitude is shorter than one of latitude
+    shapes = shapely.transform(view.places[role].at(rows), lambda points: points * (squeeze, 1.0))
+    distance = shapely.distance(shapes, shapely.Point(lon * squeeze, lat))
+    nearest = np.lexsort((shapely.area(shapes), distance))[0]
+    return str(view.building_id[rows[nearest]]) if distance[nearest] <= reach else None
+
+
+def buildings_in(view: EventView, model: Model | None, bbox: Box, wanted: MapFilter, role: Role) -> dict[str, Any]:
+    """How many buildings that pass the filter have their middle in a box, and their `items`: id and current label.
+
+    No items where there are more than `CHOICE_CAP`.
+    """
+    places = view.places[role]
+    rows = places.within(bbox)
+    west, south, east, north = bbox
+    lon, lat = places.centres[rows].T
+    rows = rows[(lon >= west) & (lon <= east) & (lat >= south) & (lat <= north)]
+    standing = standing_of(view, model)
+    if not wanted.is_open:
+        rows = rows[standing.passes(wanted)[rows]]
+    chosen = rows if len(rows) <= CHOICE_CAP else rows[:0]
+    label = [LABELS[code] if code >= 0 else None for code in standing.label[chosen].tolist()]
+    ids = view.building_id[chosen].tolist()
+    items = [{"id": building, "label": value} for building, value in zip(ids, label, strict=True)]
+    return {"count": len(rows), "most": CHOICE_CAP, "items": items}
+
+
+def ids_that_begin(view: EventView, typed: str, count: int) -> dict[str, Any]:
+    """The first `count` building ids that begin with what was typed, whatever its case, and how many do."""
+    if not typed:
+        return {"ids": [], "count": 0}
+    found = np.flatnonzero(np.char.startswith(view.lowered_id, typed.lower()))
+    ids = view.building_id[found].tolist()
+    exact = [building for building in ids if building.lower() == typed.lower()]
+    return {"ids": list(dict.fromkeys([*exact, *ids[:count]]))[:count], "count": len(ids)}
 
 
 def building_detail(view: EventView, model: Model | None, row: int) -> dict[str, Any]:
@@ -94,7 +142,8 @@ def building_detail(view: EventView, model: Model | None, row: int) -> dict[str,
     places = {role: view.places[role][row] for role in ROLES}
     labels = current_labels(view.event)[0]
     label = labels[labels["building_id"] == building]
-    said = model_table(view, model).iloc[row]
+    says = model_says(view, model)
+    code = int(says.model_class[row])
     pair = None if view.index is None else view.index.iloc[row]
     centre = places["pre"].representative_point()
     frames = {name: crops.frame_around(places["pre"], name) for name in crops.VIEWS}
@@ -107,10 +156,10 @@ def building_detail(view: EventView, model: Model | None, row: int) -> dict[str,
         "area_m2": number_or_none(about["area_m2"]),
         "confidence": number_or_none(about.get("confidence")),
         "label": None if label.empty else {"value": label["value"].iloc[-1], "labeller": label["labeller"].iloc[-1]},
-        "p": number_or_none(said["p_damaged"]),
-        "cls": _text(said["damage_class"]),
-        "assessed": bool(said["assessed"]),
-        "reason_text": _reason(said, pair),
+        "p": number_or_none(says.p[row]),
+        "cls": CLASSES[code] if code >= 0 else None,
+        "assessed": bool(view.assessed[row]),
+        "reason_text": _reason(view.reason(row), pair),
         **(_NO_SHIFTS if pair is None else _shifts(pair)),
         "views": {
             name: {"outline": crops.outline_in(places["pre"], frame), "width_m": frame.width_m}
@@ -123,9 +172,9 @@ def building_detail(view: EventView, model: Model | None, row: int) -> dict[str,
 _NO_SHIFTS = {"shift": None, "outline_shift": None, "match": None}
 
 
-def _reason(said: pd.Series, pair: pd.Series | None) -> str:
+def _reason(reason: str | None, pair: pd.Series | None) -> str:
     detail = None if pair is None else _text(pair.get("not_assessed_detail"))
-    words = reason_text(_text(said["not_assessed_reason"]))
+    words = reason_text(reason)
     return f"{words} ({detail})" if detail else words
 
 

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from app.data import ROLES, EventView, MapFilter, view_of
 from app.models import Model
 from app.shown import model_named
+from app.tiles import MAX_ZOOM
 from damage_ssl.errors import DamageSSLError, InputError, StorageError, WorkspaceError
 from damage_ssl.event.imagery import Role
 
@@ -77,6 +78,14 @@ def row_in(view: EventView, request: Request) -> int:
     if row is None:
         raise WorkspaceError(f"event '{view.event.name}': has no such building")
     return row
+
+
+def tile_in(request: Request) -> tuple[int, int, int]:
+    """Zoom, column and row of a web map tile."""
+    z, x, y = (int(request.path_params[name]) for name in ("z", "x", "y"))
+    if z > MAX_ZOOM or not (0 <= x < 2**z and 0 <= y < 2**z):
+        raise InputError(f"tile {z}/{x}/{y} does not exist")
+    return z, x, y
 
 
 def bbox_in(request: Request) -> tuple[float, float, float, float]:

@@ -2,14 +2,18 @@
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from shapely.geometry import shape
+from shapely.geometry import Polygon, shape
 
+from app import viewport
+from app.colouring import LABELS, STYLES
 from app.data import label_store
+from app.legend import RAMP, colour_of
 from app.tiles import native_zoom
 from damage_ssl import pipeline
 from damage_ssl.event.catalog import Event
@@ -44,6 +48,16 @@ def tile_of(event: Event, zoom: int = 18) -> str:
 def whole(event: Event) -> str:
     west, south, east, north = event.footprints().total_bounds
     return f"{west - 0.01},{south - 0.01},{east + 0.01},{north + 0.01}"
+
+
+def sent_outline(answer: dict[str, Any], building: str, role: str) -> Polygon:
+    """What a browser reads of one building with a single ring."""
+    row = answer["id"].index(building)
+    assert answer["parts"] == [1] * len(answer["id"])
+    steps = np.cumsum(np.array(answer["xy"]).reshape(-1, 2), axis=0)
+    first = sum(answer["rings"][:row])
+    points = steps[first : first + answer["rings"][row]] + np.array(answer["moves"][role]).reshape(-1, 2)[row]
+    return Polygon(np.array(answer["origin"]) + points * viewport.DEGREE)
 
 
 def test_tile_within_the_imagery_is_a_256_pixel_picture(event: Event, server: Server) -> None:
@@ -106,8 +120,8 @@ def test_footprints_come_for_the_box_only(event: Event, server: Server) -> None:
     table = event.footprints()
     west, south, east, north = table.geometry.iloc[0].bounds
     answer = server.get(f"/ds/town/footprints?bbox={west},{south},{east},{north}").json()
-    assert [feature["properties"]["id"] for feature in answer["features"]] == [table["building_id"].iloc[0]]
-    assert len(server.get(f"/ds/town/footprints?bbox={whole(event)}").json()["features"]) == len(table)
+    assert answer["id"] == [table["building_id"].iloc[0]]
+    assert len(server.get(f"/ds/town/footprints?bbox={whole(event)}").json()["id"]) == len(table)
 
 
 @pytest.mark.parametrize("bbox", ["", "1,2,3", "a,b,c,d", "2,0,1,1", "nan,0,1,1"])
@@ -117,23 +131,27 @@ def test_box_that_is_none_is_refused_with_the_reason(server: Server, bbox: str) 
     assert "bbox must be west,south,east,north" in answer.json()["error"]
 
 
-def test_footprints_carry_label_and_probability(event: Event, server: Server) -> None:
+def test_footprints_carry_label_and_what_the_model_says_beneath_it(event: Event, server: Server) -> None:
     add_run(event, {"b03": 0.9})
     label_store(event).add("b05", LabelValue.DESTROYED, labeller="a", drawn="map", inclusion_probability=None)
     answer = server.get(f"/ds/town/footprints?bbox={whole(event)}&run={RUN_ID}").json()
-    of = {feature["properties"]["id"]: feature["properties"] for feature in answer["features"]}
-    assert (of["b03"]["p"], of["b03"]["cls"], of["b03"]["label"]) == (0.9, "damaged", None)
-    assert (of["b05"]["p"], of["b05"]["cls"], of["b05"]["label"]) == (0.0, "intact", "destroyed")
+    row = {building: number for number, building in enumerate(answer["id"])}
+    label = {building: answer["label"][number] for building, number in row.items()}
+    fill = {building: STYLES[answer["codes"]["result"][number]].fill for building, number in row.items()}
+    assert (label["b03"], fill["b03"]) == (-1, colour_of("damaged"))
+    assert (LABELS[label["b05"]], fill["b05"]) == ("destroyed", colour_of("intact"))
+    assert STYLES[answer["codes"]["probability"][row["b03"]]].fill == RAMP[-1]
+    assert STYLES[answer["codes"]["probability"][row["b05"]]].fill == RAMP[0]
 
 
 def test_filter_sends_only_what_passes_and_counts_the_whole_event(event: Event, server: Server) -> None:
     add_run(event, {"b03": 0.9, "b04": 0.6})
     bbox, run = whole(event), f"run={RUN_ID}"
     answer = server.get(f"/ds/town/footprints?bbox={bbox}&{run}&class=damaged&not_assessed=0").json()
-    assert {feature["properties"]["id"] for feature in answer["features"]} == {"b03", "b04"}
+    assert set(answer["id"]) == {"b03", "b04"}
     assert (answer["matched"], answer["total"]) == (2, 16)
     answer = server.get(f"/ds/town/footprints?bbox={bbox}&{run}&p_min=0.7&p_max=1&not_assessed=0").json()
-    assert {feature["properties"]["id"] for feature in answer["features"]} == {"b03"}
+    assert set(answer["id"]) == {"b03"}
 
 
 def test_outlines_stand_where_each_image_shows_the_building(event: Event, server: Server) -> None:
@@ -150,8 +168,7 @@ def test_outlines_stand_where_each_image_shows_the_building(event: Event, server
     assert detail["outline_shift"] == "3.0 m north · set by hand"
     for role, place in (("pre", pre), ("post", post)):
         answer = server.get(f"/ds/town/footprints?bbox={whole(event)}&on={role}").json()
-        [feature] = [each for each in answer["features"] if each["properties"]["id"] == "b05"]
-        assert shape(feature["geometry"]).centroid.distance(place) < 1e-7
+        assert sent_outline(answer, "b05", role).centroid.distance(place) < 2e-7
 
 
 def test_footprints_on_another_imagery_are_refused(event: Event, server: Server) -> None:
@@ -176,7 +193,7 @@ def test_event_without_footprints_answers_with_nothing(town: Town, server: Serve
     bare = town.create(name="bare", footprints=None)
     west, south, east, north = bare.scenes("pre")[0].extent.bounds
     answer = server.get(f"/ds/bare/footprints?bbox={west},{south},{east},{north}").json()
-    assert (answer["features"], answer["total"]) == ([], 0)
+    assert (answer["id"], answer["total"]) == ([], 0)
     assert server.get("/ds/bare/queue").json() == {"items": []}
 
 

@@ -1,42 +1,61 @@
-/** The footprints in view: fetched by viewport, drawn on one canvas, coloured by grade or probability. */
+/** The footprints in view: outlines fetched by viewport and drawn on a canvas a date, or tiles where there are too many. */
+
+import { Overview } from './overview.js';
+import { mercatorX, mercatorY, outlineLayer } from './outlines.js';
 
 const MOVE_DELAY_MS = 120;
+const DEGREE = 1e-7; // the unit of coordinates in answers
+const REACH_PX = 5;
+const NONE = decode({ id: [], label: [], codes: { result: [], probability: [], labels: [] }, parts: [], rings: [], origin: [0, 0], xy: [], moves: {} });
 
 export class Footprints {
-  constructor(L, map, api, { onSelect, onCount, onError }) {
+  constructor(L, map, api, views, { onSelect, onCount, onError }) {
     this.L = L;
     this.map = map;
     this.api = api;
+    this.views = views;
     this.onSelect = onSelect;
     this.onCount = onCount;
     this.onError = onError;
-    this.layers = new Map();
+    this.set = NONE;
     this.labels = new Map(); // what this page has labelled, newer than any answer on its way
+    this.chosen = new Set();
     this.data = null;
     this.mode = 'result';
-    this.on = 'pre'; // the date whose imagery the outlines follow
     this.selectedId = null;
-    map.createPane('footprints').style.zIndex = 450;
-    map.createPane('selected').style.zIndex = 460;
-    map.getPane('selected').style.pointerEvents = 'none';
-    this.canvas = L.canvas({ pane: 'footprints', padding: 0.3, tolerance: 3 });
-    this.group = L.layerGroup([], { pane: 'footprints' }).addTo(map);
-    this.selection = L.layerGroup().addTo(map);
-    map.on('zoomend', () => this.data && this.restyle());
+    this.fillOpacity = 1;
+    this.faces = [];
+    this.overview = new Overview(L, api);
+    this.addFace(map, 'pre', 'outlines-pre');
+    this.addFace(map, 'post', 'outlines-post');
+    this.overview.addMap(map);
     map.on('moveend', () => {
       map.getContainer().dataset.bounds = map.getBounds().toBBoxString();
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.load(), MOVE_DELAY_MS);
     });
+    views.onChange = () => this.followViews();
+  }
+
+  /** Draw, and take clicks, on a map. */
+  addFace(map, role, pane) {
+    const layer = outlineLayer(this.L, this, role, pane, () => this.views.shows(role));
+    this.faces.push({ map, role, layer });
+    layer.addTo(map);
+    if (this.faces.some((face) => face.map === map && face.layer !== layer)) return;
+    map.on('click', (event) => this.click(event, map));
+    map.on('mousemove', (event) => this.hover(event, map));
   }
 
   update(data) {
-    const key = JSON.stringify([data.run_id, data.run_stamp, data.filter]);
+    const key = JSON.stringify([data.run_id, data.run_stamp, data.filter, data.stamp]);
     this.data = data;
+    this.styles = data.styles.styles;
+    this.labelStyles = new Map(data.styles.labels.map((each, code) => [each.name, { ...each, label: code }]));
     if (key !== this.key) {
       this.key = key;
       this.load(true);
-    } else this.restyle();
+    } else this.repaint();
   }
 
   /** The map is going away: ask for nothing more. */
@@ -46,141 +65,217 @@ export class Footprints {
     this.abort?.abort();
   }
 
-  async load(fresh = false) {
+  query() {
+    return { run: this.data.run_id, on: this.views.main, ...this.data.filter };
+  }
+
+  async load() {
     if (!this.data) return;
     this.abort?.abort();
     this.abort = new AbortController();
     const bounds = this.map.getBounds().pad(0.25);
     const bbox = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((v) => v.toFixed(6));
     try {
-      const answer = await this.api.get(
-        'footprints',
-        { bbox: bbox.join(','), run: this.data.run_id, on: this.on, ...this.data.filter },
-        this.abort.signal,
-      );
-      this.draw(answer, fresh);
+      const answer = await this.api.get('footprints', { bbox: bbox.join(','), ...this.query() }, this.abort.signal);
+      this.take(answer);
       this.onCount(answer);
     } catch (error) {
       if (error.name !== 'AbortError') this.onError(`Footprints could not be loaded: ${error.message}`);
     }
   }
 
-  draw(answer, fresh) {
-    const wanted = new Set(answer.features.map((feature) => feature.properties.id));
-    for (const [id, layer] of this.layers) {
-      if (fresh || !wanted.has(id)) {
-        this.group.removeLayer(layer);
-        this.layers.delete(id);
-      }
+  take(answer) {
+    const { capped } = answer.shown;
+    this.set = capped ? NONE : decode(answer);
+    this.capped = capped;
+    this.version = answer.version;
+    for (const [id, own] of this.labels) {
+      if (own.revision <= answer.revision) this.labels.delete(id);
+      else if (this.set.rowOf.has(id)) this.set.label[this.set.rowOf.get(id)] = this.labelCode(own.value);
     }
-    for (const feature of answer.features) {
-      const { id } = feature.properties;
-      if (this.labels.has(id)) {
-        if (this.labels.get(id).revision <= answer.revision) this.labels.delete(id);
-        else feature.properties.label = this.labels.get(id).value;
-      }
-      const known = this.layers.get(id);
-      if (known) {
-        known.feature.properties = feature.properties;
-        known.setStyle(this.style(feature.properties));
-        continue;
-      }
-      const layer = this.L.GeoJSON.geometryToLayer(feature, {
-        pointToLayer: (_, position) => this.L.circleMarker(position, { radius: 3 }),
-      });
-      layer.feature = feature;
-      layer.options.renderer = this.canvas;
-      layer.options.pane = 'footprints';
-      layer.setStyle(this.style(feature.properties));
-      layer.on('click', (event) => {
-        this.L.DomEvent.stopPropagation(event);
-        this.onSelect(id);
-      });
-      layer.addTo(this.group);
-      this.layers.set(id, layer);
-    }
-    this.map.getContainer().dataset.footprints = String(this.layers.size);
-    this.map.getContainer().dataset.revision = String(answer.revision);
+    this.showOverview();
+    this.repaint();
+    const { dataset } = this.map.getContainer();
+    dataset.footprints = String(this.set.count);
+    dataset.drawnAs = capped ? 'tiles' : 'outlines';
+    dataset.revision = String(answer.revision);
   }
 
-  restyle() {
-    for (const layer of this.layers.values()) layer.setStyle(this.style(layer.feature.properties));
+  showOverview() {
+    if (!this.data || this.capped === undefined) return;
+    if (this.capped) this.overview.show({ ...this.query(), mode: this.mode, v: this.version }, this.fillOpacity);
+    else this.overview.hide();
   }
 
-  /** Stand where the imagery of this date shows the buildings: scenes may be shifted against each other. */
-  follow(role) {
-    if (role === this.on) return;
-    this.on = role;
-    this.load(true);
-    if (this.selectedId) this.select(this.selectedId, this.selectedPlaces, { blind: this.blind });
+  repaint() {
+    for (const { layer } of this.faces) layer.paint();
+  }
+
+  /** Another imagery is looked at: outlines stand where that shows the buildings. */
+  followViews() {
+    this.repaint();
+    this.showOverview();
   }
 
   setMode(mode) {
     this.mode = mode;
-    this.restyle();
+    this.showOverview();
+    this.repaint();
+  }
+
+  setFillOpacity(share) {
+    this.fillOpacity = share;
+    this.overview.setOpacity(share);
+    this.repaint();
   }
 
   /** Recolour one building at once; the server's answer confirms it later with a revision. */
   setLabel(id, value, revision = Infinity) {
-    this.labels.set(id, { value, revision });
-    const layer = this.layers.get(id);
-    if (!layer) return;
-    layer.feature.properties.label = value;
-    layer.setStyle(this.style(layer.feature.properties));
+    this.setLabels([{ id, value }], revision);
+  }
+
+  setLabels(items, revision = Infinity) {
+    for (const { id, value } of items) {
+      this.labels.set(id, { value, revision });
+      const row = this.set.rowOf.get(id);
+      if (row !== undefined) this.set.label[row] = this.labelCode(value);
+    }
+    this.repaint();
+    if (!this.capped || revision === Infinity) return;
+    clearTimeout(this.timer); // the tiles change only once the server knows of it
+    this.timer = setTimeout(() => this.load(), MOVE_DELAY_MS);
   }
 
   forgetLabel(id) {
     this.labels.delete(id);
   }
 
-  colourOf(properties) {
-    const { palette, ramp } = this.data;
-    if (properties.label && (this.mode !== 'probability' || !palette[properties.label]?.grade)) {
-      return palette[properties.label]?.colour ?? palette.unclear.colour;
-    }
-    if (!properties.assessed) return null;
-    if (this.mode === 'labels') return undefined;
-    if (this.mode === 'probability') {
-      return properties.p === null ? undefined : ramp[Math.min(ramp.length - 1, Math.floor(properties.p * ramp.length))];
-    }
-    return properties.cls ? palette[properties.cls]?.colour : undefined;
+  labelCode(value) {
+    return value ? this.labelStyles.get(value)?.label ?? -1 : -1;
   }
 
-  style(properties) {
-    // A building to be judged unseen shows neither the model's class nor anybody's label.
-    if (this.blind && properties.id === this.selectedId) return line('#ffffff', 1.4, 0.95, null, '#ffffff', 0.08);
-    const colour = this.colourOf(properties);
-    const labelled = Boolean(properties.label);
-    const scale = this.strokeScale();
-    if (colour === null) return line('#c9d0d8', 0.9 * scale, 0.65, '3 3', '#8d96a0', 0.15);
-    if (colour === undefined) return line('#ffffff', 1.4 * scale, 0.95, null, '#ffffff', 0.08);
-    if (labelled) return line('#10151b', 2.2 * scale, 1, null, colour, 0.68);
-    return line(colour, 1.6 * scale, 1, null, colour, 0.42);
+  /** The index of a building's style: the rule of app/colouring.py, which also draws the overview tiles. */
+  codeOf(row) {
+    const { labels, first_filled: filled, rim } = this.data.styles;
+    const label = labels[this.set.label[row]];
+    const code = label?.covers.includes(this.mode) ? label.code : this.set.codes[this.mode][row];
+    return label && code >= filled ? code + rim : code;
   }
 
   /** Thinner outlines when zoomed out, where a roof is only a few pixels wide. */
-  strokeScale() {
-    const above = this.map.getZoom() - (this.data.native_zoom - 3);
+  strokeScale(zoom) {
+    const above = zoom - (this.data.native_zoom - 3);
     return Math.min(1, Math.max(0.35, 0.35 + 0.25 * above));
   }
 
   /** Ring the selected building, wherever its geometry comes from (it may lie outside the view). */
-  select(id, places, { blind = false } = {}) {
-    const passed = this.layers.get(this.selectedId);
+  select(id, places) {
     this.selectedId = id;
     this.selectedPlaces = places;
-    this.blind = blind;
-    for (const layer of [passed, this.layers.get(id)]) layer?.setStyle(this.style(layer.feature.properties));
-    const geometry = places?.[this.on];
-    this.selection.clearLayers();
     this.map.getContainer().dataset.selected = id ?? '';
-    if (!geometry) return;
-    for (const [colour, weight] of [['#0b1118', 6], ['#19e3ff', 3]]) {
-      this.selection.addLayer(
-        this.L.geoJSON(geometry, { pane: 'selected', interactive: false, style: { color: colour, weight, fill: false } }),
-      );
+    this.repaint();
+  }
+
+  choose(ids) {
+    this.chosen = new Set(ids);
+    this.repaint();
+  }
+
+  click({ latlng, containerPoint }, map) {
+    this.at(latlng, this.views.roleAt(containerPoint, map), map).then(
+      (id) => id && this.onSelect(id),
+      (error) => this.onError(`The building could not be found: ${error.message}`),
+    );
+  }
+
+  /** The building at a position, as one date's imagery shows it; null for none. */
+  async at(latlng, role, map = this.map) {
+    if (!this.data) return null;
+    const reach = (REACH_PX * 360) / (256 * 2 ** map.getZoom());
+    if (!this.capped) {
+      const row = this.rowAt(latlng, role, reach / 360);
+      return row < 0 ? null : this.set.ids[row];
     }
+    const { id } = await this.api.get('at', { ...this.query(), on: role, lon: latlng.lng.toFixed(7), lat: latlng.lat.toFixed(7), reach });
+    return id;
+  }
+
+  hover({ latlng, containerPoint }, map) {
+    if (this.capped || map.dragging?.moving?.()) return;
+    const found = this.rowAt(latlng, this.views.roleAt(containerPoint, map), 0) >= 0;
+    map.getContainer().classList.toggle('on-building', found);
+  }
+
+  rowAt({ lng, lat }, role, reach) {
+    const { set } = this;
+    const x = mercatorX(lng);
+    const y = mercatorY(lat);
+    let best = -1;
+    let nearest = Infinity;
+    for (let row = 0; row < set.count; row += 1) {
+      const move = set.moves[role];
+      const px = x - (move ? move[2 * row] : 0);
+      const py = y - (move ? move[2 * row + 1] : 0);
+      const [west, north, east, south] = [set.box[4 * row], set.box[4 * row + 1], set.box[4 * row + 2], set.box[4 * row + 3]];
+      if (px < west - reach || px > east + reach || py < north - reach || py > south + reach) continue;
+      // A building that covers the point goes before one beside it, a smaller one before a larger.
+      const size = (east - west) * (south - north);
+      const distance = covers(set, row, px, py) ? size - 1 : Math.hypot(px - (west + east) / 2, py - (north + south) / 2);
+      if (distance < nearest && (reach > 0 || distance < 0)) [best, nearest] = [row, distance];
+    }
+    return best;
   }
 }
 
-const line = (color, weight, opacity, dashArray, fillColor, fillOpacity) => ({ color, weight, opacity, dashArray, fillColor, fillOpacity });
+function covers({ x, y, ringAt, firstRing }, row, px, py) {
+  let inside = false;
+  for (let ring = firstRing[row]; ring < firstRing[row + 1]; ring += 1) {
+    for (let here = ringAt[ring], before = ringAt[ring + 1] - 1; here < ringAt[ring + 1]; before = here, here += 1) {
+      if (y[here] > py !== y[before] > py && px < ((x[before] - x[here]) * (py - y[here])) / (y[before] - y[here]) + x[here]) inside = !inside;
+    }
+  }
+  return inside;
+}
+
+/** An answer of `app/viewport.py` as flat arrays in web mercator shares. */
+function decode({ id, label, codes, parts, rings, origin, xy, moves }) {
+  const points = xy.length / 2;
+  const [x, y] = [new Float64Array(points), new Float64Array(points)];
+  let [lon, lat] = origin.map((value) => Math.round(value / DEGREE));
+  for (let point = 0; point < points; point += 1) {
+    lon += xy[2 * point];
+    lat += xy[2 * point + 1];
+    x[point] = mercatorX(lon * DEGREE);
+    y[point] = mercatorY(lat * DEGREE);
+  }
+  const ringAt = ends(rings);
+  const firstRing = ends(parts);
+  const box = new Float64Array(4 * id.length);
+  for (let row = 0; row < id.length; row += 1) {
+    let [west, north, east, south] = [Infinity, Infinity, -Infinity, -Infinity];
+    for (let point = ringAt[firstRing[row]]; point < ringAt[firstRing[row + 1]]; point += 1) {
+      if (x[point] < west) west = x[point];
+      if (x[point] > east) east = x[point];
+      if (y[point] < north) north = y[point];
+      if (y[point] > south) south = y[point];
+    }
+    box.set([west, north, east, south], 4 * row);
+  }
+  const squeeze = Math.cos((origin[1] * Math.PI) / 180);
+  const steps = (role) => moves[role] && Float64Array.from(moves[role], (step, place) => (step * DEGREE) / (place % 2 ? -360 * squeeze : 360));
+  return {
+    count: id.length,
+    ids: id,
+    rowOf: new Map(id.map((each, row) => [each, row])),
+    label: Int16Array.from(label),
+    codes,
+    x, y, ringAt, firstRing, box,
+    moves: { pre: steps('pre'), post: steps('post') },
+  };
+}
+
+function ends(counts) {
+  const places = new Uint32Array(counts.length + 1);
+  counts.forEach((count, place) => { places[place + 1] = places[place] + count; });
+  return places;
+}

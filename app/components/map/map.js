@@ -57,8 +57,8 @@ class Workbench {
   buildMap() {
     const { data } = this;
     this.map = L.map(this.stage.querySelector('.wb-map'), {
-      preferCanvas: true, minZoom: data.min_zoom, maxZoom: data.max_zoom, zoomControl: false, attributionControl: false,
-      keyboard: false, zoomSnap: 0.25, wheelPxPerZoomLevel: 100,
+      minZoom: data.min_zoom, maxZoom: data.max_zoom, zoomControl: false, attributionControl: false,
+      keyboard: false, boxZoom: false, zoomSnap: 0.25, wheelPxPerZoomLevel: 100,
     });
     this.storageKey = `damage_ssl:view:${data.event}`;
     const kept = this.keptView();
@@ -68,14 +68,18 @@ class Workbench {
     L.control.zoom({ position: 'topright' }).addTo(this.map);
     L.control.scale({ position: 'bottomright', imperial: false, maxWidth: 120 }).addTo(this.map);
     this.views = new Views(L, this.map, this.stage, this.api, data);
-    this.footprints = new Footprints(L, this.map, this.api, {
+    this.footprints = new Footprints(L, this.map, this.api, this.views, {
       onSelect: (id) => this.select(id, { drawn: 'map' }),
       onCount: (answer) => this.showCount(answer),
       onError: (message) => this.toast(message, true),
     });
+    this.views.onMap = (other) => {
+      this.footprints.addFace(other, 'post', 'outlines-post');
+      this.footprints.overview.addMap(other);
+    };
     this.legend = new Legend(this.stage.querySelector('.wb-legend'), (mode) => this.footprints.setMode(mode));
     for (const button of this.stage.querySelectorAll('[data-view-mode]')) {
-      button.addEventListener('click', () => this.setView(button.dataset.viewMode));
+      button.addEventListener('click', () => this.views.setMode(button.dataset.viewMode));
     }
     this.stage.querySelector('.wb-fit').addEventListener('click', () => this.fit());
     L.DomEvent.disableClickPropagation(this.stage.querySelector('.wb-legend'));
@@ -120,6 +124,7 @@ class Workbench {
     this.footprints.stop();
     document.removeEventListener('keydown', this.onKey);
     this.observer.disconnect();
+    this.views.destroy();
     this.map.remove();
     benches.delete(this.root);
   }
@@ -201,14 +206,6 @@ class Workbench {
     else if (!inner.contains(position)) this.map.setView(position, zoom, { animate: false });
   }
 
-  setView(mode) {
-    this.views.setMode(mode);
-    this.footprints.follow(mode === 'post' ? 'post' : 'pre');
-    for (const button of this.stage.querySelectorAll('[data-view-mode]')) {
-      button.setAttribute('aria-pressed', String(button.dataset.viewMode === mode));
-    }
-  }
-
   fit() {
     const [west, south, east, north] = this.data.bounds;
     this.map.fitBounds([[south, west], [north, east]], { padding: [12, 12], animate: false });
@@ -235,7 +232,7 @@ class Workbench {
     const badge = this.stage.querySelector('.wb-count');
     const texts = [];
     if (matched < total) texts.push(`Filter: ${matched.toLocaleString('en')} of ${total.toLocaleString('en')} buildings`);
-    if (shown.capped) texts.push(`${shown.drawn.toLocaleString('en')} of ${shown.in_view.toLocaleString('en')} in view drawn as dots · zoom in for footprints`);
+    if (shown.capped) texts.push(`${shown.in_view.toLocaleString('en')} in view · zoom in for outlines`);
     badge.textContent = texts.join(' · ');
     badge.hidden = texts.length === 0;
     this.stage.dataset.matched = String(matched);

@@ -21,6 +21,7 @@ _HTML = """
 <div class="wb">
   <div class="wb-stage" data-view="swipe">
     <div class="wb-map" aria-label="Map of the event"></div>
+    <div class="wb-second" aria-label="Map of the event, post imagery"></div>
     <div class="wb-swipe" role="slider" tabindex="0" aria-label="Swipe between pre and post imagery"
       aria-valuemin="0" aria-valuemax="100" aria-valuenow="50"></div>
     <div class="wb-over wb-chip pre"><b>Pre</b><span></span></div>
@@ -29,6 +30,8 @@ _HTML = """
       <button type="button" data-view-mode="pre" aria-pressed="false">Pre</button>
       <button type="button" data-view-mode="swipe" aria-pressed="true">Swipe</button>
       <button type="button" data-view-mode="post" aria-pressed="false">Post</button>
+      <button type="button" data-view-mode="flicker" aria-pressed="false" title="Pre and post in turn; F or space by hand">Flicker</button>
+      <button type="button" data-view-mode="side" aria-pressed="false" title="Pre and post beside each other">Side by side</button>
     </div>
     <button type="button" class="wb-over wb-fit" title="Show all" aria-label="Show the whole event">⤢</button>
     <div class="wb-over wb-legend"></div>
