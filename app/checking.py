@@ -80,13 +80,13 @@ def case_of(view: EventView, model: Model | None, labeller: str) -> Case:
 
 
 Rows = tuple[NDArray[np.intp], str]
-"""Buildings that wait, the most urgent first; or none, with the reason why there can be none."""
+"""Buildings that wait, the most urgent first; or none, with what is lacking in a few words."""
 
 
 def _contradicted(case: Case) -> Rows:
     table = contradictions(case.view, case.models, case.revision)
     if table is None:
-        return _NONE, "Needs labels of two classes in three places, and the live model or a trained one."
+        return _NONE, "needs more labels"
     return np.array([case.view.position_of[each] for each in table["building_id"]], dtype=np.intp), ""
 
 
@@ -97,15 +97,18 @@ def _why_contradicted(case: Case, row: int) -> str:
     found = table.set_index("building_id").loc[str(case.view.building_id[row])]
     who = "You" if found["labeller"] == case.labeller else found["labeller"]
     model = next(each for each in case.models if each.model_id == found["model"])
+    other = name_of(found["other"]).lower()
+    if found["other"] == LabelValue.DAMAGED:
+        other += f" ({min(_meaning(model)).label.replace('-', ' ')} or worse)"
     return (
-        f"{who} said {name_of(found['value'])}. {_name(model)} says {found['p_other']:.0%} "
-        f"{name_of(found['other']).lower()}, without having learned from that."
+        f"{who} said {name_of(found['value'])}. {_name(model)}, which did not learn from that, says "
+        f"{_percent(found['p_other'])} {other}."
     )
 
 
 def _disagree(case: Case) -> Rows:
     if len(case.ensemble) < 2:
-        return _NONE, "Needs two models: the live one and a trained one, or two methods."
+        return _NONE, "needs two models"
     bits = _divergence(case.view.event, case.view.stamp, case.ensemble, tuple(each.stamp for each in case.ensemble))
     return _ordered(np.where(case.unlabelled & (bits >= DISAGREEMENT_BITS), -bits, np.nan)), ""
 
@@ -117,7 +120,7 @@ def _why_disagree(case: Case, row: int) -> str:
 
 def _unsure(case: Case) -> Rows:
     if case.model is None:
-        return _NONE, "Needs a model."
+        return _NONE, "needs a model"
     distance = distance_to_threshold(model_says(case.view, case.model).p, case.model.threshold)
     return _ordered(np.where(case.unlabelled & (distance <= UNSURE_LOG_ODDS), distance, np.nan)), ""
 
@@ -127,13 +130,13 @@ def _why_unsure(case: Case, row: int) -> str:
         return ""
     said = _number(case.view, case.model, row)
     if case.model.is_change_score:
-        return f"Change score {said}; from {case.model.threshold:.2f} the map says changed strongly."
-    return f"The model says {said} damaged; from {case.model.threshold:.0%} the map says damaged."
+        return f"The model says {said}; from {case.model.threshold:.2f} the map says changed strongly."
+    return f"The model says {said} damaged; from {_percent(case.model.threshold)} the map says damaged."
 
 
 def _differ(case: Case) -> Rows:
     if case.live is None or case.trained is None:
-        return _NONE, "Needs the live model and a trained one."
+        return _NONE, "needs both"
     rows = differing(case.view, case.live, case.trained)
     rows = rows[case.unlabelled[rows]]
     apart = np.abs(model_says(case.view, case.live).p[rows] - model_says(case.view, case.trained).p[rows])
@@ -174,7 +177,7 @@ def _second(case: Case) -> Rows:
     opinions = answers.groupby("building_id")["labeller"].nunique()
     wanted = int(np.ceil(SECOND_SHARE * len(opinions))) - int((opinions > 1).sum())
     drawn = second_opinions(answers, case.labeller, max(wanted, 0), np.random.default_rng(0))
-    missing = "" if len(opinions) else "Needs labels."
+    missing = "" if len(opinions) else "needs labels"
     return np.array([case.view.position_of[each] for each in drawn["building_id"]], dtype=np.intp), missing
 
 
@@ -251,7 +254,7 @@ CHECKS: Mapping[str, Check] = {
 
 @dataclass(frozen=True)
 class Standing:
-    """How a queue stands: how many wait and were done; or what it needs."""
+    """How a queue stands: how many wait and were done; or what is lacking for it."""
 
     waiting: int
     done: int
@@ -348,7 +351,11 @@ def _name(model: Model) -> str:
 
 def _number(view: EventView, model: Model, row: int) -> str:
     p = float(model_says(view, model).p[row])
-    return f"score {p:.2f}" if model.is_change_score else f"{p:.0%}"
+    return f"score {p:.2f}" if model.is_change_score else _percent(p)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _verdict(view: EventView, model: Model, row: int) -> str:

@@ -23,10 +23,11 @@ def show(view: EventView, model: Model | None, labeller: str) -> None:
     """The queues with what waits in each; the chosen one is walked with the arrow keys."""
     case = case_of(view, model, labeller)
     chosen = st.session_state.get("queue")
-    for kind, standing in standings(case).items():
-        _queue(kind, standing, chosen=kind == chosen)
-        if kind == "audit" and model is not None and (standing.done or kind == chosen):
-            _audit(audit_of(view, model, audit_rows(view), case.revision), model)
+    with st.container(key="checks"):
+        for kind, standing in standings(case).items():
+            _queue(kind, standing, chosen=kind == chosen)
+            if kind == "audit" and model is not None and (standing.done or kind == chosen):
+                _audit(audit_of(view, model, audit_rows(view), case.revision), model)
     if chosen is None:
         note("Choose a queue. Its first building opens beside the map; answer with the keys, → skips.")
     with st.expander("Agreement between analysts"):
@@ -42,7 +43,6 @@ def _queue(kind: str, standing: Standing, *, chosen: bool) -> None:
             type="tertiary",
             width="stretch",
             disabled=not standing.waiting and not chosen,
-            help=standing.needs or check.purpose,
             on_click=walk,
             args=(None if chosen else kind,),
         )
@@ -54,7 +54,7 @@ def _state(kind: str, standing: Standing) -> str:
     done = f"{standing.done:,} done" if standing.done else ""
     if kind == "audit":
         return done or "not begun"
-    waiting = f"{standing.waiting:,}" if standing.waiting else "" if done else "none"
+    waiting = f"{standing.waiting:,}" if standing.waiting else standing.needs or ("" if done else "none")
     return " · ".join(part for part in (waiting, done) if part)
 
 

@@ -64,10 +64,10 @@ def show(view: EventView, model: Model | None, models: list[Model], reports: lis
         on_change=_part_chosen,
         width="stretch",
     )
-    model_choice(view, model, models, reports)
     if part == "Check":
         check.show(view, model, who().name)
         return read_filter()
+    model_choice(view, model, models, reports)
     return _result(view, model, reports)
 
 
