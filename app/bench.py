@@ -8,6 +8,7 @@ from app.legend import RAMP, date_text, dates_text, legend_rows, model_words, pa
 from app.live import outline_stamp
 from app.models import Model
 from app.people import Person
+from app.sections.area import bench_area
 from app.tiles import native_zoom
 from damage_ssl.pipeline.live import LIVE
 
@@ -49,4 +50,5 @@ def workbench_data(
         "labeller": person.name,
         "may_write": person.may_write,
         "queue": queue,
+        "area": bench_area(view, may_write=person.may_write),
     }

@@ -12,13 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from app.models import Model
-from app.placing import Places, shifts_on
+from app.placing import Places, nudged_shifts, shifts_on
 from app.workspace import open_event
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.event.imagery import Role, Scene
 from damage_ssl.grades import LabelValue
 from damage_ssl.labelling.store import LabelStore
+from damage_ssl.patches.nudges import nudges_path, read_nudges
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline import export_table, open_labels
 from damage_ssl.products.table import assessed_footprints
@@ -61,6 +62,9 @@ class EventView:
     def places(self) -> dict[Role, Places]:
         """The footprints where the imagery of each side shows them (EPSG:4326), by what registration says."""
         drawn = self.footprints.geometry.to_numpy()
+        if self.index is None:
+            by_hand = nudged_shifts(drawn, self.scenes, read_nudges(self.event))
+            return {role: Places(drawn, by_hand[role]) for role in ROLES}
         return {role: Places(drawn, shifts_on(self.index, len(drawn), role)) for role in ROLES}
 
     @cached_property
@@ -137,7 +141,7 @@ def view_of(name: str) -> EventView:
         WorkspaceError: no such event.
     """
     event = open_event(name)
-    paths = (event.path / "collection.json", event.footprints_path, event.patches_path)
+    paths = (event.path / "collection.json", event.footprints_path, event.patches_path, nudges_path(event))
     stamp = "-".join(format(path.stat().st_mtime_ns, "x") if path.exists() else "0" for path in paths)
     return view_at(event, stamp)
 

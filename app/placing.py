@@ -1,5 +1,6 @@
 """Where a footprint is found in the imagery: its drawn position moved by what registration says."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,6 +9,9 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+
+from damage_ssl.event.imagery import Role, Scene
+from damage_ssl.patches.nudges import Nudge
 
 _METRES_PER_DEGREE = 111_320.0
 
@@ -25,6 +29,25 @@ def shifts_on(index: pd.DataFrame | None, count: int, role: str) -> NDArray[np.f
         names.append(("shift_x_m", "shift_y_m"))
     shifts = sum(index[list(pair)].to_numpy(dtype=np.float64, na_value=0.0) for pair in names)
     return np.nan_to_num(np.asarray(shifts, dtype=np.float64))
+
+
+def nudged_shifts(
+    drawn: NDArray[np.object_], scenes: Mapping[Role, Sequence[Scene]], nudges: Mapping[str, Nudge]
+) -> dict[Role, NDArray[np.float64]]:
+    """Metres east and north [N, 2] for each side by what was set by hand alone, before anything was measured.
+
+    A footprint follows the first scene with a nudge that covers its middle; in post it also follows its pre scene.
+    """
+    shifts: dict[Role, NDArray[np.float64]] = {role: np.zeros((len(drawn), 2)) for role in ("pre", "post")}
+    if not nudges or not len(drawn):
+        return shifts
+    middles = shapely.centroid(drawn)
+    for role, own in shifts.items():
+        for scene in reversed(scenes[role]):
+            if nudge := nudges.get(scene.scene_id):
+                own[shapely.intersects(scene.extent, middles)] = nudge.east_m, nudge.north_m
+    shifts["post"] = shifts["post"] + shifts["pre"]
+    return shifts
 
 
 @dataclass(frozen=True)

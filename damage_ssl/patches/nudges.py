@@ -1,6 +1,7 @@
 """Shifts that a person has set for whole scenes, kept in the event's folder."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from damage_ssl.errors import InputError, WorkspaceError, nearest_name
 from damage_ssl.event.catalog import Event
@@ -19,6 +20,11 @@ class Nudge:
 
     east_m: float
     north_m: float
+
+
+def nudges_path(event: Event) -> Path:
+    """The file with the nudges of an event; it need not be there."""
+    return event.path / _FILE
 
 
 def read_nudges(event: Event) -> dict[str, Nudge]:
@@ -57,11 +63,11 @@ def set_nudge(event: Event, scene_id: str, nudge: Nudge | None) -> None:
             )
         href = scenes[scene_id].href
         entries[scene_id] = {"east_m": nudge.east_m, "north_m": nudge.north_m, "href": href}
-    write_json(event.path / _FILE, entries)
+    write_json(nudges_path(event), entries)
 
 
 def _entries(event: Event) -> dict[str, dict[str, str | float]]:
-    path = event.path / _FILE
+    path = nudges_path(event)
     try:
         entries: dict[str, dict[str, str | float]] = read_json(path)
         for entry in entries.values():

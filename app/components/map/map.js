@@ -2,11 +2,14 @@
 
 import './leaflet.js';
 import { Api, h } from './dom.js';
+import { AreaDrawing } from './draw.js';
 import { Footprints } from './footprints.js';
 import { History } from './history.js';
 import { GRADE_KEYS, Inspector, OTHER_KEYS } from './inspector.js';
+import { Guide } from './guide.js';
 import { Labelling } from './labelling.js';
 import { Legend } from './legend.js';
+import { Live } from './live.js';
 import { Views } from './views.js';
 
 const L = globalThis.leaflet;
@@ -46,8 +49,14 @@ class Workbench {
       onPrevious: () => this.labelling.previous(),
       onZoom: () => this.selected && this.centre(this.selected, true),
       onClose: () => this.deselect(),
+      onComment: () => this.labelling.keepComment(),
+      onGuide: () => this.guide.show(),
+      onKeys: () => this.guide.showKeys(),
       history: new History(this),
     });
+    this.live = new Live(this);
+    this.inspector.live = this.live;
+    this.guide = new Guide(root, this);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.observer = new ResizeObserver(() => this.gone || this.map.invalidateSize({ animate: false }));
@@ -83,6 +92,7 @@ class Workbench {
     }
     this.stage.querySelector('.wb-fit').addEventListener('click', () => this.fit());
     L.DomEvent.disableClickPropagation(this.stage.querySelector('.wb-legend'));
+    this.area = new AreaDrawing(L, this.map, this.stage, (ring) => this.setStateValue('area', ring));
   }
 
   update(data) {
@@ -97,8 +107,10 @@ class Workbench {
     model.title = data.model.caution;
     model.classList.toggle('caution', Boolean(data.model.caution));
     this.legend.update(data);
+    this.area.update(data);
     this.inspector.update(data);
     this.footprints.update(data);
+    this.live.update(data);
     const sameModel = before.run_id === data.run_id;
     const sameQueue = JSON.stringify(before.queue) === JSON.stringify(data.queue);
     if (before.step !== null && !(sameModel && sameQueue)) this.labelling.forget();
@@ -119,6 +131,7 @@ class Workbench {
   destroy() {
     if (this.gone) return;
     this.gone = true;
+    this.area.destroy();
     clearTimeout(this.moving);
     this.labelling.stop();
     this.footprints.stop();
@@ -142,6 +155,11 @@ class Workbench {
       : key === 'z' ? () => this.labelling.undo()
       : key === 'escape' ? () => this.deselect()
       : key === 'w' ? () => this.inspector.toggleView()
+      : key === 'l' && this.selected ? () => this.inspector.toggleLarge()
+      : key === 'h' ? () => this.inspector.toggleOutline()
+      : key === 'c' && this.selected ? () => this.inspector.writeComment()
+      : key === 'g' ? () => this.guide.show()
+      : key === '?' ? () => this.guide.showKeys()
       : key === 'arrowright' ? () => this.labelling.next()
       : key === 'arrowleft' ? () => this.labelling.previous()
       : null;
@@ -187,6 +205,7 @@ class Workbench {
     this.wanted = null;
     this.selected = null;
     this.inspector.hide();
+    this.inspector.toggleLarge(false);
     this.footprints.select(null, null);
     this.showInspector();
     this.setStateValue('selected', null);

@@ -62,6 +62,7 @@ def workbench(event: str, data: dict[str, Any]) -> WorkbenchState:
         data=data,
         on_selected_change=_ignore,
         on_revision_change=_ignore,
+        on_area_change=_ignore,
     )
     return WorkbenchState(selected=result.selected, revision=result.revision)
 

@@ -1,0 +1,131 @@
+"""The area of interest: drawn on the map, typed or from a file; how many buildings are in it is said before it counts."""
+
+from typing import Any
+
+import streamlit as st
+from shapely.geometry.base import BaseGeometry
+
+from app import areas, jobs, uploads
+from app.data import EventView
+from app.ui import facts, note
+from damage_ssl.errors import DamageSSLError
+from damage_ssl.event.area import set_area
+from damage_ssl.event.footprints import read_aoi
+
+_DEALT = "area-dealt"
+
+
+def bench_area(view: EventView, *, may_write: bool) -> dict[str, Any]:
+    """What the map needs to know of the area: its shape, whether one may draw, and which drawing is dealt with."""
+    return {
+        "shape": areas.shape_of(view.event),
+        "editable": may_write and view.event.has_footprints and not jobs.preparing(view.event),
+        "dealt": st.session_state.get(_DEALT),
+    }
+
+
+def area(view: EventView) -> None:
+    """What is drawn, with the count of buildings inside, to be taken or dropped; else the other ways to set an area."""
+    drawn = _drawn(view)
+    if message := st.session_state.pop("area-message", None):
+        st.error(message, icon=":material/error:")
+    if drawn is not None:
+        _offer(view, drawn)
+        return
+    kept = view.event.aoi() is not None
+    title = f"Area of interest: {len(view.footprints):,} buildings" if kept else "Area of interest: the whole imagery"
+    with st.expander(title):
+        note("Draw it on the map with the buttons below the picture, or:")
+        st.text_input(
+            "Bounds in degrees",
+            key="area-bounds",
+            placeholder="west,south,east,north",
+            max_chars=120,
+            on_change=_typed,
+        )
+        files = [file.name for file in uploads.inbox_files("area")]
+        if files:
+            st.selectbox(
+                "Polygons of a file",
+                [None, *files],
+                key="area-file",
+                format_func=lambda name: "Choose a file" if name is None else name.removeprefix("uploads/"),
+                on_change=_from_file,
+            )
+        if kept:
+            st.button("Take the area away", width="stretch", key="area-remove", on_click=_apply, args=(view, None))
+            note("All buildings of the imagery come back; labels stay.")
+
+
+def _drawn(view: EventView) -> BaseGeometry | None:
+    """The area that waits for a decision: typed or of a file, else drawn on the map."""
+    waiting = st.session_state.get("area-given")
+    if isinstance(waiting, tuple) and waiting[0] == view.event.name:
+        given: BaseGeometry = waiting[1]
+        return given
+    value = (st.session_state.get(f"workbench-{view.event.name}") or {}).get("area")
+    if not value or value.get("nonce") == st.session_state.get(_DEALT):
+        return None
+    try:
+        return areas.drawn_area(value)
+    except DamageSSLError as error:
+        st.session_state["area-message"] = str(error)
+        _drop(view)
+        return None
+
+
+def _offer(view: EventView, drawn: BaseGeometry) -> None:
+    try:
+        count, total = areas.count_inside(view, drawn)
+    except DamageSSLError as error:
+        st.session_state["area-message"] = uploads.plain(str(error))
+        _drop(view)
+        st.rerun()
+    facts([("Buildings in this area", f"{count:,} of {total:,}")])
+    if view.index is not None and count:
+        note("Maps made for another area are no longer shown until a model is trained again. Labels stay.")
+    left, right = st.columns(2)
+    left.button(
+        "Use this area", type="primary", width="stretch", key="area-apply", disabled=not count, on_click=_apply,
+        args=(view, drawn),
+    )  # fmt: skip
+    right.button("Discard", width="stretch", key="area-discard", on_click=_drop, args=(view,))
+    if not count:
+        note("No building lies in it.")
+
+
+def _apply(view: EventView, chosen: BaseGeometry | None) -> None:
+    try:
+        jobs.refuse_beside(view.event, runs=True)
+        set_area(view.event, chosen)
+    except (DamageSSLError, OSError) as error:
+        st.session_state["area-message"] = uploads.plain(str(error))
+    _drop(view)
+
+
+def _drop(view: EventView) -> None:
+    """The drawing is dealt with: the map clears it."""
+    st.session_state.pop("area-given", None)
+    value = (st.session_state.get(f"workbench-{view.event.name}") or {}).get("area")
+    if value:
+        st.session_state[_DEALT] = value.get("nonce")
+
+
+def _typed() -> None:
+    text = st.session_state["area-bounds"].strip()
+    if not text:
+        return
+    try:
+        st.session_state["area-given"] = (st.session_state["event"], areas.typed_area(text))
+    except DamageSSLError as error:
+        st.session_state["area-message"] = str(error)
+
+
+def _from_file() -> None:
+    name = st.session_state["area-file"]
+    if name is None:
+        return
+    try:
+        st.session_state["area-given"] = (st.session_state["event"], read_aoi(uploads.picked(name, "area")))
+    except (DamageSSLError, OSError) as error:
+        st.session_state["area-message"] = uploads.plain(str(error))
