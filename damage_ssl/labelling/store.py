@@ -184,6 +184,11 @@ class LabelStore:
         """All rows ever written, oldest first; withdrawals are rows too."""
         return self._read(_columns().order_by(LOG.c.id))
 
+    def changed_since(self, revision: int) -> pd.DataFrame:
+        """The latest row of every building that was spoken of since a revision; withdrawals are rows too."""
+        latest = select(func.max(LOG.c.id)).where(LOG.c.id > revision).group_by(LOG.c.building_id)
+        return self._read(_columns().where(LOG.c.id.in_(latest)).order_by(LOG.c.id))
+
     def counts(self) -> dict[LabelValue, int]:
         """How many buildings carry each value now; values that none carries are left out."""
         latest = _current_rows().subquery()

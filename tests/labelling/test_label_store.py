@@ -206,3 +206,14 @@ def test_schema_compiles_for_postgresql_with_its_own_guard() -> None:
     assert "inclusion_probability FLOAT" in ddl
     guard = " ".join(str(statement) for statement in APPEND_ONLY["postgresql"])
     assert "BEFORE UPDATE OR DELETE ON label_log" in guard
+
+
+def test_changes_since_a_revision_are_the_latest_rows_of_the_buildings_spoken_of(tmp_path: Path) -> None:
+    store = LabelStore(tmp_path / "labels.sqlite")
+    for building, value in (("a", LabelValue.INTACT), ("b", LabelValue.INTACT), ("a", LabelValue.DAMAGED)):
+        store.add(building, value, labeller="ana", drawn="map", inclusion_probability=None)
+    assert store.changed_since(2)[["building_id", "value"]].to_numpy().tolist() == [["a", "damaged"]]
+    store.clear("b", "ana")
+    assert store.changed_since(2)["value"].tolist() == ["damaged", "withdrawn"]
+    assert store.changed_since(0)["building_id"].tolist() == ["a", "b"]
+    assert store.changed_since(store.revision()).empty

@@ -6,6 +6,7 @@ import { mercatorX, mercatorY, outlineLayer } from './outlines.js';
 const MOVE_DELAY_MS = 120;
 const DEGREE = 1e-7; // the unit of coordinates in answers
 const REACH_PX = 5;
+const UNSAID = 1; // the style of a building of which nothing is said, in app/colouring.py
 const NONE = decode({ id: [], label: [], codes: { result: [], probability: [], labels: [] }, parts: [], rings: [], origin: [0, 0], xy: [], moves: {} });
 
 export class Footprints {
@@ -156,6 +157,8 @@ export class Footprints {
 
   /** The index of a building's style: the rule of app/colouring.py, which also draws the overview tiles. */
   codeOf(row) {
+    // A building to be judged unseen shows neither the model's class nor anybody's label.
+    if (this.blind && this.set.ids[row] === this.selectedId) return UNSAID;
     const { labels, first_filled: filled, rim } = this.data.styles;
     const label = labels[this.set.label[row]];
     const code = label?.covers.includes(this.mode) ? label.code : this.set.codes[this.mode][row];
@@ -169,9 +172,10 @@ export class Footprints {
   }
 
   /** Ring the selected building, wherever its geometry comes from (it may lie outside the view). */
-  select(id, places) {
+  select(id, places, { blind = false } = {}) {
     this.selectedId = id;
     this.selectedPlaces = places;
+    this.blind = blind;
     this.map.getContainer().dataset.selected = id ?? '';
     this.repaint();
   }

@@ -93,7 +93,10 @@ export class Labelling {
     const comment = this.bench.inspector.comment();
     this.undoStack.push({ ...this.selected, before });
     this.apply({ id, detail, value, before, drawn, probability, comment });
-    if (blind) this.bench.inspector.unlearn(id); // what was hidden may be seen from now on
+    if (blind) { // what was hidden may be seen from now on
+      this.bench.inspector.unlearn(id);
+      this.selected.blind = false;
+    }
     this.done += 1;
     this.flash(value);
     this.next();

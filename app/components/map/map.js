@@ -10,6 +10,7 @@ import { Guide } from './guide.js';
 import { Labelling } from './labelling.js';
 import { Legend } from './legend.js';
 import { Live } from './live.js';
+import { Pulse } from './pulse.js';
 import { Views } from './views.js';
 
 const L = globalThis.leaflet;
@@ -57,6 +58,7 @@ class Workbench {
     this.live = new Live(this);
     this.inspector.live = this.live;
     this.guide = new Guide(root, this);
+    this.pulse = new Pulse(this);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.observer = new ResizeObserver(() => this.gone || this.map.invalidateSize({ animate: false }));
@@ -134,6 +136,7 @@ class Workbench {
     this.area.destroy();
     clearTimeout(this.moving);
     this.labelling.stop();
+    this.pulse.stop();
     this.footprints.stop();
     document.removeEventListener('keydown', this.onKey);
     this.observer.disconnect();

@@ -1,0 +1,76 @@
+/** What other analysts do: their labels appear on this page within seconds, without a movement of the map. */
+
+const EVERY_MS = 3000;
+const TELL_PAGE_EVERY_MS = 10_000;
+
+export class Pulse {
+  constructor(bench) {
+    this.bench = bench;
+    this.revision = null;
+    this.told = 0;
+    this.onVisible = () => document.hidden || this.beat();
+    document.addEventListener('visibilitychange', this.onVisible);
+    this.timer = setInterval(() => this.beat(), EVERY_MS);
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    clearTimeout(this.telling);
+    document.removeEventListener('visibilitychange', this.onVisible);
+  }
+
+  async beat() {
+    if (document.hidden || this.asking || this.bench.gone) return;
+    this.asking = true;
+    try {
+      // The first question goes by what the map shows, so that nothing falls between the two.
+      const shown = this.bench.map.getContainer().dataset.revision;
+      const since = this.revision ?? (shown === undefined ? null : Number(shown));
+      const answer = await this.bench.api.get('pulse', { since });
+      if (!this.bench.gone) this.take(answer);
+    } catch {
+      /* the server rests or restarts: asked again soon, and what the analyst does says so itself */
+    } finally {
+      this.asking = false;
+    }
+  }
+
+  take({ revision, changed, many }) {
+    this.revision = revision;
+    const { footprints, inspector, data } = this.bench;
+    if (many) {
+      inspector.known.clear();
+      footprints.load();
+      return;
+    }
+    // An answer of this page that is still on its way is newer than what the server knows.
+    const news = changed.filter(({ id }) => footprints.labels.get(id)?.revision !== Infinity);
+    if (!news.length) return;
+    footprints.setLabels(news, revision);
+    const others = news.filter(({ labeller }) => labeller !== data.labeller);
+    if (!others.length) return;
+    for (const { id } of others) inspector.unlearn(id);
+    this.showIn(inspector, others);
+    this.bench.live.refresh();
+    this.bench.root.dataset.pulse = String(revision);
+    this.tellPage();
+  }
+
+  /** The counts of the page may be seconds old, unlike the labels on the map: its script runs at most so often. */
+  tellPage() {
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => {
+      this.told = Date.now();
+      if (!this.bench.gone) this.bench.setStateValue('revision', this.revision);
+    }, Math.max(0, this.told + TELL_PAGE_EVERY_MS - Date.now()));
+  }
+
+  /** The selected building's label, unless it is judged blind. */
+  showIn(inspector, others) {
+    const { selected } = this.bench;
+    const said = selected && !selected.blind && others.find(({ id }) => id === selected.id);
+    if (!said) return;
+    selected.detail.label = said.value ? { value: said.value, labeller: said.labeller } : null;
+    inspector.show(selected.detail);
+  }
+}
