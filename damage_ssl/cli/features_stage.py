@@ -1,14 +1,18 @@
 """`damage-ssl features`: what the live model stands on."""
 
+import os
 from pathlib import Path
 
 from damage_ssl.cli.console import Console
 from damage_ssl.event.catalog import Event
 from damage_ssl.pipeline.live import features_path, features_ready, make_features
+from damage_ssl.progress import reporter
 
 
 def features(console: Console, workspace: Path, name: str) -> None:
     """Make an event's features where they are missing or out of date, and say so."""
+    if reporter() is not None:
+        os.nice(10)  # started by the app, in which somebody labels meanwhile
     event = Event.open(workspace, name)
     had = features_ready(event)
     with console.progress("features") as bar:
