@@ -3,6 +3,8 @@
 import './leaflet.js';
 import { Api, h } from './dom.js';
 import { AreaDrawing } from './draw.js';
+import { Choosing } from './choosing.js';
+import { Controls } from './controls.js';
 import { Footprints } from './footprints.js';
 import { History } from './history.js';
 import { GRADE_KEYS, Inspector, OTHER_KEYS } from './inspector.js';
@@ -76,7 +78,9 @@ class Workbench {
     if (kept) this.map.setView(kept.centre, kept.zoom);
     else this.fit();
     this.map.on('dragend zoomend', () => this.keepView());
-    L.control.zoom({ position: 'topright' }).addTo(this.map);
+    for (const [selector, step] of [['.wb-nearer', 1], ['.wb-farther', -1]]) {
+      this.stage.querySelector(selector).addEventListener('click', () => this.map.setZoom(this.map.getZoom() + step));
+    }
     L.control.scale({ position: 'bottomright', imperial: false, maxWidth: 120 }).addTo(this.map);
     this.views = new Views(L, this.map, this.stage, this.api, data);
     this.footprints = new Footprints(L, this.map, this.api, this.views, {
@@ -84,9 +88,13 @@ class Workbench {
       onCount: (answer) => this.showCount(answer),
       onError: (message) => this.toast(message, true),
     });
+    this.choosing = new Choosing(this);
+    this.controls = new Controls(this, L);
     this.views.onMap = (other) => {
       this.footprints.addFace(other, 'post', 'outlines-post');
       this.footprints.overview.addMap(other);
+      this.choosing.watch(other);
+      this.controls.watch(other);
     };
     this.legend = new Legend(this.stage.querySelector('.wb-legend'), (mode) => this.footprints.setMode(mode));
     for (const button of this.stage.querySelectorAll('[data-view-mode]')) {
@@ -113,6 +121,8 @@ class Workbench {
     this.inspector.update(data);
     this.footprints.update(data);
     this.live.update(data);
+    this.choosing.update();
+    this.controls.update(data);
     const sameModel = before.run_id === data.run_id;
     const sameQueue = JSON.stringify(before.queue) === JSON.stringify(data.queue);
     if (before.step !== null && !(sameModel && sameQueue)) this.labelling.forget();
@@ -154,8 +164,10 @@ class Workbench {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     const key = event.key.toLowerCase();
     const action =
-      KEYS[key] && this.selected ? () => this.labelling.label(KEYS[key])
+      KEYS[key] && this.choosing.active ? () => this.choosing.label(KEYS[key])
+      : KEYS[key] && this.selected ? () => this.labelling.label(KEYS[key])
       : key === 'z' ? () => this.labelling.undo()
+      : key === 'escape' && (this.choosing.active || this.choosing.armed) ? () => this.choosing.clear()
       : key === 'escape' ? () => this.deselect()
       : key === 'w' ? () => this.inspector.toggleView()
       : key === 'l' && this.selected ? () => this.inspector.toggleLarge()
@@ -163,6 +175,10 @@ class Workbench {
       : key === 'c' && this.selected ? () => this.inspector.writeComment()
       : key === 'g' ? () => this.guide.show()
       : key === '?' ? () => this.guide.showKeys()
+      : key === 'f' ? () => this.views.flickerKey()
+      : key === ' ' && this.views.mode === 'flicker' && !event.target.closest?.('button, a, summary') ? () => this.views.flip(true)
+      : key === '/' ? () => this.controls.open(true)
+      : key === 'p' ? () => this.controls.copy()
       : key === 'arrowright' ? () => this.labelling.next()
       : key === 'arrowleft' ? () => this.labelling.previous()
       : null;
@@ -183,6 +199,8 @@ class Workbench {
       return;
     }
     if (this.gone || this.wanted !== id) return;
+    const own = this.footprints.labels.get(id); // an answer on its way is newer than what the server said
+    if (own?.revision === Infinity && !detail.label) detail.label = own.value ? { value: own.value, labeller: this.data.labeller } : null;
     if (remember && this.selected && this.selected.id !== id) this.labelling.visited.push(this.selected);
     this.selected = { id, drawn, probability, why, blind, detail };
     this.inspector.show(detail, { why, blind });
@@ -228,6 +246,10 @@ class Workbench {
     else if (!inner.contains(position)) this.map.setView(position, zoom, { animate: false });
   }
 
+  goTo(id) {
+    this.select(id, { drawn: 'map' }).then(() => this.selected?.id === id && this.centre(this.selected, true));
+  }
+
   fit() {
     const [west, south, east, north] = this.data.bounds;
     this.map.fitBounds([[south, west], [north, east]], { padding: [12, 12], animate: false });
@@ -260,10 +282,12 @@ class Workbench {
     this.stage.dataset.matched = String(matched);
   }
 
-  toast(message, bad = false) {
+  /** `action`: a button beside the message, `name` and what it does. */
+  toast(message, bad = false, action = null) {
     const toast = h('div', { class: `wb-toast${bad ? ' bad' : ''}`, role: 'status' }, message);
+    if (action) toast.append(h('button', { type: 'button', onclick: () => { toast.remove(); action.act(); } }, action.name));
     this.stage.querySelector('.wb-toasts').replaceChildren(toast);
-    setTimeout(() => toast.remove(), bad ? 9000 : 3500);
+    setTimeout(() => toast.remove(), bad || action ? 9000 : 3500);
   }
 }
 
