@@ -1,16 +1,21 @@
 """The loop that trains a network: batches of views, optimiser steps, running average, checkpoints."""
 
+import copy
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from damage_ssl.errors import DamageSSLError, WorkspaceError
+from damage_ssl.errors import DamageSSLError, SettingsError, WorkspaceError
 from damage_ssl.learning.algorithms import ALGORITHMS, Batch, ViewName
 from damage_ssl.learning.algorithms.base import InFloat32
+from damage_ssl.learning.algorithms.heads import Beginning, Finishing, UsesHeads
+from damage_ssl.learning.algorithms.imbalance import with_remedy
 from damage_ssl.learning.channels import to_unit
 from damage_ssl.learning.checkpoints import (
     load_optimizer_tensors,
@@ -21,15 +26,16 @@ from damage_ssl.learning.checkpoints import (
     without_prefix,
     write_tensors,
 )
-from damage_ssl.learning.device import autocast
 from damage_ssl.learning.frozen_norm import FrozenNormConv
 from damage_ssl.learning.networks import PairNetwork
 from damage_ssl.learning.optimisation import Ema, make_optimizer, rate_factor, set_rate
 from damage_ssl.learning.predictor import rotation_average
 from damage_ssl.learning.sampling import BalancedSampler, distinct
+from damage_ssl.learning.seen import SeenNetwork
 from damage_ssl.learning.start import start_network, starts_at_regression
 from damage_ssl.learning.task import Task, TrainProgress
-from damage_ssl.learning.views import Views
+from damage_ssl.learning.views import Views, ViewSettings
+from damage_ssl.learning.views.ctaugment import true_probability
 
 REPORT_STEPS = 5
 CHECKPOINT_SECONDS = 30.0
@@ -53,9 +59,17 @@ class Fit:
         self._validations = 0
         self._validation_score: float | None = None
         self._unreported: list[Tensor] = []
-        self._views = Views(task.options.views)
-        self._algorithm = ALGORITHMS[task.settings.algorithm](task.options.algorithm, f"{task.run.run_id}: training")
-        self._precision = "float32" if isinstance(self._algorithm, InFloat32) else task.options.fit.precision
+        plain = ALGORITHMS[task.settings.algorithm](task.options.algorithm, f"{task.run.run_id}: training")
+        self._algorithm = with_remedy(
+            plain,
+            task.options.imbalance,
+            class_counts=np.bincount(task.rows.train_class, minlength=len(task.scheme)).tolist(),
+            channels=task.pixels.shape[1],
+            size_px=task.pixels.shape[-1],
+        )
+        self._views = Views(_resolved(task.options.views, getattr(plain, "strong_policy", "random")))
+        precision = "float32" if isinstance(plain, InFloat32) else task.options.fit.precision
+        self._unlabelled_rows = _unlabelled_rows(task)
         self._sampler = BalancedSampler(task.rows.train_row, task.rows.train_class)
         self._generators = {
             name: torch.Generator().manual_seed(task.settings.seed * len(STREAMS) + index)
@@ -64,9 +78,12 @@ class Fit:
         self.student = start_network(task, self._generators["start"])
         if not task.options.fit.train_norm:
             _freeze_norms(self.student)
+        self._add_heads(self._generators["start"])
         self._optimizer = make_optimizer(self.student, task.settings, task.options.fit)
         self._ema = Ema(self.student, task.settings.ema_decay)
         self._start = {name: tensor.clone() for name, tensor in self.student.state_dict().items()}
+        self._student_logits = SeenNetwork(self.student, task.device, precision, gradient=True)
+        self._ema_logits = SeenNetwork(self._ema.network, task.device, precision, gradient=False)
 
     @property
     def averaged(self) -> PairNetwork:
@@ -94,8 +111,24 @@ class Fit:
                 saved = time.monotonic()
         self._blend_with_start()
         self._validate(1.0)
+        self._finish(self.averaged)
         self._report()
         return True
+
+    def _add_heads(self, generator: torch.Generator) -> None:
+        """Give the student the auxiliary heads that the algorithm needs."""
+        if isinstance(self._algorithm, UsesHeads):
+            for name, outputs in self._algorithm.heads(len(self.task.scheme)).items():
+                self.student.add_head(name, outputs, generator)
+        if isinstance(self._algorithm, Beginning):
+            self._algorithm.begin(self.student)
+
+    def _finish(self, network: PairNetwork) -> PairNetwork:
+        """Make the network predict alone as the algorithm does."""
+        if isinstance(self._algorithm, Finishing):
+            self._algorithm.finish(network)
+        network.auxiliary.clear()
+        return network
 
     @torch.no_grad()
     def _blend_with_start(self) -> None:
@@ -120,8 +153,10 @@ class Fit:
         """One optimiser step; returns loss, supervised, unlabelled and mask rate [4] on the device."""
         options = self.task.options.fit
         set_rate(self._optimizer, rate_factor(share, options.warm_up))
+        labelled, target = self._labelled()
+        batch = self._batch(labelled, target)
         terms = self._algorithm.loss(
-            self._student_logits, self._ema_logits, self._batch(), progress=share, generator=self._generators["loss"]
+            self._student_logits, self._ema_logits, batch, progress=share, generator=self._generators["loss"]
         )
         self._optimizer.zero_grad(set_to_none=True)
         terms.loss.backward()  # type: ignore[no-untyped-call]
@@ -129,22 +164,34 @@ class Fit:
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), options.gradient_clip)
         self._optimizer.step()
         self._ema.update(self.student, self.step)
+        self._learn_strengths(labelled, target)
         return torch.stack([terms.loss.detach(), terms.supervised, terms.unlabelled, terms.mask_rate])
 
-    def _batch(self) -> Batch:
+    def _labelled(self) -> tuple[Tensor, Tensor]:
+        rows, classes = self._sampler.draw(self.task.settings.batch_labelled, self._generators["batch"])
+        return self._pairs(rows), classes.to(self.task.device)
+
+    def _learn_strengths(self, labelled: Tensor, target: Tensor) -> None:
+        """Where strong views have learned strengths: try some on the labelled pairs, with the averaged network."""
+        if self._views.policy is None:
+            return
+        views, probe = self._views.probe(labelled, self._generators["views"])
+        p = self._ema_logits(views).float().softmax(dim=-1)  # [B, C]
+        self._views.policy.update(probe, true_probability(p, target))
+
+    def _batch(self, labelled: Tensor, target: Tensor) -> Batch:
         settings, generator = self.task.settings, self._generators["batch"]
-        rows, classes = self._sampler.draw(settings.batch_labelled, generator)
-        labelled = self._pairs(rows)
         views: dict[ViewName, Tensor] = {name: self._view(name, labelled) for name in self._algorithm.labelled_views}
         unlabelled: tuple[Tensor, ...] = ()
         index: Tensor | None = None
         if self._algorithm.unlabelled_views:
-            some = distinct(len(self.task.pixels), settings.batch_labelled * settings.unlabelled_ratio, generator)
-            index = some.to(self.task.device)
+            pool = self._unlabelled_rows
+            some = distinct(len(pool), settings.batch_labelled * settings.unlabelled_ratio, generator)
+            index = pool[some].to(self.task.device)
             pairs = self._pairs(index)
             unlabelled = tuple(self._view(name, pairs) for name in self._algorithm.unlabelled_views)
         return Batch(
-            target=classes.to(self.task.device),
+            target=target,
             labelled_weak=views.get("weak"),
             labelled_strong=views.get("strong"),
             unlabelled=unlabelled,
@@ -159,21 +206,13 @@ class Fit:
         draw = {"weak": self._views.weak, "strong": self._views.strong}[name]
         return draw(x, self._generators["views"])
 
-    def _student_logits(self, x: Tensor) -> Tensor:
-        with autocast(self.task.device, self._precision):
-            logits: Tensor = self.student(x)
-        return logits
-
-    def _ema_logits(self, x: Tensor) -> Tensor:
-        with torch.no_grad(), autocast(self.task.device, self._precision):
-            logits: Tensor = self._ema.network(x)
-        return logits
-
     def _validate(self, share: float) -> None:
         if self._validations >= len(VALIDATION_SHARES) or share < VALIDATION_SHARES[self._validations]:
             return
         self._validations = sum(share >= each for each in VALIDATION_SHARES)
-        self._validation_score = validation_score(self.averaged, self.task)
+        finishing = isinstance(self._algorithm, Finishing)
+        kept = self._finish(copy.deepcopy(self.averaged)) if finishing else self.averaged
+        self._validation_score = validation_score(kept, self.task)
         if self._validation_score is not None:
             self.task.run.log_metrics({"step": self.step, "validation_auroc": self._validation_score})
 
@@ -223,6 +262,8 @@ class Fit:
             **with_prefix("algorithm", self._algorithm.state_dict()),
             **with_prefix("generator", {name: each.get_state() for name, each in self._generators.items()}),
         }
+        if self._views.policy is not None:
+            tensors |= with_prefix("policy", self._views.policy.state_dict())
         facts = {
             "fingerprint": self.task.fingerprint,
             "step": self.step,
@@ -251,6 +292,8 @@ class Fit:
         self._ema.network.load_state_dict(without_prefix("average", tensors))
         load_optimizer_tensors(self._optimizer, without_prefix("optimizer", tensors))
         self._algorithm.load_state_dict(without_prefix("algorithm", tensors))
+        if self._views.policy is not None:
+            self._views.policy.load_state_dict(without_prefix("policy", tensors))
         for name, state in without_prefix("generator", tensors).items():
             self._generators[name].set_state(state)
         self.step = facts["step"]
@@ -269,6 +312,25 @@ def validation_score(network: PairNetwork, task: Task) -> float | None:
     pixels = task.pixels[torch.from_numpy(rows)]
     p = np.concatenate([rotation_average(network, part, 1) for part in torch.split(pixels, 64)])
     return float(roc_auc_score(damaged, p[:, task.scheme.damaged_from :].sum(axis=1)))
+
+
+def _resolved(settings: ViewSettings, policy: Literal["random", "ctaugment"]) -> ViewSettings:
+    return replace(settings, strong_policy=policy) if settings.strong_policy == "auto" else settings
+
+
+def _unlabelled_rows(task: Task) -> Tensor:
+    """Rows of the pairs that serve as unlabelled, int64."""
+    rows = torch.arange(len(task.pixels))
+    if task.options.fit.unlabelled_rows == "all":
+        return rows
+    known = np.union1d(task.rows.train_row, task.rows.validation_row)
+    rest = rows[torch.from_numpy(~np.isin(rows.numpy(), known))]
+    if not len(rest):
+        raise SettingsError(
+            f"{task.run.run_id}: training: unlabelled_rows is 'unlabelled', but all {len(rows)} pairs have labels; "
+            "use 'all', or pairs of an event without labels beside these"
+        )
+    return rest
 
 
 def _freeze_norms(network: PairNetwork) -> None:

@@ -1,10 +1,11 @@
-"""`TrainSettings.options` sorted by whom they concern: the training, the views, the algorithm."""
+"""`TrainSettings.options` sorted by whom they concern: the training, the views, unequal classes, the algorithm."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from damage_ssl.learning.algorithms.base import check_range
+from damage_ssl.learning.algorithms.imbalance import ImbalanceOptions
 from damage_ssl.learning.views import ViewSettings
 from damage_ssl.settings import from_mapping
 
@@ -22,6 +23,8 @@ class FitOptions:
     `start_weight` is the share of the starting weights in the weights that are kept, where training began at the
     logistic regression (WiSE-FT, Wortsman et al. 2022, arXiv:2109.01903, eq. 1 with α = 1 - `start_weight`): what few
     labels have bent the network to counts less where it did better before.
+    `unlabelled_rows`: the labelled pairs serve as unlabelled too (`all`), or only those without any label do
+    (`unlabelled`: for domain adaptation, where the labelled pairs are of other events).
     """
 
     head_start: Literal["auto", "logistic", "random"] = "auto"
@@ -35,6 +38,7 @@ class FitOptions:
     texture_filters: int = 128
     start_weight: float = 0.5
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    unlabelled_rows: Literal["all", "unlabelled"] = "all"
 
     def __post_init__(self) -> None:
         check_range("training: start_weight", self.start_weight, 0.0, 1.0)
@@ -44,10 +48,11 @@ class FitOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SortedOptions:
-    """`algorithm` holds what neither the training nor the views know; the algorithm refuses what it does not know."""
+    """`algorithm` holds what none of the others know; the algorithm refuses what it does not know."""
 
     fit: FitOptions
     views: ViewSettings
+    imbalance: ImbalanceOptions
     algorithm: Mapping[str, Any]
 
 
@@ -59,8 +64,12 @@ def sort_options(options: Mapping[str, Any], where: str) -> SortedOptions:
     """
     fit = {field.name for field in fields(FitOptions)}
     views = {field.name for field in fields(ViewSettings)}
+    imbalance = {field.name for field in fields(ImbalanceOptions)}
     return SortedOptions(
         fit=from_mapping(FitOptions, {name: value for name, value in options.items() if name in fit}, where),
         views=from_mapping(ViewSettings, {name: value for name, value in options.items() if name in views}, where),
-        algorithm={name: value for name, value in options.items() if name not in fit | views},
+        imbalance=from_mapping(
+            ImbalanceOptions, {name: value for name, value in options.items() if name in imbalance}, where
+        ),
+        algorithm={name: value for name, value in options.items() if name not in fit | views | imbalance},
     )

@@ -2,7 +2,6 @@
 
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import Network, full_precision
@@ -26,6 +25,14 @@ class UsesHeads(Protocol):
 
     def heads(self, classes: int) -> dict[str, int]:
         """Name → outputs of each head that the network must carry."""
+
+
+@runtime_checkable
+class Beginning(Protocol):
+    """An algorithm whose auxiliary heads do not start at random."""
+
+    def begin(self, network: PairNetwork) -> None:
+        """Set the auxiliary heads of a network that has not been trained yet."""
 
 
 @runtime_checkable
@@ -57,9 +64,3 @@ def with_head(network: Network, x: Tensor, head: str) -> tuple[Tensor, Tensor]:
         raise ValueError(f"the network carries no auxiliary heads, but this algorithm needs '{head}'")
     logits, other = network.with_head(x, head)
     return full_precision(logits), full_precision(other)
-
-
-@torch.no_grad()
-def take_head(network: PairNetwork, head: str) -> None:
-    """Put an auxiliary head in the place of the main one."""
-    network.head.load_state_dict(network.auxiliary[head].state_dict())

@@ -1,8 +1,8 @@
 """CTAugment: how strong an operation may be is learned while training, from how well the network still knows the label.
 
-Berthelot et al. 2020 (ReMixMatch, arXiv:1911.09785), section 3.2.1. A knob is one strength that an operation, the
-affine map or the cutout has; its range is divided into bins, and each bin has a rate: how much of the true class's
-probability the averaged network keeps on labelled pairs changed that much.
+Berthelot et al. 2020 (ReMixMatch, arXiv:1911.09785), section 3.2, 'Control Theory Augment'. A knob is one strength that
+an operation, the affine map or the cutout has; its range is divided into bins, and each bin has a rate: how much of the
+true class's probability the averaged network keeps on labelled pairs changed that much.
 
 Paper and released code differ in the match: the paper writes ω = 1 − Σ|p − y| / 2L, L classes, which is at least
 1 − 1/L whatever the network says; the code has 1 − Σ|p − y| / 2, which for a given label is p_true, taken here. Within
