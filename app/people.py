@@ -27,6 +27,23 @@ export default function({ data, setStateValue }) {
 }
 """
 
+# The name is typed at once, and no key meant for it labels a building behind the dialog.
+_FOCUS_JS = """
+export default function({ parentElement }) {
+  const dialog = parentElement.closest('[role="dialog"]');
+  if (!dialog) return;
+  const guard = (event) => {
+    if (!dialog.isConnected) window.removeEventListener('keydown', guard, true);
+    else if (event.key !== 'Escape' && !dialog.contains(event.target)) event.stopImmediatePropagation();
+  };
+  window.addEventListener('keydown', guard, true);
+  const focus = () => dialog.querySelector('input')?.focus();
+  focus();
+  const later = setTimeout(focus, 150);
+  return () => { clearTimeout(later); window.removeEventListener('keydown', guard, true); };
+}
+"""
+
 
 def who() -> Person:
     """The person at this page. A typed name survives steps and reloads in the page's address.
@@ -114,6 +131,7 @@ def _name_dialog() -> None:
         st.text_input("Your name, kept with each label", key="name-answer", max_chars=MAX_NAME)
         if st.form_submit_button("Start labelling", type="primary", on_click=_named):
             st.rerun()
+    _focus_component()(key="ds-focus")
 
 
 def _stay_out(person: Person) -> None:
@@ -166,6 +184,11 @@ def _session_component(ticket: str | None) -> Any:
 @lru_cache(maxsize=1)
 def _component() -> Any:
     return st.components.v2.component("damage_ssl_session", html="<i hidden></i>", js=_SESSION_JS)
+
+
+@lru_cache(maxsize=1)
+def _focus_component() -> Any:
+    return st.components.v2.component("damage_ssl_focus", html="<i hidden></i>", js=_FOCUS_JS, isolate_styles=False)
 
 
 def _ignore() -> None:

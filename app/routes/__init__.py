@@ -8,12 +8,26 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
 from app.access import server
-from app.routes import assets, footprints, guide, history, imagery, labels, live, pulse, queue, session, uploads
+from app.routes import (
+    assets,
+    footprints,
+    guide,
+    handover,
+    history,
+    imagery,
+    labels,
+    live,
+    many_labels,
+    pulse,
+    queue,
+    session,
+    uploads,
+)
 
 
 def routes() -> list[Route]:
     """All routes of the app; their paths start with `/ds/`."""
-    modules = (assets, imagery, footprints, queue, labels, history, live, pulse, guide, uploads, session)
+    modules = (assets, imagery, footprints, queue, labels, many_labels, history, live, pulse, guide, uploads, handover, session)
     return [route for module in modules for route in module.ROUTES]
 
 

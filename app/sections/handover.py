@@ -1,72 +1,134 @@
-"""Step 5: the download of exactly what the map shows."""
+"""Step 5: what to look at before the map goes out, and the map of the filter as a pack or as GeoJSON alone."""
 
-import tempfile
-from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Sequence
+from functools import lru_cache
+from html import escape
+from urllib.parse import quote, urlencode
 
 import pandas as pd
 import streamlit as st
 
-from app.data import EventView, MapFilter, assessment
+from app import handing
+from app.data import EventView, MapFilter, assessment, label_store
+from app.handing import Handing
 from app.models import Model
 from app.sections.map import read_filter
-from app.ui import note
+from app.ui import caution, headline, note
 from damage_ssl.assessment.change import STATEMENT
-from damage_ssl.products.geojson import write_geojson
+from damage_ssl.assessment.metrics import Evaluation
+from damage_ssl.event.catalog import Event
+from damage_ssl.learning.runs import Run
+from damage_ssl.pipeline.checks import Check, State, handover_checks
+from damage_ssl.pipeline.review import validation_of
+from damage_ssl.products.pack import open_pack
+from damage_ssl.products.receiver import NOT_VALIDATED
+
+_MARKS: dict[State, tuple[str, str]] = {"good": ("✓", "fine"), "look": ("!", "note"), "bad": ("✗", "problem")}
 
 
 def summary(view: EventView) -> str:
     """The state of this step in a few words."""
-    return "GeoJSON" if view.index is not None else "not yet"
+    if view.index is None:
+        return "not yet"
+    made = sum(1 for path in view.event.products_path.glob("*/*.zip") if open_pack(path.with_suffix("")) is not None)
+    return f"{made} pack{'s' if made > 1 else ''} made" if made else "nothing yet"
 
 
 def show(view: EventView, model: Model | None) -> MapFilter:
-    """The download of what the map step shows; returns that filter for the map."""
+    """The check list and the downloads of what the map step shows; returns that filter for the map."""
     if view.index is None:
         note("Prepare the imagery first (step 1).")
         return MapFilter()
     table = assessment(view, model)
     classes = {str(name) for name in table["damage_class"].dropna().unique()}
     wanted = read_filter().without_idle(classes, not_assessed=int((~table["assessed"].to_numpy(bool)).sum()))
-    shown = table[wanted.mask(table)]
-    st.download_button(
-        f"Download GeoJSON · {len(shown):,} buildings",
-        data=_file(view.event.name, model, shown, wanted),
-        file_name=f"{view.event.name}-damage.geojson",
-        mime="application/geo+json",
-        type="primary",
-        width="stretch",
-        icon=":material/download:",
-        on_click="ignore",
-        key="download",
-        disabled=shown.empty,
-    )
+    count = int(wanted.mask(table).sum())
+    selection = Handing(view, model, wanted).selection
+    headline(f"{count:,}", "buildings to hand over" if wanted.is_open else f"of {len(table):,} buildings")
     note(
-        "Exactly the buildings on the map now, with all fields."
-        if not wanted.is_open
-        else "Every building, with all fields."
+        "Every building, as on the map." if wanted.is_open else f"Only what the map's filter shows: {selection.words}."
     )
+    if model is not None and (model.run is None or model.is_change_score):
+        caution(STATEMENT if model.is_change_score else NOT_VALIDATED)
+    _checks(_found(view, model, table))
+    licence = st.text_input(
+        "Licence and source to name (optional)", key="licence", max_chars=400, placeholder="© imagery provider, CC BY …"
+    )
+    asked = Handing(view, model, wanted, licence.strip() or None)
+    if count:
+        _downloads(asked)
+    else:
+        note("The filter leaves no building; open it in step 4.")
     return wanted
 
 
-def _file(event: str, model: Model | None, shown: pd.DataFrame, wanted: MapFilter) -> Callable[[], bytes]:
-    metadata: dict[str, str | float | int | None] = {
-        "event": event,
-        "run_id": None if model is None else model.model_id,
-        "scheme": None if model is None else model.scheme.statement,
-        "threshold": None if model is None else model.threshold,
-        "statement": STATEMENT if model is not None and model.is_change_score else None,
-        "buildings": len(shown),
-        "filter": "none" if wanted.is_open else str(wanted.query()),
-    }
+def _found(view: EventView, model: Model | None, table: pd.DataFrame) -> list[Check]:
+    run = None if model is None else model.run
+    store = label_store(view.event)
+    validation = None if run is None else _validation(view.event, view.stamp, run, "" if model is None else model.stamp)
+    return handover_checks(table, model, _log(view.event, store.revision()), validation)
 
-    def write() -> bytes:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "map.geojson"
-            write_geojson(
-                shown, path, metadata={**metadata, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+
+@lru_cache(maxsize=8)
+def _validation(event: Event, stamp: str, run: Run, predicted: str) -> Evaluation | None:
+    return validation_of(event, run)
+
+
+@lru_cache(maxsize=4)
+def _log(event: Event, revision: int) -> pd.DataFrame:
+    return label_store(event).log()
+
+
+def _checks(checks: Sequence[Check]) -> None:
+    rows = "".join(
+        f'<li class="{check.state}"><i role="img" aria-label="{_MARKS[check.state][1]}">{_MARKS[check.state][0]}</i>'
+        f"<span><b>{escape(check.title)}</b> {escape(check.text)}</span></li>"
+        for check in checks
+    )
+    st.html(f'<ul class="ds-checks" aria-label="Before you hand over">{rows}</ul>')
+
+
+def _downloads(asked: Handing) -> None:
+    with st.container(key="pack"):
+        pack = handing.ready(asked)
+        if pack is not None:
+            _link(asked, "pack.zip", f"Download the pack · ZIP, {_size(pack.bytes)}", first=True)
+        elif asked.at_once:
+            _link(asked, "pack.zip", "Download the pack · ZIP", first=True)
+        elif handing.working(asked):
+            _wait(asked)
+        else:
+            if error := handing.failure(asked):
+                st.error(f"The pack could not be written: {error}", icon=":material/error:")
+            st.button(
+                "Write the pack",
+                type="primary",
+                width="stretch",
+                key="write-pack",
+                on_click=handing.start,
+                args=(asked,),
             )
-            return path.read_bytes()
+    note("Map, QGIS colours, labels, a card, a page for the receiver, and a manifest with a hash of every file.")
+    with st.container(key="download"):
+        _link(asked, "map.geojson", "Download the GeoJSON alone")
 
-    return write
+
+@st.fragment(run_every="1s")
+def _wait(asked: Handing) -> None:
+    if not handing.working(asked):
+        st.rerun()
+    st.info("Writing the pack. You can go on; it will be here.", icon=":material/hourglass_top:")
+
+
+def _link(asked: Handing, kind: str, text: str, *, first: bool = False) -> None:
+    parameters: dict[str, object] = {**asked.wanted.query()}
+    if asked.model is not None:
+        parameters["run"] = asked.model.model_id
+    if asked.licence:
+        parameters["licence"] = asked.licence
+    address = f"ds/{quote(asked.view.event.name, safe='')}/handover/{kind}?{urlencode(parameters, doseq=True)}"
+    st.html(f'<a class="ds-download{" first" if first else ""}" href="{escape(address)}" download>{escape(text)}</a>')
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"

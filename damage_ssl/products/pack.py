@@ -86,7 +86,9 @@ def write_pack(
         write_card(temporary / "card.md", table, card)
         columns = ["assessed", "not_assessed_reason", "damaged", "pre_datetime", "post_datetime"]
         chosen = pd.DataFrame({name: table[name].array[rows] for name in columns})
-        write_text(temporary / "README.txt", readme(chosen, facts, selection, len(table)))
+        left = len(table) - int(table["assessed"].sum())
+        page = readme(chosen, facts, selection, total=len(table), not_assessed=left)
+        write_text(temporary / "README.txt", page)
         manifest = {
             **metadata,
             "filter": selection.to_json(),

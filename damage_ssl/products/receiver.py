@@ -48,9 +48,9 @@ FILES: Mapping[str, str] = {
 }
 
 
-def readme(table: pd.DataFrame, facts: PackFacts, selection: Selection, total: int) -> str:
+def readme(table: pd.DataFrame, facts: PackFacts, selection: Selection, *, total: int, not_assessed: int) -> str:
     """The page. `table` are the columns `assessed`, `not_assessed_reason`, `damaged`, `pre_datetime`, `post_datetime`
-    of the buildings handed over, `total` how many the event has.
+    of the buildings handed over; the event has `total` buildings, of which `not_assessed` could not be judged.
     """
     assessed = table["assessed"].to_numpy(bool)
     damaged = int(table["damaged"].eq(True).sum())
@@ -81,8 +81,10 @@ def readme(table: pd.DataFrame, facts: PackFacts, selection: Selection, total: i
         ),
         _lines(
             "What not assessed means",
-            f"{int((~assessed).sum()):,} buildings could not be judged. They may be damaged or not: nobody knows.",
-            "They stay in the file with assessed = false and the reason in not_assessed_reason.",
+            f"{not_assessed:,} buildings of the event could not be judged. They may be damaged or not: nobody knows.",
+            "They are in the file with assessed = false and the reason in not_assessed_reason."
+            if selection.not_assessed
+            else "They are left out of this selection.",
             *(f"  {reason_words(str(reason))}: {int(count):,}" for reason, count in reasons.items()),
         ),
         _lines(

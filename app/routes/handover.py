@@ -1,0 +1,41 @@
+"""Downloads of hand-over packs and of the map alone, served from the disk."""
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from app import handing
+from app.routes.common import NEVER, error_answer, filter_in, model_in, refusal, view_in
+from damage_ssl.errors import DamageSSLError, InputError
+
+_KINDS = {"map.geojson": "application/geo+json", "pack.zip": "application/zip"}
+_MAX_LICENCE = 400
+
+
+async def download(request: Request) -> Response:
+    """The map of the filter as GeoJSON or as a pack; written first where that was not done yet."""
+    # another site's page must not fill the disk through an address that it made up
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return refusal("maps are handed over from this app's own pages only", 403)
+    try:
+        return await run_in_threadpool(_download, request)
+    except DamageSSLError as error:
+        return error_answer(error)
+
+
+def _download(request: Request) -> Response:
+    kind, view = request.path_params["kind"], view_in(request)
+    if kind not in _KINDS:
+        return Response(status_code=404)
+    licence = request.query_params.get("licence", "").strip()
+    if len(licence) > _MAX_LICENCE:
+        raise InputError(f"the licence has more than {_MAX_LICENCE} characters")
+    asked = handing.Handing(view, model_in(request, view), filter_in(request), licence or None)
+    pack = handing.ready(asked) or handing.start(asked).result()
+    part = "damage" if asked.wanted.is_open else "damage-selection"
+    path, ending = (pack.map_path, "geojson") if kind == "map.geojson" else (pack.zip_path, "zip")
+    return FileResponse(path, media_type=_KINDS[kind], filename=f"{view.event.name}-{part}.{ending}", headers=NEVER)
+
+
+ROUTES = [Route("/ds/{event}/handover/{kind}", download)]
