@@ -51,9 +51,13 @@ def show(view: EventView, model: Model | None) -> MapFilter:
     if model is not None and (model.run is None or model.is_change_score):
         caution(STATEMENT if model.is_change_score else NOT_VALIDATED)
     _checks(_found(view, model, table))
-    licence = st.text_input(
-        "Licence and source to name (optional)", key="licence", max_chars=400, placeholder="© imagery provider, CC BY …"
-    )
+    with st.expander("Licence and source to name"):
+        licence = st.text_input(
+            "Goes into the receiver's page",
+            key="licence",
+            max_chars=400,
+            placeholder="© imagery provider, CC BY …",
+        )
     asked = Handing(view, model, wanted, licence.strip() or None)
     if count:
         _downloads(asked)

@@ -12,7 +12,7 @@ import pandas as pd
 from damage_ssl.assessment.audit import AuditReport, audit_answers, audit_report
 from damage_ssl.assessment.calibration import Calibration
 from damage_ssl.assessment.change import ALGORITHM as CHANGE
-from damage_ssl.assessment.metrics import Evaluation
+from damage_ssl.assessment.metrics import Estimate, Evaluation
 from damage_ssl.grades import ClassScheme, LabelValue
 from damage_ssl.pipeline.learning import plan_of
 from damage_ssl.pipeline.pack import MapModel, is_validated
@@ -24,6 +24,9 @@ State = Literal["good", "look", "bad"]
 
 _OLD_S = 7 * 86400
 _WIDE_COVERAGE = 0.9
+
+FEW_DAMAGED = 10
+"""Fewer damaged buildings than this leave a threshold to chance."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,11 @@ def _coverage(table: pd.DataFrame) -> Check:
     assessed = int(table["assessed"].sum())
     left = len(table) - assessed
     if not left:
-        return Check("Coverage", f"all {assessed:,} buildings are assessed", "good")
+        return Check("Coverage", f"all {assessed:,} buildings assessed", "good")
     reasons = table.loc[~table["assessed"].to_numpy(bool), "not_assessed_reason"].fillna("not stated").value_counts()
     named = ", ".join(f"{int(count):,} {reason_words(str(reason))}" for reason, count in reasons.items())
     state: State = "good" if assessed >= _WIDE_COVERAGE * len(table) else "look"
-    return Check("Coverage", f"{assessed:,} of {len(table):,} buildings assessed; {left:,} not: {named}", state)
+    return Check("Coverage", f"{assessed:,} of {len(table):,} assessed; not: {named}", state)
 
 
 def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Check]:
@@ -79,7 +82,10 @@ def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Ch
         yield Check("Model", "live model, not validated: train a run before anybody decides by this map", "bad")
         return
     calibration = Calibration.read(model.run.calibration_path)
-    yield Check("Threshold", f"{calibration.threshold:.2f}: {calibration.method}", "good")
+    decided = f"chosen on {calibration.n_validation:,} held-out buildings, {calibration.n_damaged:,} of them damaged"
+    chosen = decided if calibration.n_validation else calibration.method
+    few_damaged = calibration.n_validation > 0 and calibration.n_damaged < FEW_DAMAGED
+    yield Check("Threshold", f"{calibration.threshold:.2f}, {chosen}", "look" if few_damaged else "good")
     if model.algorithm == CHANGE:
         yield Check("Validation", "change score without training: not a probability, not validated", "bad")
     elif validation is None or not is_validated(model):
@@ -88,8 +94,8 @@ def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Ch
         few = validation.n < FEW_VALIDATION_BUILDINGS
         yield Check(
             "Validation",
-            f"AUROC {validation.auroc}, F1 {validation.f1}, on {validation.n:,} held-out buildings in "
-            f"{validation.n_blocks:,} blocks{': few, so take them as rough' if few else ''}",
+            f"AUROC {_rounded(validation.auroc)}, F1 {_rounded(validation.f1)} on {validation.n:,} held-out buildings"
+            f"{': few, so take it as rough' if few else ''}",
             "look" if few else "good",
         )
 
@@ -97,7 +103,7 @@ def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Ch
 def _audit(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> Check:
     report = _audit_of(table, model, log)
     if report is None or not report.accuracy.n:
-        return Check("Audit", "none: a random sample judged without seeing the map is the honest measure", "look")
+        return Check("Audit", "none: judge a random sample (step 4) to know how right the map is", "look")
     said = f"verdicts right: {report.accuracy.sentence}"
     return Check("Audit", said, "look" if report.accuracy.tells_little else "good")
 
@@ -142,16 +148,25 @@ def _freshness(model: MapModel | None, log: pd.DataFrame, now: float) -> Iterato
     since = log[pd.to_datetime(log["time"], utc=True, format="ISO8601") > datetime.fromtimestamp(begun, UTC)]
     count = since["building_id"].nunique()
     if count and model.algorithm != CHANGE:
-        buildings = "building was" if count == 1 else "buildings were"
         yield Check(
             "Labels since",
-            f"{count:,} {buildings} labelled since: in the map as answers, but the model has not learned from them",
+            f"{count:,}, in the map as answers; the model has not learned from them",
             "look",
         )
     else:
-        yield Check("Labels since", "none since the model was made", "good")
-    days = (now - begun) / 86400
-    age = f"{days * 24:.0f} hours" if days < 2 else f"{days:.0f} days"
-    yield Check(
-        "Age of the model", "under an hour" if days * 24 < 1 else age, "look" if now - begun > _OLD_S else "good"
+        yield Check("Labels since", "none", "good")
+    yield Check("Age of the model", _age(now - begun), "look" if now - begun > _OLD_S else "good")
+
+
+def _age(seconds: float) -> str:
+    hours = seconds / 3600
+    return (
+        f"{seconds / 60:.0f} minutes" if hours < 2 else f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
     )
+
+
+def _rounded(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "unknown"
+    between = "" if estimate.low is None or estimate.high is None else f" ({estimate.low:.2f}–{estimate.high:.2f})"
+    return f"{estimate.value:.2f}{between}"
