@@ -28,14 +28,33 @@ class LinearStudent:
     def __init__(self, seed: int = 0, scale: float = 0.6) -> None:
         self.weight = torch.from_numpy(np.random.default_rng(seed).normal(0, scale, (FEATURES, CLASSES)))
         self.weight.requires_grad_()
+        self.other = torch.from_numpy(np.random.default_rng(seed + 1).normal(0, scale, (FEATURES, CLASSES)))
+        self.other.requires_grad_()
         self.shown: list[Tensor] = []
 
     def __call__(self, x: Tensor) -> Tensor:
         self.shown.append(x)
         return x.flatten(1) @ self.weight
 
+    def with_head(self, x: Tensor, head: str) -> tuple[Tensor, Tensor]:
+        return self(x), x.flatten(1) @ self.other
+
     def logits(self, x: Tensor) -> np.ndarray:
         return (x.flatten(1) @ self.weight).detach().numpy()
+
+
+class RoundedStudent:
+    """Another's logits in bfloat16."""
+
+    def __init__(self, student: LinearStudent) -> None:
+        self.student = student
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.student(x).bfloat16()
+
+    def with_head(self, x: Tensor, head: str) -> tuple[Tensor, Tensor]:
+        logits, other = self.student.with_head(x, head)
+        return logits.bfloat16(), other.bfloat16()
 
 
 def step(
@@ -186,7 +205,7 @@ def test_a_step_is_repeated_by_the_same_generator_state(name: str, batch: Batch)
 def test_losses_are_float32_where_the_network_gives_bfloat16(name: str, batch: Batch) -> None:
     student = LinearStudent()
     terms = make(name).loss(
-        lambda x: student(x).bfloat16(), None, batch, progress=1.0, generator=torch.Generator().manual_seed(0)
+        RoundedStudent(student), None, batch, progress=1.0, generator=torch.Generator().manual_seed(0)
     )
     assert terms.loss.dtype == terms.supervised.dtype == terms.unlabelled.dtype == torch.float32
     assert not terms.supervised.requires_grad
@@ -280,12 +299,14 @@ def waiting_for_the_device_is_an_error() -> Iterator[None]:
 def test_neither_views_nor_losses_wait_for_the_device(name: str, waiting_for_the_device_is_an_error: None) -> None:
     algorithm, views, generator = make(name), Views(), torch.Generator().manual_seed(0)
     x = torch.rand(8, 14, 16, 16, device="cuda")
-    weight = torch.zeros(14 * 16 * 16, 2, device="cuda", requires_grad=True)
+    student = LinearStudent()
+    student.weight = torch.zeros(14 * 16 * 16, 2, device="cuda", requires_grad=True)
+    student.other = torch.zeros(14 * 16 * 16, 4, device="cuda", requires_grad=True)
     batch = Batch(
         target=torch.zeros(8, dtype=torch.int64, device="cuda"),
         labelled_weak=views.weak(x, generator),
         labelled_strong=views.strong(x, generator),
         unlabelled=tuple(getattr(views, view)(x, generator) for view in algorithm.unlabelled_views),
     )
-    terms = algorithm.loss(lambda v: v.flatten(1) @ weight, None, batch, progress=0.5, generator=generator)
+    terms = algorithm.loss(student, None, batch, progress=0.5, generator=generator)
     terms.loss.backward()
