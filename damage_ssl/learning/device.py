@@ -2,7 +2,8 @@
 
 import ctypes
 import platform
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -34,6 +35,17 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
     """
     enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Float32 convolutions and matrix products in full: CUDA convolutions round their input to 10 bits by default."""
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
 
 
 def keep_freed_memory() -> None:

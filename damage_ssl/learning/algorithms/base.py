@@ -118,7 +118,7 @@ class RunningMeans:
     def update(self, now: Mapping[str, Tensor], start: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Take the values of a step into the means: decay · mean + (1 − decay) · now; returns the new means."""
         before = {**(start or {}), **self._means}
-        self._means = {
+        self._means |= {
             name: torch.lerp(value, before[name].to(value), self._decay) if name in before else value
             for name, value in now.items()
         }
