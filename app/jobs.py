@@ -121,6 +121,11 @@ def start_fetch(event: Event) -> None:
     _prepare(event, ["footprints", "fetch", event.name], "Getting mapped buildings")
 
 
+def start_footprints(event: Event, files: Sequence[Path]) -> None:
+    """Start `damage-ssl footprints use`: give an event the outlines of these files."""
+    _prepare(event, ["footprints", "use", event.name, *map(str, files)], "Reading the outlines")
+
+
 def preparation(event: Event) -> JobReport | None:
     """The last work on imagery or footprints of an event."""
     return report_in(preparation_folder(event))

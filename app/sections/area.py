@@ -1,4 +1,4 @@
-"""The area of interest: drawn on the map, typed or from a file; how many buildings are in it is said before it counts."""
+"""The area of interest: drawn on the map, typed or of a file; the count of buildings in it is said before it counts."""
 
 from typing import Any
 

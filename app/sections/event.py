@@ -1,18 +1,23 @@
-"""Step 1: which event, and what is known of its imagery and buildings."""
+"""Step 1: which event, and what is known of its imagery and buildings; its area, its position, its preparation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import streamlit as st
 
-from app import jobs
+from app import jobs, uploads
 from app.data import EventView
 from app.legend import dates_text
+from app.people import who
+from app.sections.area import area
 from app.sections.first_map import first_map
 from app.sections.position import position
+from app.sections.work import log_of, stop_button, watch, work_progress
 from app.ui import bar, facts, go_to, note
 from app.viewport import reason_text
-from app.workspace import workspace_path
+from damage_ssl.errors import DamageSSLError
+
+_BUILDINGS_A_MINUTE = 3000
 
 
 def summary(view: EventView) -> str:
@@ -34,23 +39,28 @@ def show(view: EventView, reports: Sequence[jobs.RunReport]) -> None:
             ("Buildings", f"{len(view.footprints):,}" if view.event.has_footprints else "not known yet"),
         ]
     )
+    may_write = who().may_write
     if jobs.preparing(view.event):
-        _wait(view)
+        _wait(view, may_write=may_write)
+        return
+    if may_write:
+        _failure(view)
+        watch(view, reports)
+    if view.index is not None:
+        _coverage(view, view.index, reports, may_write=may_write)
+    elif not may_write:
+        note("It is not prepared yet; somebody with the right to change it has to go on.")
     elif not view.event.has_footprints:
         _footprints(view)
-    elif view.index is None:
-        _preparation(view)
     else:
-        _coverage(view, view.index, reports)
+        _preparation(view)
 
 
 def _scenes(count: int) -> str:
     return f"{count} scene{'' if count == 1 else 's'}"
 
 
-def _coverage(view: EventView, index: pd.DataFrame, reports: Sequence[jobs.RunReport]) -> None:
-    if error := jobs.preparation_error(view.event, has_result=True):
-        st.error(f"Cutting the pictures again failed: {error}", icon=":material/error:")
+def _coverage(view: EventView, index: pd.DataFrame, reports: Sequence[jobs.RunReport], *, may_write: bool) -> None:
     assessed = int(view.assessed.sum())
     total = len(view.footprints)
     bar([("#2f7d5b", assessed), ("#c3cad2", total - assessed)])
@@ -60,15 +70,16 @@ def _coverage(view: EventView, index: pd.DataFrame, reports: Sequence[jobs.RunRe
     facts(rows)
     if assessed < total:
         note("Buildings that cannot be assessed stay on the map and in the download, with their reason.")
+    if not may_write:
+        return
     st.button("Start labelling", type="primary", width="stretch", key="to-label", on_click=go_to, args=("label",))
     if not any(report.phase == "finished" for report in reports):
         first_map(view, reports)
+    area(view)
     position(view)
 
 
 def _footprints(view: EventView) -> None:
-    if error := jobs.preparation_error(view.event, has_result=False):
-        st.error(f"Finding the buildings failed: {error}", icon=":material/error:")
     note("This event has imagery but no building outlines. Let them be found in the pre image, which takes minutes:")
     st.button(
         "Find buildings in the pre image",
@@ -76,41 +87,97 @@ def _footprints(view: EventView) -> None:
         width="stretch",
         key="detect",
         icon=":material/home_work:",
-        on_click=jobs.start_detection,
-        args=(view.event,),
+        on_click=_begin,
+        args=(lambda: jobs.start_detection(view.event),),
     )
-    note("Or get mapped ones from the internet, or give a file of your own; then reload this page:")
-    name, workspace = view.event.name, workspace_path()
-    st.code(
-        f"damage-ssl footprints fetch {name} --workspace {workspace}\n\n"
-        f"damage-ssl init {name} --pre … --post … --footprints FILE --overwrite --workspace {workspace}",
-        language=None,
-        wrap_lines=True,
+    note("Or get mapped ones (Overture Maps) from the internet:")
+    st.button(
+        "Get mapped buildings",
+        width="stretch",
+        key="fetch",
+        icon=":material/cloud_download:",
+        on_click=_begin,
+        args=(lambda: jobs.start_fetch(view.event),),
     )
+    files = [file.name for file in uploads.inbox_files("footprints")]
+    if files:
+        note("Or use files that were uploaded, or lie in the inbox:")
+        st.multiselect(
+            "Building outlines",
+            files,
+            key="own-footprints",
+            format_func=lambda name: name.removeprefix("uploads/"),
+            label_visibility="collapsed",
+            placeholder="Choose one or several files",
+        )
+        st.button(
+            "Use these outlines",
+            width="stretch",
+            key="use-footprints",
+            disabled=not st.session_state["own-footprints"],
+            on_click=_begin,
+            args=(lambda: _use(view),),
+        )
+    else:
+        note("Or upload a file of outlines with “Add an event”: it can then be chosen here.")
+
+
+def _use(view: EventView) -> None:
+    names = st.session_state["own-footprints"]
+    jobs.start_footprints(view.event, [uploads.picked(name, "footprints") for name in names])
 
 
 def _preparation(view: EventView) -> None:
-    if error := jobs.preparation_error(view.event, has_result=False):
-        st.error(f"Preparing the imagery failed: {error}", icon=":material/error:")
-    note("The building pictures have to be cut from the imagery once; this takes about a minute for 3,000 buildings.")
+    area(view)
+    minutes = len(view.footprints) / _BUILDINGS_A_MINUTE
+    about = "less than a minute" if minutes < 0.8 else f"about {max(minutes, 1):.0f} min"
+    note(f"Do the outlines lie on the buildings? Then have their pictures cut from the imagery; this takes {about}.")
+    report = jobs.preparation(view.event)
+    again = report is not None and report.state in ("stopped", "interrupted")
     st.button(
-        "Prepare imagery",
+        "Go on preparing" if again else "Prepare imagery",
         type="primary",
         width="stretch",
         key="prepare",
-        on_click=jobs.start_preparation,
-        args=(view.event,),
+        on_click=_begin,
+        args=(lambda: jobs.start_preparation(view.event),),
     )
+    position(view)
+
+
+def _begin(start: Callable[[], None]) -> None:
+    """Start work on the event; somebody else may have been faster."""
+    try:
+        start()
+    except (DamageSSLError, OSError) as error:
+        st.session_state["event-error"] = uploads.plain(str(error))
+
+
+def _failure(view: EventView) -> None:
+    """What went wrong stays until it is dealt with: by another try, or by putting it away."""
+    if error := st.session_state.pop("event-error", None):
+        st.error(error, icon=":material/error:")
+    report = jobs.preparation(view.event)
+    if report is not None and report.state == "stopped":
+        note(f"{report.job.title or 'Preparing the imagery'} was stopped; what was finished is kept.")
+        return
+    ready = view.index is not None
+    message = jobs.preparation_error(view.event, has_result=ready)
+    if message is None or report is None:
+        return
+    title = "Cutting the pictures again" if ready else report.job.title or "Preparing the imagery"
+    st.error(f"{title} failed: {uploads.plain(message)}", icon=":material/error:")
+    st.button("Put this message away", key="forget-preparation", type="tertiary", on_click=jobs.forget, args=(report,))
+    log_of(report)
 
 
 @st.fragment(run_every="1s")
-def _wait(view: EventView) -> None:
-    job = jobs.job_in(jobs.preparation_folder(view.event))
-    if job is None or not jobs.is_alive(job):
+def _wait(view: EventView, *, may_write: bool) -> None:
+    report = jobs.preparation(view.event)
+    if report is None or not report.active:
         st.rerun()
-    doing = "Preparing the imagery" if view.event.has_footprints else "Looking for buildings"
-    seconds = pd.Timestamp.now().timestamp() - job.started
-    st.info(
-        f"{doing}, {seconds:.0f} s so far. You can close this page; it goes on.",
-        icon=":material/hourglass_top:",
-    )
+    work_progress(report)
+    note("You can close this page; it goes on.")
+    if may_write:
+        stop_button(report, lambda: jobs.stop(report.folder), key="stop-preparation")
+    log_of(report)

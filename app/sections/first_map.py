@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import jobs
 from app.data import EventView
+from app.people import who
 from app.ui import note
 from damage_ssl.assessment.change import ALGORITHM
 from damage_ssl.errors import DamageSSLError
@@ -16,10 +17,12 @@ def first_map(view: EventView, reports: Sequence[jobs.RunReport]) -> None:
     """Offer to compare pre and post without labels, where pairs are cut; say so while it runs or why it failed."""
     if view.index is None or not view.assessed.any():
         return
+    if not who().may_write:
+        return
     if reports and reports[0].active:
         note("A map is being made; step 3 shows how far it is.")
         return
-    if reports and reports[0].algorithm == ALGORITHM and reports[0].phase == "failed":
+    if reports and reports[0].algorithm == ALGORITHM and reports[0].phase in ("failed", "interrupted"):
         st.error(reports[0].message, icon=":material/error:")
     st.button(
         "First map without labels",

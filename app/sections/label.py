@@ -14,6 +14,7 @@ from app.legend import colour_of, name_of
 from app.live import SCHEME, features_stamp
 from app.models import Model
 from app.queues import RANDOM_SHARE, SECOND_SHARE
+from app.sections.import_labels import import_labels
 from app.sections.shown_model import features_state, model_choice
 from app.ui import bars, go_to, note
 from damage_ssl.assessment.guidance import Outlook, outlook
@@ -127,6 +128,7 @@ def show(
     model_choice(view, model, models, reports)
     with st.expander("Which buildings you are asked about", key="queue-settings"):
         _shares()
+    import_labels(view, person)
 
 
 def _shares() -> None:

@@ -20,31 +20,49 @@ _COLUMNS = {"pre": ("footprint_shift_x_m", "footprint_shift_y_m"), "post": ("shi
 
 
 def position(view: EventView) -> None:
-    """The shift of each scene as measured or set by hand; a form to set one, which cuts the pictures again."""
-    if view.index is None or "footprint_shift_x_m" not in view.index:
+    """The shift of each scene as measured or set by hand; a form to set one, which cuts the pictures again.
+
+    Before anything is cut there is nothing measured: what is set then shows on the map at once.
+    """
+    cut = view.index is not None
+    if view.index is not None and "footprint_shift_x_m" not in view.index:
         return
     nudges = read_nudges(view.event)
     with st.expander("Position of the images"):
         scenes = {scene.scene_id: scene for role in ROLES for scene in view.scenes[role]}
-        facts(_overview(view, nudges))
+        if rows := _overview(view, nudges):
+            facts(rows)
         chosen = st.selectbox(
             "Image", list(scenes), format_func=lambda name: _scene_name(scenes[name], name in nudges), key="nudge-scene"
         )
         scene = scenes[chosen]
         east_m, north_m = _median_shift(view, scene)
         kept = nudges.get(chosen)
-        facts([("Set by hand" if kept else "Measured, on average", _shift_text(east_m, north_m))])
+        if cut:
+            facts([("Set by hand" if kept else "Measured, on average", _shift_text(east_m, north_m))])
+        elif kept:
+            facts([("Set by hand", _shift_text(kept.east_m, kept.north_m))])
+        else:
+            note("Small shifts are measured and undone by the preparation. Set one only where that would not find it.")
         note(_MEANING[scene.role])
         left, right = st.columns(2)
         start = kept or Nudge(round(east_m, 1), round(north_m, 1))
         left.number_input("Metres east", -200.0, 200.0, start.east_m, step=0.5, format="%.1f", key=f"east-{chosen}")
         right.number_input("Metres north", -200.0, 200.0, start.north_m, step=0.5, format="%.1f", key=f"north-{chosen}")
         st.button(
-            "Set, and cut the pictures again", width="stretch", key="nudge", on_click=_set, args=(view, chosen, True)
+            "Set, and cut the pictures again" if cut else "Set, and show it on the map",
+            width="stretch",
+            key="nudge",
+            on_click=_set,
+            args=(view, chosen, True),
         )
         if kept is not None:
             st.button(
-                "Back to what is measured", width="stretch", key="no-nudge", on_click=_set, args=(view, chosen, False)
+                "Back to what is measured" if cut else "Take it back",
+                width="stretch",
+                key="no-nudge",
+                on_click=_set,
+                args=(view, chosen, False),
             )
         if error := st.session_state.pop("nudge-error", None):
             st.error(error)
@@ -54,20 +72,25 @@ def _set(view: EventView, scene_id: str, by_hand: bool) -> None:
     form = st.session_state
     try:
         nudge = Nudge(float(form[f"east-{scene_id}"]), float(form[f"north-{scene_id}"])) if by_hand else None
+        if view.index is not None:
+            jobs.refuse_beside(view.event, runs=True)  # before the nudge is kept, which the work there would not know
         set_nudge(view.event, scene_id, nudge)
-        jobs.start_preparation(view.event)
+        if view.index is not None:
+            jobs.start_preparation(view.event)
     except (DamageSSLError, OSError) as error:
         form["nudge-error"] = str(error)
 
 
 def _overview(view: EventView, nudges: dict[str, Nudge]) -> list[tuple[str, str]]:
     """One line a side, and how many buildings have no trusted position."""
-    rows = []
+    rows: list[tuple[str, str]] = []
+    if view.index is None:
+        return [("Set by hand", f"{len(nudges):,} image{'' if len(nudges) == 1 else 's'}")] if nudges else []
     for role, title in (("pre", "Outlines against pre"), ("post", "Post against pre")):
         shifts = _shifts(view, role)
         length_m = np.hypot(*shifts.to_numpy(dtype=np.float64).T)
         rows.append((title, f"{np.median(length_m):.1f} m typically" if len(length_m) else "not known"))
-    misaligned = int(view.index["not_assessed_reason"].eq("misaligned").sum()) if view.index is not None else 0
+    misaligned = int(view.index["not_assessed_reason"].eq("misaligned").sum())
     if misaligned:
         rows.append(("No trusted position", f"{misaligned:,} building{'' if misaligned == 1 else 's'}"))
     if nudges:

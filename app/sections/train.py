@@ -1,4 +1,4 @@
-"""Step 3: start a run, watch it, stop it. The run is a process of its own; this page only reads what it wrote."""
+"""Step 3: start a run, watch it, stop it, go on. The run is a process of its own; this page reads what it wrote."""
 
 import time
 from collections.abc import Collection
@@ -9,7 +9,10 @@ import streamlit as st
 from app import jobs
 from app.data import EventView
 from app.legend import METHODS, age_text, method_name
+from app.people import who
 from app.sections.label import needed
+from app.sections.runs import history, outcome
+from app.sections.work import duration, watch
 from app.ui import facts, note, progress, spark
 from damage_ssl.assessment.change import ALGORITHM as CHANGE
 from damage_ssl.errors import DamageSSLError
@@ -26,14 +29,16 @@ SCHEME_NAMES = {
     "binary-minor": "Minor damage or worse",
     "grades": "Four grades",
 }
-_STATES = {
+STATES = {
     "preparing": "Getting ready",
     "training": "Training",
     "comparing": "Comparing pre and post",
     "predicting": "Predicting every building",
+    "stopping": "Stopping…",
     "finished": "Finished",
     "failed": "Failed",
     "cancelled": "Stopped",
+    "interrupted": "Interrupted",
 }
 
 
@@ -43,22 +48,57 @@ def summary(reports: list[jobs.RunReport]) -> str:
         return "no run yet"
     newest = reports[0]
     if newest.active:
-        share = f" {newest.step / newest.steps:.0%}" if newest.steps else ""
+        share = f" {newest.step / newest.steps:.0%}" if newest.steps and newest.phase == "training" else ""
         return f"{_state(newest).lower()}{share}"
-    return f"{_STATES[newest.phase].lower()} {age_text(time.time() - newest.updated)}"
+    return f"{STATES[newest.phase].lower()} {age_text(time.time() - newest.updated)}"
 
 
 def show(view: EventView, reports: list[jobs.RunReport]) -> None:
     """The running job with its progress, or the form that starts one; then the runs there are."""
+    may_write = who().may_write
+    if error := st.session_state.pop("train-error", None):
+        st.error(error, icon=":material/error:")
     if reports and reports[0].active:
-        _progress(view)
+        _progress(view, may_write=may_write)
     else:
-        if reports and reports[0].phase == "failed":
-            st.error(reports[0].message or "The last run failed.", icon=":material/error:")
-        elif reports and reports[0].phase == "cancelled":
-            note("The last run was stopped.")
-        _form(view)
-    _history(reports)
+        watch(view, reports)
+        if reports:
+            _newest(view, reports[0], may_write=may_write)
+        if may_write:
+            _form(view)
+    history(view, reports, may_write=may_write)
+
+
+def _newest(view: EventView, report: jobs.RunReport, *, may_write: bool) -> None:
+    """What came of the last run, and the way on."""
+    if report.phase == "finished":
+        outcome(report)
+        return
+    if report.phase == "failed":
+        st.error(report.message or "The last run failed.", icon=":material/error:")
+    elif report.phase == "interrupted":
+        st.warning(report.message[:1].upper() + report.message[1:], icon=":material/power_off:")
+    else:
+        done = f" after {report.step:,} of {report.steps:,} steps" if report.step and report.steps else ""
+        note(f"The last run was stopped{done}; what it had learned is kept.")
+    if may_write and report.resumable:
+        st.button(
+            "Go on",
+            key="go-on",
+            width="stretch",
+            icon=":material/play_circle:",
+            on_click=_go_on,
+            args=(view.event, report),
+        )
+        if report.algorithm != CHANGE:
+            note("It goes on with the labels that it was begun with; with newer ones train anew.")
+
+
+def _go_on(event: Event, report: jobs.RunReport) -> None:
+    try:
+        jobs.go_on(event, report)
+    except (DamageSSLError, OSError) as error:
+        st.session_state["train-error"] = str(error)
 
 
 def _form(view: EventView) -> None:
@@ -67,14 +107,14 @@ def _form(view: EventView) -> None:
         "Method", list(METHODS), format_func=method_name, key="train-method", index=_at(METHODS, default.algorithm)
     )
     note(METHODS[method][1])
+    scheme = st.selectbox(
+        "Damaged means",
+        list(SCHEME_NAMES),
+        format_func=SCHEME_NAMES.__getitem__,
+        key="train-scheme",
+        index=_at(SCHEME_NAMES, default.scheme),
+    )
     with st.expander("More settings"):
-        scheme = st.selectbox(
-            "Damaged means",
-            list(SCHEME_NAMES),
-            format_func=SCHEME_NAMES.__getitem__,
-            key="train-scheme",
-            index=_at(SCHEME_NAMES, default.scheme),
-        )
         st.selectbox(
             "Network",
             list(NETWORKS),
@@ -88,19 +128,19 @@ def _form(view: EventView) -> None:
         right.number_input("At most, min", 1, 600, 10, key="train-minutes")
         st.number_input("Seed", 0, 9999, default.seed, key="train-seed")
     state = needed(view, SCHEMES[scheme])
-    ready = state.enough and view.index is not None
+    prepared = view.index is not None
     st.button(
         "Train",
         type="primary",
         width="stretch",
         key="train",
-        disabled=not ready,
+        disabled=not (state.enough and prepared),
         icon=":material/model_training:",
         on_click=_start,
         args=(view.event,),
     )
-    if error := st.session_state.pop("train-error", None):
-        st.error(error)
+    if not prepared:
+        note("The imagery is not prepared yet: do that in step 1.")
     note(state.sentence, good=state.enough)
 
 
@@ -119,40 +159,53 @@ def _at(options: Collection[str], name: str) -> int:
 
 
 @st.fragment(run_every="1s")
-def _progress(view: EventView) -> None:
+def _progress(view: EventView, *, may_write: bool) -> None:
     report = next(iter(jobs.reports(view.event)), None)
     if report is None or not report.active:
         st.rerun()
     change = report.algorithm == CHANGE
-    unit = "building" if change else "step"
+    metrics = report.run.metrics()
+    done, total, unit, left = _how_far(report, metrics)
     progress(
         _state(report),
-        f"{unit} {report.step:,} of {report.steps:,}" if report.step else "loading",
-        report.step / report.steps if report.steps else 0.0,
+        f"{unit} {done:,} of {total:,}" if done else "loading",
+        done / total if total else 0.0,
     )
-    rows = [("Method", method_name(report.algorithm)), ("Running for", _duration(time.time() - report.started))]
-    metrics = report.run.metrics()
-    if (left := _seconds_left(report, metrics)) is not None:
-        rows.append(("Still about", _duration(left)))
+    rows = [("Method", method_name(report.algorithm)), ("Running for", duration(time.time() - report.started))]
+    if left is not None:
+        rows.append(("Still about", duration(left)))
     rows += _latest(metrics)
     facts(rows)
     losses = [float(line["loss"]) for line in metrics if line.get("loss") is not None]
     if len(losses) > 5:
         spark(losses, f"Loss over {len(losses)} readings")
     note(f"You can close or reload this page; {'it' if change else 'training'} goes on.")
-    st.button(
-        "Stop" if change else "Stop training",
-        key="cancel",
-        width="stretch",
-        icon=":material/stop_circle:",
-        on_click=jobs.cancel,
-        args=(report.run,),
-    )
+    if may_write:
+        stopping = report.phase == "stopping"
+        st.button(
+            "Stop at once" if stopping else "Stop" if change else "Stop training",
+            key="cancel",
+            width="stretch",
+            icon=":material/stop_circle:",
+            on_click=jobs.cancel,
+            args=(report.run,),
+        )
+        if stopping:
+            note("It stops after the step that it is at, and keeps what it has learned.")
 
 
 def _state(report: jobs.RunReport) -> str:
     comparing = report.algorithm == CHANGE and report.phase == "training"
-    return _STATES["comparing" if comparing else report.phase]
+    cutting = report.phase == "preparing" and report.work is not None and report.work.stage in ("patches", "register")
+    return "Cutting the pictures" if cutting else STATES["comparing" if comparing else report.phase]
+
+
+def _how_far(report: jobs.RunReport, metrics: list[dict[str, Any]]) -> tuple[int, int, str, float | None]:
+    """Done, total, of what, and seconds left: the run's own steps while it trains, else what its process says."""
+    if report.phase in ("preparing", "predicting") and report.work is not None and report.work.total:
+        return report.work.done, report.work.total, "building", report.work.seconds_left
+    unit = "building" if report.algorithm == CHANGE else "step"
+    return report.step, report.steps, unit, _seconds_left(report, metrics)
 
 
 def _seconds_left(report: jobs.RunReport, metrics: list[dict[str, Any]]) -> float | None:
@@ -164,32 +217,14 @@ def _seconds_left(report: jobs.RunReport, metrics: list[dict[str, Any]]) -> floa
 
 
 def _latest(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """The newest of each number that a run logs."""
+    """The newest of each number that a run logs, in words that need no textbook."""
     rows = []
     for name, title, form in (
-        ("loss", "Loss", "{:.3f}"),
-        ("mask_rate", "Unlabelled in use", "{:.0%}"),
-        ("validation_auroc", "Validation AUROC", "{:.2f}"),
+        ("loss", "Loss (should fall)", "{:.3f}"),
+        ("mask_rate", "Unlabelled buildings in use", "{:.0%}"),
+        ("validation_auroc", "Score on held-out labels (0.5–1)", "{:.2f}"),
     ):
         values = [line[name] for line in metrics if line.get(name) is not None]
         if values:
             rows.append((title, form.format(values[-1])))
     return rows
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def _history(reports: list[jobs.RunReport]) -> None:
-    past = [report for report in reports if not report.active]
-    if not past:
-        return
-    with st.expander(f"Runs so far ({len(past)})"):
-        for report in past[:8]:
-            name = method_name(report.algorithm)
-            facts([(f"{name}, {_STATES[report.phase].lower()}", age_text(time.time() - report.updated))])
-        log = jobs.log_tail(past[0].run.path)
-        if log:
-            st.caption("Log of the newest")
-            st.code(log[-1500:], language=None, wrap_lines=True)

@@ -1,11 +1,12 @@
 """How long work is shown, whatever it is: what it does, how far it is, time left, the way to stop it, its log."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
 from app import jobs
+from app.data import EventView
 from app.ui import facts, progress
 
 _STAGES = {
@@ -43,6 +44,15 @@ def stop_button(report: jobs.JobReport, on_click: Callable[[], None], *, key: st
         icon=":material/stop_circle:",
         on_click=on_click,
     )
+
+
+@st.fragment(run_every="4s")
+def watch(view: EventView, reports: Sequence[jobs.RunReport]) -> None:
+    """Draw the page again when work was begun or ended in another window."""
+    now = jobs.reports(view.event)
+    here = [(report.run.run_id, report.active) for report in reports]
+    if jobs.preparing(view.event) or [(report.run.run_id, report.active) for report in now] != here:
+        st.rerun()
 
 
 def log_of(report: jobs.JobReport) -> None:

@@ -42,6 +42,22 @@ def fetch(
 
 
 @footprints_cli.command()
+def use(
+    event: Annotated[str, typer.Argument(metavar="EVENT", help="An event of the workspace.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of outlines, the preferred one first.")],
+    overwrite: Annotated[bool, typer.Option(help="Replace the footprints that the event has.")] = False,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Give an event the footprints of these files, as `init` would; imagery, labels and runs stay."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.cli.use_stage import use_files
+
+        use_files(console, workspace, event, files, overwrite=overwrite)
+
+
+@footprints_cli.command()
 def detect(
     event: Annotated[str, typer.Argument(metavar="EVENT", help="An event of the workspace; its pre imagery is used.")],
     train_on: Annotated[

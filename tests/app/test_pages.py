@@ -57,12 +57,6 @@ def button(page: AppTest, key: str):
     return next(each for each in page.button if each.key == key)
 
 
-def test_empty_workspace_says_how_to_begin(open_page: Open) -> None:
-    page = open_page()
-    assert not page.exception
-    assert "damage-ssl init" in page.code[0].value
-
-
 def test_event_step_counts_buildings_and_scenes(open_page: Open, town: Town) -> None:
     prepared_event(town)
     page = open_page(step="event")
@@ -152,8 +146,7 @@ def test_event_without_footprints_opens_and_says_how_to_get_some(open_page: Open
     page = open_page(step="event")
     assert "no footprints yet" in button(page, "go-event").label
     assert button(page, "detect").label == "Find buildings in the pre image"
-    assert "damage-ssl footprints fetch town" in page.code[0].value
-    assert "--footprints FILE" in page.code[0].value
+    assert button(page, "fetch").label == "Get mapped buildings"
 
 
 def test_first_map_is_offered_until_there_is_a_run(open_page: Open, town: Town) -> None:
