@@ -1,6 +1,7 @@
 """What was ever said of one building, by people and by models; an earlier state can be put back."""
 
 import json
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,7 @@ from app.shown import shown_models
 from app.standing import model_says
 from damage_ssl.errors import DamageSSLError, InputError
 from damage_ssl.labelling.queue import RANDOM, SPREAD, UNCERTAIN
-from damage_ssl.labelling.reverting import revert
+from damage_ssl.labelling.reverting import put_back_from, revert
 from damage_ssl.labelling.schema import REVERT, WITHDRAWN
 from damage_ssl.pipeline import plan_of
 
@@ -85,11 +86,17 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
             "value": None if row["value"] == WITHDRAWN else row["value"],
             "labeller": row["labeller"],
             "time": row["time"],
-            "why": _WHY.get(row["drawn"], row["drawn"]),
-            "comment": row["comment"],
+            "why": _why(row),
+            "comment": "" if put_back_from(row["comment"]) else row["comment"],
         }
         for place, row in enumerate(table.to_dict("records"))
     ]
+
+
+def _why(row: dict[Hashable, Any]) -> str:
+    if said_by := put_back_from(row["comment"]):
+        return "own answer put back" if said_by == row["labeller"] else f"put back what {said_by} had said"
+    return str(_WHY.get(row["drawn"], row["drawn"]))
 
 
 def _verdict(view: EventView, model: Model, row: int, shown: str | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from app.evidence import audit_of
 from app.models import Model
 from app.sections import agreement
 from app.ui import facts, note
-from damage_ssl.assessment.audit import AuditReport
+from damage_ssl.assessment.audit import AuditReport, Share
 
 
 def walk(kind: str | None) -> None:
@@ -26,8 +26,9 @@ def show(view: EventView, model: Model | None, labeller: str) -> None:
     with st.container(key="checks"):
         for kind, standing in standings(case).items():
             _queue(kind, standing, chosen=kind == chosen)
-            if kind == "audit" and model is not None and (standing.done or kind == chosen):
-                _audit(audit_of(view, model, audit_rows(view), case.revision), model)
+            if kind == "audit" and model is not None and standing.done:
+                with st.container(key="audit-says"):
+                    _audit(audit_of(view, model, audit_rows(view), case.revision), model)
     if chosen is None:
         note("Choose a queue. Its first building opens beside the map; answer with the keys, → skips.")
     with st.expander("Agreement between analysts"):
@@ -59,22 +60,37 @@ def _state(kind: str, standing: Standing) -> str:
 
 
 def _audit(report: AuditReport, model: Model) -> None:
-    measured = [
-        ("Right", report.accuracy.sentence),
-        ("Called damaged, and is", report.precision.sentence),
-        ("Damaged, and called so", report.recall.sentence),
-    ]
-    if report.accuracy.n:
-        facts(measured if not report.accuracy.tells_little else measured[:1])
+    right = report.accuracy
+    if right.tells_little and right.n:
+        answers = "1 answer tells" if right.n == 1 else f"{right.n:,} answers tell"
+        note(f"{answers} little: the map is right for between {right.low:.0%} and {right.high:.0%} of the buildings.")
+    elif right.n:
+        facts(
+            [
+                ("Right", _figure(right)),
+                ("Called damaged, and is", _figure(report.precision)),
+                ("Damaged, and called so", _figure(report.recall)),
+                ("Audited with a grade", f"{right.n:,} of {report.population:,}"),
+            ]
+        )
     left_out = [
         (report.no_grade, "without a grade"),
         (report.learned, "that taught this model"),
-        (report.skipped, "skipped: answer these too, or the sample is no longer random"),
     ]
-    words = "; ".join(f"{count:,} {what}" for count, what in left_out if count)
-    about = "The live model is asked as if it had not learned from the answer." if model.run is None else ""
-    text = " ".join(
-        part for part in (f"Left out: {words}." if words else "", about if report.accuracy.n else "") if part
-    )
-    if text:
-        note(text)
+    parts = ["Left out: " + "; ".join(f"{count:,} {what}" for count, what in left_out if count) + "."]
+    if not any(count for count, _ in left_out):
+        parts = []
+    if report.skipped:
+        parts.append(f"{report.skipped:,} skipped: answer these too, or the sample is not quite random.")
+    if model.run is None and right.n:
+        parts.append("The live model is asked as if it had not learned from the answer.")
+    if parts:
+        note(" ".join(parts))
+
+
+def _figure(share: Share) -> str:
+    """`90% (85% to 93%)`, or that there is too little to say."""
+    if share.value is None:
+        return "none yet"
+    interval = f"{share.low:.0%} to {share.high:.0%}"
+    return f"{interval}: too few" if share.tells_little else f"{share.value:.0%} ({interval})"

@@ -1,6 +1,7 @@
 """Putting back an earlier state of a building's label, by adding a row: nothing is ever deleted."""
 
-from collections.abc import Hashable, Mapping
+import re
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,7 @@ import pandas as pd
 from damage_ssl.errors import InputError
 from damage_ssl.grades import LabelValue
 from damage_ssl.labelling.schema import REVERT, WITHDRAWN
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.labelling.store import LabelStore, NewLabel, withdrawal
 
 
 def revert(store: LabelStore, building_id: str, to: int, labeller: str) -> None:
@@ -26,7 +27,26 @@ def revert(store: LabelStore, building_id: str, to: int, labeller: str) -> None:
     Raises:
         InputError: there is no such row, or it is the current state. StorageError: the disk is full or not writable.
     """
-    rows = store.history(building_id)
+    store.add_many([_putting_back(store.history(building_id), building_id, to, labeller)])
+
+
+def undo_last(store: LabelStore, building_ids: Sequence[str], labeller: str) -> None:
+    """Put back what stood before this person's last answer on each building, somebody else's label too: all or none.
+
+    Raises:
+        InputError: on one of them somebody else has answered since. StorageError: the disk is full or not writable.
+    """
+    of_building = {str(building): rows for building, rows in store.histories(building_ids).groupby("building_id")}
+    back = []
+    for building_id in building_ids:
+        rows = of_building.get(building_id)
+        if rows is None or rows["labeller"].iloc[-1] != labeller:
+            raise InputError(f"building '{building_id}': somebody else has answered since, so nothing was taken back")
+        back.append(_putting_back(rows, building_id, before_last(rows), labeller))
+    store.add_many(back)
+
+
+def _putting_back(rows: pd.DataFrame, building_id: str, to: int, labeller: str) -> NewLabel:
     last = len(rows) - 1
     if not -1 <= to < last:
         raise InputError(
@@ -35,12 +55,11 @@ def revert(store: LabelStore, building_id: str, to: int, labeller: str) -> None:
         )
     row = None if to < 0 else rows.to_dict("records")[to]
     if row is None or row["value"] == WITHDRAWN:
-        store.clear(building_id, labeller)
-        return
+        return withdrawal(building_id, labeller)
     own = row["labeller"] == labeller
-    store.add(
-        building_id,
-        LabelValue(row["value"]),
+    return NewLabel(
+        building_id=building_id,
+        value=LabelValue(row["value"]),
         labeller=labeller,
         drawn=str(row["drawn"]) if own else REVERT,
         inclusion_probability=float(row["inclusion_probability"]) if own else None,
@@ -63,6 +82,12 @@ def before_last(history: pd.DataFrame) -> int:
         source = made.get(comment, place)
         stands_for.append(stands_for[source] if source < place else place)
     return stands_for[-1] - 1
+
+
+def put_back_from(comment: str) -> str | None:
+    """Whose answer a row put back, by its comment; None for a row that is an answer of its own."""
+    found = re.fullmatch(r"put back: (.+), \d{4}-\d\d-\d\dT[\d:.]+Z", comment)
+    return found.group(1) if found else None
 
 
 def _put_back(row: Mapping[Hashable, Any]) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from damage_ssl.errors import InputError
 from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.reverting import before_last, revert
+from damage_ssl.labelling.reverting import before_last, put_back_from, revert
 from damage_ssl.labelling.store import LabelStore, NewLabel
 
 
@@ -75,3 +75,9 @@ def test_undoing_twice_goes_back_two_answers(tmp_path: Path) -> None:
     assert before_last(store.history("b")) == -1
     revert(store, "b", -1, "ana")
     assert now(store) is None
+
+
+def test_comment_of_a_row_put_back_names_whose_it_was(store: LabelStore) -> None:
+    revert(store, "a", 0, "ben")
+    assert put_back_from(store.history("a")["comment"].iloc[-1]) == "ana"
+    assert put_back_from("put back: the roof tiles, later") is None
