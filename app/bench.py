@@ -9,7 +9,7 @@ from app.live import outline_stamp
 from app.models import Model
 from app.people import Person
 from app.sections.area import bench_area
-from app.tiles import native_zoom
+from app.tiles import basemap, native_zoom
 from damage_ssl.pipeline.live import LIVE
 
 
@@ -50,5 +50,6 @@ def workbench_data(
         "labeller": person.name,
         "may_write": person.may_write,
         "queue": queue,
+        "basemap": basemap(),
         "area": bench_area(view, may_write=person.may_write),
     }

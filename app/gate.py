@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access import COOKIE, Person, is_loopback, server, unsealed
+from app.tiles import basemap_origin
 
 _GUARDED = ("/ds/", "/media/", "/_stcore/upload_file")
 """Ours, the files that Streamlit keeps for downloads, and its uploads; the page itself is guarded by its script."""
@@ -106,7 +107,7 @@ def security_headers() -> dict[str, str]:
         "default-src": "'self'",
         "script-src": f"'self' blob: {inline}".strip(),
         "style-src": "'self' 'unsafe-inline'",  # Streamlit writes its styles into the page
-        "img-src": "'self' data: blob:",
+        "img-src": f"'self' data: blob: {basemap_origin()}".strip(),
         "font-src": "'self' data:",
         "connect-src": "'self'",
         "worker-src": "'self' blob:",

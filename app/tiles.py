@@ -1,9 +1,11 @@
 """Imagery for the browser: map tiles and crops, mosaicked from the scenes of one side."""
 
 import io
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import numpy as np
 from morecantile import Tile
@@ -16,12 +18,14 @@ from rio_tiler.models import ImageData
 from rio_tiler.mosaic import mosaic_reader
 from shapely import box
 
+from damage_ssl.errors import SettingsError
 from damage_ssl.event.imagery import Scene, gdal_environment, gdal_path, rgb_indexes
 from damage_ssl.event.quality import FILL_LEVEL, black_fill
 
 TILE_PX = 256
 _WEB_MERCATOR = grids.get("WebMercatorQuad")
 MAX_ZOOM = 24
+BASEMAP_ZOOM = 19
 
 Bounds = tuple[float, float, float, float]
 Read = Callable[[Reader, tuple[int, ...]], ImageData]
@@ -59,6 +63,36 @@ def crop(scenes: Sequence[Scene], bounds: Bounds, wgs84: Bounds, *, width_px: in
 
 
 _SMOOTH = {"resampling_method": "bilinear", "reproject_method": "bilinear"}
+
+
+def basemap() -> dict[str, str | int] | None:
+    """An online map to lie below the imagery, if one is configured; it is off until somebody switches it on.
+
+    `$DAMAGE_SSL_BASEMAP` is an address with {z}, {x} and {y}, `$DAMAGE_SSL_BASEMAP_ATTRIBUTION` whom it is owed to (by
+    default its host is named).
+
+    Raises:
+        SettingsError: the address is not one of map tiles.
+    """
+    address = os.environ.get("DAMAGE_SSL_BASEMAP", "").strip()
+    if not address:
+        return None
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not all(name in address for name in ("{z}", "{x}", "{y}")):
+        raise SettingsError(
+            f"DAMAGE_SSL_BASEMAP: '{address}' is not an address of map tiles; write https://…/{{z}}/{{x}}/{{y}}.png"
+        )
+    owed = os.environ.get("DAMAGE_SSL_BASEMAP_ATTRIBUTION", "").strip() or f"Map: {parts.hostname}"
+    return {"url": address, "attribution": owed, "max_zoom": BASEMAP_ZOOM}
+
+
+def basemap_origin() -> str:
+    """Where the online map's pictures come from, as a Content-Security-Policy names it; empty without one."""
+    configured = basemap()
+    if configured is None:
+        return ""
+    parts = urlsplit(str(configured["url"]))
+    return f"{parts.scheme}://{parts.netloc.replace('{s}', '*')}"
 
 
 def native_zoom(gsd_m: float, latitude: float) -> int:

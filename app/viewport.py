@@ -88,22 +88,27 @@ def _outlines(view: EventView, standing: Standing, rows: NDArray[np.intp]) -> di
 
 def building_at(
     view: EventView, model: Model | None, place: tuple[float, float], reach: float, wanted: MapFilter, role: Role
-) -> str | None:
-    """The building at a longitude and latitude: the smallest that covers it, else the nearest within `reach` degrees.
+) -> dict[str, str | None]:
+    """`id` and `label` of the building at a longitude and latitude; a null id where none is.
 
-    Only those that pass the filter, standing where the imagery of `role` shows them.
+    It is the smallest that covers the place, else the nearest within `reach` degrees, of those that pass the filter,
+    standing where the imagery of `role` shows them.
     """
     lon, lat = place
     rows = view.places[role].within((lon - reach, lat - reach, lon + reach, lat + reach))
+    standing = standing_of(view, model)
     if not wanted.is_open:
-        rows = rows[standing_of(view, model).passes(wanted)[rows]]
+        rows = rows[standing.passes(wanted)[rows]]
     if not len(rows):
-        return None
+        return {"id": None, "label": None}
     squeeze = np.cos(np.radians(lat))  # a degree of longitude is shorter than one of latitude
     shapes = shapely.transform(view.places[role].at(rows), lambda points: points * (squeeze, 1.0))
     distance = shapely.distance(shapes, shapely.Point(lon * squeeze, lat))
     nearest = np.lexsort((shapely.area(shapes), distance))[0]
-    return str(view.building_id[rows[nearest]]) if distance[nearest] <= reach else None
+    if distance[nearest] > reach:
+        return {"id": None, "label": None}
+    row = rows[nearest]
+    return {"id": str(view.building_id[row]), "label": _label(standing, row)}
 
 
 def buildings_in(view: EventView, model: Model | None, bbox: Box, wanted: MapFilter, role: Role) -> dict[str, Any]:
@@ -120,10 +125,13 @@ def buildings_in(view: EventView, model: Model | None, bbox: Box, wanted: MapFil
     if not wanted.is_open:
         rows = rows[standing.passes(wanted)[rows]]
     chosen = rows if len(rows) <= CHOICE_CAP else rows[:0]
-    label = [LABELS[code] if code >= 0 else None for code in standing.label[chosen].tolist()]
-    ids = view.building_id[chosen].tolist()
-    items = [{"id": building, "label": value} for building, value in zip(ids, label, strict=True)]
+    items = [{"id": str(view.building_id[row]), "label": _label(standing, row)} for row in chosen]
     return {"count": len(rows), "most": CHOICE_CAP, "items": items}
+
+
+def _label(standing: Standing, row: np.intp) -> str | None:
+    code = int(standing.label[row])
+    return LABELS[code] if code >= 0 else None
 
 
 def ids_that_begin(view: EventView, typed: str, count: int) -> dict[str, Any]:

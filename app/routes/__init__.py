@@ -27,7 +27,8 @@ from app.routes import (
 
 def routes() -> list[Route]:
     """All routes of the app; their paths start with `/ds/`."""
-    modules = (assets, imagery, footprints, queue, labels, many_labels, history, live, pulse, guide, uploads, handover, session)
+    labelling = (queue, labels, many_labels, history, live, guide)
+    modules = (assets, imagery, footprints, *labelling, pulse, uploads, handover, session)
     return [route for module in modules for route in module.ROUTES]
 
 

@@ -47,12 +47,12 @@ def building(request: Request) -> Response:
 
 
 def building_at(request: Request) -> Response:
-    """The id of the building at `lon`, `lat`, or null; `reach` in degrees is how far beside it a click may be."""
+    """The building at `lon`, `lat`: id and label; `reach` in degrees is how far beside it a click may be."""
     view = view_in(request)
     place = (number_in(request, "lon", 0.0), number_in(request, "lat", 0.0))
     reach = min(max(number_in(request, "reach", 0.0), 0.0), _MOST_REACH_DEG)
     found = viewport.building_at(view, model_in(request, view), place, reach, filter_in(request), _on(request))
-    return JSONResponse({"id": found}, headers=NEVER)
+    return JSONResponse(found, headers=NEVER)
 
 
 def buildings_in(request: Request) -> Response:

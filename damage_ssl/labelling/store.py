@@ -29,7 +29,7 @@ from damage_ssl.labelling.schema import (
     prepare_sqlite,
 )
 
-__all__ = ["LABEL_COLUMNS", "WITHDRAWN", "LabelStore", "NewLabel", "utc_iso"]
+__all__ = ["LABEL_COLUMNS", "WITHDRAWN", "LabelStore", "NewLabel", "utc_iso", "withdrawal"]
 
 BUSY_TIMEOUT_S = 60.0
 _LEAST_ROOM_BYTES = 1 << 16
@@ -67,6 +67,11 @@ class NewLabel:
                 f"label of building '{self.building_id}': inclusion probability {probability} is not in (0, 1]; "
                 "leave it out for a building that was not drawn at random"
             )
+
+
+def withdrawal(building_id: str, labeller: str) -> NewLabel:
+    """The row that takes a building's label back."""
+    return NewLabel(building_id=building_id, value=LabelValue.UNCLASSIFIED, labeller=labeller, drawn=WITHDRAWN)
 
 
 class LabelStore:
@@ -159,9 +164,7 @@ class LabelStore:
         Raises:
             InputError: no building or labeller named. StorageError: the disk is full or not writable.
         """
-        label = NewLabel(building_id=building_id, value=LabelValue.UNCLASSIFIED, labeller=labeller, drawn=WITHDRAWN)
-        with self._transaction() as connection:
-            connection.execute(insert(LOG), [{**_row_of(label), "value": WITHDRAWN}])
+        self.add_many([withdrawal(building_id, labeller)])
 
     def current(self) -> pd.DataFrame:
         """The latest row of every building whose label was not withdrawn, oldest first.
@@ -178,7 +181,11 @@ class LabelStore:
 
     def history(self, building_id: str) -> pd.DataFrame:
         """All that was ever said of a building, by anyone, oldest first; withdrawals are rows too."""
-        return self._read(_columns().where(LOG.c.building_id == building_id).order_by(LOG.c.id))
+        return self.histories([building_id])
+
+    def histories(self, building_ids: Collection[str]) -> pd.DataFrame:
+        """The same of several buildings together, at most some thousands."""
+        return self._read(_columns().where(LOG.c.building_id.in_(building_ids)).order_by(LOG.c.id))
 
     def log(self) -> pd.DataFrame:
         """All rows ever written, oldest first; withdrawals are rows too."""
@@ -362,9 +369,10 @@ def _rows_of(labels: Iterable[NewLabel]) -> list[dict[str, str | float | None]]:
 
 
 def _row_of(label: NewLabel) -> dict[str, str | float | None]:
+    takes_back = label.drawn == WITHDRAWN and label.value is LabelValue.UNCLASSIFIED
     return {
         "building_id": str(label.building_id),
-        "value": LabelValue(label.value).value,
+        "value": WITHDRAWN if takes_back else LabelValue(label.value).value,
         "labeller": label.labeller,
         "time": utc_iso(label.time),
         "drawn": label.drawn,

@@ -187,21 +187,19 @@ export class Footprints {
 
   click({ latlng, containerPoint }, map) {
     this.at(latlng, this.views.roleAt(containerPoint, map), map).then(
-      (id) => id && this.onSelect(id),
+      ({ id }) => id && this.onSelect(id),
       (error) => this.onError(`The building could not be found: ${error.message}`),
     );
   }
 
-  /** The building at a position, as one date's imagery shows it; null for none. */
+  /** The building at a position, as one date's imagery shows it, and its label; a null id for none. */
   async at(latlng, role, map = this.map) {
-    if (!this.data) return null;
     const reach = (REACH_PX * 360) / (256 * 2 ** map.getZoom());
     if (!this.capped) {
       const row = this.rowAt(latlng, role, reach / 360);
-      return row < 0 ? null : this.set.ids[row];
+      return row < 0 ? { id: null } : { id: this.set.ids[row], label: this.data.styles.labels[this.set.label[row]]?.name ?? null };
     }
-    const { id } = await this.api.get('at', { ...this.query(), on: role, lon: latlng.lng.toFixed(7), lat: latlng.lat.toFixed(7), reach });
-    return id;
+    return this.api.get('at', { ...this.query(), on: role, lon: latlng.lng.toFixed(7), lat: latlng.lat.toFixed(7), reach });
   }
 
   hover({ latlng, containerPoint }, map) {

@@ -33,7 +33,19 @@ _HTML = """
       <button type="button" data-view-mode="flicker" aria-pressed="false" title="Pre and post in turn; F or space by hand">Flicker</button>
       <button type="button" data-view-mode="side" aria-pressed="false" title="Pre and post beside each other">Side by side</button>
     </div>
-    <button type="button" class="wb-over wb-fit" title="Show all" aria-label="Show the whole event">⤢</button>
+    <div class="wb-over wb-tools" role="toolbar" aria-label="Map" aria-orientation="vertical">
+      <button type="button" class="wb-nearer" title="Zoom in" aria-label="Zoom in">+</button>
+      <button type="button" class="wb-farther" title="Zoom out" aria-label="Zoom out">−</button>
+      <button type="button" class="wb-fit" title="Show all" aria-label="Show the whole event">⤢</button>
+      <button type="button" class="wb-display" title="Find a building, brightness, contrast (key /)" aria-label="Find and display"
+        aria-expanded="false">☰</button>
+      <button type="button" class="wb-box" title="Choose several buildings with a box (or drag with Shift)"
+        aria-label="Choose several buildings with a box" aria-pressed="false"><i></i></button>
+      <span class="wb-north" role="img" aria-label="North is up" title="North is up">▲<b>N</b></span>
+    </div>
+    <div class="wb-over wb-panel" role="group" aria-label="Find and display" hidden></div>
+    <div class="wb-over wb-chosen" role="group" aria-label="Answer for all chosen buildings" hidden></div>
+    <button type="button" class="wb-over wb-place" title="Longitude, latitude of the cursor; click or key P copies" hidden></button>
     <div class="wb-over wb-legend"></div>
     <div class="wb-over wb-model-name" hidden></div>
     <div class="wb-over wb-count" hidden></div>

@@ -17,6 +17,7 @@ export class Views {
     this.layers = [];
     this.onChange = () => {};
     this.onMap = () => {}; // told of the second map once there is one
+    this.onPicture = () => {}; // told to adjust its picture
     for (const [place, role] of ROLES.entries()) this.addImagery(map, role, 210 + 10 * place);
     map.on('move zoom zoomend resize viewreset', () => this.clip());
     this.listen();
@@ -68,6 +69,12 @@ export class Views {
     this.map.invalidateSize({ animate: false });
     this.other?.invalidateSize({ animate: false });
     this.apply();
+  }
+
+  /** Begins the flicker; once it is on, shows the other image by hand. */
+  flickerKey() {
+    if (this.mode === 'flicker') this.flip(true);
+    else this.setMode('flicker');
   }
 
   /** The flicker's other image; by hand it then waits for the hand. */
@@ -130,6 +137,7 @@ export class Views {
       from.on('moveend', () => this.mode === 'side' && this.guarded(() => to.fire('moveend')));
     }
     this.onMap(this.other);
+    this.onPicture();
   }
 
   follow(from, to) {
