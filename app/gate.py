@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access import COOKIE, Person, is_loopback, server, unsealed
 from app.tiles import basemap_origin
 
-_GUARDED = ("/ds/", "/media/", "/_stcore/upload_file")
+_GUARDED = re.compile(r"/ds/|(?<!/static)/media/|/_stcore/upload_file")
 """Ours, the files that Streamlit keeps for downloads, and its uploads; the page itself is guarded by its script."""
 
 SESSION_PATH = "/ds/session"
@@ -64,7 +64,7 @@ def _refusal(scope: Scope) -> tuple[int, str] | None:
     if not here.sign_in and not _is_local(scope):
         return 403, "this server has no sign-in and answers to its own machine only"
     path = scope["path"]
-    if scope["type"] == "websocket" or path == SESSION_PATH or not any(part in path for part in _GUARDED):
+    if scope["type"] == "websocket" or path == SESSION_PATH or not _GUARDED.search(path):
         return None
     if here.sign_in:
         person = unsealed(HTTPConnection(scope).cookies.get(COOKIE), "session", here.secret)

@@ -237,7 +237,8 @@ def test_streamlits_own_uploads_and_downloads_want_a_session_too() -> None:
         use_server(Server(providers=("",)))
         for path in ("/_stcore/upload_file/a/b", "/media/x.csv", "/base/ds/town/building"):
             assert not reach("http", ("127.0.0.1", 8501), path)[0], path
-        assert reach("http", ("127.0.0.1", 8501), "/_stcore/health")[0]
+        for path in ("/_stcore/health", "/static/media/font.woff2", "/"):
+            assert reach("http", ("127.0.0.1", 8501), path)[0], path
     finally:
         use_server(before)
 
