@@ -104,7 +104,7 @@ def model_words(model: Model | None) -> dict[str, str | dict[str, str]]:
             "high": "1",
         }
     return {
-        "text": "" if model is None else f"Model: {method_name(model.algorithm)}",
+        "text": "" if model is None else _model_text(model),
         "caution": "",
         "heading": "Model",
         "names": {},
@@ -113,6 +113,10 @@ def model_words(model: Model | None) -> dict[str, str | dict[str, str]]:
         "low": "0 %",
         "high": "100 %",
     }
+
+
+def _model_text(model: Model) -> str:
+    return "Live model, learns with each label" if model.algorithm == LIVE else f"Model: {method_name(model.algorithm)}"
 
 
 def date_text(moment: datetime | None) -> str:

@@ -110,7 +110,8 @@ def show(
     if others:
         note(" · ".join(f"{name_of(value)} {count:,}" for value, count in others.items()))
     if unusable := len(current_labels(view.event)[0]) - sum(counts.values()):
-        note(f"{unusable:,} labels are of buildings that cannot be assessed; nothing is learned from them.")
+        noun = "label" if unusable == 1 else "labels"
+        note(f"Not counted: {unusable:,} {noun} of buildings that cannot be assessed.")
     state = needed(view)
     note(state.sentence, good=state.enough)
     st.button(
@@ -159,12 +160,12 @@ def promise_of(view: EventView) -> str:
         return ""
     found = _outlook(view.event, view.stamp, features, revision)
     if found.gain is None or found.score is None or found.gain_high is None:
-        return f"What more labels would bring: not enough labels to tell yet ({found.reason})."
-    found_now = f"Away from your labels the live model is right for about {found.score:.0%}"
+        return f"Not enough labels to tell yet what ten more would bring: {found.reason}."
+    now = f"Away from your labels the live model is right for about {100 * found.score:.0f} %"
     if found.gain_high < 0.005:
-        return f"{found_now}; ten more labels would change little."
-    low, high = (round(100 * max(value or 0.0, 0.0), 1) for value in (found.gain_low, found.gain_high))
-    return f"{found_now}; ten more labels would add about {100 * found.gain:.1f} points ({low:g} to {high:g})."
+        return f"{now}. Ten more labels would change little."
+    low, high = (round(100 * (value or 0.0)) for value in (found.gain_low, found.gain_high))
+    return f"{now}. Ten more labels would add about {100 * found.gain:.1f} points ({low} to {high})."
 
 
 @lru_cache(maxsize=8)

@@ -74,9 +74,7 @@ def outlook(
     count = len(classes)
     present, per_class = np.unique(classes, return_counts=True)
     if len(present) < 2 or per_class.min() < LEAST_PER_CLASS:
-        return Outlook(
-            labels=count, more=more, reason=f"there are fewer than {LEAST_PER_CLASS} labels of two different classes"
-        )
+        return Outlook(labels=count, more=more, reason=f"it takes {LEAST_PER_CLASS} of each of two classes")
     if count > MOST_LABELS:
         kept = np.sort(rng.choice(count, MOST_LABELS, replace=False))
         features, classes, x_m, y_m = features[kept], classes[kept], x_m[kept], y_m[kept]
@@ -88,13 +86,14 @@ def outlook(
         return Outlook(labels=count, more=more, reason="the damaged and the intact lie in different parts of the event")
     fits = np.array([_fit(*curve) for curve in curves])  # [R, 2]
     slopes = fits[:, 1]
-    share = count**-0.5 - (count + more) ** -0.5
-    low, high = np.percentile(slopes * share, _INTERVAL)
+    score = float(np.clip((fits[:, 0] - slopes * count**-0.5).mean(), 0.0, 1.0))
+    gains = np.minimum(slopes * (count**-0.5 - (count + more) ** -0.5), 1.0 - score)  # nothing is better than all right
+    low, high = np.percentile(gains, _INTERVAL)
     return Outlook(
         labels=count,
         more=more,
-        score=float(np.clip((fits[:, 0] - slopes * count**-0.5).mean(), 0.0, 1.0)),
-        gain=float(slopes.mean() * share),
+        score=score,
+        gain=float(gains.mean()),
         gain_low=float(low),
         gain_high=float(high),
         curve=tuple(_mean_curve(curves)),

@@ -34,6 +34,7 @@ def test_hard_task_gains_from_more_labels_and_an_easy_one_does_not() -> None:
     assert hard.gain is not None and easy.gain is not None
     assert hard.gain > 0.005 > easy.gain
     assert easy.score == pytest.approx(1.0, abs=0.02)
+    assert easy.score + easy.gain <= 1.0
     assert hard.gain_low is not None and hard.gain_high is not None
     assert 0 <= hard.gain_low <= hard.gain <= hard.gain_high
 
@@ -58,7 +59,7 @@ def test_promise_is_kept_on_average() -> None:
 def test_too_few_of_a_class_cannot_be_told() -> None:
     features, classes, x_m, y_m = labelled_town(2 * LEAST_PER_CLASS - 2, gap=1.0)
     got = outlook(features, classes, x_m, y_m, np.random.default_rng(0))
-    assert not got.known and "fewer than 8" in got.reason
+    assert not got.known and "8 of each" in got.reason
 
 
 def test_labels_in_one_corner_cannot_be_told() -> None:

@@ -21,15 +21,15 @@ export class Guide {
     const { palette } = this.bench.data;
     const keys = Object.fromEntries(GRADE_KEYS.map(([key, value]) => [value, key]));
     const grade = ({ value, sentence, look, examples }) =>
-      h('section', { class: 'wb-guide-grade', style: { '--colour': palette[value].colour } },
+      h('section', { class: 'wb-guide-grade' },
         h('div', {},
-          h('h3', {}, palette[value].name, ' ', h('kbd', {}, keys[value])),
+          h('h3', { style: { borderColor: palette[value].colour } }, palette[value].name, ' ', h('kbd', {}, keys[value])),
           h('p', {}, sentence),
           h('ul', {}, ...look.map((each) => h('li', {}, each)))),
         h('div', { class: 'wb-pairs' },
           ...examples.map((each) => this.pair(each)),
           examples.length ? null : h('p', { class: 'wb-muted' }, 'No example in this event yet.')));
-    this.open('guide', 'How to grade a building', 
+    this.open('guide', 'How to grade a building',
       ...guide.grades.map(grade),
       h('section', { class: 'wb-guide-grade', style: { display: 'block' } },
         h('h3', { style: { borderLeft: '0', paddingLeft: '0' } }, 'Hard cases'),
@@ -55,7 +55,7 @@ export class Guide {
     const sheet = h('dialog', { class: `wb-sheet ${kind}`, 'aria-label': title, onkeydown: (event) => this.key(event, kind) },
       h('header', {}, h('h2', {}, title),
         kind === 'guide' ? h('button', { class: 'wb-ghost', type: 'button', onclick: () => window.print() }, 'Print') : null,
-        h('button', { class: 'wb-ghost', type: 'button', onclick: close }, h('kbd', {}, 'Esc'), ' Close')),
+        h('button', { class: 'wb-ghost', type: 'button', autofocus: true, onclick: close }, h('kbd', {}, 'Esc'), ' Close')),
       h('div', { class: 'wb-sheet-body' }, ...content));
     sheet.addEventListener('close', () => sheet.remove());
     sheet.addEventListener('click', (event) => { if (event.target === sheet) close(); });
