@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,10 +80,10 @@ def measure(buildings: int, labels: int, repeats: int, folder: Path) -> dict[str
         current = store.current()
         prediction = fit_live(features, current, SCHEME)
         uncertainty = pd.Series(prediction.uncertainty, index=index["building_id"])
-        timed("queue", lambda: next_buildings(index, current, 12, rng, uncertainty=uncertainty, cluster=cluster))
+        timed("queue", partial(next_buildings, index, current, 12, rng, uncertainty=uncertainty, cluster=cluster))
         learned = usable_labels(features, current, SCHEME)
         at = index[["x_m", "y_m"]].to_numpy()[learned.rows]
-        timed("guidance", lambda: outlook(features.values[learned.rows], learned.classes, *at.T, rng))
+        timed("guidance", partial(outlook, features.values[learned.rows], learned.classes, *at.T, rng))
     return {name: statistics.median(times) for name, times in spent.items()}
 
 
