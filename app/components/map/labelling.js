@@ -87,7 +87,7 @@ export class Labelling {
   }
 
   label(value) {
-    if (!this.selected) return;
+    if (!this.selected || this.data.may_write === false) return;
     const { id, drawn, probability, detail, blind } = this.selected;
     const before = detail.label;
     const comment = this.bench.inspector.comment();
@@ -103,6 +103,7 @@ export class Labelling {
   }
 
   undo() {
+    if (this.data.may_write === false) return;
     const last = this.undoStack.pop();
     if (!last) {
       this.bench.toast('Nothing to undo.');

@@ -234,6 +234,7 @@ class Workbench {
 
   /** Outside the labelling step the map takes the whole width until a building is selected. */
   showInspector() {
+    this.root.classList.toggle('read-only', this.data.may_write === false);
     this.root.classList.toggle('narrow', !this.selected && this.data.step !== 'label');
   }
 
