@@ -1,11 +1,36 @@
-"""A cache that is bounded by what it holds, not by how many things it holds."""
+"""Caches for many threads: bounded by bytes, and without the same work being done twice at once."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import wraps
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 V = TypeVar("V")
+
+
+def shared(function: Callable[..., V]) -> Callable[..., V]:
+    """For a cached function of slow, large results: callers with the same arguments wait for the first of them.
+
+    `lru_cache` alone would let each of them make, and hold, the result.
+    """
+    guard = threading.Lock()
+    locks: WeakValueDictionary[Hashable, _Lock] = WeakValueDictionary()
+
+    @wraps(function)
+    def wait_and_call(*key: Hashable) -> V:
+        with guard:
+            lock = locks.setdefault(key, _Lock())
+        with lock.lock:
+            return function(*key)
+
+    return wait_and_call
+
+
+class _Lock:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
 
 
 class ByteCache(Generic[V]):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from app.caching import shared
 from app.models import Model
 from app.placing import Places, nudged_shifts, shifts_on
 from app.workspace import open_event
@@ -146,7 +147,8 @@ def view_of(name: str) -> EventView:
     return view_at(event, stamp)
 
 
-@lru_cache(maxsize=4)
+@shared
+@lru_cache(maxsize=3)
 def view_at(event: Event, stamp: str) -> EventView:
     """The event in the state that the stamp stands for."""
     with ThreadPoolExecutor(2) as readers:  # two tables of seconds each in a large event
@@ -205,6 +207,7 @@ def assessment(view: EventView, model: Model | None) -> gpd.GeoDataFrame:
     return _assessment(view.event, view.stamp, model, _stamp(model), revision)
 
 
+@shared
 @lru_cache(maxsize=1)  # the largest of all tables
 def _assessment(event: Event, stamp: str, model: Model | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
     view = view_at(event, stamp)

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from app.access import open_server
 from app.gate import Gate
 from app.routes import host_check, routes
+from app.warming import warm_in_background
 from app.workspace import choose_workspace
 from damage_ssl.errors import DamageSSLError, SettingsError
 
@@ -42,4 +43,5 @@ def open_or_exit() -> None:
 
 
 open_or_exit()
+warm_in_background()
 app = st.App("page.py", routes=routes(), middleware=[Middleware(Gate), host_check()])

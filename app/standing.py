@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from app.caching import ByteCache
+from app.caching import ByteCache, shared
 from app.colouring import CLASSES, LABELS, MODES, Mode, codes_with, unlabelled_codes
 from app.data import EventView, MapFilter, current_labels, view_at
 from app.models import Model
@@ -111,6 +111,7 @@ def model_says(view: EventView, model: Model | None) -> ModelSays:
     return _model_says(view.event, view.stamp, model, "" if model is None else model.stamp)
 
 
+@shared
 @lru_cache(maxsize=3)
 def _model_says(event: Event, stamp: str, model: Model | None, predicted: str) -> ModelSays:
     view = view_at(event, stamp)

@@ -1,0 +1,35 @@
+"""Reading the event that the page opens first while the server starts, so that nobody waits for a large one."""
+
+import logging
+import threading
+
+from app.data import ROLES, view_of
+from app.shown import shown_models
+from app.standing import standing_of
+from app.workspace import workspace_path
+from damage_ssl.errors import DamageSSLError
+from damage_ssl.event.catalog import list_events
+
+_LOG = logging.getLogger(__name__)
+
+
+def warm_in_background() -> threading.Thread:
+    """Begin, and let the server start meanwhile; the page then waits for what is still missing only."""
+    thread = threading.Thread(target=warm, name="warm", daemon=True)
+    thread.start()
+    return thread
+
+
+def warm() -> None:
+    """Read the first event of the list, its shown model and its labels into the caches of the pages and routes."""
+    try:
+        names = list_events(workspace_path())
+        if not names:
+            return
+        view = view_of(names[0])
+        model = next(iter(shown_models(view)), None)
+        standing_of(view, model)
+        for role in ROLES:
+            _ = view.places[role].on_map
+    except DamageSSLError as error:
+        _LOG.warning("%s", error)  # the page says it again when the event is opened
