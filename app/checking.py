@@ -54,7 +54,9 @@ class Case:
     def trained(self) -> Model | None:
         """The trained run of the two that are compared: the shown one, else the newest."""
         shown = [self.model] if self.model is not None else []
-        return next((each for each in [*shown, *self.models] if each.run is not None and each.run.has_weights), None)
+        return next(
+            (each for each in [*shown, *self.models] if each.run is not None and not each.is_change_score), None
+        )
 
     @cached_property
     def live(self) -> Model | None:
@@ -149,7 +151,7 @@ def _why_differ(case: Case, row: int) -> str:
         for each in (case.trained, case.live)
         if each is not None
     )
-    return "; ".join(said) + "."
+    return "; ".join(said).replace("; The", "; the") + "."
 
 
 def _audit(case: Case) -> Rows:
