@@ -26,6 +26,8 @@ from app.file_kinds import (
 )
 from app.workspace import workspace_path
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
+from damage_ssl.event.catalog import Event, list_events
+from damage_ssl.event.imagery import Role
 from damage_ssl.files import storage_errors
 
 LIMIT_VARIABLE = "DAMAGE_SSL_UPLOAD_GB"
@@ -36,6 +38,8 @@ _KEPT_FREE_BYTES = 500_000_000
 _PARTIAL_DAYS = 7
 _MAX_NAME = 120
 _KEY = re.compile(r"[A-Za-z0-9]{6,64}")
+
+SIDES: tuple[Role, Role] = ("pre", "post")
 
 Purpose = Literal["imagery", "footprints", "area"]
 
@@ -177,6 +181,27 @@ def discard(name: str, key: str) -> None:
     Upload(name, key, 1, check=False).part.unlink(missing_ok=True)
 
 
+def delete_file(name: str) -> None:
+    """Delete a file that was uploaded, unless an event is made of it.
+
+    Args:
+        name: its path within the inbox; it lies in `uploads/`.
+
+    Raises:
+        WorkspaceError: it was not uploaded, or an event needs it. StorageError: it may not be deleted.
+    """
+    path = inbox_path() / name
+    if Path(name).parent.as_posix() != "uploads" or not _is_within(path) or not path.is_file():
+        raise WorkspaceError(f"'{name}': is not an uploaded file")
+    for event in (Event.open(workspace_path(), each) for each in list_events(workspace_path())):
+        hrefs = {Path(scene.href) for role in SIDES for scene in event.scenes(role)}
+        hrefs |= {Path(report.path) for report in event.footprint_sources() if report.path}
+        if path.resolve() in {href.resolve() for href in hrefs}:
+            raise WorkspaceError(f"{path.name}: event '{event.name}' is made of it, so it stays")
+    with storage_errors(path):
+        path.unlink(missing_ok=True)
+
+
 class Upload:
     """One file on its way into the inbox, known by a key that the browser makes up for it.
 
@@ -205,7 +230,7 @@ class Upload:
         if self.target.exists():
             raise ConflictError(
                 f"{self.name}: a file of that name is there already ({self.target.stat().st_size / 1e6:,.1f} MB); "
-                "use it, or rename yours"
+                "choose it below, delete it there, or rename yours"
             )
 
     @property

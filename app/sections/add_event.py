@@ -124,7 +124,8 @@ def _plain(message: str) -> str:
     """The library's message without the server's folders and without the names of its options."""
     text = uploads.plain(message)
     text = re.sub(r"--(pre|post) ", lambda match: f"{match[1]} imagery ", text)
-    return text[:1].upper() + text[1:]
+    is_file = "." in text.split(":")[0].split(" ")[0]
+    return text if is_file else text[:1].upper() + text[1:]
 
 
 def _fill(form: Mapping[str, Any]) -> None:
@@ -171,6 +172,28 @@ def _form() -> None:
         note(problem)
     if error := st.session_state.pop("new-event-error", None):
         st.error(error, icon=":material/error:")
+
+
+def _uploaded() -> None:
+    """The files that were uploaded, each with the way to delete it."""
+    files = {file.name: file for purpose in uploads.ENDINGS for file in uploads.inbox_files(purpose)}
+    own = [file for file in files.values() if file.name.startswith("uploads/")]
+    if not own:
+        return
+    with st.expander(f"Uploaded files ({len(own)})"):
+        for file in own:
+            left, right = st.columns([5, 1], vertical_alignment="center")
+            left.text(_file_text(file))
+            right.button(
+                "Delete", key=f"delete-{file.name}", type="tertiary", on_click=_delete_upload, args=(file.name,)
+            )
+
+
+def _delete_upload(name: str) -> None:
+    try:
+        uploads.delete_file(name)
+    except (DamageSSLError, OSError) as error:
+        st.session_state["new-event-error"] = uploads.plain(str(error))
 
 
 def _keep() -> None:

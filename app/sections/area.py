@@ -24,14 +24,18 @@ def bench_area(view: EventView, *, may_write: bool) -> dict[str, Any]:
     }
 
 
-def area(view: EventView) -> None:
-    """What is drawn, with the count of buildings inside, to be taken or dropped; else the other ways to set an area."""
+def area(view: EventView) -> bool:
+    """What is drawn, with the count of buildings inside, to be taken or dropped; else the other ways to set an area.
+
+    Returns:
+        True where a drawing waits for that decision.
+    """
     drawn = _drawn(view)
     if message := st.session_state.pop("area-message", None):
         st.error(message, icon=":material/error:")
     if drawn is not None:
         _offer(view, drawn)
-        return
+        return True
     kept = view.event.aoi() is not None
     title = f"Area of interest: {len(view.footprints):,} buildings" if kept else "Area of interest: the whole imagery"
     with st.expander(title):
@@ -55,6 +59,7 @@ def area(view: EventView) -> None:
         if kept:
             st.button("Take the area away", width="stretch", key="area-remove", on_click=_apply, args=(view, None))
             note("All buildings of the imagery come back; labels stay.")
+    return False
 
 
 def _drawn(view: EventView) -> BaseGeometry | None:

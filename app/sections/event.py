@@ -128,7 +128,8 @@ def _use(view: EventView) -> None:
 
 
 def _preparation(view: EventView) -> None:
-    area(view)
+    if area(view):
+        return
     minutes = len(view.footprints) / _BUILDINGS_A_MINUTE
     about = "less than a minute" if minutes < 0.8 else f"about {max(minutes, 1):.0f} min"
     note(f"Do the outlines lie on the buildings? Then have their pictures cut from the imagery; this takes {about}.")

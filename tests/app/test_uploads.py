@@ -17,6 +17,7 @@ import pytest
 from app import uploads
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
 from tests.app.town_app import Answer, Server, repository, served
+from tests.conftest import Town
 
 TIFF = b"II*\0" + bytes(range(256)) * 40
 KEY = "abcdef123456"
@@ -260,6 +261,25 @@ def test_links_that_lead_out_are_neither_listed_nor_taken(workspace: Path, tmp_p
     for name in ("link.tif", "folder/secret.tif", "../../secret.tif", str(tmp_path / "secret.tif"), "", "a\0.tif"):
         with pytest.raises(WorkspaceError, match="not a file of the inbox"):
             uploads.picked(name, "imagery")
+
+
+def test_uploaded_file_is_deleted_unless_an_event_is_made_of_it(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
+    folder = town.workspace / "inbox" / "uploads"
+    folder.mkdir(parents=True)
+    for name in ("pre.tif", "spare.tif"):
+        (folder / name).write_bytes(town.pre.read_bytes())
+    town.create(pre=[folder / "pre.tif"])
+    with pytest.raises(WorkspaceError, match="event 'town' is made of it"):
+        uploads.delete_file("uploads/pre.tif")
+    uploads.delete_file("uploads/spare.tif")
+    assert [path.name for path in folder.iterdir()] == ["pre.tif"]
+    for name in ("../town/collection.json", "uploads/../../town/collection.json", "uploads", str(town.pre)):
+        with pytest.raises(WorkspaceError, match="not an uploaded file"):
+            uploads.delete_file(name)
+    assert (town.workspace / "town" / "collection.json").is_file()
 
 
 def test_messages_name_files_without_the_servers_folders(workspace: Path) -> None:

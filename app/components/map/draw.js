@@ -9,7 +9,7 @@ const MOVED_PX = 5;
 const CLOSE_PX = 12;
 const HINTS = {
   rectangle: ['Click one corner of the area', 'Click the opposite corner'],
-  polygon: ['Click the first corner of the area', 'Click the next corner', 'Click the next corner · Enter or double click closes'],
+  polygon: ['Click the first corner of the area', 'Click the next corner', 'Click the next corner', 'Next corner, or Enter to close'],
 };
 
 export class AreaDrawing {

@@ -133,7 +133,7 @@ class Row {
     this.again.hidden = true;
     try {
       const state = await ask('GET', this.url());
-      if (state.taken) throw new Refusal(`a file of the name ${state.name} is there already: it is in the lists below. Rename yours if it is another one`);
+      if (state.taken) throw new Refusal(`a file of the name ${state.name} is there already: choose it below, delete it there, or rename yours`);
       this.received = Math.min(state.received, this.file.size);
       this.begun = { time: performance.now(), received: this.received };
       while (this.received < this.file.size) await this.sendPiece();
