@@ -1,4 +1,4 @@
-"""A provider to sign in with, on this machine: discovery, authorisation, signed tokens, keys. Whoever comes is let in."""
+"""A provider to sign in with, on this machine: discovery, authorisation, signed tokens, keys. It lets everybody in."""
 
 import contextlib
 import secrets
