@@ -5,6 +5,7 @@ The network is a float64 linear map, so that value and gradient with respect to 
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,79 +14,26 @@ import torch
 from torch import Tensor
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms import ALGORITHMS, Algorithm, Batch, LossTerms
+from damage_ssl.learning.algorithms import ALGORITHMS, Batch
 from damage_ssl.learning.algorithms.mixmatch import draw_beta
 from damage_ssl.learning.views import Views
 from tests.learning import oracles
-
-LABELLED, UNLABELLED, CHANNELS, SIZE, CLASSES = 4, 12, 14, 3, 4
-FEATURES = CHANNELS * SIZE * SIZE
-
-
-class LinearStudent:
-    """Logits are a linear map of the flattened views; remembers what it was shown."""
-
-    def __init__(self, seed: int = 0, scale: float = 0.6) -> None:
-        self.weight = torch.from_numpy(np.random.default_rng(seed).normal(0, scale, (FEATURES, CLASSES)))
-        self.weight.requires_grad_()
-        self.other = torch.from_numpy(np.random.default_rng(seed + 1).normal(0, scale, (FEATURES, CLASSES)))
-        self.other.requires_grad_()
-        self.shown: list[Tensor] = []
-
-    def __call__(self, x: Tensor) -> Tensor:
-        self.shown.append(x)
-        return x.flatten(1) @ self.weight
-
-    def with_head(self, x: Tensor, head: str) -> tuple[Tensor, Tensor]:
-        return self(x), x.flatten(1) @ self.other
-
-    def logits(self, x: Tensor) -> np.ndarray:
-        return (x.flatten(1) @ self.weight).detach().numpy()
-
-
-class RoundedStudent:
-    """Another's logits in bfloat16."""
-
-    def __init__(self, student: LinearStudent) -> None:
-        self.student = student
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.student(x).bfloat16()
-
-    def with_head(self, x: Tensor, head: str) -> tuple[Tensor, Tensor]:
-        logits, other = self.student.with_head(x, head)
-        return logits.bfloat16(), other.bfloat16()
-
-
-def step(
-    algorithm: Algorithm, student: LinearStudent, batch: Batch, *, progress: float = 1.0, seed: int = 5
-) -> tuple[LossTerms, np.ndarray]:
-    terms = algorithm.loss(student, None, batch, progress=progress, generator=torch.Generator().manual_seed(seed))
-    (gradient,) = torch.autograd.grad(terms.loss, [student.weight])
-    return terms, gradient.numpy()
-
-
-def weight_gradient(views: Tensor, logits_gradient: np.ndarray) -> np.ndarray:
-    return views.flatten(1).numpy().T @ logits_gradient
-
-
-def make(name: str, **options: Any) -> Algorithm:
-    return ALGORITHMS[name](options, "train.options")
+from tests.learning.linear_student import (
+    CLASSES,
+    LABELLED,
+    UNLABELLED,
+    LinearStudent,
+    RoundedStudent,
+    draw_batch,
+    make,
+    step,
+    weight_gradient,
+)
 
 
 @pytest.fixture
 def batch() -> Batch:
-    rng = np.random.default_rng(3)
-
-    def views(count: int) -> Tensor:
-        return torch.from_numpy(rng.random((count, CHANNELS, SIZE, SIZE)))
-
-    return Batch(
-        target=torch.tensor([0, 1, 2, 3]),
-        labelled_weak=views(LABELLED),
-        labelled_strong=views(LABELLED),
-        unlabelled=(views(UNLABELLED), views(UNLABELLED)),
-    )
+    return draw_batch()
 
 
 def supervised(student: LinearStudent, views: Tensor, target: Tensor) -> tuple[float, np.ndarray]:
@@ -197,15 +145,23 @@ def test_mixmatch_mixes_every_channel_and_leaves_the_batch_alone(batch: Batch) -
 
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
 def test_a_step_is_repeated_by_the_same_generator_state(name: str, batch: Batch) -> None:
-    first, second = (step(make(name), LinearStudent(), batch, seed=9)[1] for _ in range(2))
+    first, second = (
+        step(make(name), LinearStudent(), batch, seed=9, teacher=LinearStudent(seed=7))[1] for _ in range(2)
+    )
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
 def test_losses_are_float32_where_the_network_gives_bfloat16(name: str, batch: Batch) -> None:
     student = LinearStudent()
-    terms = make(name).loss(
-        RoundedStudent(student), None, batch, progress=1.0, generator=torch.Generator().manual_seed(0)
+    algorithm = make(name)
+    asked = replace(batch, unlabelled=batch.unlabelled[: len(algorithm.unlabelled_views)])
+    terms = algorithm.loss(
+        RoundedStudent(student),
+        RoundedStudent(student),
+        asked,
+        progress=1.0,
+        generator=torch.Generator().manual_seed(0),
     )
     assert terms.loss.dtype == terms.supervised.dtype == terms.unlabelled.dtype == torch.float32
     assert not terms.supervised.requires_grad
@@ -218,7 +174,9 @@ def test_name_of_an_algorithm_is_its_key(name: str) -> None:
     assert make(name).name == name
 
 
-@pytest.mark.parametrize("name", ["supervised-weak", "supervised-strong", "mixmatch"])
+@pytest.mark.parametrize(
+    "name", ["supervised-weak", "supervised-strong", "mixmatch", "pseudo-label", "pi-model", "mean-teacher", "vat"]
+)
 def test_algorithms_without_state_refuse_one(name: str) -> None:
     algorithm = make(name)
     assert algorithm.state_dict() == {}
@@ -307,6 +265,8 @@ def test_neither_views_nor_losses_wait_for_the_device(name: str, waiting_for_the
         labelled_weak=views.weak(x, generator),
         labelled_strong=views.strong(x, generator),
         unlabelled=tuple(getattr(views, view)(x, generator) for view in algorithm.unlabelled_views),
+        unlabelled_index=torch.arange(8, device="cuda"),
+        unlabelled_total=8,
     )
-    terms = algorithm.loss(student, None, batch, progress=0.5, generator=generator)
+    terms = algorithm.loss(student, student, batch, progress=0.5, generator=generator)
     terms.loss.backward()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from damage_ssl.errors import DamageSSLError, LabelsError, SettingsError, WorkspaceError
 from damage_ssl.learning import fitting
+from damage_ssl.learning.algorithms import ALGORITHMS
 from damage_ssl.learning.checkpoints import card_path, read_tensors, resume_path
 from damage_ssl.learning.predictor import load_predictor
 from damage_ssl.learning.runs import Run
@@ -62,7 +63,7 @@ def stop_after(steps: int) -> Callable[[], bool]:
     return lambda: next(asked) >= steps
 
 
-@pytest.mark.parametrize("algorithm", ["supervised-weak", "supervised-strong", "fixmatch", "mixmatch"])
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_every_trained_algorithm_leaves_finished_weights_metrics_and_probabilities(algorithm: str, run: Run) -> None:
     seen: list[TrainProgress] = []
     train(PAIRS, TARGETS, settings(algorithm=algorithm), run, progress=seen.append)
@@ -106,7 +107,7 @@ def test_a_small_network_learns_the_rubble_from_scratch(run: Run) -> None:
     "changes",
     [
         {"algorithm": "fixmatch", "options": {"distribution_alignment": True}},
-        {"algorithm": "mixmatch"},
+        *({"algorithm": name} for name in sorted(ALGORITHMS) if name != "fixmatch"),
         {"algorithm": "fixmatch", "network": "efficientnet-lite0", "fusion": "stacked"},
     ],
 )
