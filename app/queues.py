@@ -75,7 +75,11 @@ def _second_opinions(ask: Ask) -> pd.DataFrame:
     if not count or not ask.labeller:
         return _NOBODY
     answers = _answers(ask.view.event, current_labels(ask.view.event)[1])
-    answers = answers[answers["building_id"].isin(ask.view.building_id[ask.view.assessed])]
+    if answers["labeller"].isin(["", ask.labeller]).all():
+        return _NOBODY
+    place, assessed = ask.view.position_of, ask.view.assessed
+    rows = [place.get(building) for building in answers["building_id"].tolist()]
+    answers = answers[[row is not None and bool(assessed[row]) for row in rows]]
     return second_opinions(answers, ask.labeller, count, ask.rng).assign(
         blind=True, why="A second opinion: somebody else has answered this one; you see their answer after yours."
     )
