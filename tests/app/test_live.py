@@ -1,5 +1,6 @@
 """The live model over the routes: the map recolours with each label; the labelling queue and its second opinions."""
 
+import fcntl
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -261,10 +262,12 @@ def test_features_are_made_once_by_a_process_that_two_pages_share(town: Town, mo
 def test_failed_features_say_why(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
     event = prepared_event(town)
-    (event.path / "features").write_text("in the way")
     view = view_of("town")
-    start_features(view)
-    deadline = time.monotonic() + 240
-    while (work := features_work(view)) is not None and work.active and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert work is not None and work.state == "failed" and work.message
+    with (event.path / ".features.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        start_features(view)
+        deadline = time.monotonic() + 240
+        while (work := features_work(view)) is not None and work.active and time.monotonic() < deadline:
+            time.sleep(0.2)
+    assert work is not None and work.state == "failed"
+    assert "another process is making its features" in work.message
