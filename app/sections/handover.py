@@ -60,7 +60,7 @@ def show(view: EventView, model: Model | None) -> MapFilter:
         )
     asked = Handing(view, model, wanted, licence.strip() or None)
     if count:
-        _downloads(asked)
+        _downloads(asked, count)
     else:
         note("The filter leaves no building; open it in step 4.")
     return wanted
@@ -92,7 +92,7 @@ def _checks(checks: Sequence[Check]) -> None:
     st.html(f'<ul class="ds-checks" aria-label="Before you hand over">{rows}</ul>')
 
 
-def _downloads(asked: Handing) -> None:
+def _downloads(asked: Handing, count: int) -> None:
     with st.container(key="pack"):
         pack = handing.ready(asked)
         if pack is not None:
@@ -114,7 +114,7 @@ def _downloads(asked: Handing) -> None:
             )
     note("Map, QGIS colours, labels, a card, a page for the receiver, and a manifest with a hash of every file.")
     with st.container(key="download"):
-        _link(asked, "map.geojson", "Download the GeoJSON alone")
+        _link(asked, "map.geojson", f"GeoJSON alone · {count:,} buildings")
 
 
 @st.fragment(run_every="1s")

@@ -27,7 +27,7 @@ def main(workspace: str, event: str, labels: str, bare_event: str | None = None)
         with sync_playwright() as playwright:
             path = os.environ.get("CHROMIUM", "/usr/bin/chromium")
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-            page = browser.new_page(viewport={"width": 1280, "height": 720})
+            page = browser.new_page(bypass_csp=True, viewport={"width": 1280, "height": 720})
             if bare_event is not None:
                 page.goto(f"http://localhost:{PORT}/?event={bare_event}")
                 page.wait_for_selector('.wb[data-ready="1"]', timeout=60_000)

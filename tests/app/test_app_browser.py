@@ -303,9 +303,9 @@ def test_from_the_event_to_the_downloaded_map(
     page.wait_for_selector(".wb-count:not([hidden])")
     screen.settle()
     screen.step("handover")
-    page.wait_for_selector(".st-key-download button:not([disabled])")
+    page.wait_for_selector(".st-key-download a")
     with page.expect_download() as download:
-        page.locator(".st-key-download button").click()
+        page.locator(".st-key-download a").click()
     path = tmp_path / "map.geojson"
     download.value.save_as(path)
     collection = json.loads(path.read_text(encoding="utf-8"))
