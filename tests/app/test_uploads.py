@@ -325,3 +325,34 @@ def test_storage_error_of_a_read_only_inbox_is_said(workspace: Path, monkeypatch
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(StorageError, match="cannot be written"), uploads.Upload("a.tif", KEY, 10).piece(0):
         pass
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A workspace on a real disk of 4 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.decode().strip()}")
+    monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(disk))
+    monkeypatch.setattr(uploads, "_KEPT_FREE_BYTES", 0)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+def test_real_disk_that_something_else_fills_meanwhile_gives_507_and_keeps_nothing_half(small_disk: Path) -> None:
+    with served() as server:
+        begun = put(server, "pre.tif", TIFF + bytes(1_000_000), size=3_000_000)
+        assert begun.status == 200
+        (small_disk / "other.bin").write_bytes(bytes(2_900_000))
+        received = begun.json()["received"]
+        answer = put(server, "pre.tif", bytes(3_000_000 - received), size=3_000_000, offset=received)
+        assert answer.status == 507
+        assert leftovers(small_disk) == ["other.bin"]
+        (small_disk / "other.bin").unlink()
+        assert put(server, "pre.tif", TIFF).status == 201
