@@ -74,14 +74,16 @@ def kept_statistics(network: Network) -> Iterator[None]:
     """Leave the running statistics of a module's batch norms as they were; other networks have none."""
     modules = network.modules() if isinstance(network, nn.Module) else ()
     norms = [each for each in modules if isinstance(each, nn.modules.batchnorm._BatchNorm)]
-    kept = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:  # their buffers are in the graph, so must not be written back afterwards
+        norm.momentum = 0.0
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked = norm.num_batches_tracked.clone()
     try:
         yield
     finally:
-        with torch.no_grad():
-            for norm, values in zip(norms, kept, strict=True):
-                for name, buffer in norm.named_buffers():
-                    buffer.copy_(values[name])
+        for norm, (momentum, tracked) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, tracked
 
 
 @dataclass(frozen=True, kw_only=True)
