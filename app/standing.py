@@ -124,7 +124,9 @@ def _model_says(event: Event, stamp: str, model: Model | None, predicted: str) -
         decided = decide(class_probabilities(predictions, scheme), scheme, model.threshold)
         p[rows] = predictions["p_damaged"].to_numpy(np.float64)
         model_class[rows] = np.array([CLASSES.index(name) for name in scheme.class_names], dtype=np.int8)[decided]
-    facts: dict[str, Any] = {"assessed": view.assessed, "p": p, "model_class": model_class}
+    # Before anything is cut the outlines are there to be looked at, for their position: none is dimmed.
+    assessed = view.assessed if view.index is not None else np.ones(len(p), dtype=bool)
+    facts: dict[str, Any] = {"assessed": assessed, "p": p, "model_class": model_class}
     return ModelSays(p, model_class, {mode: unlabelled_codes(mode, **facts) for mode in MODES})
 
 
