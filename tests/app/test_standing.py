@@ -1,0 +1,173 @@
+"""The quick tables of the screen say the same as the exported table."""
+
+import numpy as np
+import pytest
+
+from app.caching import ByteCache, shared
+from app.colouring import CLASSES, LABELS, MODES, STYLES, codes_with, legend_for_browser, unlabelled_codes
+from app.data import MapFilter, assessment, label_store, view_of
+from app.legend import RAMP, colour_of
+from app.shown import model_named
+from app.standing import standing_of
+from damage_ssl.errors import WorkspaceError
+from damage_ssl.event.catalog import Event
+from damage_ssl.grades import LabelValue
+from tests.app.town_app import RUN_ID, add_run, prepared_event
+from tests.conftest import Town
+
+ANSWERS = {
+    "b00": LabelValue.NO_DAMAGE,
+    "b01": LabelValue.DESTROYED,
+    "b02": LabelValue.UNCLEAR,
+    "b03": LabelValue.NOT_A_BUILDING,
+    "b04": LabelValue.DAMAGED,
+    "b05": LabelValue.MINOR_DAMAGE,
+}
+FILTERS = [
+    MapFilter(),
+    MapFilter(not_assessed=False),
+    MapFilter(classes=("damaged",)),
+    MapFilter(classes=("intact", "minor-damage"), not_assessed=False),
+    MapFilter(classes=("none",)),
+    MapFilter(p_min=0.6, not_assessed=False),
+    MapFilter(p_min=0.7, p_max=0.9),
+]
+
+
+@pytest.fixture
+def event(town: Town, monkeypatch: pytest.MonkeyPatch) -> Event:
+    monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
+    event = prepared_event(town)
+    add_run(event, {"b03": 0.9, "b06": 0.7, "b07": 0.6, "b01": 0.2})
+    for building, value in ANSWERS.items():
+        label_store(event).add(building, value, labeller="a", drawn="map", inclusion_probability=None)
+    return event
+
+
+@pytest.mark.parametrize("run", [RUN_ID, None])
+def test_classes_and_what_is_assessed_are_those_of_the_export(event: Event, run: str | None) -> None:
+    view = view_of("town")
+    model = model_named(view, run)
+    standing, table = standing_of(view, model), assessment(view, model)
+    classes = [CLASSES[code] if code >= 0 else None for code in standing.damage_class.tolist()]
+    assert classes == table["damage_class"].tolist()
+    assert standing.assessed.tolist() == table["assessed"].tolist()
+    np.testing.assert_allclose(standing.says.p, table["p_damaged"].to_numpy(float))
+    assert standing.counts() == table["damage_class"].value_counts().to_dict()
+    if model is not None:
+        assert standing.damaged(model.scheme) == int(table["damaged"].eq(True).sum())
+
+
+@pytest.mark.parametrize("wanted", FILTERS)
+def test_filter_passes_the_rows_of_the_export(event: Event, wanted: MapFilter) -> None:
+    view = view_of("town")
+    model = model_named(view, RUN_ID)
+    assert standing_of(view, model).passes(wanted).tolist() == wanted.mask(assessment(view, model)).tolist()
+
+
+def test_new_label_is_seen_at_once_and_changes_the_version(event: Event) -> None:
+    view = view_of("town")
+    before = standing_of(view, None)
+    label_store(event).add("b09", LabelValue.DESTROYED, labeller="a", drawn="map", inclusion_probability=None)
+    after = standing_of(view, None)
+    row = view.position_of["b09"]
+    assert (before.label[row], LABELS[after.label[row]]) == (-1, "destroyed")
+    assert before.stamp != after.stamp
+
+
+def test_predictions_of_other_buildings_are_refused_with_what_to_do(event: Event) -> None:
+    view = view_of("town")
+    model = model_named(view, RUN_ID)
+    table = model.predictions()
+    table.iloc[1:].to_parquet(model.run.predictions_path)
+    with pytest.raises(WorkspaceError, match="predict again"):
+        standing_of(view, model_named(view, RUN_ID))
+
+
+def test_order_of_predictions_does_not_matter(event: Event) -> None:
+    view = view_of("town")
+    before = standing_of(view, model_named(view, RUN_ID)).says.p
+    path = model_named(view, RUN_ID).run.predictions_path
+    model_named(view, RUN_ID).predictions().iloc[::-1].to_parquet(path)
+    standing_of.__globals__["_model_says"].__wrapped__.cache_clear()
+    np.testing.assert_array_equal(standing_of(view, model_named(view, RUN_ID)).says.p, before)
+
+
+def one(mode: str, *, label: str | None = None, assessed: bool = True, p: float = np.nan, cls: str | None = None):
+    facts = {"assessed": np.array([assessed]), "p": np.array([p])}
+    model_class = np.array([CLASSES.index(cls) if cls else -1], dtype=np.int8)
+    plain = unlabelled_codes(mode, **facts, model_class=model_class)
+    code = codes_with(mode, plain, np.array([LABELS.index(label) if label else -1], dtype=np.int8))
+    return STYLES[int(code[0])]
+
+
+def test_each_mode_colours_by_what_it_is_called_after() -> None:
+    assert one("result", p=0.9, cls="destroyed").fill == colour_of("destroyed")
+    assert one("probability", p=0.9, cls="destroyed").fill == RAMP[4]
+    assert one("probability", p=1.0).fill == RAMP[4]
+    assert one("probability", p=0.0).fill == RAMP[0]
+    assert one("labels", p=0.9, cls="destroyed").fill == "#ffffff"
+    assert all(one(mode, assessed=False, p=0.9, cls="destroyed").dashed for mode in MODES)
+
+
+def test_label_overrides_with_a_dark_rim_but_a_grade_does_not_hide_the_probability() -> None:
+    assert one("result", p=0.9, cls="destroyed", label="no-damage").fill == colour_of("no-damage")
+    assert one("result", p=0.9, cls="destroyed", label="no-damage").line == "#10151b"
+    assert one("labels", assessed=False, label="minor-damage").fill == colour_of("minor-damage")
+    seen = one("probability", p=0.9, cls="destroyed", label="no-damage")
+    assert (seen.fill, seen.line) == (RAMP[4], "#10151b")
+    assert one("probability", p=0.9, label="not-a-building").fill == colour_of("not-a-building")
+
+
+def test_browser_is_told_the_same_rule() -> None:
+    rule = legend_for_browser()
+    for mode in MODES:
+        for label in (None, *LABELS):
+            plain = unlabelled_codes(
+                mode, assessed=np.array([True]), p=np.array([0.5]), model_class=np.array([3], dtype=np.int8)
+            )
+            entry = None if label is None else rule["labels"][LABELS.index(label)]
+            code = entry["code"] if entry and mode in entry["covers"] else int(plain[0])
+            code += rule["rim"] if entry and code >= rule["first_filled"] else 0
+            here = codes_with(mode, plain, np.array([LABELS.index(label) if label else -1], dtype=np.int8))
+            assert rule["styles"][code] == rule["styles"][int(here[0])]
+
+
+def test_cache_drops_what_was_used_longest_ago_when_its_bytes_are_full() -> None:
+    cache: ByteCache[bytes] = ByteCache(100, len)
+    made = []
+
+    def make(name: str, size: int) -> bytes:
+        def new() -> bytes:
+            made.append(name)
+            return bytes(size)
+
+        return cache.get(name, new)
+
+    for name in ("a", "b", "a", "c", "a", "b"):
+        make(name, 45)
+    assert made == ["a", "b", "c", "b"]
+    assert cache.held_bytes == 90
+    make("large", 101)
+    assert cache.held_bytes <= 100
+
+
+def test_waiting_callers_share_one_result() -> None:
+    import threading
+    from functools import lru_cache
+
+    made = []
+
+    @shared
+    @lru_cache(maxsize=2)
+    def slow(key: int) -> int:
+        made.append(key)
+        threading.Event().wait(0.05)
+        return key
+
+    threads = [threading.Thread(target=slow, args=(7,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [7]
