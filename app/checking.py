@@ -155,9 +155,10 @@ def _why_differ(case: Case, row: int) -> str:
 
 
 def _audit(case: Case) -> Rows:
+    waiting = np.ones(len(case.view.building_id), dtype=bool)
+    waiting[[case.view.position_of[each] for each in audited(case.view, case.revision)["building_id"]]] = False
     order = audit_rows(case.view)
-    done = audited(case.view, case.revision)
-    return order[~np.isin(order, [case.view.position_of[each] for each in done["building_id"]])], ""
+    return order[waiting[order]], ""
 
 
 def _adjudicate(case: Case) -> Rows:
@@ -175,7 +176,7 @@ def _why_adjudicate(case: Case, row: int) -> str:
 def _second(case: Case) -> Rows:
     """Enough to bring the share of doubly labelled buildings to `SECOND_SHARE`."""
     answers = independent_answers(label_log(case.view.event, case.revision))
-    answers = answers[answers["building_id"].isin(_assessed_ids(case.view))]
+    answers = answers[_assessed(case.view, answers["building_id"])]
     opinions = answers.groupby("building_id")["labeller"].nunique()
     wanted = int(np.ceil(SECOND_SHARE * len(opinions))) - int((opinions > 1).sum())
     drawn = second_opinions(answers, case.labeller, max(wanted, 0), np.random.default_rng(0))
@@ -336,8 +337,10 @@ def _ordered(urgency: NDArray[np.float64]) -> NDArray[np.intp]:
     return rows[np.argsort(urgency[rows], kind="stable")]
 
 
-def _assessed_ids(view: EventView) -> NDArray[np.str_]:
-    return view.building_id[view.assessed]
+def _assessed(view: EventView, building_id: pd.Series) -> NDArray[np.bool_]:
+    """Which of these buildings are of the event and can be assessed."""
+    rows = np.array([view.position_of.get(each, -1) for each in building_id], dtype=np.intp)
+    return (rows >= 0) & view.assessed[rows]
 
 
 def _meaning(model: Model) -> frozenset[DamageGrade]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import entr
 
 from damage_ssl.event.blocks import block_of
 from damage_ssl.learning.instant import fit_instant
@@ -180,4 +181,4 @@ def _fold_of(block: NDArray[np.str_], folds: int) -> NDArray[np.intp]:
 
 def _entropy_bits(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """H of distributions [..., C], in bits: [...]."""
-    return np.asarray(-(p * np.log2(np.maximum(p, 1e-300))).sum(axis=-1), dtype=np.float64)
+    return np.asarray(entr(p).sum(axis=-1) / np.log(2), dtype=np.float64)
