@@ -176,8 +176,9 @@ def refuse_beside(event: Event, *, runs: bool) -> None:
         others += [("A training", report.started) for report in reports(event) if report.active]
     for title, started in others:
         minutes = max(0.0, time.time() - started) / 60
+        since = f"for {minutes:.0f} min" if minutes >= 1 else "since a moment ago"
         raise WorkspaceError(
-            f"{title} is at work already, for {minutes:.0f} min, from this or another window: wait for it, or stop it"
+            f"{title} is at work already, {since}, begun in this or another window: wait for it, or stop it"
         )
 
 
@@ -291,8 +292,8 @@ def cancel(run: Run) -> None:
     """Ask the run's process to stop, and return at once; what was saved is kept. Asked again, it is ended by force."""
 
     def note() -> None:
-        if run.status_path.exists() and not run.finished and not run.status().alive:
-            status = run.status()
+        status = run.status() if run.status_path.exists() else None
+        if status is not None and status.state in ("queued", "running", "failed") and not status.alive:
             run.set_status("cancelled", step=status.step, steps=status.steps, message="stopped in the app")
 
     stop(run.path, then=note)

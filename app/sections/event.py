@@ -157,7 +157,7 @@ def _begin(start: Callable[[], None]) -> None:
 def _failure(view: EventView) -> None:
     """What went wrong stays until it is dealt with: by another try, or by putting it away."""
     if error := st.session_state.pop("event-error", None):
-        st.error(error, icon=":material/error:")
+        st.warning(error, icon=":material/info:")
     report = jobs.preparation(view.event)
     if report is not None and report.state == "stopped":
         note(f"{report.job.title or 'Preparing the imagery'} was stopped; what was finished is kept.")

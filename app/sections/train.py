@@ -57,7 +57,7 @@ def show(view: EventView, reports: list[jobs.RunReport]) -> None:
     """The running job with its progress, or the form that starts one; then the runs there are."""
     may_write = who().may_write
     if error := st.session_state.pop("train-error", None):
-        st.error(error, icon=":material/error:")
+        st.warning(error, icon=":material/info:")
     if reports and reports[0].active:
         _progress(view, may_write=may_write)
     else:
