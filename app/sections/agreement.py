@@ -16,6 +16,8 @@ from damage_ssl.grades import ClassScheme, scheme_named
 from damage_ssl.labelling.agreement import Agreement, PairAgreement, agreement, confusion, independent_answers
 from damage_ssl.settings import TrainSettings
 
+KEYS = {"no-damage": "1", "minor-damage": "2", "major-damage": "3", "destroyed": "4"}
+
 FEW_BUILDINGS = 20
 """On fewer shared buildings than this kappa is a guess, and is said to be one."""
 
@@ -71,9 +73,12 @@ def _pair(pair: PairAgreement, answers: pd.DataFrame) -> None:
 
 def _table(counts: pd.DataFrame, first: str, second: str) -> str:
     """A small table of counts: one analyst down, the other across; where they agree is set off."""
-    head = "".join(f'<th scope="col" title="{escape(name_of(each))}">{_swatch(each)}</th>' for each in counts.columns)
+    head = "".join(
+        f'<th scope="col" title="{escape(name_of(each))}">{_swatch(each)}<br>{_short(each)}</th>'
+        for each in counts.columns
+    )
     body = "".join(
-        f'<tr><th scope="row">{_swatch(given)}{escape(name_of(given))}</th>'
+        f'<tr><th scope="row">{_swatch(given)}{_short(given)} {escape(name_of(given))}</th>'
         + "".join(
             f'<td class="{"same" if given == other else "apart" if count else "none"}">{count or "·"}</td>'
             for other, count in row.items()
@@ -82,13 +87,18 @@ def _table(counts: pd.DataFrame, first: str, second: str) -> str:
         for given, row in counts.iterrows()
     )
     return (
-        f'<table class="ds-confusion"><caption>Down: {escape(first)}. Across: {escape(second)}, '
-        f"in the same order.</caption><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f'<table class="ds-confusion"><caption>Down: {escape(first)}. Across: {escape(second)}.</caption>'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 
 
+def _short(value: str) -> str:
+    """The key with which an answer is given; the first letter of one that has none."""
+    return KEYS.get(value, name_of(value)[0])
+
+
 def _swatch(value: str) -> str:
-    return f'<i style="background:{escape(colour_of(value))}" aria-label="{escape(name_of(value))}" role="img"></i>'
+    return f'<i style="background:{escape(colour_of(value))}" aria-hidden="true"></i>'
 
 
 def _answers(event: Event, revision: int) -> pd.DataFrame:
