@@ -90,7 +90,11 @@ def tile_in(request: Request) -> tuple[int, int, int]:
 
 def bbox_in(request: Request) -> tuple[float, float, float, float]:
     """West, south, east, north in degrees."""
-    text = request.query_params.get("bbox", "")
+    return bbox_of(request.query_params.get("bbox", ""))
+
+
+def bbox_of(text: str) -> tuple[float, float, float, float]:
+    """The same, of the parameter's text."""
     try:
         west, south, east, north = (float(value) for value in text.split(","))
     except ValueError:

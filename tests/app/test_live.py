@@ -86,6 +86,20 @@ def test_label_sent_in_recolours_the_buildings_in_view_without_geometry(event: E
     assert dict(zip(after["id"], after["p"], strict=True))["b09"] < p["b09"]
 
 
+def test_answer_to_a_label_brings_the_new_colours_with_it_when_asked(event: Event, server: Server) -> None:
+    say(event, "b00", LabelValue.NO_DAMAGE)
+    body = {"building_id": "b03", "value": "destroyed", "labeller": "ana", "live": {"bbox": whole(event), "on": "pre"}}
+    answer = server.post("/ds/town/labels", body).json()
+    assert answer["revision"] == answer["live"]["revision"] == 2
+    assert answer["live"] == live(server, event)
+
+
+def test_label_is_kept_where_the_colours_cannot_be_told(event: Event, server: Server) -> None:
+    body = {"building_id": "b03", "value": "destroyed", "labeller": "ana", "live": {"bbox": "nowhere", "on": "pre"}}
+    answer = server.post("/ds/town/labels", body)
+    assert (answer.status, answer.json()) == (200, {"revision": 1})
+
+
 def test_only_the_buildings_in_the_box_are_sent(event: Event, server: Server) -> None:
     say(event, "b00", LabelValue.NO_DAMAGE)
     say(event, "b03", LabelValue.DESTROYED)

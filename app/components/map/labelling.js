@@ -137,10 +137,11 @@ export class Labelling {
     const body = undo
       ? { building_id: id, labeller, undo }
       : { building_id: id, value, labeller, drawn, inclusion_probability: probability, comment };
+    if (this.bench.live.shown) body.live = this.bench.live.question();
     this.bench.api.post('labels', body).then(
-      ({ revision }) => {
+      ({ revision, live }) => {
         this.bench.footprints.setLabel(id, value, revision);
-        this.bench.live.refresh();
+        if (live?.stamp && this.bench.live.shown) this.bench.live.take(live);
         this.tellPage(revision);
       },
       (error) => {

@@ -7,6 +7,7 @@ export class Live {
   constructor(bench) {
     this.bench = bench;
     this.p = new Map();
+    this.revision = 0;
     bench.map.on('moveend', () => {
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.refresh(), MOVED_MS);
@@ -26,7 +27,15 @@ export class Live {
     if (data.run_id !== 'live') {
       this.p.clear();
       this.stamp = null;
+      this.revision = 0;
     } else if (data.live_stamp !== this.stamp) this.refresh();
+  }
+
+  /** What to ask for: the buildings that are drawn. Sent with a label too, whose answer then brings the new colours. */
+  question() {
+    const bounds = this.bench.map.getBounds().pad(PAD);
+    const bbox = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((v) => v.toFixed(6));
+    return { bbox: bbox.join(','), on: this.bench.footprints.query().on };
   }
 
   /** Ask for the numbers of now; while an answer is on its way one more question is kept for after it. */
@@ -37,11 +46,8 @@ export class Live {
       return;
     }
     this.asking = true;
-    const bounds = this.bench.map.getBounds().pad(PAD);
-    const bbox = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((v) => v.toFixed(6));
     try {
-      const { on } = this.bench.footprints.query();
-      const answer = await this.bench.api.get('live', { bbox: bbox.join(','), on });
+      const answer = await this.bench.api.get('live', this.question());
       if (answer.stamp && this.shown && !this.bench.gone) this.take(answer);
     } catch (error) {
       this.bench.toast(`The live model could not be asked: ${error.message}`, true);
@@ -55,6 +61,8 @@ export class Live {
 
   take(answer) {
     const { stamp, revision, id, p } = answer;
+    if (revision < this.revision) return; // overtaken by a newer one
+    this.revision = revision;
     this.stamp = stamp;
     this.p = new Map(id.map((building, row) => [building, p[row]]));
     this.recolour(answer);
