@@ -1,6 +1,6 @@
 """One Chromium, one running app and one drawn town for all browser tests; each test has an event of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,14 +36,12 @@ class Drawn:
             pipeline.cut_patches(event)
         return event
 
-    def label(self, event: Event, count: int, *, labeller: str = "colleague", skip: int = 0) -> list[str]:
+    def label(self, event: Event, buildings: Sequence[str], *, labeller: str = "colleague") -> None:
         """Give the true labels of some buildings, as an import."""
-        chosen = list(self.truth)[skip : skip + count]
         LabelStore(event.labels_path).add_many(
             NewLabel(building_id=building, value=LabelValue(self.truth[building]), labeller=labeller, drawn="import")
-            for building in chosen
+            for building in buildings
         )
-        return chosen
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The app's page as the tests, benchmarks and pictures drive it. All selectors of the page are in this file."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +146,20 @@ class Screen:
         box.press("Enter")
         self.settle()
 
+    def enter_name(self, name: str) -> None:
+        """Answer the question who is labelling."""
+        self.page.locator(".st-key-name-answer input").fill(name)
+        self.page.locator(".st-key-name-answer input").press("Enter")
+        self.page.wait_for_selector('[role="dialog"]', state="detached")
+
+    def upload(self, files: Sequence[Path]) -> None:
+        """Choose files in the page of a new event."""
+        self.page.locator(".up input[type=file]").set_input_files([str(file) for file in files])
+
+    def wait_for_choice(self, field: str, name: str) -> None:
+        """Wait until a file is chosen in a field of the new event."""
+        self.page.locator(f".st-key-new-{field}").get_by_text(name).first.wait_for()
+
     # the selected building
 
     def building(self) -> str | None:
@@ -176,6 +190,10 @@ class Screen:
         self.page.wait_for_function(
             "revision => Number(document.querySelector('.wb').dataset.saved ?? 0) >= revision", arg=revision
         )
+
+    def live(self) -> int:
+        """The label revision that the map's colours have learned from; -1 before."""
+        return int(self.page.locator(".wb").get_attribute("data-live") or -1)
 
     def toast(self) -> str:
         """The message on the map."""

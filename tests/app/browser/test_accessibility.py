@@ -15,7 +15,7 @@ pytestmark = BROWSER
 def labelled(app: App, drawn: Drawn) -> str:
     """An event with labels; its name."""
     event = drawn.event(app.workspace, "seen")
-    drawn.label(event, 24)
+    drawn.label(event, list(drawn.truth)[:24])
     return event.name
 
 

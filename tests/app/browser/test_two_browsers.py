@@ -37,7 +37,7 @@ def test_both_browsers_see_the_same_job_and_a_second_start_is_refused(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn
 ) -> None:
     event = drawn.event(app.workspace, "two-train")
-    drawn.label(event, 48)
+    drawn.label(event, list(drawn.truth)[:48])
     ana, ben = open_screen(), open_screen()
     for screen, name in ((ana, "Ana"), (ben, "Ben")):
         screen.open("two-train", "train", name)
