@@ -63,7 +63,7 @@ class Workbench {
     this.pulse = new Pulse(this);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
-    this.observer = new ResizeObserver(() => this.gone || this.map.invalidateSize({ animate: false }));
+    this.observer = new ResizeObserver(() => this.gone || this.views.resize());
     this.observer.observe(this.stage);
   }
 
@@ -95,6 +95,7 @@ class Workbench {
       this.footprints.overview.addMap(other);
       this.choosing.watch(other);
       this.controls.watch(other);
+      L.control.scale({ position: 'bottomright', imperial: false, maxWidth: 120 }).addTo(other);
     };
     this.legend = new Legend(this.stage.querySelector('.wb-legend'), (mode) => this.footprints.setMode(mode));
     for (const button of this.stage.querySelectorAll('[data-view-mode]')) {

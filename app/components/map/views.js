@@ -66,9 +66,15 @@ export class Views {
       this.flicking = setInterval(() => this.flip(), FLICK_MS);
     }
     if (mode === 'side') this.pair();
-    this.map.invalidateSize({ animate: false });
-    this.other?.invalidateSize({ animate: false });
+    this.resize();
     this.apply();
+  }
+
+  resize() {
+    this.map.invalidateSize({ animate: false });
+    if (this.mode !== 'side') return;
+    this.other?.invalidateSize({ animate: false });
+    this.follow(this.map, this.other);
   }
 
   /** Begins the flicker; once it is on, shows the other image by hand. */
@@ -122,10 +128,7 @@ export class Views {
 
   /** The second map beside the first, made when it is first wanted; each follows the other. */
   pair() {
-    if (this.other) {
-      this.follow(this.map, this.other);
-      return;
-    }
+    if (this.other) return;
     const { map, L } = this;
     this.other = L.map(this.stage.querySelector('.wb-second'), {
       minZoom: map.getMinZoom(), maxZoom: map.getMaxZoom(), zoomControl: false, attributionControl: false,
