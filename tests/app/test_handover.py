@@ -1,0 +1,167 @@
+"""Handing over from the app: the check list, the links, and the files that the route serves from the disk."""
+
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+
+from app import handing
+from app.data import MapFilter, label_store, view_of
+from app.handing import Handing
+from app.shown import model_named
+from damage_ssl.event.catalog import Event
+from damage_ssl.grades import LabelValue
+from damage_ssl.products.pack import check_pack
+from tests.app.test_pages import open_page, text_of
+from tests.app.town_app import RUN_ID, Server, add_run, prepared_event, served
+from tests.conftest import Town
+
+__all__ = ["open_page"]
+
+# Streamlit's test runtime leaves its event loop and sockets to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # within rasterio
+]
+
+
+@pytest.fixture
+def event(town: Town, monkeypatch: pytest.MonkeyPatch) -> Event:
+    monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
+    event = prepared_event(town)
+    add_run(event, {"b03": 0.9, "b04": 0.6})
+    return event
+
+
+@pytest.fixture
+def server(event: Event) -> Iterator[Server]:
+    with served() as running:
+        yield running
+
+
+def test_geojson_is_of_the_filter_and_served_from_products(event: Event, server: Server) -> None:
+    answer = server.get(f"/ds/town/handover/map.geojson?run={RUN_ID}&class=damaged&p_min=0.7&p_max=1&not_assessed=0")
+    assert answer.status == 200
+    assert answer.headers["content-disposition"] == 'attachment; filename="town-damage-selection.geojson"'
+    collection = json.loads(answer.body)
+    assert [feature["id"] for feature in collection["features"]] == ["b03"]
+    assert collection["damage_ssl"]["filter"] == "class damaged, p_damaged from 0.7 to 1, assessed buildings only"
+    [pack] = (event.products_path / RUN_ID).glob("selection-*/map.geojson")
+    assert pack.read_bytes() == answer.body
+
+
+def test_pack_is_written_once_and_again_after_a_label(event: Event, server: Server) -> None:
+    path = f"/ds/town/handover/pack.zip?run={RUN_ID}&licence={quote('CC BY 4.0')}"
+    first = server.get(path)
+    with zipfile.ZipFile(io.BytesIO(first.body)) as archive:
+        assert "CC BY 4.0" in archive.read("town-damage-map/README.txt").decode()
+    assert server.get(path).body == first.body  # created, to the second, is the same
+    assert len(list((event.products_path / RUN_ID).glob("*.zip"))) == 1
+    label_store(event).add("b05", LabelValue.DESTROYED, labeller="Ana", drawn="map", inclusion_probability=None)
+    again = server.get(path)
+    with zipfile.ZipFile(io.BytesIO(again.body)) as archive:
+        assert "b05,destroyed,Ana" in archive.read("town-damage-map/labels.csv").decode()
+    assert len(list((event.products_path / RUN_ID).glob("*.zip"))) == 2
+    assert all(check_pack(path.with_suffix("")) == [] for path in event.products_path.glob("*/*.zip"))
+
+
+def test_map_without_a_model_can_be_handed_over(event: Event, server: Server) -> None:
+    collection = json.loads(server.get("/ds/town/handover/map.geojson").body)
+    assert len(collection["features"]) == 16
+    assert (collection["damage_ssl"]["run_id"], collection["damage_ssl"]["validated"]) == (None, False)
+    assert list(event.products_path.glob("labels-only/map-*"))
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/ds/town/handover/labels.sqlite", 404),
+        ("/ds/elsewhere/handover/map.geojson", 404),
+        ("/ds/town/handover/map.geojson?run=..%2F..%2Fx", 404),
+        ("/ds/town/handover/map.geojson?class=detroyed", 400),
+        ("/ds/town/handover/map.geojson?p_min=0.9&p_max=0.1", 400),
+        (f"/ds/town/handover/pack.zip?licence={'x' * 401}", 400),
+    ],
+)
+def test_what_cannot_be_handed_over_is_refused_and_nothing_written(
+    path: str, status: int, event: Event, server: Server
+) -> None:
+    assert server.get(path).status == status
+    assert not event.products_path.exists()
+
+
+def test_page_of_another_site_cannot_have_packs_written(event: Event, server: Server) -> None:
+    import urllib.request
+
+    url = f"http://localhost:{server.port}/ds/town/handover/map.geojson"
+    request = urllib.request.Request(url, headers={"Sec-Fetch-Site": "cross-site"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=20)
+    with refused.value:
+        assert refused.value.code == 403
+    assert not event.products_path.exists()
+
+
+def test_two_who_ask_at_once_share_one_pack(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, written, write = threading.Event(), [], handing.hand_over
+
+    def slowly(*given: object, **named: object):
+        go.wait(20)
+        written.append(1)
+        return write(*given, **named)
+
+    monkeypatch.setattr(handing, "hand_over", slowly)
+    view = view_of("town")
+    asked = Handing(view, model_named(view, RUN_ID), MapFilter())
+    one, two = handing.start(asked), handing.start(asked)
+    assert handing.working(asked)
+    go.set()
+    assert one.result(timeout=30) == two.result(timeout=30) == handing.ready(asked)
+    assert written == [1]
+
+
+def test_large_event_is_written_by_a_process_of_its_own_to_the_same_place(
+    event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handing, "AT_ONCE", 3)
+    view = view_of("town")
+    asked = Handing(view, model_named(view, RUN_ID), MapFilter(classes=("damaged",), not_assessed=False), "CC0")
+    pack = handing.start(asked).result(timeout=120)
+    assert (pack.folder, pack.buildings) == (asked.folder, 2)
+
+
+def test_failure_of_a_pack_is_kept_for_the_page_until_the_next_attempt(
+    event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise handing.StorageError("the disk is full")
+
+    view = view_of("town")
+    asked = Handing(view, model_named(view, RUN_ID), MapFilter())
+    with monkeypatch.context() as patched:
+        patched.setattr(handing, "hand_over", fail)
+        assert handing.start(asked).exception(timeout=30) is not None
+        assert handing.failure(asked) == "the disk is full"
+    assert handing.start(asked).result(timeout=30).buildings == 16
+    assert handing.failure(asked) is None
+
+
+def test_page_lists_what_to_look_at_and_links_to_the_filtered_map(event: Event, open_page) -> None:
+    page = open_page(event="town", step="handover")
+    assert not page.exception
+    text = text_of(page)
+    assert "16</b> buildings to hand over" in text
+    for title in ("Coverage", "Threshold", "Validation", "Audit", "Labels since", "Age of the model"):
+        assert f"<b>{title}</b>" in text
+    assert "nothing was held out" in text
+    links = text.split('href="')[1:]
+    assert [urlsplit(link.split('"')[0]).path for link in links] == [
+        "ds/town/handover/pack.zip",
+        "ds/town/handover/map.geojson",
+    ]
+    assert parse_qs(urlsplit(links[1].split('"')[0]).query) == {"run": [RUN_ID]}
