@@ -69,10 +69,16 @@ export class History {
     return h('li', {}, h('b', {}, name), ` ${said ?? 'not predicted'},${number}`, notes ? h('span', { class: 'wb-muted' }, ` · ${notes}`) : null);
   }
 
-  async revert(row, from) {
-    await this.putBack(this.id, row.row, row.value);
-    this.bench.labelling.undoStack.push({ undo: () => this.putBack(this.id, from) });
-    this.bench.toast('Put back. Z undoes it.');
+  revert(row, from) {
+    const { id } = this;
+    // Undo is there before the answer is, for whoever presses Z at once; what is written stays in order.
+    const { labelling } = this.bench;
+    const undoing = { undo: () => this.putBack(id, from) };
+    labelling.undoStack.push(undoing);
+    this.putBack(id, row.row).then((done) => {
+      if (done) this.bench.toast('Put back. Z undoes it.');
+      else labelling.undoStack = labelling.undoStack.filter((each) => each !== undoing);
+    });
   }
 
   /** Append a row that says again what row `to` had said; nothing is deleted. */
@@ -83,8 +89,10 @@ export class History {
       this.bench.relabelled(id, label, revision);
     } catch (error) {
       this.bench.toast(`Not put back: ${error.message}`, true);
+      return false;
     }
-    if (this.root.open && this.id === id) await this.load();
+    if (this.root.open && this.id === id) this.load();
+    return true;
   }
 }
 
