@@ -98,8 +98,9 @@ class Row {
     this.bar = h('i');
     this.track = h('div', { class: 'up-track', role: 'progressbar', 'aria-label': `Upload of ${name}`, 'aria-valuemin': 0, 'aria-valuemax': 100 }, this.bar);
     this.again = h('button', { type: 'button', hidden: true, onclick: () => this.goOn() }, 'Go on');
-    this.stop = h('button', { type: 'button', onclick: () => this.cancel() }, file ? 'Cancel' : 'Delete');
-    this.stop.setAttribute('aria-label', `${file ? 'Cancel' : 'Delete'} ${name}`);
+    this.again.setAttribute('aria-label', `Go on with ${name}`);
+    this.stop = h('button', { type: 'button', onclick: () => this.cancel() });
+    this.offer(file ? 'Cancel' : 'Delete');
     this.element = h('li', { class: 'up-row' }, h('b', {}, name), this.text, this.track, this.again, this.stop);
     if (file) this.say('waiting', 0);
     else this.say(`${size(received)} of it are here; choose the same file again to go on`);
@@ -114,9 +115,15 @@ class Row {
     this.track.setAttribute('aria-valuenow', String(Math.round(100 * share)));
   }
 
+  /** What the button does now; its name for screen readers says of which file. */
+  offer(text) {
+    this.stop.textContent = text;
+    this.stop.setAttribute('aria-label', `${text} ${this.name}`);
+  }
+
   fail(text) {
     this.say(text.replace(`${this.name}: `, ''), null, 'bad');
-    this.stop.textContent = 'Remove';
+    this.offer('Remove');
   }
 
   url(extra = {}) {
@@ -149,7 +156,7 @@ class Row {
     }
     this.busy = false;
     this.say(`${size(this.file.size)} · complete`, null, 'good');
-    this.stop.textContent = 'Hide';
+    this.offer('Hide');
     this.box.tell(this.name_there ?? this.name);
   }
 
