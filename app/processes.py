@@ -25,6 +25,7 @@ from damage_ssl.progress import VARIABLE, read_progress
 
 _LOG_TAIL_BYTES = 6000
 _STOP_WITHIN_S = 15.0
+_INTERRUPTED = "it was interrupted: the machine was switched off, or ran out of memory. What was finished is kept."
 
 State = Literal["running", "stopping", "done", "failed", "stopped", "interrupted"]
 
@@ -168,7 +169,7 @@ def report_in(folder: Path) -> JobReport | None:
         if not message and "Traceback" in log:
             message = f"it ended unexpectedly. {log.splitlines()[-1]}"
         elif not message:
-            state, message = "interrupted", _last_words(log)
+            state, message = "interrupted", _INTERRUPTED
     return JobReport(
         folder=folder,
         job=job,
@@ -237,8 +238,3 @@ def error_in(log: str) -> str:
     lines = log.splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith("error ")]
     return " ".join(lines[starts[-1] :])[len("error ") :].strip() if starts else ""
-
-
-def _last_words(log: str) -> str:
-    last = f" Its last words: {log.splitlines()[-1]}" if log else ""
-    return f"it was interrupted: the machine was switched off, or ran out of memory.{last}"
