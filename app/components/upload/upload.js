@@ -11,13 +11,15 @@ export default function ({ parentElement, data, setTriggerValue }) {
     box = new UploadBox(root);
     boxes.set(root, box);
   }
-  box.tell = (name) => setTriggerValue('done', name);
+  // All that arrived on this page, each time: of two words in quick succession Streamlit passes on only the last.
+  box.tell = (name) => setTriggerValue('done', (box.done = [...box.done, { name, at: Date.now() }]));
   box.update(data);
 }
 
 class UploadBox {
   constructor(root) {
     this.rows = [];
+    this.done = [];
     this.input = h('input', { type: 'file', multiple: true, id: 'up-input', 'aria-describedby': 'up-hint' });
     this.hint = h('p', { class: 'up-hint', id: 'up-hint' });
     this.drop = h('div', { class: 'up-drop' },

@@ -19,9 +19,11 @@ def uploader(on_done: Callable[[str], None]) -> None:
     key = "uploader"
 
     def done() -> None:
-        name = st.session_state[key].done
-        if name:
-            on_done(f"uploads/{name}")
+        told = st.session_state.get("uploads-told", 0)
+        for file in st.session_state[key].done or []:
+            if file["at"] > told:
+                on_done(f"uploads/{file['name']}")
+                st.session_state["uploads-told"] = file["at"]
 
     _component()(
         key=key,
