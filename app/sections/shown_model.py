@@ -36,9 +36,8 @@ def model_choice(
     if not count:
         note(f"The trained and the live model agree on all {of:,} buildings.")
         return
-    with st.container(horizontal=True, vertical_alignment="center", key="differ"):
-        note(f"The trained and the live model differ on {count:,} of {of:,} buildings.")
-        st.button("Look at these", key="to-differ", type="tertiary", on_click=_walk_differing)
+    note(f"The trained and the live model differ on {count:,} of {of:,} buildings.")
+    st.button("Look at where they differ", key="to-differ", width="stretch", on_click=_walk_differing)
 
 
 def _walk_differing() -> None:

@@ -274,6 +274,7 @@ export class Inspector {
   }
 
   writeComment() {
+    this.toggleLarge(false); // the field is beside the map
     if (this.detail) this.commentField.focus();
   }
 
