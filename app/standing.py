@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 
 from app.caching import ByteCache, shared
 from app.colouring import CLASSES, LABELS, MODES, Mode, codes_with, unlabelled_codes
-from app.data import EventView, MapFilter, current_labels, view_at
+from app.data import NOT_PREPARED, EventView, MapFilter, current_labels, view_at
 from app.models import Model
 from damage_ssl.assessment.calibration import decide
 from damage_ssl.assessment.prediction import class_probabilities
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import ClassScheme, LabelValue
+from damage_ssl.products.table import REASON_OF_ANSWER
 
 _LABEL_CODE = {name: code for code, name in enumerate(LABELS)}
+_CLASS_NAMES = np.array([*CLASSES, None], dtype=object)
+_REASON_OF_LABEL = np.array([REASON_OF_ANSWER.get(LabelValue(name)) for name in LABELS], dtype=object)
 _CLASS_OF_LABEL = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in LABELS], dtype=np.int8)
 
 
@@ -104,6 +107,27 @@ def standing_of(view: EventView, model: Model | None) -> Standing:
     shown = ("", "") if model is None else (model.model_id, model.stamp)
     stamp = "-".join([view.stamp, *shown, str(revision)])
     return _STANDINGS.get((view.event, stamp), lambda: _stand(view, model_says(view, model), labels, revision, stamp))
+
+
+def screen_table(view: EventView, model: Model | None) -> pd.DataFrame:
+    """The columns of the export that the screen needs, in the order of the footprints, at once also in a large event.
+
+    `building_id`, `damage_class`, `assessed`, `not_assessed_reason`, `p_damaged`.
+    """
+    standing = standing_of(view, model)
+    reason = np.full(len(standing.label), NOT_PREPARED, dtype=object)
+    if view.index is not None:
+        reason = np.where(view.assessed, None, view.index["not_assessed_reason"].to_numpy(object))
+    reason = np.where(standing.label >= 0, _REASON_OF_LABEL[standing.label], reason)
+    return pd.DataFrame(
+        {
+            "building_id": pd.Series(view.building_id, dtype=object),
+            "damage_class": pd.Series(_CLASS_NAMES[standing.damage_class], dtype=object),
+            "assessed": standing.assessed,
+            "not_assessed_reason": pd.Series(reason, dtype=object),
+            "p_damaged": standing.says.p,
+        }
+    )
 
 
 def model_says(view: EventView, model: Model | None) -> ModelSays:

@@ -9,10 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from app import handing
-from app.data import EventView, MapFilter, assessment, label_store
+from app.data import EventView, MapFilter, label_store
 from app.handing import Handing
 from app.models import Model
 from app.sections.map import read_filter
+from app.standing import screen_table
 from app.ui import caution, headline, note
 from damage_ssl.assessment.change import STATEMENT
 from damage_ssl.assessment.metrics import Evaluation
@@ -39,7 +40,7 @@ def show(view: EventView, model: Model | None) -> MapFilter:
     if view.index is None:
         note("Prepare the imagery first (step 1).")
         return MapFilter()
-    table = assessment(view, model)
+    table = screen_table(view, model)
     classes = {str(name) for name in table["damage_class"].dropna().unique()}
     wanted = read_filter().without_idle(classes, not_assessed=int((~table["assessed"].to_numpy(bool)).sum()))
     count = int(wanted.mask(table).sum())

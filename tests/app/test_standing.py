@@ -1,6 +1,7 @@
 """The quick tables of the screen say the same as the exported table."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from app.caching import ByteCache, shared
@@ -8,7 +9,7 @@ from app.colouring import CLASSES, LABELS, MODES, STYLES, codes_with, legend_for
 from app.data import MapFilter, assessment, label_store, view_of
 from app.legend import RAMP, colour_of
 from app.shown import model_named
-from app.standing import standing_of
+from app.standing import screen_table, standing_of
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import LabelValue
@@ -56,6 +57,20 @@ def test_classes_and_what_is_assessed_are_those_of_the_export(event: Event, run:
     assert standing.counts() == table["damage_class"].value_counts().to_dict()
     if model is not None:
         assert standing.damaged(model.scheme) == int(table["damaged"].eq(True).sum())
+
+
+@pytest.mark.parametrize("run", [RUN_ID, None])
+def test_screen_table_has_the_rows_of_the_export(event: Event, run: str | None) -> None:
+    path = event.patches_path / "index.parquet"
+    index = pd.read_parquet(path)
+    index.loc[index["building_id"].isin(["b05", "b11"]), ["assessed", "not_assessed_reason"]] = [False, "no_post"]
+    if run is None:
+        index.to_parquet(path)
+    view = view_of("town")
+    model = model_named(view, run)
+    screen, table = screen_table(view, model), assessment(view, model)
+    expected = pd.DataFrame(table[screen.columns]).astype({"p_damaged": float})
+    pd.testing.assert_frame_equal(screen, expected, check_dtype=False)
 
 
 @pytest.mark.parametrize("wanted", FILTERS)
