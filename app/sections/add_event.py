@@ -20,6 +20,7 @@ from damage_ssl.event.catalog import list_events
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAX_NAME = 80
+_ARRIVING_S = 5.0
 HAZARDS = ("", "earthquake", "fire", "flood", "wind", "conflict", "landslide", "explosion", "tsunami")
 _FIELDS = ("name", "hazard", "pre", "post", "footprints", "pre_date", "post_date", "aoi")
 _EMPTY: dict[str, Any] = {
@@ -137,14 +138,15 @@ def _fill(form: Mapping[str, Any]) -> None:
 
 
 def _form() -> None:
-    _keep()
+    files = {purpose: uploads.inbox_files(purpose) for purpose in uploads.ENDINGS}
+    _keep(files)
     st.markdown("**Files**")
     uploader(_arrived)
     note(
         "Files that lie in the folder “inbox” of the workspace on the server, or in its sub-folders, "
         "can be chosen without uploading."
     )
-    imagery, outlines, areas = (uploads.inbox_files(purpose) for purpose in ("imagery", "footprints", "area"))
+    imagery, outlines, areas = files["imagery"], files["footprints"], files["area"]
     left, right = st.columns(2)
     with left:
         _choice("Pre imagery (before)", "pre", imagery)
@@ -174,10 +176,10 @@ def _form() -> None:
         st.error(error, icon=":material/error:")
 
 
-def _uploaded() -> None:
+def _uploaded(files: Mapping[Purpose, Sequence[InboxFile]]) -> None:
     """The files that were uploaded, each with the way to delete it."""
-    files = {file.name: file for purpose in uploads.ENDINGS for file in uploads.inbox_files(purpose)}
-    own = [file for file in files.values() if file.name.startswith("uploads/")]
+    by_name = {file.name: file for listed in files.values() for file in listed}
+    own = [file for file in by_name.values() if file.name.startswith("uploads/")]
     if not own:
         return
     with st.expander(f"Uploaded files ({len(own)})"):
@@ -196,12 +198,16 @@ def _delete_upload(name: str) -> None:
         st.session_state["new-event-error"] = uploads.plain(str(error))
 
 
-def _keep() -> None:
+def _keep(files: Mapping[Purpose, Sequence[InboxFile]]) -> None:
     """Hold what was chosen: Streamlit forgets widgets that a run did not draw, and files may have gone meanwhile."""
     kept = st.session_state.setdefault("new-event", {})
-    there = {purpose: {file.name for file in uploads.inbox_files(purpose)} for purpose in uploads.ENDINGS}
+    there = {purpose: {file.name for file in listed} for purpose, listed in files.items()}
     for field in _FIELDS:
         value = st.session_state.get(f"new-{field}", kept.get(field, _EMPTY[field]))
+        # A page that had not yet been told of an arrival sends its older choice with the next one.
+        arrived = [name for at, to, name in st.session_state.get("new-arrived", []) if to == field and _is_new(at)]
+        if arrived:
+            value = [*value, *(name for name in dict.fromkeys(arrived) if name not in value)]
         if field in ("pre", "post"):
             value = [name for name in value if name in there["imagery"]]
         elif field == "footprints":
@@ -211,6 +217,10 @@ def _keep() -> None:
         elif field == "hazard" and value not in HAZARDS:
             value = ""
         st.session_state[f"new-{field}"] = kept[field] = value
+
+
+def _is_new(moment: float) -> bool:
+    return time.time() - moment < _ARRIVING_S
 
 
 def _choice(title: str, field: str, files: Sequence[InboxFile]) -> None:
@@ -241,6 +251,7 @@ def _arrived(name: str) -> None:
             chosen = list(st.session_state.get(f"new-{field}", []))
             if name not in chosen:
                 st.session_state[f"new-{field}"] = [*chosen, name]
+            st.session_state.setdefault("new-arrived", []).append((time.time(), field, name))
     except DamageSSLError as error:
         st.session_state["new-event-error"] = str(error)
 
@@ -277,7 +288,7 @@ def _problem() -> str | None:
 
 def _create() -> None:
     """Start the work with what the form holds at the moment of the click."""
-    _keep()
+    _keep({purpose: uploads.inbox_files(purpose) for purpose in uploads.ENDINGS})
     form = {field: st.session_state[f"new-{field}"] for field in _FIELDS}
     form["name"] = form["name"].strip()
     try:
