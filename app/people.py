@@ -85,7 +85,7 @@ def admit() -> Person:
 def head(person: Person) -> None:
     """The line at the top that says who one is: a name to type, or who has signed in with the way out."""
     with st.container(key="person"):
-        if not person.signed_in:
+        if not person.signed_in and person.may_write:
             st.session_state.setdefault("labeller", st.query_params.get("name", ""))
             st.text_input(
                 "You are",
@@ -95,7 +95,7 @@ def head(person: Person) -> None:
                 icon=":material/person:",
                 label_visibility="collapsed",
             )
-        else:
+        elif person.signed_in:
             with st.container(horizontal=True, vertical_alignment="center", key="signed-in"):
                 note(f"You are {person.name}")
                 st.button("Sign out", key="sign-out", type="tertiary", on_click=st.logout)

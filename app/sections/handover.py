@@ -104,7 +104,7 @@ def _downloads(asked: Handing, count: int) -> None:
             _wait(asked)
         else:
             if error := handing.failure(asked):
-                st.error(f"The pack could not be written: {error}", icon=":material/error:")
+                caution(f"The pack could not be written: {error}")
             st.button(
                 "Write the pack",
                 type="primary",
