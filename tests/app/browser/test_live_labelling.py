@@ -1,0 +1,123 @@
+"""The map follows the labels; large pictures, comment, guide and keys; a second opinion is blind."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from damage_ssl.labelling.store import LabelStore
+from tests.app.browser.conftest import Drawn
+from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
+from tests.app.browser.server import App
+from tests.app.town_app import add_features
+
+pytestmark = BROWSER
+
+GEOMETRY = "/footprints?"
+
+
+def damaged(drawn: Drawn) -> set[str]:
+    return {building for building, grade in drawn.truth.items() if grade in ("major-damage", "destroyed")}
+
+
+def test_map_recolours_after_a_label_without_fetching_outlines_again(
+    open_screen: Callable[..., Screen], app: App, drawn: Drawn
+) -> None:
+    event = drawn.event(app.workspace, "follows")
+    add_features(event, damaged(drawn))
+    grade_of = list(drawn.truth.items())
+    both = [next(each for each, grade in grade_of if grade == wanted) for wanted in ("no-damage", "destroyed")]
+    drawn.label(event, both, labeller="ana")
+    screen = open_screen()
+    page = screen.page
+    screen.open("follows", "label", name="ana")
+    page.wait_for_selector('.wb[data-live="2"]')
+    assert "Live model" in page.locator(".wb-model-name").inner_text()
+    current = screen.wait_for_other_building(None)
+    page.locator(".wb-fit").click()
+    screen.settle()
+    page.wait_for_timeout(1500)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    shown = "() => document.querySelector('.wb-map').dataset.bounds"
+    before = page.evaluate(shown)
+    page.keyboard.press(GRADE_KEYS[drawn.truth[current]])
+    page.wait_for_selector('.wb[data-live="3"]')
+    if page.evaluate(shown) == before:  # else the map has followed to the next building
+        assert not [url for url in asked if GEOMETRY in url]
+    assert [url for url in asked if url.endswith("/labels")]
+
+
+def test_large_pictures_comment_guide_and_keys_by_keyboard(
+    open_screen: Callable[..., Screen], app: App, drawn: Drawn
+) -> None:
+    event = drawn.event(app.workspace, "large")
+    add_features(event, damaged(drawn))
+    drawn.label(event, list(drawn.truth)[:30])
+    screen = open_screen()
+    page = screen.page
+    screen.open("large", "label", name="ana")
+    current = screen.wait_for_other_building(None)
+    screen.settle()
+    small = page.locator(".wb-crop.post img").bounding_box()
+    page.keyboard.press("l")
+    large = page.locator(".wb-crop.post img").bounding_box()
+    assert small is not None and large is not None and large["width"] > 1.8 * small["width"]
+    assert large["y"] + large["height"] <= 720
+    page.keyboard.press("h")
+    assert not page.locator(".wb-crop.post svg").is_visible()
+    page.keyboard.press("h")
+    assert page.locator(".wb-crop.post svg").is_visible()
+    page.keyboard.press("l")
+
+    page.keyboard.press("c")
+    page.keyboard.type("1 roof under a tarpaulin")
+    page.keyboard.press("Enter")
+    assert screen.building() == current, "letters of a comment are no answers"
+    page.keyboard.press("2")
+    screen.wait_for_other_building(current)
+    screen.saved(31)
+    said = LabelStore(event.labels_path).current().set_index("building_id").loc[current]
+    assert (said["value"], said["comment"]) == ("minor-damage", "1 roof under a tarpaulin")
+
+    page.keyboard.press("g")
+    sheet = page.locator("dialog.wb-sheet")
+    sheet.get_by_text("says colleague").first.wait_for()
+    page.keyboard.press("1")
+    page.keyboard.press("Escape")
+    sheet.wait_for(state="detached")
+    assert LabelStore(event.labels_path).revision() == 31, "no key reaches the building below the guide"
+    page.keyboard.press("?")
+    sheet.get_by_text("Hide or show the outline").wait_for()
+    page.keyboard.press("?")
+    sheet.wait_for(state="detached")
+
+
+def test_second_opinion_shows_neither_the_other_answer_nor_the_verdict(
+    open_screen: Callable[..., Screen], app: App, drawn: Drawn
+) -> None:
+    event = drawn.event(app.workspace, "blind")
+    add_features(event, damaged(drawn))
+    answered = list(drawn.truth)[:40]
+    drawn.label(event, answered, labeller="ben")
+    screen = open_screen()
+    page = screen.page
+    page.route("**/queue?**", lambda route: route.continue_(url=route.request.url.replace("second=0.1", "second=1")))
+    screen.open("blind", "label", name="ana")
+    current = screen.wait_for_other_building(None)
+    for _ in range(4):  # with a share of one, all but one of twelve
+        if current in answered:
+            break
+        page.keyboard.press("ArrowRight")
+        current = screen.wait_for_other_building(current)
+    assert current in answered
+    inspector = page.locator(".wb-inspector").inner_text()
+    assert "second opinion" in inspector.lower()
+    assert "ben" not in inspector.replace("been", "") and "% damaged" not in inspector
+    assert page.locator(".wb-answer.on").count() == 0
+    page.keyboard.press("1")
+    screen.wait_for_other_building(current)
+    screen.saved(41)
+    rows = LabelStore(event.labels_path).history(current)
+    assert rows["labeller"].tolist() == ["ben", "ana"]
+    assert rows["drawn"].tolist() == ["import", "second"]
+    assert np.isnan(rows["inclusion_probability"].iloc[-1])
