@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from app.data import EventView
 from damage_ssl.errors import InputError
-from damage_ssl.event.area import inner_points, inside, polygon, rectangle, whole_footprints
+from damage_ssl.event.area import inside, polygon, rectangle, whole_footprints
 from damage_ssl.event.catalog import Event
 
 
@@ -52,13 +52,13 @@ def count_inside(view: EventView, area: BaseGeometry | None) -> tuple[int, int]:
     Raises:
         DamageSSLError: the buildings outside an earlier area cannot be had any more.
     """
-    points = _points(view.event, view.stamp)
-    return int(np.count_nonzero(inside(points, area))), len(points)
+    whole = _whole(view.event, view.stamp)
+    return int(np.count_nonzero(inside(whole, area))), len(whole)
 
 
-@lru_cache(maxsize=2)
-def _points(event: Event, stamp: str) -> NDArray[np.object_]:
-    return inner_points(whole_footprints(event).table)
+@lru_cache(maxsize=1)
+def _whole(event: Event, stamp: str) -> NDArray[np.object_]:
+    return np.asarray(whole_footprints(event).table.geometry.to_numpy(), dtype=object)
 
 
 def shape_of(event: Event) -> dict[str, Any] | None:

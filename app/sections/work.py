@@ -26,7 +26,7 @@ def work_progress(report: jobs.JobReport) -> None:
     if report.state == "stopping":
         title = "Stopping…"
     share = report.done / report.total if report.total else 0.0
-    detail = f"{report.done:,} of {report.total:,} {unit}".strip() if report.total else "getting ready"
+    detail = f"{report.done:,} of {report.total:,} {unit}".strip() if report.total else "please wait"
     progress(title, detail, share)
     rows = [("Running for", duration(time.time() - report.job.started))]
     if report.seconds_left is not None:

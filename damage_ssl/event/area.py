@@ -83,17 +83,19 @@ def whole_footprints(event: Event) -> FootprintSet:
     return read_footprints(paths, imagery=extent_of(scenes), settings=event.footprint_settings())
 
 
-def inner_points(table: gpd.GeoDataFrame) -> NDArray[np.object_]:
-    """A point within each footprint, by which it lies in an area or not."""
-    return np.asarray(shapely.point_on_surface(table.geometry.to_numpy()), dtype=object)
+def inside(footprints: NDArray[np.object_], area: BaseGeometry | None) -> NDArray[np.bool_]:
+    """Which footprints [N] belong to an area: those whose inner point lies in it; all of them where there is none.
 
-
-def inside(points: NDArray[np.object_], area: BaseGeometry | None) -> NDArray[np.bool_]:
-    """Which of the points lie in the area; all of them where there is none."""
+    An inner point is looked for only where the area's edge cuts a footprint; the others are decided by all of them.
+    """
     if area is None:
-        return np.ones(len(points), dtype=bool)
+        return np.ones(len(footprints), dtype=bool)
     shapely.prepare(area)
-    return np.asarray(shapely.intersects(area, points), dtype=bool)
+    chosen = np.asarray(shapely.intersects(area, footprints), dtype=bool)
+    touched = np.flatnonzero(chosen)
+    cut = touched[~shapely.covers(area, footprints[touched])]
+    chosen[cut] = shapely.intersects(area, shapely.point_on_surface(footprints[cut]))
+    return chosen
 
 
 def set_area(event: Event, area: BaseGeometry | None) -> int:
@@ -110,7 +112,7 @@ def set_area(event: Event, area: BaseGeometry | None) -> int:
         StorageError: the disk is full or read-only.
     """
     whole = whole_footprints(event)
-    chosen = inside(inner_points(whole.table), area)
+    chosen = inside(whole.table.geometry.to_numpy(), area)
     if not chosen.any():
         raise InputError(f"area: none of the event's {len(whole.table):,} buildings lies in it; draw it over some")
     table = whole.table[chosen].reset_index(drop=True)

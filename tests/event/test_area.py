@@ -1,12 +1,13 @@
 """The area of interest of an event that is there already: applied, changed, taken back, and nothing lost."""
 
 import geopandas as gpd
+import numpy as np
 import pytest
 import shapely
 
 from damage_ssl import pipeline
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.event.area import inner_points, inside, polygon, rectangle, set_area, whole_footprints
+from damage_ssl.event.area import inside, polygon, rectangle, set_area, whole_footprints
 from damage_ssl.event.catalog import WHOLE_FOLDER, Event
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, UTM, Town, write_polygons
 
@@ -74,9 +75,14 @@ def test_area_without_buildings_changes_nothing(town: Town) -> None:
 
 def test_count_inside_is_what_applying_gives(town: Town) -> None:
     event = town.create()
-    points = inner_points(whole_footprints(event).table)
-    assert inside(points, west_half()).sum() == set_area(event, west_half())
-    assert inside(points, None).all()
+    outlines = whole_footprints(event).table.geometry.to_numpy()
+    assert inside(outlines, west_half()).sum() == set_area(event, west_half())
+    assert inside(outlines, None).all()
+
+
+def test_building_on_the_edge_belongs_where_its_inner_point_lies() -> None:
+    buildings = np.array([shapely.box(0, 0, 2, 2), shapely.box(0.9, 0, 2.9, 2), shapely.box(1.1, 0, 3.1, 2)])
+    assert inside(buildings, shapely.box(-1, -1, 2.0, 3)).tolist() == [True, True, False]
 
 
 def test_narrower_area_needs_no_new_pairs_and_labels_stay(town: Town) -> None:
