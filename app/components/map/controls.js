@@ -187,23 +187,24 @@ export class Controls {
     this.found.hidden = true;
     this.find.setAttribute('aria-expanded', 'false');
     this.find.value = id;
+    this.open(false);
     this.bench.goTo(id);
   }
 
   /** The online map exists only where one is configured; nothing is asked of its server before it is switched on. */
   update({ basemap }) {
     if (!basemap || this.base.childElementCount) return;
-    const note = h('span', { class: 'wb-muted' }, basemap.attribution);
-    note.hidden = true;
+    const owed = h('div', { class: 'wb-over wb-owed', hidden: true }, basemap.attribution);
+    this.stage.append(owed);
     const box = h('input', {
       type: 'checkbox', onchange: () => {
-        note.hidden = !box.checked;
+        owed.hidden = !box.checked;
         this.layer ??= this.L.tileLayer(basemap.url, { pane: 'basemap', maxNativeZoom: basemap.max_zoom, maxZoom: this.bench.map.getMaxZoom() });
         if (!this.bench.map.getPane('basemap')) this.bench.map.createPane('basemap').style.zIndex = 205;
         if (box.checked) this.layer.addTo(this.bench.map);
         else this.layer.remove();
       },
     });
-    this.base.append(h('label', { class: 'wb-panel-row' }, h('span', {}, 'Online map below'), box), note);
+    this.base.append(h('label', { class: 'wb-panel-row' }, h('span', {}, 'Online map below'), box));
   }
 }
