@@ -175,6 +175,8 @@ def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool
 def next_to_label(event: Event, count: int, rng: np.random.Generator) -> pd.DataFrame:
     """The buildings to look at next (see `labelling.queue`), the uncertain ones first once a model has predicted.
 
+    Kinds of buildings take turns where the event has features (`live.make_features`).
+
     Raises:
         WorkspaceError: the patches are not cut yet.
     """
@@ -183,8 +185,14 @@ def next_to_label(event: Event, count: int, rng: np.random.Generator) -> pd.Data
         uncertainty = predictions.set_index("building_id")["uncertainty"]
     except WorkspaceError:
         uncertainty = None
+    from damage_ssl.pipeline.live import features_ready, read_features
+
+    cluster = None
+    if features_ready(event):
+        features = read_features(event)
+        cluster = pd.Series(features.cluster, index=features.building_id)
     index = PatchStore.open(event.patches_path).index()
-    return next_buildings(index, open_labels(event).current(), count, rng, uncertainty=uncertainty)
+    return next_buildings(index, open_labels(event).current(), count, rng, uncertainty=uncertainty, cluster=cluster)
 
 
 def event_status(event: Event) -> EventStatus:

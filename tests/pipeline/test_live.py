@@ -17,6 +17,7 @@ from damage_ssl.grades import scheme_named
 from damage_ssl.learning import event_features
 from damage_ssl.learning.instant import REGULARISATION, EventFeatures
 from damage_ssl.patches.store import PatchStore
+from damage_ssl.pipeline import stages
 from damage_ssl.pipeline.live import (
     features_path,
     features_ready,
@@ -135,3 +136,19 @@ def test_second_process_does_not_make_the_same_features(event: Event) -> None:
 def test_reading_and_fitting_need_no_torch() -> None:
     code = "import sys, damage_ssl.pipeline.live; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_next_to_label_takes_turns_between_kinds_of_buildings(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+
+    def draw(*arguments: object, **settings: object) -> pd.DataFrame:
+        given.update(settings)
+        return pd.DataFrame()
+
+    monkeypatch.setattr(stages, "next_buildings", draw)
+    pipeline.next_to_label(event, 3, np.random.default_rng(0))
+    assert given["cluster"] is None
+    make_features(event)
+    pipeline.next_to_label(event, 3, np.random.default_rng(0))
+    known = read_features(event)
+    assert dict(given["cluster"]) == dict(zip(known.building_id, known.cluster, strict=True))  # type: ignore[call-overload]
