@@ -18,6 +18,7 @@ import { Views } from './views.js';
 const L = globalThis.leaflet;
 const KEYS = Object.fromEntries([...GRADE_KEYS, ...OTHER_KEYS].map(([key, value]) => [key.toLowerCase(), value]));
 const FOLLOW_MS = 90;
+const PAN = { arrowleft: [-140, 0], arrowright: [140, 0], arrowup: [0, -110], arrowdown: [0, 110] }; // with the shift key
 const benches = new WeakMap();
 
 export function mount({ parentElement, data, setStateValue }) {
@@ -180,6 +181,9 @@ class Workbench {
       : key === ' ' && this.views.mode === 'flicker' && !event.target.closest?.('button, a, summary') ? () => this.views.flip(true)
       : key === '/' ? () => this.controls.open(true)
       : key === 'p' ? () => this.controls.copy()
+      : PAN[key] && event.shiftKey ? () => this.map.panBy(PAN[key], { duration: 0.15 })
+      : key === '+' || key === '=' ? () => this.map.zoomIn()
+      : key === '-' ? () => this.map.zoomOut()
       : key === 'arrowright' ? () => this.labelling.next()
       : key === 'arrowleft' ? () => this.labelling.previous()
       : null;

@@ -20,8 +20,8 @@ ASSETS: dict[str, tuple[Path, str]] = {
 _HTML = """
 <div class="wb">
   <div class="wb-stage" data-view="swipe">
-    <div class="wb-map" aria-label="Map of the event"></div>
-    <div class="wb-second" aria-label="Map of the event, post imagery"></div>
+    <div class="wb-map" role="region" aria-label="Map of the event"></div>
+    <div class="wb-second" role="region" aria-label="Map of the event, post imagery"></div>
     <div class="wb-swipe" role="slider" tabindex="0" aria-label="Swipe between pre and post imagery"
       aria-valuemin="0" aria-valuemax="100" aria-valuenow="50"></div>
     <div class="wb-over wb-chip pre"><b>Pre</b><span></span></div>
