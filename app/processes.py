@@ -25,6 +25,7 @@ from damage_ssl.progress import VARIABLE, read_progress
 
 _LOG_TAIL_BYTES = 6000
 _STOP_WITHIN_S = 15.0
+_BAR = "━╸╺"  # what progress bars are drawn with
 _INTERRUPTED = "it was interrupted: the machine was switched off, or ran out of memory. What was finished is kept."
 
 State = Literal["running", "stopping", "done", "failed", "stopped", "interrupted"]
@@ -223,14 +224,15 @@ def _signal(job: Job, number: signal.Signals) -> None:
 
 
 def log_tail(folder: Path) -> str:
-    """The last lines that a job printed, without the frames of its progress bar."""
+    """The last lines that a job printed, without its progress bars."""
     path = folder / "log.txt"
     if not path.exists():
         return ""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
         text = file.read().decode("utf-8", errors="replace")
-    return "\n".join(line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines() if line.strip())
+    lines = (line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not any(sign in line for sign in _BAR))
 
 
 def error_in(log: str) -> str:

@@ -8,6 +8,7 @@ from app import jobs
 from app.data import EventView
 from app.legend import age_text, method_name
 from app.ui import caution, facts, go_to, note
+from damage_ssl.assessment.calibration import Calibration
 from damage_ssl.assessment.change import ALGORITHM as CHANGE
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.event.catalog import Event
@@ -31,7 +32,11 @@ def outcome(report: jobs.RunReport) -> None:
     else:
         summary = run_summary(report.run)
         score = validation_score(report.run)
-        rows = [("Trained on", f"{summary.trained_on:,} labels"), ("Checked on", f"{summary.validated_on:,} others")]
+        damaged = Calibration.read(report.run.calibration_path).n_damaged
+        rows = [
+            ("Trained on", f"{summary.trained_on:,} labels"),
+            ("Checked on", f"{summary.validated_on:,} others, {damaged:,} damaged"),
+        ]
         if score is not None:
             rows.insert(0, ("Score on held-out labels", f"{score:.2f}"))
         note("The last training is finished.", good=True)
