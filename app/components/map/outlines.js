@@ -1,7 +1,7 @@
 /** One canvas with the outlines where one date's imagery shows them. Drawn anew at the end of a move, never during one. */
 
 const SELECTED = [['#0b1118', 6], ['#19e3ff', 3]];
-const CHOSEN = [['#0b1118', 4.5], ['#ffffff', 2]];
+const CHOSEN = [['#0b1118', 5], ['#19e3ff', 2.4]];
 const SMALL_PX = 14;
 
 /** A Leaflet layer that paints what `store` holds for `role`; `visible()` says whether that side is looked at. */
