@@ -194,7 +194,6 @@ def _uploaded(files: Mapping[Purpose, Sequence[InboxFile]]) -> None:
 def _delete_upload(name: str) -> None:
     try:
         uploads.delete_file(name)
-        st.session_state.get("uploads-told", set()).discard(name.removeprefix("uploads/"))  # it may come again
     except (DamageSSLError, OSError) as error:
         st.session_state["new-event-error"] = uploads.plain(str(error))
 

@@ -4,7 +4,7 @@ const PIECE_BYTES = 16 * 2 ** 20;
 const TRIES = 4;
 const boxes = new WeakMap();
 
-export default function ({ parentElement, data, setStateValue }) {
+export default function ({ parentElement, data, setTriggerValue }) {
   const root = parentElement.querySelector('.up');
   let box = boxes.get(root);
   if (!box) {
