@@ -33,6 +33,11 @@ class App:
         """The end of what it printed."""
         return self.log.read_text(errors="replace")[-3000:]
 
+    def cpu_seconds(self) -> float:
+        """Processor time of the app's process so far, which does not depend on what else the machine does."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[-1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory_bytes(self) -> dict[str, int]:
         """Resident memory of the app's process and, by command, of the processes it started that still run."""
         found = {"app": resident_bytes(self.process.pid)}
