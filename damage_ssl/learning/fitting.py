@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from damage_ssl.errors import DamageSSLError, SettingsError, WorkspaceError
-from damage_ssl.learning.algorithms import ALGORITHMS, Batch, ViewName
+from damage_ssl.learning.algorithms import ALGORITHMS, Algorithm, Batch, ViewName
 from damage_ssl.learning.algorithms.base import InFloat32
 from damage_ssl.learning.algorithms.heads import Beginning, Finishing, UsesHeads
 from damage_ssl.learning.algorithms.imbalance import with_remedy
@@ -49,9 +49,12 @@ STREAMS = ("start", "batch", "views", "loss")
 
 
 class Fit:
-    """A training in memory: all that changes from step to step."""
+    """A training in memory: all that changes from step to step.
 
-    def __init__(self, task: Task, clock: Callable[[], float]) -> None:
+    `algorithm` is one that needs more than its options; None takes the one that the settings name.
+    """
+
+    def __init__(self, task: Task, clock: Callable[[], float], algorithm: Algorithm | None = None) -> None:
         self.task = task
         self.step = 0
         self._clock = clock
@@ -59,7 +62,8 @@ class Fit:
         self._validations = 0
         self._validation_score: float | None = None
         self._unreported: list[Tensor] = []
-        plain = ALGORITHMS[task.settings.algorithm](task.options.algorithm, f"{task.run.run_id}: training")
+        where = f"{task.run.run_id}: training"
+        plain = algorithm or ALGORITHMS[task.settings.algorithm](task.options.algorithm, where)
         self._algorithm = with_remedy(
             plain,
             task.options.imbalance,
@@ -187,8 +191,8 @@ class Fit:
         if self._algorithm.unlabelled_views:
             pool = self._unlabelled_rows
             some = distinct(len(pool), settings.batch_labelled * settings.unlabelled_ratio, generator)
-            index = pool[some].to(self.task.device)
-            pairs = self._pairs(index)
+            pairs = self._pairs(pool[some])
+            index = some.to(self.task.device)
             unlabelled = tuple(self._view(name, pairs) for name in self._algorithm.unlabelled_views)
         return Batch(
             target=target,
@@ -196,7 +200,7 @@ class Fit:
             labelled_strong=views.get("strong"),
             unlabelled=unlabelled,
             unlabelled_index=index,
-            unlabelled_total=len(self.task.pixels),
+            unlabelled_total=len(self._unlabelled_rows),
         )
 
     def _pairs(self, rows: Tensor) -> Tensor:

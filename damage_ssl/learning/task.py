@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from damage_ssl import __version__
@@ -41,13 +43,14 @@ class TrainProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What every way of training needs. `pixels` is uint8 [N, 7 or 14, H, W] on the device."""
+    """What every way of training needs. `pixels` is uint8 [N, 7 or 14, H, W] on the device, of buildings [N]."""
 
     run: Run
     settings: TrainSettings
     options: SortedOptions
     scheme: ClassScheme
     pixels: Tensor
+    building_id: NDArray[np.str_]
     rows: TargetRows
     gsd_m: float
     context_gsd_m: float | None
@@ -100,6 +103,7 @@ def make_task(
         options=options,
         scheme=scheme,
         pixels=pixels.to(device),
+        building_id=pairs.building_id,
         rows=rows,
         gsd_m=pairs.close.gsd_m,
         context_gsd_m=None if pairs.context is None else pairs.context.gsd_m,

@@ -16,6 +16,7 @@ from damage_ssl.learning.fitting import Fit, validation_score
 from damage_ssl.learning.networks import IMAGE_CHANNELS
 from damage_ssl.learning.options import sort_options
 from damage_ssl.learning.runs import Run, State
+from damage_ssl.learning.self_training import ROUNDS, train_rounds
 from damage_ssl.learning.start import FROZEN, start_network
 from damage_ssl.learning.targets import Targets
 from damage_ssl.learning.task import Task, TrainProgress, check_values, make_task
@@ -72,12 +73,14 @@ def check_settings(settings: TrainSettings, where: str) -> None:
     options = sort_options(settings.options, where)
     if settings.algorithm in ALGORITHMS:
         ALGORITHMS[settings.algorithm](options.algorithm, where)
+    if settings.algorithm in ROUNDS:
+        ROUNDS[settings.algorithm](options.algorithm, where)
     encoder_named(settings.network, IMAGE_CHANNELS[settings.fusion])
 
 
 def algorithm_names() -> list[str]:
     """All algorithms that `train` knows."""
-    return [*ALGORITHMS, *FROZEN]
+    return [*ALGORITHMS, *ROUNDS, *FROZEN]
 
 
 def _way_of(algorithm: str) -> Callable[[Task, Callable[[], float]], None]:
@@ -85,6 +88,8 @@ def _way_of(algorithm: str) -> Callable[[Task, Callable[[], float]], None]:
         return _train_frozen
     if algorithm in ALGORITHMS:
         return _train_network
+    if algorithm in ROUNDS:
+        return train_rounds
     raise SettingsError(f"algorithm '{algorithm}' is unknown: {nearest_name(algorithm, algorithm_names())}")
 
 
