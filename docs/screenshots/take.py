@@ -1,127 +1,177 @@
-"""Take the screenshots of this folder: `python docs/screenshots/take.py WORKSPACE EVENT LABELS.csv [EVENT2]`.
+"""Take the screenshots of this folder: `python -m docs.screenshots.take FOLDER`, from the repository's root.
 
-EVENT is a simulated event whose pairs are cut, without labels or runs; the script makes the first map, imports the
-labels and trains through the page. EVENT2 has no footprints. Needs Chromium and playwright.
+Draws a town into FOLDER, starts the app on an empty workspace there and goes the whole way as an analyst would. Needs
+Chromium and playwright. A state that cannot be reached is named at the end; the others are taken all the same.
 """
 
-import os
-import subprocess
 import sys
-import time
-import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Error, sync_playwright
+
+from damage_ssl.event.catalog import Event
+from damage_ssl.grades import LabelValue
+from damage_ssl.labelling.store import LabelStore, NewLabel
+from damage_ssl.simulation import SimulatedEvent, SimulationSettings, simulate
+from tests.app.browser.screen import Screen, launch, opened
+from tests.app.browser.server import running_app
 
 HERE = Path(__file__).resolve().parent
-PORT = 8767
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+EVENT = "river-town-quake"
 
 
-def main(workspace: str, event: str, labels: str, bare_event: str | None = None) -> None:
-    """Start the app, walk through it, save one JPEG a state."""
-    command = [sys.executable, "-m", "streamlit", "run", str(HERE.parents[1] / "app" / "main.py")]
-    app = subprocess.Popen([*command, "--server.port", str(PORT), "--", "--workspace", workspace])
-    try:
-        _wait()
-        with sync_playwright() as playwright:
-            path = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-            page = browser.new_page(bypass_csp=True, viewport={"width": 1280, "height": 720})
-            if bare_event is not None:
-                page.goto(f"http://localhost:{PORT}/?event={bare_event}")
-                page.wait_for_selector('.wb[data-ready="1"]', timeout=60_000)
-                save(page, "no_footprints")
-            before_labels(page, event)
-            imported = [sys.executable, "-m", "damage_ssl", "label", "import", event, labels, "--workspace", workspace]
-            subprocess.run(imported, check=True)
-            walk(page, event)
-            browser.close()
-    finally:
-        app.terminate()
-        app.wait()
+def main(folder: Path) -> None:
+    """Walk through the app, one JPEG a state."""
+    town = simulate(folder / "town", SimulationSettings(buildings=300, seed=5, damaged_share=0.35))
+    workspace = folder / "workspace"
+    workspace.mkdir(parents=True, exist_ok=True)
+    with running_app(workspace, folder / "log.txt") as app, sync_playwright() as playwright:
+        browser = launch(playwright)
+        with opened(browser, app.address) as screen:
+            missing = walk(screen, town, workspace)
+        browser.close()
+    if missing:
+        raise SystemExit(f"not taken: {', '.join(missing)}")
 
 
-def before_labels(page: Page, event: str) -> None:
-    """The event, the position of its images, and the first map."""
-    page.goto(f"http://localhost:{PORT}/?event={event}")
-    page.wait_for_selector('.wb[data-ready="1"]', timeout=60_000)
-    save(page, "event")
-    page.get_by_text("Position of the images").click()
-    page.wait_for_timeout(1000)
-    page.locator(".st-key-nudge").scroll_into_view_if_needed()
-    save(page, "position")
-    page.get_by_text("Position of the images").click()
-    page.locator(".st-key-first-map button").click()
-    page.wait_for_function("/finished/.test(document.querySelector('.st-key-go-train')?.innerText)", timeout=300_000)
-    step(page, "results")
-    save(page, "first_map")
-
-
-def walk(page: Page, event: str) -> None:
-    """Labelling, training and the result, in the order in which an analyst meets them."""
-    page.goto(f"http://localhost:{PORT}/?event={event}")
-    page.wait_for_selector('.wb[data-ready="1"]', timeout=60_000)
-    step(page, "label")
-    page.wait_for_selector(".wb-inspector[data-building]")
-    save(page, "label")
-    page.locator(".wb-close").click()
-    step(page, "train")
-    page.wait_for_timeout(1500)  # the map takes the width of the closed inspector
-    page.locator(".wb-fit").click()
-    save(page, "train")
-    page.locator(".st-key-train button").click()
-    page.wait_for_selector(".ds-spark", timeout=300_000)
-    save(page, "training")
-    page.locator(".st-key-cancel button").click()
-    page.wait_for_selector(".st-key-train button", timeout=60_000)
-    page.wait_for_timeout(2000)
-    page.locator(".st-key-train-method input").first.click()
-    page.get_by_role("option", name="Quick model").click()
-    page.wait_for_timeout(2000)
-    page.locator(".st-key-train button").click()
-    page.wait_for_function("/finished/.test(document.querySelector('.st-key-go-train')?.innerText)", timeout=900_000)
-    step(page, "results")
-    save(page, "results")
-    page.locator(".wb-modes [data-mode=probability]").click()
-    box = page.locator(".wb-map").bounding_box() or {}
-    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.45)
-    for _ in range(3):
-        page.mouse.wheel(0, -120)
-        page.wait_for_timeout(250)
-    for place in range(40):
-        across, down = 0.55 + 0.03 * (place % 10), 0.35 + 0.06 * (place // 10)
-        page.mouse.click(box["x"] + box["width"] * across, box["y"] + box["height"] * down)
-        page.wait_for_timeout(400)
-        if page.locator(".wb-map").get_attribute("data-selected"):
-            break
-    save(page, "probability")
-
-
-def step(page: Page, name: str) -> None:
-    """Open a step."""
-    page.wait_for_timeout(800)
-    page.locator(f".st-key-go-{name} button").click()
-    page.wait_for_selector(f".st-key-body-{name}")
-
-
-def save(page: Page, name: str) -> None:
-    """Save the screen once tiles and footprints have come."""
-    page.wait_for_timeout(1500)
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(1500)
-    page.screenshot(path=HERE / f"{name}.jpg", type="jpeg", quality=86)
-
-
-def _wait() -> None:
-    for _ in range(300):
+def walk(screen: Screen, town: SimulatedEvent, workspace: Path) -> list[str]:
+    """Every state in the order in which an analyst meets it; returns those that were not reached."""
+    states: list[tuple[str, Callable[[], None]]] = [
+        ("new_event", lambda: new_event(screen, town)),
+        ("event", lambda: create(screen)),
+        ("position", lambda: position(screen)),
+        ("prepared", lambda: prepare(screen)),
+        ("first_map", lambda: first_map(screen)),
+        ("label", lambda: label(screen)),
+        ("large", lambda: sheet(screen, "l")),
+        ("guide", lambda: sheet(screen, "g")),
+        ("live", lambda: live(screen, town, workspace)),
+        ("train", lambda: screen.step("train")),
+        ("training", lambda: training(screen)),
+        ("results", lambda: results(screen)),
+        ("probability", lambda: screen.page.locator(".wb-modes [data-mode=probability]").click()),
+        ("side_by_side", lambda: screen.page.locator('[data-view-mode="side"]').click()),
+        ("check", lambda: check(screen)),
+        ("handover", lambda: handover(screen)),
+    ]
+    missing = []
+    for name, reach in states:
         try:
-            with urllib.request.urlopen(f"http://localhost:{PORT}/_stcore/health", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise SystemExit("the app did not start")
+            reach()
+            save(screen, name)
+        except Error as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            missing.append(name)
+    return missing
+
+
+def new_event(screen: Screen, town: SimulatedEvent) -> None:
+    """The form of a new event, filled by uploads."""
+    screen.open(name="Ana")
+    screen.page.wait_for_selector(".st-key-add-event")
+    screen.upload([town.pre, town.post, town.footprints])
+    for field in ("pre", "post", "footprints"):
+        screen.wait_for_choice(field, f"{field}.")
+    screen.fill("new-name", EVENT)
+    screen.choose("new-hazard", "Earthquake")
+
+
+def create(screen: Screen) -> None:
+    """The event that was just made."""
+    screen.press("create-event")
+    screen.page.wait_for_selector(".st-key-body-event", timeout=120_000)
+    screen.ready()
+
+
+def position(screen: Screen) -> None:
+    """How its images lie, by hand."""
+    screen.page.get_by_text("Position of the images").click()
+    screen.page.wait_for_timeout(1000)
+    screen.page.locator(".st-key-nudge").scroll_into_view_if_needed()
+
+
+def prepare(screen: Screen) -> None:
+    """The event with its pairs cut."""
+    screen.open(EVENT, "event", "Ana")
+    screen.press("prepare")
+    screen.page.wait_for_selector(".st-key-to-label", timeout=300_000)
+
+
+def first_map(screen: Screen) -> None:
+    """The map before any label."""
+    screen.press("first-map")
+    screen.wait_for_state("train", "finished", timeout_s=300)
+    screen.step("map")
+
+
+def label(screen: Screen) -> None:
+    """The first building to label."""
+    screen.step("label")
+    screen.wait_for_other_building(None)
+
+
+def sheet(screen: Screen, key: str) -> None:
+    """A sheet over the label step; the one before is closed."""
+    screen.page.keyboard.press("Escape")
+    if screen.page.locator(".wb.large").count():
+        screen.page.keyboard.press("l")
+    if screen.building() is None:
+        screen.page.keyboard.press("ArrowRight")
+        screen.wait_for_other_building(None)
+    screen.page.keyboard.press(key)
+
+
+def live(screen: Screen, town: SimulatedEvent, workspace: Path) -> None:
+    """Sixty labels of a colleague, and the map that has learned from them."""
+    lines = town.truth.read_text(encoding="utf-8").splitlines()[1:61]
+    store = LabelStore(Event.open(workspace, EVENT).labels_path)
+    store.add_many(
+        NewLabel(building_id=building, value=LabelValue(grade), labeller="Ben", drawn="import")
+        for building, grade in (line.split(",")[:2] for line in lines)
+    )
+    screen.open(EVENT, "label", "Ana")
+    screen.wait_for_other_building(None)
+    screen.page.wait_for_selector(".wb[data-live]", timeout=300_000)
+    screen.fit()
+
+
+def training(screen: Screen) -> None:
+    """A run at work."""
+    screen.press("train")
+    screen.page.wait_for_selector(".ds-spark", timeout=300_000)
+
+
+def results(screen: Screen) -> None:
+    """The map of the finished run."""
+    screen.wait_for_state("train", "finished", timeout_s=900)
+    screen.step("map")
+    if screen.page.locator(".wb-close").first.is_visible():
+        screen.page.locator(".wb-close").first.click()
+    screen.page.wait_for_timeout(800)
+    screen.fit()
+
+
+def check(screen: Screen) -> None:
+    """An audit under way."""
+    screen.page.locator('[data-view-mode="swipe"]').click()
+    screen.show_check()
+    screen.press("walk-audit")
+    screen.wait_for_other_building(None)
+
+
+def handover(screen: Screen) -> None:
+    """What goes out."""
+    screen.show_result()
+    screen.step("handover")
+
+
+def save(screen: Screen, name: str) -> None:
+    """Save the screen once tiles and footprints have come."""
+    screen.settle()
+    screen.page.wait_for_timeout(2500)
+    screen.page.screenshot(path=HERE / f"{name}.jpg", type="jpeg", quality=86)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(Path(sys.argv[1]))

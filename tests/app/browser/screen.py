@@ -26,6 +26,9 @@ FLAGS = [
     "--disable-sync",
 ]
 STEPS = ("event", "label", "train", "map", "handover")
+OVERLAYS = ("new event", "name", "large", "guide", "keys", "check")
+"""What lies over a step, or is reached from within one; `show_overlay` opens it."""
+
 GRADE_KEYS = {"no-damage": "1", "minor-damage": "2", "major-damage": "3", "destroyed": "4"}
 
 BROWSER = [
@@ -145,6 +148,36 @@ class Screen:
         box.fill(text)
         box.press("Enter")
         self.settle()
+
+    def show_overlay(self, event: str, overlay: str) -> None:
+        """Open the page at an event and show one of `OVERLAYS`."""
+        if overlay == "new event":
+            self.open(step="new")
+            self.page.wait_for_selector(".st-key-add-event .up-drop")
+        elif overlay == "name":
+            self.open(event, "label", name=None)
+            self.page.wait_for_selector(".st-key-name-answer input")
+        elif overlay == "check":
+            self.open(event, "map")
+            self.show_check()
+        else:
+            self.open(event, "label")
+            self.wait_for_other_building(None)
+            sheets = {"large": ("l", ".wb.large"), "guide": ("g", ".wb-sheet.guide"), "keys": ("?", ".wb-sheet")}
+            key, shown = sheets[overlay]
+            self.page.keyboard.press(key)
+            self.page.wait_for_selector(shown)
+            self.page.wait_for_timeout(800)
+
+    def show_check(self) -> None:
+        """Show the queues for checking in the map step."""
+        self.page.locator(".st-key-map-part").get_by_text("Check").click()
+        self.page.wait_for_selector(".st-key-checks")
+
+    def show_result(self) -> None:
+        """Back from checking to the map's result."""
+        self.page.locator(".st-key-map-part label, .st-key-map-part button").first.click()
+        self.page.wait_for_selector(".st-key-checks", state="detached")
 
     def enter_name(self, name: str) -> None:
         """Answer the question who is labelling."""

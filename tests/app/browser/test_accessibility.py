@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.app.browser.conftest import Drawn
-from tests.app.browser.screen import BROWSER, STEPS, Screen
+from tests.app.browser.screen import BROWSER, OVERLAYS, STEPS, Screen
 from tests.app.browser.server import App
 
 pytestmark = BROWSER
@@ -28,6 +28,17 @@ def test_a_step_has_no_serious_violation_and_no_control_out_of_reach(
     screen.page.wait_for_selector(f".st-key-body-{step}")
     if step == "label":
         screen.wait_for_other_building(None)
+    screen.settle()
+    assert "\n".join(screen.violations()) == ""
+    assert "\n".join(screen.unreachable()) == ""
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_has_no_serious_violation_and_no_control_out_of_reach(
+    open_screen: Callable[..., Screen], labelled: str, overlay: str
+) -> None:
+    screen = open_screen()
+    screen.show_overlay(labelled, overlay)
     screen.settle()
     assert "\n".join(screen.violations()) == ""
     assert "\n".join(screen.unreachable()) == ""

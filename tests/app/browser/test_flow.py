@@ -170,7 +170,7 @@ def _check(screen: Screen, event: Event, drawn: Drawn) -> dict[str, str]:
     screen.step("map")
     screen.settle()
     page.wait_for_selector(".wb-modes [data-mode=result][aria-pressed=true]")
-    page.locator(".st-key-map-part").get_by_text("Check").click()
+    screen.show_check()
     screen.settle()
     before = screen.building()
     screen.press("walk-audit")
@@ -185,7 +185,7 @@ def _check(screen: Screen, event: Event, drawn: Drawn) -> dict[str, str]:
 
 def _hand_over(screen: Screen, event: Event, run_id: str, corrected: dict[str, str], tmp_path: Path) -> None:
     page = screen.page
-    page.locator(".st-key-map-part label, .st-key-map-part button").first.click()
+    screen.show_result()
     screen.settle()
     screen.step("handover")
     page.wait_for_selector(".st-key-download a")
