@@ -30,8 +30,10 @@ _HTML = """
       <button type="button" data-view-mode="pre" aria-pressed="false">Pre</button>
       <button type="button" data-view-mode="swipe" aria-pressed="true">Swipe</button>
       <button type="button" data-view-mode="post" aria-pressed="false">Post</button>
-      <button type="button" data-view-mode="flicker" aria-pressed="false" title="Pre and post in turn; F or space by hand">Flicker</button>
-      <button type="button" data-view-mode="side" aria-pressed="false" title="Pre and post beside each other">Side by side</button>
+      <button type="button" data-view-mode="flicker" aria-pressed="false"
+        title="Pre and post in turn; F or space by hand">Flicker</button>
+      <button type="button" data-view-mode="side" aria-pressed="false"
+        title="Pre and post beside each other">Side by side</button>
     </div>
     <div class="wb-over wb-tools" role="toolbar" aria-label="Map" aria-orientation="vertical">
       <button type="button" class="wb-nearer" title="Zoom in" aria-label="Zoom in">+</button>
@@ -45,7 +47,8 @@ _HTML = """
     </div>
     <div class="wb-over wb-panel" role="group" aria-label="Find and display" hidden></div>
     <div class="wb-over wb-chosen" role="group" aria-label="Answer for all chosen buildings" hidden></div>
-    <button type="button" class="wb-over wb-place" title="Longitude, latitude of the cursor; click or key P copies" hidden></button>
+    <button type="button" class="wb-over wb-place" title="Longitude, latitude of the cursor; click or key P copies"
+      hidden></button>
     <div class="wb-over wb-legend"></div>
     <div class="wb-over wb-model-name" hidden></div>
     <div class="wb-over wb-count" hidden></div>
