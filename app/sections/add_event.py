@@ -168,6 +168,7 @@ def _form() -> None:
             key="new-aoi",
             format_func=lambda name: "The whole imagery" if name is None else _file_text(by_name[name]),
         )
+    _uploaded(files)
     problem = _problem()
     st.button("Create the event", type="primary", key="create-event", on_click=_create, disabled=problem is not None)
     if problem:
