@@ -61,7 +61,7 @@ def _take(view: EventView, person: Person, key: str) -> None:
 
 
 def _sentence(report: ImportReport) -> str:
-    parts = [f"{report.added:,} labels taken"]
+    parts = [f"{report.added:,} label{'' if report.added == 1 else 's'} taken"]
     if report.unchanged:
         parts.append(f"{report.unchanged:,} were there already")
     if report.repeated:
