@@ -39,8 +39,8 @@ _HTML = """
       <button type="button" class="wb-nearer" title="Zoom in" aria-label="Zoom in">+</button>
       <button type="button" class="wb-farther" title="Zoom out" aria-label="Zoom out">−</button>
       <button type="button" class="wb-fit" title="Show all" aria-label="Show the whole event">⤢</button>
-      <button type="button" class="wb-display" title="Find a building, brightness, contrast (key /)" aria-label="Find and display"
-        aria-expanded="false">☰</button>
+      <button type="button" class="wb-display" title="Find a building, brightness, contrast (key /)"
+        aria-label="Find and display" aria-expanded="false">☰</button>
       <button type="button" class="wb-box" title="Choose several buildings with a box (or drag with Shift)"
         aria-label="Choose several buildings with a box" aria-pressed="false"><i></i></button>
       <span class="wb-north" role="img" aria-label="North is up" title="North is up">▲<b>N</b></span>
