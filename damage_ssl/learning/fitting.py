@@ -13,6 +13,7 @@ from torch import Tensor
 
 from damage_ssl.errors import DamageSSLError, SettingsError, WorkspaceError
 from damage_ssl.learning.algorithms import ALGORITHMS, Algorithm, Batch, ViewName
+from damage_ssl.learning.algorithms.augmix import with_consistency
 from damage_ssl.learning.algorithms.base import InFloat32
 from damage_ssl.learning.algorithms.heads import Beginning, Finishing, UsesHeads
 from damage_ssl.learning.algorithms.imbalance import with_remedy
@@ -65,7 +66,7 @@ class Fit:
         where = f"{task.run.run_id}: training"
         plain = algorithm or ALGORITHMS[task.settings.algorithm](task.options.algorithm, where)
         self._algorithm = with_remedy(
-            plain,
+            with_consistency(plain, task.options.consistency),
             task.options.imbalance,
             class_counts=np.bincount(task.rows.train_class, minlength=len(task.scheme)).tolist(),
             channels=task.pixels.shape[1],

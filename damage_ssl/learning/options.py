@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from damage_ssl.learning.algorithms.augmix import ConsistencyOptions
 from damage_ssl.learning.algorithms.base import check_range
 from damage_ssl.learning.algorithms.imbalance import ImbalanceOptions
 from damage_ssl.learning.views import ViewSettings
@@ -53,6 +54,7 @@ class SortedOptions:
     fit: FitOptions
     views: ViewSettings
     imbalance: ImbalanceOptions
+    consistency: ConsistencyOptions
     algorithm: Mapping[str, Any]
 
 
@@ -65,11 +67,16 @@ def sort_options(options: Mapping[str, Any], where: str) -> SortedOptions:
     fit = {field.name for field in fields(FitOptions)}
     views = {field.name for field in fields(ViewSettings)}
     imbalance = {field.name for field in fields(ImbalanceOptions)}
+    consistency = {field.name for field in fields(ConsistencyOptions)}
+    known = fit | views | imbalance | consistency
     return SortedOptions(
         fit=from_mapping(FitOptions, {name: value for name, value in options.items() if name in fit}, where),
         views=from_mapping(ViewSettings, {name: value for name, value in options.items() if name in views}, where),
         imbalance=from_mapping(
             ImbalanceOptions, {name: value for name, value in options.items() if name in imbalance}, where
         ),
-        algorithm={name: value for name, value in options.items() if name not in fit | views | imbalance},
+        consistency=from_mapping(
+            ConsistencyOptions, {name: value for name, value in options.items() if name in consistency}, where
+        ),
+        algorithm={name: value for name, value in options.items() if name not in known},
     )

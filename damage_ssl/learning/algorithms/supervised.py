@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from damage_ssl.learning.algorithms.base import Batch, LossTerms, Network, Stateless, ViewName, full_precision
+from damage_ssl.learning.algorithms.base import (
+    Batch,
+    LossTerms,
+    Network,
+    Stateless,
+    ViewName,
+    check_range,
+    full_precision,
+)
+from damage_ssl.learning.views.mixing import cutmix, draw_boxes
 from damage_ssl.settings import from_mapping
 
 
@@ -25,26 +34,37 @@ def supervised_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class SupervisedSettings:
-    """Nothing to set: the class exists so that an option meant for another algorithm is an error, not ignored."""
+    """CutMix (Yun et al. 2019, arXiv:1905.04899): each labelled pair gets, with `cutmix_probability`, a box of another
+    pair of its batch, labels mixed by area; the box's share of a side is √(1 − λ), λ from Beta(α, α), `cutmix_alpha`.
+    """
+
+    cutmix_probability: float = 0.0
+    cutmix_alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_range("supervised: cutmix_probability", self.cutmix_probability, 0.0, 1.0)
+        check_range("supervised: cutmix_alpha", self.cutmix_alpha, 0.0, open_low=True)
+
+
+NO_MIXING = SupervisedSettings()
 
 
 @dataclass(frozen=True)
 class Supervised(Stateless):
-    """Cross-entropy of one view of the labelled pairs."""
+    """Cross-entropy of one view of the labelled pairs, of mixed ones where the settings say so."""
 
     view: ViewName
+    settings: SupervisedSettings = NO_MIXING
 
     @classmethod
     def weak_from_options(cls, options: Mapping[str, Any], where: str) -> "Supervised":
         """The weak-view baseline."""
-        from_mapping(SupervisedSettings, options, where)
-        return cls("weak")
+        return cls("weak", from_mapping(SupervisedSettings, options, where))
 
     @classmethod
     def strong_from_options(cls, options: Mapping[str, Any], where: str) -> "Supervised":
         """The strong-view baseline."""
-        from_mapping(SupervisedSettings, options, where)
-        return cls("strong")
+        return cls("strong", from_mapping(SupervisedSettings, options, where))
 
     @property
     def name(self) -> str:
@@ -61,7 +81,19 @@ class Supervised(Stateless):
     def loss(
         self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
     ) -> LossTerms:
-        logits = full_precision(student(batch.labelled(self.view)))  # [B, C]
-        loss = supervised_loss(logits, batch.target)
+        x, target = batch.labelled(self.view), batch.target
+        if self.settings.cutmix_probability > 0:
+            loss = self._mixed_loss(student, x, target, generator)
+        else:
+            loss = supervised_loss(full_precision(student(x)), target)  # [B, C], [B] → []
         nothing = torch.zeros_like(loss).detach()
         return LossTerms(loss=loss, supervised=loss.detach(), unlabelled=nothing, mask_rate=nothing)
+
+    def _mixed_loss(self, student: Network, x: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+        boxes = draw_boxes(len(x), x.shape[-1], self.settings.cutmix_alpha, generator)  # [B, 4]
+        boxes[torch.rand(len(x), generator=generator) >= self.settings.cutmix_probability] = 0  # an empty box
+        partner = torch.randperm(len(x), generator=generator)
+        mixed, share = cutmix(x, boxes, partner)
+        logits = full_precision(student(mixed))  # [B, C]
+        label = F.one_hot(target, logits.shape[-1]).to(logits.dtype)  # [B, C]
+        return supervised_loss(logits, torch.lerp(label, label[partner.to(label.device)], share.to(label)[:, None]))

@@ -12,7 +12,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from damage_ssl.errors import SettingsError, nearest_name
+from damage_ssl.errors import SettingsError
 from damage_ssl.learning.channels import FOOTPRINT, VIEW_CHANNELS
 from damage_ssl.learning.transfer import to_device
 from damage_ssl.learning.views.ctaugment import CTAugment, Probe, Strengths
@@ -26,9 +26,11 @@ from damage_ssl.learning.views.geometry import (
     move_pixels,
     resample,
 )
-from damage_ssl.learning.views.photometry import OPERATIONS, apply_drawn
+from damage_ssl.learning.views.mixing import mix_chains
+from damage_ssl.learning.views.photometry import OPERATIONS, apply_drawn, check_operation, with_footprint
+from damage_ssl.learning.views.policy import AugmentPolicy, policy_of
 
-DEFAULT_OPERATIONS = " ".join(name for name in OPERATIONS if name != "solarize")
+DEFAULT_OPERATIONS = " ".join(name for name in OPERATIONS if name not in ("solarize", "patch-gaussian"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +42,10 @@ class ViewSettings:
     operations out of `operations` (names with spaces between), their ranges multiplied by `photometric_strength`; then
     a grey square of up to `cutout` of the side in both dates. `per_date_photometry` draws the operations of pre and
     post separately: another sensor, sun and haze is what separates two acquisitions of an intact building.
-    `strong_policy`: strengths within these ranges are `random`, or learned while training (`ctaugment`); `auto` is what
-    the algorithm's paper does, or `random`.
+    An operation whose name ends in `@building` or `@context` changes only the building, or only its surroundings.
+    `strong_policy`: strengths within these ranges are `random` (RandAugment), or learned while training (`ctaugment`);
+    `augmix` mixes chains of the operations (`mixing.py`), `autoaugment` follows a found policy, both on a weak view;
+    `auto` is what the algorithm's paper does, or `random`. `policy` is the found policy: its file, or its JSON text.
     """
 
     weak_shift: float = 0.125
@@ -54,7 +58,8 @@ class ViewSettings:
     photometric_strength: float = 1.0
     per_date_photometry: bool = True
     cutout: float = 0.5
-    strong_policy: Literal["auto", "random", "ctaugment"] = "auto"
+    strong_policy: Literal["auto", "random", "ctaugment", "augmix", "autoaugment"] = "auto"
+    policy: str = ""
 
     def __post_init__(self) -> None:
         limits = {
@@ -72,10 +77,14 @@ class ViewSettings:
         if self.operations_per_sample < 0:
             raise SettingsError(f"views: operations_per_sample is {self.operations_per_sample}; it must be 0 or more")
         for name in self.operations.split():
-            if name not in OPERATIONS:
-                raise SettingsError(f"views: operation '{name}' is unknown: {nearest_name(name, OPERATIONS)}")
+            check_operation(name, OPERATIONS, "views")
         if not self.operations.split():
             raise SettingsError("views: operations is empty; name 'identity' for none")
+        if (self.strong_policy == "autoaugment") != bool(self.policy):
+            raise SettingsError(
+                "views: strong_policy 'autoaugment' and policy go together; policy is the file that `damage-ssl views "
+                "EVENT --search 60` writes"
+            )
 
 
 class Views:
@@ -87,6 +96,8 @@ class Views:
     def __init__(self, settings: ViewSettings | None = None) -> None:
         self.settings = settings or ViewSettings()
         self.policy: CTAugment | None = None
+        self._regional = "@" in self.settings.operations
+        self._found: AugmentPolicy | None = policy_of(self.settings.policy) if self.settings.policy else None
         if self.settings.strong_policy == "ctaugment":
             self.policy = CTAugment([*self.settings.operations.split(), *AFFINE_KNOBS, "cutout"])
 
@@ -101,7 +112,17 @@ class Views:
         return torch.cat(views, dim=1) if len(views) > 1 else views[0]
 
     def strong(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """An affine map, then photometric operations, each sample its own, then cutout."""
+        """An affine map, then photometric operations, each sample its own, then cutout; or what the policy does."""
+        if self._found is not None:
+            x = self._found.apply(self.weak(x, generator), generator, per_date=self.settings.per_date_photometry)
+            out = x.view(len(x), -1, VIEW_CHANNELS, *x.shape[2:])
+            _cut_out(out, self.settings.cutout, generator, None)
+            return out.flatten(1, 2)
+        if self.settings.strong_policy == "augmix":
+            x = self.weak(x, generator)
+            out = x.view(len(x), -1, VIEW_CHANNELS, *x.shape[2:])
+            out[:, :, : FOOTPRINT.start] = self._recoloured(out, generator, None)
+            return out.flatten(1, 2)
         return self._strong(x, generator, self.policy)
 
     def probe(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Probe]:
@@ -126,30 +147,34 @@ class Views:
         if context is not None:
             views.append(resample(context, centred(maps)))
         out = torch.stack(views, dim=1)  # [N, V, 7, S, S]
-        out[:, :, : FOOTPRINT.start] = self._recoloured(out[:, :, : FOOTPRINT.start], generator, policy)
+        out[:, :, : FOOTPRINT.start] = self._recoloured(out, generator, policy)
         _cut_out(out, settings.cutout, generator, self._cutout_draws(policy, out, generator))
         return out.flatten(1, 2)
 
-    def _recoloured(self, colours: Tensor, generator: torch.Generator, policy: Strengths | None) -> Tensor:
-        count, views, _, height, width = colours.shape
-        images = colours.view(count, views, 2, 3, height, width).transpose(1, 2)  # [N, date, V, 3, S, S]
+    def _recoloured(self, pairs: Tensor, generator: torch.Generator, policy: Strengths | None) -> Tensor:
+        """The colours [N, V, 6, S, S] of pairs [N, V, 7, S, S] after photometry."""
+        count, views, _, height, width = pairs.shape
+        colours = pairs[:, :, : FOOTPRINT.start]
+        images = colours.reshape(count, views, 2, 3, height, width).transpose(1, 2)  # [N, date, V, 3, S, S]
+        if self._regional:
+            footprint = pairs[:, None, :, FOOTPRINT].expand(-1, 2, -1, -1, -1, -1)  # [N, date, V, 1, S, S]
+            images = torch.cat([images, footprint], dim=3)
         per_date = self.settings.per_date_photometry
         shared = images.flatten(0, 1) if per_date else images.flatten(1, 2)
-        table = [OPERATIONS[name] for name in self.settings.operations.split()]
+        names = self.settings.operations.split()
+        table = [with_footprint(name) if self._regional else OPERATIONS[name] for name in names]
 
         def strengths(operation: Tensor, image: Tensor, generator: torch.Generator) -> Tensor:
             row = image // 2 if per_date else image
             return cast(Strengths, policy).draw(operation, row, generator, colours.device)
 
-        changed = apply_drawn(
-            shared,
-            table,
-            self.settings.operations_per_sample,
-            self.settings.photometric_strength,
-            generator,
-            strengths if policy else None,
-        )
-        return changed.view(count, 2, views, 3, height, width).transpose(1, 2).flatten(2, 3)
+        strength = self.settings.photometric_strength
+        if self.settings.strong_policy == "augmix":
+            changed = mix_chains(shared, table, strength, generator)
+        else:
+            per_sample = self.settings.operations_per_sample
+            changed = apply_drawn(shared, table, per_sample, strength, generator, strengths if policy else None)
+        return changed.view(*images.shape)[:, :, :, :3].transpose(1, 2).flatten(2, 3)
 
     def _affine_draws(
         self, policy: Strengths | None, device: torch.device, generator: torch.Generator

@@ -90,11 +90,16 @@ def draw_affine(
     if drawn is not None:
         u = drawn(u)
         turns, mirror = to_device(turns, u.device), to_device(mirror, u.device)
+    return affine_maps(u, turns, mirror, ranges)
+
+
+def affine_maps(u: Tensor, turns: Tensor, mirror: Tensor, ranges: AffineRanges) -> Tensor:
+    """Maps [N, 2, 3] of strengths [N, 5] in −1 to 1, columns as `AFFINE_KNOBS`, quarter turns [N], mirror ±1 [N]."""
     angle = turns * (math.pi / 2) + u[:, 0] * math.radians(ranges.rotation_deg)
     scale = torch.exp(-u[:, 1] * math.log(ranges.zoom))
     shear = u[:, 2] * ranges.shear
     cos, sin = angle.cos() * scale, angle.sin() * scale
-    maps = u.new_empty(count, 2, 3)
+    maps = u.new_empty(len(u), 2, 3)
     maps[:, 0, 0], maps[:, 0, 1] = cos * mirror, cos * shear - sin
     maps[:, 1, 0], maps[:, 1, 1] = sin * mirror, sin * shear + cos
     maps[:, :, 2] = u[:, 3:] * (2 * ranges.shift)  # the side is 2 long in these coordinates

@@ -8,13 +8,16 @@ An operation takes images [n, k, 3, H, W] in [0, 1] (k images share a draw), a s
 `colour` [n, 1, 3, 1, 1] in −1 to 1 and a generator on the images' device, and returns new images, clamped afterwards.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.learning.transfer import to_device
+
+PATCH_SHARE, PATCH_DEVIATION = 25 / 32, 0.1
 
 Operation = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
 Magnitudes = Callable[[Tensor, Tensor, torch.Generator], Tensor]
@@ -102,6 +105,24 @@ def noise(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> T
     return torch.addcmul(x, drawn, 0.04 * u.abs())
 
 
+def patch_gaussian(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise within one square only (Lopes et al. 2019, arXiv:1906.02611): 25/32 of the side, deviation up to 0.1.
+
+    Both are the paper's for CIFAR-10. The centre is uniform over the image, so that the square may stick out of it.
+    """
+    draws = torch.rand(len(x), 2, device=x.device, dtype=x.dtype, generator=generator)
+    inside = square(draws, u.new_full((len(x),), PATCH_SHARE), x.shape[-1])[:, None, None]  # [n, 1, 1, H, W]
+    drawn = torch.randn(x.shape, device=x.device, dtype=x.dtype, generator=generator)
+    return torch.addcmul(x, drawn, PATCH_DEVIATION * u.abs() * inside)
+
+
+def square(centre: Tensor, side: Tensor, size_px: int) -> Tensor:
+    """1 inside a square, else 0: [n, S, S], of centres [n, 2] (row, column) and sides [n], as shares of the image."""
+    at = (torch.arange(size_px, device=centre.device) + 0.5) / size_px  # [S]
+    near = (at - centre[..., None]).abs() < side[:, None, None] / 2  # [n, 2, S]
+    return (near[:, 0, :, None] & near[:, 1, None, :]).to(centre.dtype)
+
+
 def _grey(x: Tensor) -> Tensor:
     red, green, blue = torch.split(x, 1, dim=-3)
     return 0.299 * red + 0.587 * green + 0.114 * blue  # Rec. 601, as PIL
@@ -130,6 +151,43 @@ OPERATIONS: dict[str, Operation] = {
         noise,
     )
 }
+OPERATIONS["patch-gaussian"] = patch_gaussian
+
+BUILDING, CONTEXT = "@building", "@context"
+"""Endings of the name of an operation that is to change only the building, or only what surrounds it."""
+
+
+def check_operation(name: str, allowed: Collection[str], where: str) -> None:
+    """Check the name of an operation, with or without an ending.
+
+    Raises:
+        SettingsError: there is none of that name; the message says which is nearest.
+    """
+    known = [*allowed, *(f"{each}{ending}" for ending in (BUILDING, CONTEXT) for each in allowed if each != "identity")]
+    if name not in known:
+        nearest = nearest_name(name, known if "@" in name else allowed)
+        raise SettingsError(f"{where}: operation '{name}' is unknown: {nearest}")
+
+
+def with_footprint(name: str) -> Operation:
+    """The operation of this name on images with the footprint (0 to 1) as fourth channel, which stays as it is."""
+    base, _, region = name.partition("@")
+    operation = OPERATIONS[base]
+
+    def changed(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
+        image, footprint = x[..., :3, :, :], x[..., 3:, :, :]
+        out = operation(image, u, colour, generator).clamp(0, 1)
+        return torch.cat([blended(image, out, footprint, region), footprint], dim=-3)
+
+    return changed
+
+
+def blended(before: Tensor, after: Tensor, footprint: Tensor, region: str) -> Tensor:
+    """`after` where the region is (`building`, `context`, or everywhere: ''), `before` elsewhere, to the bit."""
+    if not region:
+        return after
+    share = footprint if region == BUILDING[1:] else 1 - footprint
+    return torch.lerp(before, after, share.expand_as(before))
 
 
 def apply_drawn(
