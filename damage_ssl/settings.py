@@ -150,7 +150,8 @@ class TrainSettings:
     """One training run. Hyper-parameters of a single algorithm go into `options`, checked by that algorithm.
 
     `minutes` bounds the run (None: the full number of steps); `max_unlabelled` bounds its memory (32 KiB a pair).
-    `network` is `efficientnet-lite0`, `small-cnn` or `smp:<encoder>`.
+    `network` is `efficientnet-lite0`, `small-cnn` or `smp:<encoder>`; `cached-lite0` trains only a head, in seconds, on
+    features of views that are computed once an event (`cached:<network>`: another network's).
     `fusion`: pre and post go through one shared encoder, and the head sees post and post − pre (`change`) or pre too
     (`siamese`), or only post (`post`); or they are `stacked` as channels.
     """

@@ -40,7 +40,7 @@ SettingsFile = Annotated[
 ]
 Algorithm = Annotated[str | None, typer.Option(help="fixmatch, mixmatch, supervised-strong, frozen-lite0 …")]
 Scheme = Annotated[str | None, typer.Option(help="binary-major, binary-minor or grades.")]
-Network = Annotated[str | None, typer.Option(help="efficientnet-lite0, small-cnn or smp:<encoder>.")]
+Network = Annotated[str | None, typer.Option(help="efficientnet-lite0, cached-lite0 (in seconds), small-cnn, smp:…")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the network and the views.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps.")]
 Minutes = Annotated[float | None, typer.Option(min=0.05, help="Upper bound of the training time.")]

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from damage_ssl.learning.channels import to_unit, turned
+from damage_ssl.learning.heads import OrdinalHead, fit_cumulative
 from damage_ssl.learning.networks import PairNetwork
 
 PAIRS_AT_ONCE = 64
@@ -47,20 +48,24 @@ def standardise_on(network: PairNetwork, features: Tensor) -> None:
 
 
 def fit_head(network: PairNetwork, features: Tensor, classes: NDArray[np.int64], *, regularisation: float) -> None:
-    """Fit the head by logistic regression on features [n, F] of labelled pairs.
+    """Fit the head by logistic regression on features [n, F] of labelled pairs, an ordinal head by an ordinal one.
 
     Features are standardised by the network's statistics. Classes weigh equally whatever their counts.
     `regularisation` is scikit-learn's C: small is strong.
     """
     scale = network.feature_scale.cpu() * network.feature_count**0.5
     standard = (features - network.feature_mean.cpu()) * scale
+    if isinstance(network.head, OrdinalHead):
+        fitted = fit_cumulative(standard, classes, network.spec.classes, regularisation=regularisation)
+        network.set_ordinal_head(*fitted)
+        return
     model = LogisticRegression(C=regularisation, class_weight="balanced", max_iter=2000)
     model.fit(standard.numpy().astype(np.float64), classes)
     coefficients, intercept = model.coef_, model.intercept_
     if len(model.classes_) == 2:  # scikit-learn gives one row for the second class; half of it each way
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercept = np.concatenate([-intercept, intercept]) / 2
-    weight = torch.zeros(network.spec.classes, network.feature_count)
+    weight = torch.zeros(network.spec.classes, features.shape[1])
     bias = torch.full((network.spec.classes,), MISSING_CLASS_LOGIT)
     present = torch.from_numpy(model.classes_.astype(np.int64))
     weight[present] = torch.from_numpy(coefficients).float()

@@ -1,8 +1,15 @@
-"""Encoders by name: images → feature maps at several depths. None of them takes statistics from a training batch."""
+"""Encoders by name: images → feature maps at several depths. None of them takes statistics from a training batch.
+
+What becomes of batch norms, so that a pair's logits depend on that pair alone in fused and split passes alike: those of
+`efficientnet-lite0` are frozen (`frozen_norm.py`). Those of a `timm:` or `smp:` encoder are replaced by group norms
+where it starts at random (`group`: untrained running statistics are worth nothing), and keep the running statistics of
+their pretraining for good where it starts from weights that have some (`frozen`: always in evaluation mode, gain and
+shift learn).
+"""
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +20,17 @@ from damage_ssl.learning.random_features import RandomFeatures
 from damage_ssl.learning.torchvision_compat import ensure_torchvision
 
 SMP_PREFIX = "smp:"
+TIMM_PREFIX = "timm:"
+Norm = Literal["group", "frozen"]
+
+DEEPEST_STRIDE = 16
+TAPS = 3
+"""Taps of timm's encoders are the three deepest maps down to stride 16, as in `Lite0`, and what is behind is left out."""
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CACHED_PREFIX = "cached:"
+CACHED_LITE0 = "cached-lite0"
+"""Short for `cached:efficientnet-lite0`: the encoder stays as it is, and its features of some views are kept."""
 
 
 class Encoder(Protocol):
@@ -55,22 +73,37 @@ class SmallCNN(nn.Module):
         return taps
 
 
-class SmpEncoder(nn.Module):
-    """Any encoder of segmentation-models-pytorch by name, untrained, its batch norms replaced by group norms.
+class _Wrapped(nn.Module):
+    """An encoder of a library behind a normalisation of its input, always in evaluation mode."""
 
-    Taps are its three deepest feature maps.
+    pretrained = False
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: nn.Module, norm: Norm, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.encoder = group_norms(encoder) if norm == "group" else encoder
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> "_Wrapped":
+        """Always evaluation mode: batch norms that stayed use the statistics of their pretraining."""
+        return super().train(False)
+
+
+class SmpEncoder(_Wrapped):
+    """Any encoder of segmentation-models-pytorch by name. Taps are its three deepest feature maps.
 
     Raises:
         SettingsError: smp has no encoder of that name.
     """
 
-    pretrained = False
-
-    def __init__(self, name: str, in_channels: int = 3) -> None:
-        super().__init__()
+    def __init__(self, name: str, in_channels: int = 3, norm: Norm = "group") -> None:
         ensure_torchvision()
         import segmentation_models_pytorch as smp
 
+        self.name = name
         try:
             encoder = smp.encoders.get_encoder(name, in_channels=in_channels, weights=None)
         except (KeyError, ValueError, RuntimeError) as error:
@@ -78,12 +111,80 @@ class SmpEncoder(nn.Module):
                 f"network '{SMP_PREFIX}{name}': segmentation-models-pytorch has no such encoder; "
                 f"{nearest_name(name, smp.encoders.get_encoder_names())}"
             ) from error
-        self.encoder = group_norms(encoder)
+        known = norm == "frozen" and in_channels == 3  # weights of a hub or a file expect ImageNet's normalisation
+        super().__init__(encoder, norm, IMAGENET_MEAN if known else (0.5,), IMAGENET_STD if known else (0.25,))
         self.tap_channels = tuple(int(count) for count in encoder.out_channels[-3:])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        maps: list[Tensor] = self.encoder((x - 0.5) / 0.25)
+        maps: list[Tensor] = self.encoder((x - self.mean) / self.std)
         return list(maps[-3:])
+
+    def from_hub(self) -> nn.Module:
+        """The same encoder with the ImageNet weights that smp names, fetched if they are not in the cache."""
+        import segmentation_models_pytorch as smp
+
+        return _module(smp.encoders.get_encoder(self.name, in_channels=3, weights="imagenet"))
+
+    def unused_names(self, names: set[str]) -> set[str]:
+        """Those names of a published file that belong to what comes behind the encoder."""
+        return {name for name in names if name.split(".")[0] in _CLASSIFIERS}
+
+
+class TimmEncoder(_Wrapped):
+    """Any pyramid of convolutions of timm by name, e.g. `resnetrs50`, `efficientnet_b0`, `convnext_tiny`.
+
+    Raises:
+        SettingsError: timm has no model of that name, or one without maps at several strides.
+    """
+
+    def __init__(self, name: str, in_channels: int = 3, norm: Norm = "group") -> None:
+        ensure_torchvision()
+        import timm
+
+        self.name = name
+        if not timm.is_model(name):
+            raise SettingsError(
+                f"network '{TIMM_PREFIX}{name}': timm has no such model; {nearest_name(name, timm.list_models())}"
+            )
+        try:
+            strides = timm.create_model(name, features_only=True).feature_info.reduction()
+        except (RuntimeError, AttributeError, TypeError) as error:
+            raise SettingsError(f"network '{TIMM_PREFIX}{name}': timm gives no feature maps of it ({error})") from error
+        self.taps = tuple(index for index, stride in enumerate(strides) if stride <= DEEPEST_STRIDE)[-TAPS:]
+        if len(set(strides)) < TAPS:
+            raise SettingsError(
+                f"network '{TIMM_PREFIX}{name}': its feature maps have strides {strides}; a pyramid of at least {TAPS} "
+                "is needed, as of resnetrs50 or convnext_tiny"
+            )
+        encoder = timm.create_model(name, features_only=True, out_indices=self.taps, in_chans=in_channels)
+        cfg = timm.get_pretrained_cfg(name)
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if cfg is None else (cfg.mean, cfg.std)
+        plain = in_channels != 3
+        super().__init__(encoder, norm, (0.5,) if plain else mean, (0.25,) if plain else std)
+        self.tap_channels = tuple(int(count) for count in encoder.feature_info.channels())
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return list(self.encoder((x - self.mean) / self.std))
+
+    def from_hub(self) -> nn.Module:
+        """The same encoder with the weights that timm names, fetched if they are not in the cache."""
+        import timm
+
+        return _module(timm.create_model(self.name, pretrained=True, features_only=True, out_indices=self.taps))
+
+    def unused_names(self, names: set[str]) -> set[str]:
+        """Those names of a published file that belong to what comes behind the encoder."""
+        import timm
+
+        return names & set(timm.create_model(self.name).state_dict())
+
+
+_CLASSIFIERS = {"fc", "classifier", "head", "last_linear", "_fc", "conv_head", "_conv_head", "bn2", "_bn1"}
+
+
+def _module(made: Any) -> nn.Module:
+    assert isinstance(made, nn.Module)
+    return made
 
 
 def group_norms(module: nn.Module) -> nn.Module:
@@ -105,18 +206,34 @@ ENCODERS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def encoder_named(name: str, in_channels: int) -> nn.Module:
-    """Build an encoder: `efficientnet-lite0`, `small-cnn` or `smp:<encoder>`.
+def is_cached(name: str) -> bool:
+    """True for a network of which only the head is trained, on cached features."""
+    return name == CACHED_LITE0 or name.startswith(CACHED_PREFIX)
+
+
+def encoder_of(name: str) -> str:
+    """The encoder of a network by the name in the settings: `cached-lite0` and `cached:<network>` mean another's."""
+    return "efficientnet-lite0" if name == CACHED_LITE0 else name.removeprefix(CACHED_PREFIX)
+
+
+def encoder_named(name: str, in_channels: int, norm: Norm = "group") -> nn.Module:
+    """Build an encoder: `efficientnet-lite0`, `small-cnn`, `timm:<model>` or `smp:<encoder>`.
+
+    `norm` says what becomes of the batch norms of the latter two.
 
     Raises:
         SettingsError: no such encoder.
     """
     if name.startswith(SMP_PREFIX):
-        return SmpEncoder(name.removeprefix(SMP_PREFIX), in_channels)
+        return SmpEncoder(name.removeprefix(SMP_PREFIX), in_channels, norm)
+    if name.startswith(TIMM_PREFIX):
+        return TimmEncoder(name.removeprefix(TIMM_PREFIX), in_channels, norm)
     if name not in ENCODERS:
         raise SettingsError(
-            f"network '{name}' is unknown: {nearest_name(name, [*ENCODERS, f'{SMP_PREFIX}resnet18'])} "
-            f"(any encoder of segmentation-models-pytorch as '{SMP_PREFIX}<encoder>')"
+            f"network '{name}' is unknown: "
+            f"{nearest_name(name, [*ENCODERS, f'{SMP_PREFIX}resnet18', f'{TIMM_PREFIX}resnetrs50'])} "
+            f"(any encoder of timm as '{TIMM_PREFIX}<model>' or of segmentation-models-pytorch as "
+            f"'{SMP_PREFIX}<encoder>')"
         )
     return ENCODERS[name](in_channels)
 

@@ -3,11 +3,10 @@
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from damage_ssl.learning.algorithms.augmix import with_consistency
 from damage_ssl.learning.algorithms.base import InFloat32
 from damage_ssl.learning.algorithms.heads import Beginning, Finishing, UsesHeads
 from damage_ssl.learning.algorithms.imbalance import with_remedy
-from damage_ssl.learning.channels import to_unit
+from damage_ssl.learning.cached_source import CachedViews, options_without_pixels
 from damage_ssl.learning.checkpoints import (
     load_optimizer_tensors,
     optimizer_tensors,
@@ -27,15 +26,15 @@ from damage_ssl.learning.checkpoints import (
     without_prefix,
     write_tensors,
 )
+from damage_ssl.learning.encoders import is_cached
 from damage_ssl.learning.frozen_norm import FrozenNormConv
 from damage_ssl.learning.networks import PairNetwork
 from damage_ssl.learning.optimisation import Ema, make_optimizer, rate_factor, set_rate
-from damage_ssl.learning.predictor import rotation_average
 from damage_ssl.learning.sampling import BalancedSampler, distinct
 from damage_ssl.learning.seen import SeenNetwork
-from damage_ssl.learning.start import start_network, starts_at_regression
+from damage_ssl.learning.start import starts_at_regression
 from damage_ssl.learning.task import Task, TrainProgress
-from damage_ssl.learning.views import Views, ViewSettings
+from damage_ssl.learning.view_source import PixelViews, ViewSource
 from damage_ssl.learning.views.ctaugment import true_probability
 
 REPORT_STEPS = 5
@@ -64,7 +63,11 @@ class Fit:
         self._validation_score: float | None = None
         self._unreported: list[Tensor] = []
         where = f"{task.run.run_id}: training"
-        plain = algorithm or ALGORITHMS[task.settings.algorithm](task.options.algorithm, where)
+        cached = is_cached(task.settings.network)
+        options = task.options.algorithm
+        if cached:
+            options = options_without_pixels(task.settings.algorithm, task.options, where)
+        plain = algorithm or ALGORITHMS[task.settings.algorithm](options, where)
         self._algorithm = with_remedy(
             with_consistency(plain, task.options.consistency),
             task.options.imbalance,
@@ -72,7 +75,9 @@ class Fit:
             channels=task.pixels.shape[1],
             size_px=task.pixels.shape[-1],
         )
-        self._views = Views(_resolved(task.options.views, getattr(plain, "strong_policy", "random")))
+        self._source: ViewSource = (
+            CachedViews(task) if cached else PixelViews(task, getattr(plain, "strong_policy", "random"))
+        )
         precision = "float32" if isinstance(plain, InFloat32) else task.options.fit.precision
         self._unlabelled_rows = _unlabelled_rows(task)
         self._sampler = BalancedSampler(task.rows.train_row, task.rows.train_class)
@@ -80,7 +85,7 @@ class Fit:
             name: torch.Generator().manual_seed(task.settings.seed * len(STREAMS) + index)
             for index, name in enumerate(STREAMS)
         }
-        self.student = start_network(task, self._generators["start"])
+        self.student = self._source.start(self._generators["start"])
         if not task.options.fit.train_norm:
             _freeze_norms(self.student)
         self._add_heads(self._generators["start"])
@@ -92,8 +97,8 @@ class Fit:
 
     @property
     def averaged(self) -> PairNetwork:
-        """The averaged weights; after `run` they are blended with the start, and are what the run keeps."""
-        return self._ema.network
+        """The network with the averaged weights; after `run` they are blended with the start, and are what it keeps."""
+        return self._source.kept(self._ema.network)
 
     def run(self) -> bool:
         """Train to the end; False if stopped before, with a checkpoint to resume from.
@@ -116,7 +121,7 @@ class Fit:
                 saved = time.monotonic()
         self._blend_with_start()
         self._validate(1.0)
-        self._finish(self.averaged)
+        self._finish(self._ema.network)
         self._report()
         return True
 
@@ -141,7 +146,7 @@ class Fit:
         if not starts_at_regression(self.student, self.task.options.fit):
             return
         weight = self.task.options.fit.start_weight
-        for name, tensor in self.averaged.state_dict().items():
+        for name, tensor in self._ema.network.state_dict().items():
             if tensor.is_floating_point():
                 tensor.lerp_(self._start[name], weight)
 
@@ -155,9 +160,18 @@ class Fit:
         return self._seconds_before + self._clock()
 
     def _one_step(self, share: float) -> Tensor:
-        """One optimiser step; returns loss, supervised, unlabelled and mask rate [4] on the device."""
+        """One step of the source's number of updates; returns loss, supervised, unlabelled and mask rate [4]."""
+        set_rate(self._optimizer, rate_factor(share, self.task.options.fit.warm_up))
+        updates = [self._one_update(share) for _ in range(self._source.updates)]
+        self._ema.update(self.student, self.step)
+        for labelled, target, _ in updates:
+            self._learn_strengths(labelled, target)
+        terms = [terms for _, _, terms in updates]
+        return terms[0] if len(terms) == 1 else torch.stack(terms).mean(dim=0)
+
+    def _one_update(self, share: float) -> tuple[Tensor, Tensor, Tensor]:
+        """One update of the student: the labelled pairs, their classes, the loss and its parts [4] on the device."""
         options = self.task.options.fit
-        set_rate(self._optimizer, rate_factor(share, options.warm_up))
         labelled, target = self._labelled()
         batch = self._batch(labelled, target)
         terms = self._algorithm.loss(
@@ -168,21 +182,20 @@ class Fit:
         if options.gradient_clip > 0:
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), options.gradient_clip)
         self._optimizer.step()
-        self._ema.update(self.student, self.step)
-        self._learn_strengths(labelled, target)
-        return torch.stack([terms.loss.detach(), terms.supervised, terms.unlabelled, terms.mask_rate])
+        parts = torch.stack([terms.loss.detach(), terms.supervised, terms.unlabelled, terms.mask_rate])
+        return labelled, target, parts
 
     def _labelled(self) -> tuple[Tensor, Tensor]:
         rows, classes = self._sampler.draw(self.task.settings.batch_labelled, self._generators["batch"])
-        return self._pairs(rows), classes.to(self.task.device)
+        return self._source.take(rows), classes.to(self.task.device)
 
     def _learn_strengths(self, labelled: Tensor, target: Tensor) -> None:
         """Where strong views have learned strengths: try some on the labelled pairs, with the averaged network."""
-        if self._views.policy is None:
+        if self._source.policy is None:
             return
-        views, probe = self._views.probe(labelled, self._generators["views"])
+        views, probe = self._source.probe(labelled, self._generators["views"])
         p = self._ema_logits(views).float().softmax(dim=-1)  # [B, C]
-        self._views.policy.update(probe, true_probability(p, target))
+        self._source.policy.update(probe, true_probability(p, target))
 
     def _batch(self, labelled: Tensor, target: Tensor) -> Batch:
         settings, generator = self.task.settings, self._generators["batch"]
@@ -192,7 +205,7 @@ class Fit:
         if self._algorithm.unlabelled_views:
             pool = self._unlabelled_rows
             some = distinct(len(pool), settings.batch_labelled * settings.unlabelled_ratio, generator)
-            pairs = self._pairs(pool[some])
+            pairs = self._source.take(pool[some])
             index = some.to(self.task.device)
             unlabelled = tuple(self._view(name, pairs) for name in self._algorithm.unlabelled_views)
         return Batch(
@@ -204,20 +217,16 @@ class Fit:
             unlabelled_total=len(self._unlabelled_rows),
         )
 
-    def _pairs(self, rows: Tensor) -> Tensor:
-        return to_unit(self.task.pixels[rows.to(self.task.device)])
-
-    def _view(self, name: ViewName, x: Tensor) -> Tensor:
-        draw = {"weak": self._views.weak, "strong": self._views.strong}[name]
-        return draw(x, self._generators["views"])
+    def _view(self, name: ViewName, taken: Tensor) -> Tensor:
+        return self._source.view(name, taken, self._generators["views"])
 
     def _validate(self, share: float) -> None:
         if self._validations >= len(VALIDATION_SHARES) or share < VALIDATION_SHARES[self._validations]:
             return
         self._validations = sum(share >= each for each in VALIDATION_SHARES)
         finishing = isinstance(self._algorithm, Finishing)
-        kept = self._finish(copy.deepcopy(self.averaged)) if finishing else self.averaged
-        self._validation_score = validation_score(kept, self.task)
+        kept = self._finish(copy.deepcopy(self._ema.network)) if finishing else self._ema.network
+        self._validation_score = score(self.task, lambda rows: self._source.predict(kept, rows))
         if self._validation_score is not None:
             self.task.run.log_metrics({"step": self.step, "validation_auroc": self._validation_score})
 
@@ -267,8 +276,8 @@ class Fit:
             **with_prefix("algorithm", self._algorithm.state_dict()),
             **with_prefix("generator", {name: each.get_state() for name, each in self._generators.items()}),
         }
-        if self._views.policy is not None:
-            tensors |= with_prefix("policy", self._views.policy.state_dict())
+        if self._source.policy is not None:
+            tensors |= with_prefix("policy", self._source.policy.state_dict())
         facts = {
             "fingerprint": self.task.fingerprint,
             "step": self.step,
@@ -297,8 +306,8 @@ class Fit:
         self._ema.network.load_state_dict(without_prefix("average", tensors))
         load_optimizer_tensors(self._optimizer, without_prefix("optimizer", tensors))
         self._algorithm.load_state_dict(without_prefix("algorithm", tensors))
-        if self._views.policy is not None:
-            self._views.policy.load_state_dict(without_prefix("policy", tensors))
+        if self._source.policy is not None:
+            self._source.policy.load_state_dict(without_prefix("policy", tensors))
         for name, state in without_prefix("generator", tensors).items():
             self._generators[name].set_state(state)
         self.step = facts["step"]
@@ -307,20 +316,21 @@ class Fit:
         self._validation_score = facts["validation_score"]
 
 
-def validation_score(network: PairNetwork, task: Task) -> float | None:
-    """AUROC of P(damaged) on at most `VALIDATION_PAIRS` validation buildings, unturned; None where they are of one
-    kind."""
-    rows = task.rows.validation_row[:VALIDATION_PAIRS]
+def score(task: Task, predict: Callable[[NDArray[np.intp]], NDArray[np.float64]]) -> float | None:
+    """AUROC of P(damaged) on at most `VALIDATION_PAIRS` validation buildings; None where they are of one kind.
+
+    `predict` gives the probabilities [n, C] of the pairs at these rows.
+    """
     damaged = task.rows.validation_class[:VALIDATION_PAIRS] >= task.scheme.damaged_from
     if not damaged.any() or damaged.all():
         return None
-    pixels = task.pixels[torch.from_numpy(rows)]
-    p = np.concatenate([rotation_average(network, part, 1) for part in torch.split(pixels, 64)])
+    p = predict(task.rows.validation_row[:VALIDATION_PAIRS])
     return float(roc_auc_score(damaged, p[:, task.scheme.damaged_from :].sum(axis=1)))
 
 
-def _resolved(settings: ViewSettings, policy: Literal["random", "ctaugment"]) -> ViewSettings:
-    return replace(settings, strong_policy=policy) if settings.strong_policy == "auto" else settings
+def validation_score(network: PairNetwork, task: Task) -> float | None:
+    """`score` of a network that sees pixels, on the pairs as they are."""
+    return score(task, lambda rows: PixelViews(task, "random").predict(network, rows))
 
 
 def _unlabelled_rows(task: Task) -> Tensor:

@@ -1,4 +1,5 @@
-"""`TrainSettings.options` sorted by whom they concern: the training, the views, unequal classes, the algorithm."""
+"""`TrainSettings.options` sorted by whom they concern: the training, cached features, the views, unequal classes, the
+algorithm."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,6 +8,7 @@ from typing import Any, Literal
 from damage_ssl.learning.algorithms.augmix import ConsistencyOptions
 from damage_ssl.learning.algorithms.base import check_range
 from damage_ssl.learning.algorithms.imbalance import ImbalanceOptions
+from damage_ssl.learning.network_options import NetworkOptions
 from damage_ssl.learning.views import ViewSettings
 from damage_ssl.settings import from_mapping
 
@@ -48,10 +50,35 @@ class FitOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CacheOptions:
+    """Options of training on cached features (`network` `cached-lite0`).
+
+    Of each building the frozen network's features of the four quarter turns, of `cached_weak` weak and of
+    `cached_strong` strong views are kept, as their first `cached_dimensions` principal components (0: all features).
+    `cached_seed` draws these views, whatever the run's seed. A step makes `cached_updates` updates of the head with the
+    batch of each drawn anew: one costs about a thousandth of a step through the encoder.
+    """
+
+    cached_weak: int = 4
+    cached_strong: int = 6
+    cached_dimensions: int = 256
+    cached_seed: int = 0
+    cached_updates: int = 10
+
+    def __post_init__(self) -> None:
+        check_range("training: cached_weak", self.cached_weak, 0, 1000)
+        check_range("training: cached_strong", self.cached_strong, 1, 1000)
+        check_range("training: cached_dimensions", self.cached_dimensions, 0)
+        check_range("training: cached_seed", self.cached_seed, 0)
+        check_range("training: cached_updates", self.cached_updates, 1, 10_000)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SortedOptions:
     """`algorithm` holds what none of the others know; the algorithm refuses what it does not know."""
 
     fit: FitOptions
+    cache: CacheOptions
     views: ViewSettings
     imbalance: ImbalanceOptions
     consistency: ConsistencyOptions
@@ -65,12 +92,15 @@ def sort_options(options: Mapping[str, Any], where: str) -> SortedOptions:
         SettingsError: a value of the wrong type or out of range.
     """
     fit = {field.name for field in fields(FitOptions)}
+    cache = {field.name for field in fields(CacheOptions)}
     views = {field.name for field in fields(ViewSettings)}
     imbalance = {field.name for field in fields(ImbalanceOptions)}
+    network = {field.name for field in fields(NetworkOptions)}
     consistency = {field.name for field in fields(ConsistencyOptions)}
-    known = fit | views | imbalance | consistency
+    known = fit | cache | views | imbalance | consistency
     return SortedOptions(
         fit=from_mapping(FitOptions, {name: value for name, value in options.items() if name in fit}, where),
+        cache=from_mapping(CacheOptions, {name: value for name, value in options.items() if name in cache}, where),
         views=from_mapping(ViewSettings, {name: value for name, value in options.items() if name in views}, where),
         imbalance=from_mapping(
             ImbalanceOptions, {name: value for name, value in options.items() if name in imbalance}, where

@@ -2,17 +2,21 @@
 labelled."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from damage_ssl.errors import SettingsError
 from damage_ssl.learning.channels import POST, PRE, VIEW_CHANNELS
 from damage_ssl.learning.embedding import embed, fit_head, standardise_on
-from damage_ssl.learning.encoders import is_pretrained
+from damage_ssl.learning.encoders import encoder_of, is_pretrained
 from damage_ssl.learning.networks import Fusion, NetworkSpec, PairNetwork, build_network
 from damage_ssl.learning.options import FitOptions
 from damage_ssl.learning.random_features import draw_filters
 from damage_ssl.learning.sampling import distinct
 from damage_ssl.learning.task import Task
+from damage_ssl.learning.weights import EncoderWeights, load_from_hub, load_weights, read_weights
 
 STATISTICS_PAIRS = 1000
 """Pairs that mean and deviation of the features are taken from."""
@@ -22,6 +26,9 @@ IMAGES: dict[Fusion, list[slice]] = {
     "change": [PRE, POST],
     "post": [POST],
     "stacked": [slice(0, VIEW_CHANNELS)],
+    "concatenate": [PRE, POST],
+    "subtract": [PRE, POST],
+    "cross-attention": [PRE, POST],
 }
 """The channels of the images that random filters are drawn from."""
 
@@ -45,22 +52,51 @@ FROZEN: dict[str, StartNetwork] = {
 
 
 def network_spec(task: Task) -> NetworkSpec:
-    """The network that the settings ask for."""
-    settings = task.settings
+    """The network that the settings ask for.
+
+    Frozen Lite0 features take the settings' network instead where weights for it are given.
+
+    Raises:
+        SettingsError: options that do not go together.
+        InputError: the file of weights cannot be read.
+    """
+    settings, options = task.settings, task.options.network
     chosen = FROZEN.get(settings.algorithm)
     if chosen is None:
-        texture = is_pretrained(settings.network)
+        texture = is_pretrained(settings.network) or options.given_start
         chosen = StartNetwork(encoder=settings.network, fusion=settings.fusion, texture=texture)
+    elif options.given_start and chosen.encoder != "random-features":
+        chosen = StartNetwork(encoder=settings.network, fusion=chosen.fusion, texture=chosen.texture)
     plain = chosen.encoder == "random-features"
+    channels = int(task.pixels.shape[1])
+    if options.closeup and channels > VIEW_CHANNELS:
+        raise SettingsError(
+            f"{task.run.run_id}: training: the option closeup is for patches without a context view, and these have "
+            "one, which is used; leave the option out"
+        )
+    if options.head == "ordinal" and task.options.imbalance.imbalance != "none":
+        raise SettingsError(
+            f"{task.run.run_id}: training: imbalance '{task.options.imbalance.imbalance}' needs a linear head; leave "
+            "out head 'ordinal' or imbalance"
+        )
+    weights = _weights(task)
     return NetworkSpec(
         network=chosen.encoder,
         fusion=chosen.fusion,
-        channels=int(task.pixels.shape[1]),
+        channels=channels,
         input_px=int(task.pixels.shape[-1]) if plain else settings.input_px,
         classes=len(task.scheme),
         footprint_pool=not plain,
         texture_filters=task.options.fit.texture_filters if chosen.texture else 0,
+        head=options.head,
+        norm="frozen" if options.init == "hub" else "group" if weights is None else weights.norm,
+        closeup=options.closeup,
     )
+
+
+def _weights(task: Task) -> EncoderWeights | None:
+    path = task.options.network.weights
+    return read_weights(Path(path)) if path else None
 
 
 def start_network(task: Task, generator: torch.Generator) -> PairNetwork:
@@ -68,17 +104,12 @@ def start_network(task: Task, generator: torch.Generator) -> PairNetwork:
 
     A network from scratch keeps its features as they are: they will change too much for fixed statistics.
     """
-    spec = network_spec(task)
-    network = build_network(spec, generator).to(task.device)
+    network = build_network(network_spec(task), generator).to(task.device)
     options = task.options.fit
-    for part in network.random_features:
-        some = task.pixels[distinct(len(task.pixels), min(len(task.pixels), STATISTICS_PAIRS), generator)]
-        images = torch.cat([some[:, channels] for channels in IMAGES[spec.fusion]])
-        part.set_filters(draw_filters(images, len(part.filters), generator))
+    draw_texture(task, network, generator)
     logistic = starts_at_regression(network, options)
     if network.pretrained or logistic:
-        some = distinct(len(task.pixels), min(len(task.pixels), STATISTICS_PAIRS), generator)
-        standardise_on(network, embed(network, task.pixels[some]))
+        standardise_on(network, embed(network, some_pixels(task, generator)))
     if logistic:
         labelled = task.pixels[torch.from_numpy(task.rows.train_row)]
         turns = range(task.settings.prediction_rotations)
@@ -87,6 +118,19 @@ def start_network(task: Task, generator: torch.Generator) -> PairNetwork:
         # a building seen in several turns is still one: each turn weighs its share
         fit_head(network, features, classes, regularisation=options.probe_c / len(turns))
     return network
+
+
+def draw_texture(task: Task, network: PairNetwork, generator: torch.Generator) -> None:
+    """Draw the random filters of a network, where it has any, from the pairs of the task."""
+    for part in network.random_features:
+        some = some_pixels(task, generator)
+        images = torch.cat([some[:, channels] for channels in IMAGES[network.spec.fusion]])
+        part.set_filters(draw_filters(images, len(part.filters), generator))
+
+
+def some_pixels(task: Task, generator: torch.Generator) -> Tensor:
+    """At most `STATISTICS_PAIRS` pairs, drawn without repetition: uint8 [n, 7 or 14, H, W]."""
+    return task.pixels[distinct(len(task.pixels), min(len(task.pixels), STATISTICS_PAIRS), generator)]
 
 
 def starts_at_regression(network: PairNetwork, options: FitOptions) -> bool:

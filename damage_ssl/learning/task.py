@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,10 @@ class TrainProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What every way of training needs. `pixels` is uint8 [N, 7 or 14, H, W] on the device, of buildings [N]."""
+    """What every way of training needs. `pixels` is uint8 [N, 7 or 14, H, W] on the device, of buildings [N].
+
+    `cache` is the folder where features of views may be kept.
+    """
 
     run: Run
     settings: TrainSettings
@@ -58,6 +62,7 @@ class Task:
     fingerprint: str
     on_progress: Callable[[TrainProgress], None]
     should_stop: Callable[[], bool]
+    cache: Path
 
     def card(self, spec: NetworkSpec, steps: int) -> ModelCard:
         """The description that goes beside the weights."""
@@ -82,8 +87,9 @@ def make_task(
     run: Run,
     on_progress: Callable[[TrainProgress], None],
     should_stop: Callable[[], bool],
+    cache: Path | None = None,
 ) -> Task:
-    """Check everything that can be checked before any work.
+    """Check everything that can be checked before any work; without `cache`, features of views are kept in the run.
 
     Raises:
         SettingsError: an unknown name or an impossible value.
@@ -111,6 +117,7 @@ def make_task(
         fingerprint=_fingerprint(pairs, pixels, rows, settings),
         on_progress=on_progress,
         should_stop=should_stop,
+        cache=cache or run.path / "views",
     )
 
 

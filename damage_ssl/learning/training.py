@@ -3,15 +3,18 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.grades import scheme_named
 from damage_ssl.learning.algorithms import ALGORITHMS
+from damage_ssl.learning.cached_source import options_without_pixels
+from damage_ssl.learning.cached_views import CachingStoppedError
 from damage_ssl.learning.checkpoints import load_model, resume_path, save_model, trained_fingerprint
 from damage_ssl.learning.device import keep_freed_memory
-from damage_ssl.learning.encoders import encoder_named
+from damage_ssl.learning.encoders import encoder_named, encoder_of, is_cached
 from damage_ssl.learning.fitting import Fit, validation_score
 from damage_ssl.learning.networks import IMAGE_CHANNELS
 from damage_ssl.learning.options import sort_options
@@ -34,13 +37,15 @@ def train(
     *,
     progress: Callable[[TrainProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    cache: Path | None = None,
 ) -> None:
     """Train and leave weights, card, metrics and status in the run's folder.
 
     A run that was trained already is left as it is. One that was stopped or killed goes on from its checkpoint; on a
     CPU and without `minutes` it ends with exactly the weights of an uninterrupted one. When `should_stop` says so the
     training ends early as `cancelled`, ready to go on. What is kept are the averaged weights of the last step; the
-    validation score is logged and chooses nothing.
+    validation score is logged and chooses nothing. `cache` is the folder for features of views, shared by all runs on
+    the same patches (None: the run's own); only a network on cached features (`cached-lite0`) writes there.
 
     Raises:
         SettingsError: an unknown algorithm, network, scheme or option, or an impossible value.
@@ -54,11 +59,15 @@ def train(
     with _recorded(run):
         way = _way_of(settings.algorithm)
         run.set_status("running", step=0, steps=settings.steps, message="preparing")
-        task = make_task(pairs, targets, settings, run, progress or (lambda _: None), should_stop or (lambda: False))
+        said, stop = progress or (lambda _: None), should_stop or (lambda: False)
+        task = make_task(pairs, targets, settings, run, said, stop, cache)
         if trained_fingerprint(run) == task.fingerprint:
             run.set_status("trained", step=load_model(run)[1].steps, steps=settings.steps)
             return
-        way(task, lambda: time.monotonic() - began)
+        try:
+            way(task, lambda: time.monotonic() - began)
+        except CachingStoppedError:
+            run.set_status("cancelled", step=0, steps=settings.steps, message="stopped; train again to go on")
 
 
 def check_settings(settings: TrainSettings, where: str) -> None:
@@ -72,10 +81,13 @@ def check_settings(settings: TrainSettings, where: str) -> None:
     check_values(settings, where)
     options = sort_options(settings.options, where)
     if settings.algorithm in ALGORITHMS:
-        ALGORITHMS[settings.algorithm](options.algorithm, where)
+        own = options.algorithm
+        if is_cached(settings.network):
+            own = options_without_pixels(settings.algorithm, options, where)
+        ALGORITHMS[settings.algorithm](own, where)
     if settings.algorithm in ROUNDS:
         ROUNDS[settings.algorithm](options.algorithm, where)
-    encoder_named(settings.network, IMAGE_CHANNELS[settings.fusion])
+    encoder_named(encoder_of(settings.network), IMAGE_CHANNELS[settings.fusion])
 
 
 def algorithm_names() -> list[str]:

@@ -220,7 +220,7 @@ def train_run(
         validation_class=np.array(plan.validation_class, dtype=np.int64),
     )
     pairs = store.load(_buildings_in_memory(plan, store))
-    train(pairs, targets, plan.train, run, progress=progress, should_stop=should_stop)
+    train(pairs, targets, plan.train, run, progress=progress, should_stop=should_stop, cache=event.path / "views")
     if run.status().state == "trained":
         _calibrate(run, store)
 
