@@ -154,7 +154,7 @@ def _pans(screen: Screen, results: Results, repeats: int) -> None:
     session.send("Network.enable")
     session.on("Network.webSocketFrameSent", lambda frame: sent.append(frame) if _asks_for_the_page(frame) else None)
     screen.fit()
-    for name, levels in (("far out", 0), ("in between", 3), ("close", 3)):
+    for name, levels in (("far out", 0), ("in between", 2), ("close", 3)):
         for _ in range(levels):
             screen.zoom_in()
         page.wait_for_timeout(2500)
