@@ -63,10 +63,11 @@ def network_spec(task: Task) -> NetworkSpec:
     settings, options = task.settings, task.options.network
     chosen = FROZEN.get(settings.algorithm)
     if chosen is None:
-        texture = is_pretrained(settings.network) or options.given_start
-        chosen = StartNetwork(encoder=settings.network, fusion=settings.fusion, texture=texture)
+        encoder = encoder_of(settings.network)
+        texture = is_pretrained(encoder) or options.given_start
+        chosen = StartNetwork(encoder=encoder, fusion=settings.fusion, texture=texture)
     elif options.given_start and chosen.encoder != "random-features":
-        chosen = StartNetwork(encoder=settings.network, fusion=chosen.fusion, texture=chosen.texture)
+        chosen = StartNetwork(encoder=encoder_of(settings.network), fusion=chosen.fusion, texture=chosen.texture)
     plain = chosen.encoder == "random-features"
     channels = int(task.pixels.shape[1])
     if options.closeup and channels > VIEW_CHANNELS:
@@ -99,12 +100,26 @@ def _weights(task: Task) -> EncoderWeights | None:
     return read_weights(Path(path)) if path else None
 
 
+def built_network(task: Task, generator: torch.Generator, spec: NetworkSpec | None = None) -> PairNetwork:
+    """The network of the settings (or of `spec`) on the task's device, its encoder with the weights that were asked for.
+
+    Raises:
+        SettingsError: the weights are of another encoder. DamageSSLError: the hub cannot be reached.
+    """
+    network = build_network(spec or network_spec(task), generator)
+    if (weights := _weights(task)) is not None:
+        load_weights(network.encoder, network.spec.network, weights)
+    elif task.options.network.init == "hub":
+        load_from_hub(network.encoder, network.spec.network)
+    return network.to(task.device)
+
+
 def start_network(task: Task, generator: torch.Generator) -> PairNetwork:
     """Build the network on the task's device; a pretrained one standardises its features and fits its head.
 
     A network from scratch keeps its features as they are: they will change too much for fixed statistics.
     """
-    network = build_network(network_spec(task), generator).to(task.device)
+    network = built_network(task, generator)
     options = task.options.fit
     draw_texture(task, network, generator)
     logistic = starts_at_regression(network, options)
