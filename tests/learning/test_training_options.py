@@ -1,5 +1,6 @@
 """Trainings with heads, learned strengths and remedies for unequal classes: they end, and go on exactly."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +87,25 @@ def test_labelled_pairs_are_not_among_the_unlabelled_where_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[int] = set()
+    flat: set[bool] = set()
     whole = AdaMatch.loss
 
     def watched(self: AdaMatch, *args: Any, **kwargs: Any) -> Any:
-        seen.update(args[2].unlabelled_index.tolist())
+        batch = args[2]
+        seen.update(batch.unlabelled_index.tolist())
+        images = batch.unlabelled[0][:, :6]
+        flat.update((images.flatten(1).std(dim=1) < 1e-6).tolist())
+        assert batch.unlabelled_total == 24  # of 40 pairs the first 8 train, the next 8 validate
         return whole(self, *args, **kwargs)
 
     monkeypatch.setattr(AdaMatch, "loss", watched)
     options = {"unlabelled_rows": "unlabelled"}
-    train(PAIRS, TARGETS, settings(algorithm="adamatch", options=options), new_run(tmp_path / "run"))
-    assert len(seen) > 8 and min(seen) >= 16  # the first 8 train, the next 8 validate
+    pre, post = PAIRS.close.pre.copy(), PAIRS.close.post.copy()
+    pre[:16] = post[:16] = 90
+    blank = replace(PAIRS, close=replace(PAIRS.close, pre=pre, post=post))
+    train(blank, TARGETS, settings(algorithm="adamatch", options=options), new_run(tmp_path / "run"))
+    assert len(seen) > 8 and max(seen) < 24
+    assert flat == {False}
 
 
 def test_nothing_unlabelled_is_an_error_that_helps(tmp_path: Path) -> None:
