@@ -14,6 +14,7 @@ from damage_ssl.cli.label_commands import label_cli
 from damage_ssl.cli.options import WORKSPACE, EventName, Json, Workspace
 from damage_ssl.cli.register_commands import register_command
 from damage_ssl.cli.resources import MEMORY, Cluster, Memory, Workers, resources_of
+from damage_ssl.cli.views_commands import views_command
 
 cli = typer.Typer(
     help="Building damage maps from pre/post imagery and a handful of labels.",
@@ -137,6 +138,7 @@ def patches(
 
 
 cli.command("register")(register_command)
+cli.command("views")(views_command)
 
 
 @cli.command("zero-label")

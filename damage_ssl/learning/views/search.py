@@ -1,0 +1,92 @@
+"""Finding a policy of views for one event, on its own validation block, within a budget.
+
+Density matching as in Lim et al. 2019 (Fast AutoAugment, arXiv:1905.00397), section 3.2: a classifier trained on
+untouched pairs should still know the validation pairs after a policy has changed them; no network is trained anew.
+Sub-policies are drawn at random instead of by Bayesian optimisation, and the classifier is a regression on frozen
+features. Least change would always win, so a sub-policy must change the pixels by `LEAST_CHANGE` to be considered.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from damage_ssl.errors import SettingsError
+from damage_ssl.learning.channels import FOOTPRINT, to_unit
+from damage_ssl.learning.views.policy import AugmentPolicy, PolicyStep, SubPolicy
+from damage_ssl.learning.views.scorer import FrozenScorer, LabelledPairs, fit
+from damage_ssl.learning.views.table import NAMES
+
+STEPS = 2
+KEPT = 10
+LEAST_TRIALS = 4
+LEAST_CHANGE = 0.02
+"""Mean absolute change of a pixel's colour, 0 to 1."""
+
+SEARCHED = tuple(name for name in NAMES if name not in ("identity", "solarize"))
+
+
+def find_policy(
+    pairs: LabelledPairs,
+    seconds: float,
+    *,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> AugmentPolicy:
+    """The best `KEPT` of as many random sub-policies as `seconds` allow (the better half, where they are few).
+
+    `progress` hears the share of the time that is gone.
+
+    Raises:
+        SettingsError: the time allows too few to choose from.
+    """
+    began = clock()
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    pairs = pairs.drawn(rng)
+    scorer = FrozenScorer(pairs.train, generator)
+    clean = fit(scorer.features(to_unit(pairs.train)), pairs.train_class)
+    x, classes = to_unit(pairs.validation), pairs.validation_class
+
+    def loss(views: torch.Tensor) -> float:
+        losses = clean.losses(scorer.features(views), classes)
+        return float(np.mean([losses[classes == each].mean() for each in np.unique(classes)]))
+
+    untouched, tried = loss(x), list[tuple[float, SubPolicy]]()
+    while (gone := (clock() - began) / seconds) < 1.0:
+        if progress is not None:
+            progress(gone)
+        sub = draw_sub_policy(rng)
+        views = AugmentPolicy((sub,)).apply(x, generator)
+        changed = (views[:, : FOOTPRINT.start] - x[:, : FOOTPRINT.start]).abs().mean()
+        if float(changed) >= LEAST_CHANGE:
+            tried.append((loss(views), sub))
+    if len(tried) < LEAST_TRIALS:
+        raise SettingsError(
+            f"views: {seconds:g} s were enough for {len(tried)} sub-policies only, and {LEAST_TRIALS} are the least to "
+            "choose from; give --search more seconds"
+        )
+    kept = sorted(tried, key=lambda each: each[0])[: min(KEPT, len(tried) // 2)]
+    found = {
+        "seconds": round(clock() - began, 1),
+        "seed": seed,
+        "tried": len(tried),
+        "validation_buildings": len(classes),
+        "loss_untouched": round(untouched, 4),
+        "loss_kept": round(float(np.mean([each[0] for each in kept])), 4),
+        "loss_tried": round(float(np.mean([each[0] for each in tried])), 4),
+    }
+    return AugmentPolicy(tuple(sub for _, sub in kept), found)
+
+
+def draw_sub_policy(rng: np.random.Generator) -> SubPolicy:
+    """`STEPS` different operations, each with a probability of 0.2 to 1 and a strength of 0.1 to 1."""
+    return tuple(
+        PolicyStep(
+            operation=str(name),
+            probability=round(float(rng.uniform(0.2, 1.0)), 2),
+            strength=round(float(rng.uniform(0.1, 1.0)), 2),
+        )
+        for name in rng.choice(SEARCHED, STEPS, replace=False)
+    )
