@@ -153,13 +153,14 @@ class TrainSettings:
     `network` is `efficientnet-lite0`, `small-cnn` or `smp:<encoder>`; `cached-lite0` trains only a head, in seconds, on
     features of views that are computed once an event (`cached:<network>`: another network's).
     `fusion`: pre and post go through one shared encoder, and the head sees post and post − pre (`change`) or pre too
-    (`siamese`), or only post (`post`); or they are `stacked` as channels.
+    (`siamese`), only post (`post`), both (`concatenate`), only their difference (`subtract`), or what post tokens that
+    attend to pre tokens do not find there beside those of `change` (`cross-attention`); or they are `stacked` channels.
     """
 
     algorithm: str = "fixmatch"
     scheme: str = "binary-major"
     network: str = "efficientnet-lite0"
-    fusion: Literal["siamese", "change", "stacked", "post"] = "change"
+    fusion: Literal["siamese", "change", "stacked", "post", "concatenate", "subtract", "cross-attention"] = "change"
     seed: int = 0
     steps: int = 80
     minutes: float | None = None

@@ -24,9 +24,9 @@ from damage_ssl.learning.channels import to_unit, turned
 from damage_ssl.learning.checkpoints import read_tensors, with_prefix, without_prefix, write_tensors
 from damage_ssl.learning.embedding import PAIRS_AT_ONCE, embed, standardise_on
 from damage_ssl.learning.head_network import FrozenFeatures
-from damage_ssl.learning.networks import PairNetwork, build_network
+from damage_ssl.learning.networks import PairNetwork
 from damage_ssl.learning.options import CacheOptions
-from damage_ssl.learning.start import draw_texture, network_spec, some_pixels
+from damage_ssl.learning.start import built_network, draw_texture, some_pixels
 from damage_ssl.learning.task import Task
 from damage_ssl.learning.view_source import resolved
 from damage_ssl.learning.views import Views
@@ -69,7 +69,7 @@ def open_cache(task: Task) -> ViewCache:
     """
     options = task.options.cache
     generator = torch.Generator().manual_seed(options.cached_seed)
-    network = build_network(network_spec(task), generator).to(task.device)
+    network = built_network(task, generator)
     fingerprint = _fingerprint(task, network)
     folder = task.cache / fingerprint
     if not folder.exists():

@@ -25,7 +25,7 @@ Norm = Literal["group", "frozen"]
 
 DEEPEST_STRIDE = 16
 TAPS = 3
-"""Taps of timm's encoders are the three deepest maps down to stride 16, as in `Lite0`, and what is behind is left out."""
+"""Taps of timm's encoders are the three deepest maps down to stride 16, as in `Lite0`; what is behind is left out."""
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CACHED_PREFIX = "cached:"
@@ -147,7 +147,7 @@ class TimmEncoder(_Wrapped):
                 f"network '{TIMM_PREFIX}{name}': timm has no such model; {nearest_name(name, timm.list_models())}"
             )
         try:
-            strides = timm.create_model(name, features_only=True).feature_info.reduction()
+            strides = _timm(name).feature_info.reduction()
         except (RuntimeError, AttributeError, TypeError) as error:
             raise SettingsError(f"network '{TIMM_PREFIX}{name}': timm gives no feature maps of it ({error})") from error
         self.taps = tuple(index for index, stride in enumerate(strides) if stride <= DEEPEST_STRIDE)[-TAPS:]
@@ -156,7 +156,7 @@ class TimmEncoder(_Wrapped):
                 f"network '{TIMM_PREFIX}{name}': its feature maps have strides {strides}; a pyramid of at least {TAPS} "
                 "is needed, as of resnetrs50 or convnext_tiny"
             )
-        encoder = timm.create_model(name, features_only=True, out_indices=self.taps, in_chans=in_channels)
+        encoder = _timm(name, out_indices=self.taps, in_chans=in_channels)
         cfg = timm.get_pretrained_cfg(name)
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if cfg is None else (cfg.mean, cfg.std)
         plain = in_channels != 3
@@ -168,9 +168,7 @@ class TimmEncoder(_Wrapped):
 
     def from_hub(self) -> nn.Module:
         """The same encoder with the weights that timm names, fetched if they are not in the cache."""
-        import timm
-
-        return _module(timm.create_model(self.name, pretrained=True, features_only=True, out_indices=self.taps))
+        return _module(_timm(self.name, pretrained=True, out_indices=self.taps))
 
     def unused_names(self, names: set[str]) -> set[str]:
         """Those names of a published file that belong to what comes behind the encoder."""
@@ -180,6 +178,12 @@ class TimmEncoder(_Wrapped):
 
 
 _CLASSIFIERS = {"fc", "classifier", "head", "last_linear", "_fc", "conv_head", "_conv_head", "bn2", "_bn1"}
+
+
+def _timm(name: str, **options: Any) -> Any:
+    import timm
+
+    return timm.create_model(name, features_only=True, **options)
 
 
 def _module(made: Any) -> nn.Module:

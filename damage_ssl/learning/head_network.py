@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.learning.encoders import seeded
+from damage_ssl.learning.heads import OrdinalHead
 from damage_ssl.learning.networks import PairNetwork
 
 
@@ -54,11 +55,15 @@ class HeadNetwork(PairNetwork):
         self.frozen = frozen
         self.spec = frozen.network.spec
         self.encoder = nn.Module()
+        self.input_px = self.spec.input_px
+        self.attention = nn.ModuleList()
         self.texture = None
         self.feature_count = frozen.network.feature_count
         self.register_buffer("feature_mean", torch.zeros(frozen.dimensions))
         self.register_buffer("feature_scale", torch.ones(frozen.dimensions))
-        self.head = cast(nn.Linear, self._linear(self.spec.classes, generator))
+        made = OrdinalHead if self.spec.head == "ordinal" else nn.Linear
+        head = seeded(lambda: made(frozen.dimensions, self.spec.classes), generator)
+        self.head = cast(nn.Linear | OrdinalHead, head)
         self.auxiliary = nn.ModuleDict()
         self.to(frozen.network.feature_mean.device)
         self.train(False)
@@ -80,9 +85,10 @@ class HeadNetwork(PairNetwork):
     def whole(self) -> PairNetwork:
         """The frozen network with this head: pixels → the same logits."""
         network, axes = copy.deepcopy(self.frozen.network), self.frozen.axes
-        weight = self.head.state_dict()["weight"]  # [C, D]
+        name = "direction.weight" if isinstance(self.head, OrdinalHead) else "weight"
+        weight = self.head.state_dict()[name]  # [C, D], of an ordinal head [1, D]
         weight = weight if axes is None else weight @ axes.T  # [C, F]
-        network.head.load_state_dict({**self.head.state_dict(), "weight": weight})
+        network.head.load_state_dict({**self.head.state_dict(), name: weight})
         return network
 
     def _linear(self, outputs: int, generator: torch.Generator) -> nn.Module:

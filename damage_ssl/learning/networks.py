@@ -12,16 +12,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from damage_ssl.learning.channels import FOOTPRINT, POST, PRE, VIEW_CHANNELS
-from damage_ssl.learning.encoders import Encoder, encoder_named, seeded
+from damage_ssl.learning.encoders import Encoder, Norm, encoder_named, seeded
+from damage_ssl.learning.fusion import (
+    ATTENDED_TAPS,
+    IMAGE_CHANNELS,
+    PARTS,
+    CrossAttention,
+    Fusion,
+    centre_crop,
+    combined,
+)
+from damage_ssl.learning.heads import OrdinalHead
 from damage_ssl.learning.random_features import RandomFeatures
 
-Fusion = Literal["siamese", "change", "stacked", "post"]
-
-IMAGE_CHANNELS: dict[Fusion, int] = {"siamese": 3, "change": 3, "stacked": VIEW_CHANNELS, "post": 3}
-"""Channels of one image that the encoder sees."""
-
-PARTS: dict[Fusion, int] = {"siamese": 3, "change": 2, "stacked": 1, "post": 1}
-"""How many image's worth of features a pair has."""
+__all__ = ["IMAGE_CHANNELS", "PARTS", "Fusion", "NetworkSpec", "PairNetwork", "build_network"]
 
 TEXTURE_WEIGHT = 0.5
 """Scale of standardised texture features beside the encoder's, for a head under one common penalty.
@@ -40,7 +44,10 @@ class NetworkSpec:
 
     `channels` is 7, or 14 with a context view. `input_px` is the size that patches are resized to (bilinear).
     `footprint_pool` adds the average over the footprint to the one over the whole patch. `texture_filters` adds that
-    many random convolutional features (see `random_features.py`) of each image to the encoder's.
+    many random convolutional features (see `random_features.py`) of each image to the encoder's. `head` is `ordinal`
+    for classes in an order (`heads.py`). `norm` says what became of the encoder's batch norms (`encoders.py`).
+    `closeup` cuts that share of the side out of the middle of a patch without a context view as the close view, the
+    whole patch being its context; 0 does not.
     """
 
     network: str
@@ -50,6 +57,14 @@ class NetworkSpec:
     classes: int
     footprint_pool: bool = True
     texture_filters: int = 0
+    head: Literal["linear", "ordinal"] = "linear"
+    norm: Norm = "group"
+    closeup: float = 0.0
+
+    @property
+    def views(self) -> int:
+        """How many views of a building the encoder sees."""
+        return max(self.channels // VIEW_CHANNELS, 2 if self.closeup else 1)
 
 
 class PairNetwork(nn.Module):
@@ -57,12 +72,13 @@ class PairNetwork(nn.Module):
 
     Siamese: one encoder sees pre and post; the features are [pre, post, post − pre] (Daudt et al. 2018,
     arXiv:1810.08462, with both dates kept). Change: the same without pre, [post, post − pre]: what a roof looked like
-    says little of damage. Stacked: the encoder sees all seven channels. Post: it sees only the post date. A context
-    view goes through the same encoder, its features are appended.
+    says little of damage. Concatenate: [pre, post]. Subtract: [post − pre] alone. Cross-attention: those of change, and
+    what post tokens that attend to pre tokens do not find there (`fusion.py`). Stacked: the encoder sees all seven
+    channels. Post: it sees only the post date. A context view goes through the same encoder, its features are appended.
 
-    The head is linear on features standardised by `feature_mean` and `feature_scale`, constants of the event set by
-    `set_feature_statistics`; without them features pass unchanged. `auxiliary` holds heads that an algorithm trains
-    beside it (`add_head`); a finished network has none.
+    The head is linear (or ordinal) on features standardised by `feature_mean` and `feature_scale`, constants of the
+    event set by `set_feature_statistics`; without them features pass unchanged. `auxiliary` holds heads that an
+    algorithm trains beside it (`add_head`); a finished network has none.
     """
 
     feature_mean: Tensor
@@ -71,17 +87,23 @@ class PairNetwork(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.encoder = encoder_named(spec.network, IMAGE_CHANNELS[spec.fusion])
-        per_image = sum(cast(Encoder, self.encoder).tap_channels) * (2 if spec.footprint_pool else 1)
+        self.input_px = spec.input_px
+        self.encoder = encoder_named(spec.network, IMAGE_CHANNELS[spec.fusion], spec.norm)
+        pools = 2 if spec.footprint_pool else 1
+        taps = cast(Encoder, self.encoder).tap_channels
+        self.per_image = sum(taps) * pools
         self.texture = None
         if spec.texture_filters:
             self.texture = RandomFeatures(IMAGE_CHANNELS[spec.fusion], spec.texture_filters, stride=2)
-            per_image += 2 * spec.texture_filters
-        per_view = per_image * PARTS[spec.fusion]
-        self.feature_count = per_view * (spec.channels // VIEW_CHANNELS)
+            self.per_image += 2 * spec.texture_filters
+        attended = taps[-ATTENDED_TAPS:] if spec.fusion == "cross-attention" else ()
+        self.attention = nn.ModuleList(CrossAttention(channels) for channels in attended)
+        self.unexplained = sum(attended) * pools
+        self.feature_count = (self.per_image * PARTS[spec.fusion] + self.unexplained) * spec.views
         self.register_buffer("feature_mean", torch.zeros(self.feature_count))
         self.register_buffer("feature_scale", torch.ones(self.feature_count))
-        self.head = nn.Linear(self.feature_count, spec.classes)
+        made = OrdinalHead if spec.head == "ordinal" else nn.Linear
+        self.head: nn.Linear | OrdinalHead = made(self.feature_count, spec.classes)
         self.auxiliary = nn.ModuleDict()
         self.train(False)
 
@@ -120,29 +142,43 @@ class PairNetwork(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Pooled features [B, F] in float32, not standardised; context features follow those of the close view."""
         views = torch.split(x, VIEW_CHANNELS, dim=1)
-        footprints = torch.cat([view[:, FOOTPRINT] for view in views])  # [V·B, 1, H, W]
-        close_and_context = torch.cat(views) if len(views) > 1 else x
-        if self.spec.fusion == "stacked":
-            pooled = self._pooled(close_and_context, footprints)
-        elif self.spec.fusion == "post":
-            pooled = self._pooled(close_and_context[:, POST], footprints)
-        else:
-            dates = torch.cat([close_and_context[:, PRE], close_and_context[:, POST]])  # [2·V·B, 3, H, W]
-            pre, post = self._pooled(dates, footprints.repeat(2, 1, 1, 1)).chunk(2)
-            both = [post, post - pre]
-            pooled = torch.cat([pre, *both] if self.spec.fusion == "siamese" else both, dim=1)
+        if self.spec.closeup:
+            views = (centre_crop(x, self.spec.closeup), x)
+            return torch.cat([self._of_view(view) for view in views], dim=1)
+        pooled = self._of_view(torch.cat(views) if len(views) > 1 else x)
         return torch.cat(pooled.chunk(len(views)), dim=1)
 
-    def _pooled(self, images: Tensor, footprints: Tensor) -> Tensor:
-        averages = [] if self.texture is None else [self.texture(images)[0].flatten(1)]
-        images = resized(images, self.spec.input_px)
+    def _of_view(self, view: Tensor) -> Tensor:
+        """Features of one view [B, 7, H, W], or of several one after the other."""
+        footprints, fusion = view[:, FOOTPRINT], self.spec.fusion
+        if fusion in ("stacked", "post"):
+            images = view if fusion == "stacked" else view[:, POST]
+            return self._pooled(images, self._maps(images), footprints)
+        dates = torch.cat([view[:, PRE], view[:, POST]])  # [2·B, 3, H, W]
+        maps = self._maps(dates)
+        pre, post = self._pooled(dates, maps, footprints.repeat(2, 1, 1, 1)).chunk(2)
+        features = combined(fusion, pre, post)
+        if not self.attention:
+            return features
+        attended = zip(self.attention, maps[-len(self.attention) :], strict=True)
+        return torch.cat([features, *self._averages([part(*each.chunk(2)) for part, each in attended], footprints)], 1)
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        images = resized(images, self.input_px)
         if images.device.type == "cpu":
             images = images.contiguous(memory_format=torch.channels_last)
         maps: list[Tensor] = self.encoder(images)
-        averages += [each.float().mean(dim=(2, 3)) for each in maps]
+        return maps
+
+    def _pooled(self, images: Tensor, maps: list[Tensor], footprints: Tensor) -> Tensor:
+        texture = [] if self.texture is None else [self.texture(images)[0].flatten(1)]
+        return torch.cat(texture + self._averages(maps, footprints), dim=1)
+
+    def _averages(self, maps: list[Tensor], footprints: Tensor) -> list[Tensor]:
+        averages = [each.float().mean(dim=(2, 3)) for each in maps]
         if self.spec.footprint_pool:
             averages += [footprint_average(each.float(), footprints) for each in maps]
-        return torch.cat(averages, dim=1)
+        return averages
 
     @torch.no_grad()
     def set_feature_statistics(self, mean: Tensor, std: Tensor) -> None:
@@ -155,17 +191,24 @@ class PairNetwork(nn.Module):
         self.feature_scale.copy_(self._weights().to(std) / (std * self.feature_count**0.5))
 
     def _weights(self) -> Tensor:
-        texture = 2 * self.spec.texture_filters
-        parts = PARTS[self.spec.fusion] * (self.spec.channels // VIEW_CHANNELS)
-        weights = torch.ones(parts, self.feature_count // parts)  # texture comes first in the features of an image
-        weights[:, :texture] = TEXTURE_WEIGHT
-        return weights.flatten()
+        image = torch.ones(self.per_image)
+        image[: 2 * self.spec.texture_filters] = TEXTURE_WEIGHT  # texture comes first in the features of an image
+        view = torch.cat([image.repeat(PARTS[self.spec.fusion]), torch.ones(self.unexplained)])
+        return view.repeat(self.spec.views)
 
     @torch.no_grad()
     def set_head(self, coefficients: Tensor, intercept: Tensor) -> None:
         """Put a linear classifier of the standardised features into the head: [classes, F] and [classes]."""
+        if isinstance(self.head, OrdinalHead):
+            raise ValueError("set_head: the network's head is ordinal; use `set_ordinal_head`")
         self.head.weight.copy_(coefficients * self.feature_count**0.5)
         self.head.bias.copy_(intercept)
+
+    def set_ordinal_head(self, direction: Tensor, first: Tensor, gaps: Tensor) -> None:
+        """Put a proportional-odds model of the standardised features into the head, see `OrdinalHead.set`."""
+        if not isinstance(self.head, OrdinalHead):
+            raise ValueError("set_ordinal_head: the network's head is linear; use `set_head`")
+        self.head.set(direction * self.feature_count**0.5, first, gaps)
 
 
 def build_network(spec: NetworkSpec, generator: torch.Generator) -> PairNetwork:

@@ -17,7 +17,8 @@ def make_optimizer(network: PairNetwork, settings: TrainSettings, options: FitOp
     encoder_rate = settings.learning_rate_encoder if adaptive else options.sgd_learning_rate
     head_rate = settings.learning_rate_head if adaptive else options.sgd_learning_rate
     groups = []
-    parts = ((network.encoder, encoder_rate), (network.head, head_rate), (network.auxiliary, head_rate))
+    slow = (network.encoder, network.attention)
+    parts = [*((each, encoder_rate) for each in slow), (network.head, head_rate), (network.auxiliary, head_rate)]
     for module, rate in parts:
         parameters = [each for each in module.parameters() if each.requires_grad]
         kernels = [each for each in parameters if each.ndim > 1]
@@ -25,9 +26,11 @@ def make_optimizer(network: PairNetwork, settings: TrainSettings, options: FitOp
         groups.append({"params": kernels, "lr": rate, "top_rate": rate, "weight_decay": settings.weight_decay})
         groups.append({"params": vectors, "lr": rate, "top_rate": rate, "weight_decay": 0.0})
     groups = [group for group in groups if group["params"]]
+    # one kernel for all weights where launching one each would take longer than its work
+    fused = next(network.parameters()).is_cuda or None
     if adaptive:
-        return torch.optim.AdamW(groups)
-    return torch.optim.SGD(groups, momentum=options.sgd_momentum, nesterov=True)
+        return torch.optim.AdamW(groups, fused=fused)
+    return torch.optim.SGD(groups, momentum=options.sgd_momentum, nesterov=True, fused=fused)
 
 
 def rate_factor(progress: float, warm_up: float) -> float:

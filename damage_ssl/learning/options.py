@@ -28,6 +28,8 @@ class FitOptions:
     labels have bent the network to counts less where it did better before.
     `unlabelled_rows`: the labelled pairs serve as unlabelled too (`all`), or only those without any label do
     (`unlabelled`: for domain adaptation, where the labelled pairs are of other events).
+    `accumulate` sends the batch through the network in that many parts where memory is short, with the same result.
+    `compile` `reduce-overhead` compiles the network and replays it as CUDA graphs (on CUDA only).
     """
 
     head_start: Literal["auto", "logistic", "random"] = "auto"
@@ -41,10 +43,13 @@ class FitOptions:
     texture_filters: int = 128
     start_weight: float = 0.5
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    accumulate: int = 1
+    compile: Literal["off", "reduce-overhead"] = "off"
     unlabelled_rows: Literal["all", "unlabelled"] = "all"
 
     def __post_init__(self) -> None:
         check_range("training: start_weight", self.start_weight, 0.0, 1.0)
+        check_range("training: accumulate", self.accumulate, 1)
         check_range("training: texture_filters", self.texture_filters, 0.0)
         check_range("training: probe_c", self.probe_c, 0.0, open_low=True)
 
@@ -82,6 +87,7 @@ class SortedOptions:
     views: ViewSettings
     imbalance: ImbalanceOptions
     consistency: ConsistencyOptions
+    network: NetworkOptions
     algorithm: Mapping[str, Any]
 
 
@@ -97,7 +103,7 @@ def sort_options(options: Mapping[str, Any], where: str) -> SortedOptions:
     imbalance = {field.name for field in fields(ImbalanceOptions)}
     network = {field.name for field in fields(NetworkOptions)}
     consistency = {field.name for field in fields(ConsistencyOptions)}
-    known = fit | cache | views | imbalance | consistency
+    known = fit | cache | views | imbalance | consistency | network
     return SortedOptions(
         fit=from_mapping(FitOptions, {name: value for name, value in options.items() if name in fit}, where),
         cache=from_mapping(CacheOptions, {name: value for name, value in options.items() if name in cache}, where),
@@ -107,6 +113,9 @@ def sort_options(options: Mapping[str, Any], where: str) -> SortedOptions:
         ),
         consistency=from_mapping(
             ConsistencyOptions, {name: value for name, value in options.items() if name in consistency}, where
+        ),
+        network=from_mapping(
+            NetworkOptions, {name: value for name, value in options.items() if name in network}, where
         ),
         algorithm={name: value for name, value in options.items() if name not in known},
     )

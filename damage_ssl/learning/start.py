@@ -101,7 +101,7 @@ def _weights(task: Task) -> EncoderWeights | None:
 
 
 def built_network(task: Task, generator: torch.Generator, spec: NetworkSpec | None = None) -> PairNetwork:
-    """The network of the settings (or of `spec`) on the task's device, its encoder with the weights that were asked for.
+    """The network of the settings (or of `spec`) on the task's device, with the weights that were asked for.
 
     Raises:
         SettingsError: the weights are of another encoder. DamageSSLError: the hub cannot be reached.

@@ -22,6 +22,7 @@ from damage_ssl.learning.networks import NetworkSpec
 from damage_ssl.learning.options import SortedOptions, sort_options
 from damage_ssl.learning.runs import Run
 from damage_ssl.learning.targets import TargetRows, Targets, target_rows
+from damage_ssl.learning.weights import read_weights
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.settings import TrainSettings, to_mapping
 
@@ -163,4 +164,6 @@ def _fingerprint(pairs: PairSet, pixels: Tensor, rows: TargetRows, settings: Tra
     digest.update(pixels[:: max(len(pixels) // 1000, 1)].contiguous().numpy().data)
     for array in (rows.train_row, rows.train_class):
         digest.update(array.tobytes())
+    if given := settings.options.get("weights"):
+        digest.update(read_weights(Path(str(given))).path.read_bytes())
     return digest.hexdigest()

@@ -23,6 +23,7 @@ from damage_ssl.learning.self_training import ROUNDS, train_rounds
 from damage_ssl.learning.start import FROZEN, start_network
 from damage_ssl.learning.targets import Targets
 from damage_ssl.learning.task import Task, TrainProgress, check_values, make_task
+from damage_ssl.learning.weights import load_weights, read_weights
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.settings import TrainSettings
 
@@ -87,7 +88,9 @@ def check_settings(settings: TrainSettings, where: str) -> None:
         ALGORITHMS[settings.algorithm](own, where)
     if settings.algorithm in ROUNDS:
         ROUNDS[settings.algorithm](options.algorithm, where)
-    encoder_named(encoder_of(settings.network), IMAGE_CHANNELS[settings.fusion])
+    encoder = encoder_named(encoder_of(settings.network), IMAGE_CHANNELS[settings.fusion])
+    if options.network.weights:
+        load_weights(encoder, encoder_of(settings.network), read_weights(Path(options.network.weights)))
 
 
 def algorithm_names() -> list[str]:

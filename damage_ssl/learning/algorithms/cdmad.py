@@ -9,9 +9,10 @@ a footprint. At the end g(I) goes into the head's bias: the same logits, in one 
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms.base import Algorithm, Batch, LossTerms, Network, check_range, full_precision
@@ -104,4 +105,4 @@ class Unbiased(Wrapped):
         """Put −g(I) into the head's bias."""
         with torch.no_grad():
             blank = blank_pair(*self._shape, network.feature_mean.device)
-            network.head.bias.sub_(network(blank)[0])
+            cast(nn.Linear, network.head).bias.sub_(network(blank)[0])
