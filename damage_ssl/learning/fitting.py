@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from damage_ssl.errors import DamageSSLError, SettingsError, WorkspaceError
 from damage_ssl.learning.algorithms import ALGORITHMS, Algorithm, Batch, ViewName
@@ -26,14 +26,17 @@ from damage_ssl.learning.checkpoints import (
     without_prefix,
     write_tensors,
 )
+from damage_ssl.learning.distributed import current_world
 from damage_ssl.learning.encoders import is_cached
 from damage_ssl.learning.frozen_norm import FrozenNormConv
 from damage_ssl.learning.networks import PairNetwork
 from damage_ssl.learning.optimisation import Ema, make_optimizer, rate_factor, set_rate
 from damage_ssl.learning.sampling import BalancedSampler, distinct
-from damage_ssl.learning.seen import SeenNetwork
+from damage_ssl.learning.seen import SeenNetwork, begin_step, passes_of
+from damage_ssl.learning.sizes import MixedSizes
 from damage_ssl.learning.start import starts_at_regression
 from damage_ssl.learning.task import Task, TrainProgress
+from damage_ssl.learning.transfer import to_device
 from damage_ssl.learning.view_source import PixelViews, ViewSource
 from damage_ssl.learning.views.ctaugment import true_probability
 
@@ -89,11 +92,15 @@ class Fit:
         if not task.options.fit.train_norm:
             _freeze_norms(self.student)
         self._add_heads(self._generators["start"])
+        self._world = current_world()
+        self._world.take_first(self.student.state_dict().values())
         self._optimizer = make_optimizer(self.student, task.settings, task.options.fit)
         self._ema = Ema(self.student, task.settings.ema_decay)
+        self._sizes = MixedSizes(task.options.network, [self.student, self._ema.network])
         self._start = {name: tensor.clone() for name, tensor in self.student.state_dict().items()}
-        self._student_logits = SeenNetwork(self.student, task.device, precision, gradient=True)
-        self._ema_logits = SeenNetwork(self._ema.network, task.device, precision, gradient=False)
+        passes = passes_of(task.options.fit, task.device, where)
+        self._student_logits = SeenNetwork(self.student, task.device, precision, gradient=True, passes=passes)
+        self._ema_logits = SeenNetwork(self._ema.network, task.device, precision, gradient=False, passes=passes)
 
     @property
     def averaged(self) -> PairNetwork:
@@ -107,9 +114,9 @@ class Fit:
             DamageSSLError: the loss is not a finite number any more.
         """
         saved = time.monotonic()
-        while (share := self._share()) < 1.0:
+        while (share := self._world.agreed(self._share())) < 1.0:
             self._validate(share)
-            if self.task.should_stop():
+            if self._world.agreed(self.task.should_stop()):
                 self.save()
                 return False
             self._unreported.append(self._one_step(share))
@@ -162,16 +169,19 @@ class Fit:
     def _one_step(self, share: float) -> Tensor:
         """One step of the source's number of updates; returns loss, supervised, unlabelled and mask rate [4]."""
         set_rate(self._optimizer, rate_factor(share, self.task.options.fit.warm_up))
+        self._sizes.draw(self._generators["batch"])
         updates = [self._one_update(share) for _ in range(self._source.updates)]
         self._ema.update(self.student, self.step)
         for labelled, target, _ in updates:
             self._learn_strengths(labelled, target)
+        self._sizes.restore()
         terms = [terms for _, _, terms in updates]
         return terms[0] if len(terms) == 1 else torch.stack(terms).mean(dim=0)
 
     def _one_update(self, share: float) -> tuple[Tensor, Tensor, Tensor]:
         """One update of the student: the labelled pairs, their classes, the loss and its parts [4] on the device."""
         options = self.task.options.fit
+        begin_step(self.task.device)
         labelled, target = self._labelled()
         batch = self._batch(labelled, target)
         terms = self._algorithm.loss(
@@ -179,6 +189,7 @@ class Fit:
         )
         self._optimizer.zero_grad(set_to_none=True)
         terms.loss.backward()  # type: ignore[no-untyped-call]
+        self._world.sum_gradients(self.student.parameters())
         if options.gradient_clip > 0:
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), options.gradient_clip)
         self._optimizer.step()
@@ -187,7 +198,7 @@ class Fit:
 
     def _labelled(self) -> tuple[Tensor, Tensor]:
         rows, classes = self._sampler.draw(self.task.settings.batch_labelled, self._generators["batch"])
-        return self._source.take(rows), classes.to(self.task.device)
+        return self._source.take(rows), to_device(classes, self.task.device)
 
     def _learn_strengths(self, labelled: Tensor, target: Tensor) -> None:
         """Where strong views have learned strengths: try some on the labelled pairs, with the averaged network."""
@@ -206,7 +217,7 @@ class Fit:
             pool = self._unlabelled_rows
             some = distinct(len(pool), settings.batch_labelled * settings.unlabelled_ratio, generator)
             pairs = self._source.take(pool[some])
-            index = some.to(self.task.device)
+            index = to_device(some, self.task.device)
             unlabelled = tuple(self._view(name, pairs) for name in self._algorithm.unlabelled_views)
         return Batch(
             target=target,
@@ -353,3 +364,5 @@ def _freeze_norms(network: PairNetwork) -> None:
         if isinstance(module, FrozenNormConv):
             module.gain.requires_grad_(False)
             module.shift.requires_grad_(False)
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.requires_grad_(False)

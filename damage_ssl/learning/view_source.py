@@ -17,6 +17,7 @@ from damage_ssl.learning.networks import PairNetwork
 from damage_ssl.learning.predictor import rotation_average
 from damage_ssl.learning.start import start_network
 from damage_ssl.learning.task import Task
+from damage_ssl.learning.transfer import to_device
 from damage_ssl.learning.views import Views, ViewSettings
 from damage_ssl.learning.views.ctaugment import CTAugment, Probe
 
@@ -72,7 +73,7 @@ class PixelViews:
 
     def take(self, rows: Tensor) -> Tensor:
         """The pairs, float32 [n, 7 or 14, H, W] in [0, 1]."""
-        return to_unit(self._task.pixels[rows.to(self._task.device)])
+        return to_unit(self._task.pixels[to_device(rows, self._task.device)])
 
     def view(self, name: ViewName, taken: Tensor, generator: torch.Generator) -> Tensor:
         draw = {"weak": self._views.weak, "strong": self._views.strong}[name]
