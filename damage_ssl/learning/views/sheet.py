@@ -30,6 +30,7 @@ BLOCKS = 3
 """The sheet's rows stand in this many columns."""
 
 _LABEL_PX, _GAP_PX, _HEAD_PX, _TITLE_PX = 150, 6, 26, 48
+_DATES_PX = 2
 _INK, _FAINT, _PAPER, _OUTLINE = "#222222", "#667077", "#ffffff", (255, 210, 0)
 
 
@@ -73,7 +74,7 @@ def draw_sheet(rows: Sequence[Row], title: str) -> Image.Image:
     count = len(rows[0].captions)
     down = -(-len(rows) // BLOCKS)
     block = _LABEL_PX + count * (size + _GAP_PX) + 2 * _GAP_PX
-    height = _HEAD_PX + 2 * size + _GAP_PX
+    height = _HEAD_PX + 2 * size + _DATES_PX + _GAP_PX
     sheet = Image.new("RGB", (BLOCKS * block + _GAP_PX, _TITLE_PX + down * height + _GAP_PX), _PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.text((2 * _GAP_PX, 14), title, fill=_INK, font=_font(18))
@@ -89,14 +90,17 @@ def draw_sheet(rows: Sequence[Row], title: str) -> Image.Image:
 
 
 def _picture(view: Tensor) -> NDArray[np.uint8]:
-    """Pre above post [2·S, S, 3], the footprint's rim in yellow, of one view [7, S, S]."""
-    dates = torch.cat([view[PRE], view[POST]], dim=1)  # [3, 2·S, S]
-    picture = (dates.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy().copy()
+    """Pre above post [2·S + gap, S, 3], the footprint's rim in yellow, of one view [7, S, S]."""
     inside = view[FOOTPRINT][0].numpy() > 0.5
     padded = np.pad(inside, 1)
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    picture[np.tile(inside & ~core, (2, 1))] = _OUTLINE
-    return np.asarray(picture)
+    dates = []
+    for channels in (PRE, POST):
+        date = (view[channels].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy().copy()
+        date[inside & ~core] = _OUTLINE
+        dates.append(date)
+    gap = np.full((_DATES_PX, *dates[0].shape[1:]), 255, dtype=np.uint8)
+    return np.concatenate([dates[0], gap, dates[1]])
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,238 @@
+"""Policies of views: JSON, application, the search for one, affinity and diversity, the contact sheet."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from damage_ssl.errors import LabelsError, SettingsError
+from damage_ssl.learning.channels import pair_bytes
+from damage_ssl.learning.views import Views, ViewSettings
+from damage_ssl.learning.views import measure as measuring
+from damage_ssl.learning.views import search as searching
+from damage_ssl.learning.views.measure import Measured, choose, measure
+from damage_ssl.learning.views.policy import AugmentPolicy, PolicyStep
+from damage_ssl.learning.views.scorer import LabelledPairs, fit
+from damage_ssl.learning.views.search import find_policy
+from damage_ssl.learning.views.sheet import STRENGTHS, draw_sheet, sheet_rows
+from tests.learning.drawn_pairs import draw_pairs
+from tests.learning.test_views import random_pairs, seeded
+
+
+def policy() -> AugmentPolicy:
+    brighter = PolicyStep(operation="brightness", probability=1.0, strength=0.5)
+    cut = PolicyStep(operation="cutout@context", probability=0.25, strength=1.0)
+    return AugmentPolicy(((brighter, cut), (brighter,)), {"seconds": 12.5})
+
+
+# --- JSON ----------------------------------------------------------------------------------------------------------
+
+
+def test_policy_comes_back_from_its_file_and_from_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    policy().write(path)
+    assert AugmentPolicy.read(path) == policy()
+    assert AugmentPolicy.from_json(json.dumps(policy().to_json()), "text") == policy()
+    x = random_pairs(8)
+    views = [
+        Views(ViewSettings(strong_policy="autoaugment", policy=given)).strong(x, seeded())
+        for given in (str(path), path.read_text())
+    ]
+    assert torch.equal(*views)
+
+
+def broken(change: dict[str, object]) -> str:
+    values = policy().to_json()
+    values["sub_policies"][0][1].update(change)
+    return json.dumps(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (broken({"operation": "brightnes"}), "here: .*'brightnes' is unknown: did you mean 'brightness'"),
+        (broken({"probability": 1.5}), "here: .*probability of 'cutout@context' is 1.5; it must be 0 to 1"),
+        (broken({"strenght": 1.0}), "here: setting 'strenght' is unknown: did you mean 'strength'"),
+        ('{"format": 9}', "here: is of format 9; this version reads 1"),
+        ('{"format": 1, "sub_policies": []}', "'sub_policies' is empty"),
+        ('{"format": 1, "sub_policies": [[{"operation": "blur"}]]}', "is not a policy of views"),
+        ("[1]", "is not a policy of views"),
+        ("{", "is not a policy of views"),
+    ],
+)
+def test_what_is_no_policy_is_refused_with_its_place(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        AugmentPolicy.from_json(text, "here")
+
+
+def test_a_missing_file_and_half_of_the_options_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read there"):
+        Views(ViewSettings(strong_policy="autoaugment", policy=str(tmp_path / "none.json")))
+    for given in ({"strong_policy": "autoaugment"}, {"policy": "policy.json"}):
+        with pytest.raises(SettingsError, match="go together"):
+            ViewSettings(**given)  # type: ignore[arg-type]
+
+
+# --- Application ---------------------------------------------------------------------------------------------------
+
+
+def test_each_sample_draws_a_sub_policy_and_each_operation_its_chance() -> None:
+    darker = PolicyStep(operation="brightness", probability=0.5, strength=1.0)
+    shifted = PolicyStep(operation="shift-right", probability=1.0, strength=1.0)
+    x = torch.full((4000, 7, 8, 8), 0.5)
+    x[:, :, :, 0] = 0.25
+    out = AugmentPolicy(((darker,), (shifted,))).apply(x, seeded(), per_date=False)
+    bright = (out[:, 0, 4, 4] - 0.5).abs() > 1e-3
+    moved = (out[:, 6] != x[:, 6]).flatten(1).any(1)
+    assert float(bright.float().mean()) == pytest.approx(0.25, abs=0.03)
+    assert float(moved.float().mean()) == pytest.approx(0.5, abs=0.03)
+    assert not (bright & moved).any()
+    torch.testing.assert_close(out[bright][:, 0, 4, 4].unique(), torch.tensor([0.3, 0.7]))
+    torch.testing.assert_close(out[bright][:, 0], out[bright][:, 3])
+
+
+def test_dates_differ_in_photometry_where_they_may() -> None:
+    x = torch.full((50, 7, 8, 8), 0.5)
+    apart = policy().apply(x, seeded(), per_date=True)
+    together = policy().apply(x, seeded(), per_date=False)
+    assert (apart[:, 0] != apart[:, 3]).any()
+    assert torch.equal(together[:, 0], together[:, 3])
+    assert torch.equal(apart[:, 6], x[:, 6])
+    assert torch.equal(apart, policy().apply(x, seeded(), per_date=True))
+    assert torch.equal(x, torch.full((50, 7, 8, 8), 0.5))
+
+
+# --- Search and measurement ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labelled() -> LabelledPairs:
+    pairs, classes = draw_pairs(60, seed=1)
+    pixels = pair_bytes(pairs)
+    return LabelledPairs(
+        train=pixels[:36], train_class=classes[:36], validation=pixels[36:], validation_class=classes[36:]
+    )
+
+
+class MeanColours:
+    """In the place of the frozen network: mean and deviation of each colour, in microseconds."""
+
+    def __init__(self, sample: Tensor, generator: torch.Generator) -> None:
+        self.channels = sample.shape[1]
+
+    def features(self, x: Tensor) -> np.ndarray:
+        colours = x[:, :6].flatten(2)
+        return torch.cat([colours.mean(2), colours.std(2)], dim=1).numpy() * 10
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "FrozenScorer", MeanColours)
+    monkeypatch.setattr(searching, "FrozenScorer", MeanColours)
+
+
+@pytest.mark.usefixtures("quick")
+def test_search_keeps_the_better_sub_policies_and_says_how_it_found_them(labelled: LabelledPairs) -> None:
+    ticks = itertools.count()
+    shares: list[float] = []
+    found = find_policy(labelled, 40.0, progress=shares.append, clock=lambda: float(next(ticks)))
+    assert 1 <= len(found.sub_policies) <= 10
+    assert found.found["loss_kept"] < found.found["loss_tried"]
+    assert found.found["validation_buildings"] == 24
+    assert found.found["tried"] <= 40
+    assert shares == sorted(shares)
+    again = itertools.count()
+    assert find_policy(labelled, 40.0, clock=lambda: float(next(again))).sub_policies == found.sub_policies
+    assert AugmentPolicy.from_json(json.dumps(found.to_json()), "found") == found
+
+
+@pytest.mark.usefixtures("quick")
+def test_search_that_has_no_time_says_so(labelled: LabelledPairs) -> None:
+    ticks = itertools.count()
+    with pytest.raises(SettingsError, match=r"enough for \d sub-policies only"):
+        find_policy(labelled, 2.0, clock=lambda: float(next(ticks)))
+
+
+@pytest.mark.usefixtures("quick")
+def test_affinity_and_diversity_are_the_papers_ratios(labelled: LabelledPairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    inverted = lambda x, generator: torch.cat([1 - x[:, :6], x[:, 6:]], dim=1)  # noqa: E731
+    monkeypatch.setattr(measuring, "policies", lambda found: {"random": inverted, "weak": lambda x, generator: x})
+    monkeypatch.setattr(measuring, "single_operations", dict)
+    report = measure(labelled)
+    untouched, changed, same = report.rows
+    assert (untouched.name, untouched.affinity, untouched.diversity) == ("untouched", 1.0, 1.0)
+    assert (same.affinity, same.loss) == (1.0, pytest.approx(untouched.loss, rel=1e-3))
+    assert same.diversity == pytest.approx(1.0, rel=1e-3)  # four times the same views at a quarter of the weight
+
+    scorer = MeanColours(labelled.train, seeded())
+    x, v = (each.float() / 255 for each in (labelled.train, labelled.validation))
+    clean = fit(scorer.features(x), labelled.train_class)
+    accuracy = clean.accuracy(scorer.features(v), labelled.validation_class)
+    moved = clean.accuracy(scorer.features(inverted(v, None)), labelled.validation_class)
+    assert changed.affinity == pytest.approx(moved / accuracy)
+    other = fit(scorer.features(inverted(x, None)), labelled.train_class)
+    assert changed.diversity == pytest.approx(other.training_loss / clean.training_loss, rel=1e-3)
+    assert changed.loss == pytest.approx(
+        float(other.losses(scorer.features(v), labelled.validation_class).mean()), rel=1e-2
+    )
+
+
+@pytest.mark.usefixtures("quick")
+def test_policies_are_measured_in_any_case_and_what_had_no_time_is_named(labelled: LabelledPairs) -> None:
+    report = measure(labelled, policy(), seconds=0.0)
+    assert [row.name for row in report.rows] == ["untouched", "random", "weak", "augmix", "autoaugment"]
+    assert {"blur", "rotation", "patch-gaussian"} <= set(report.left_out)
+    assert report.chosen in ("random", "augmix", "autoaugment")
+    assert json.loads(json.dumps(report.to_json()))["trained_on"] == 36
+    assert all(row.affinity > 0 and row.diversity > 0 for row in report.rows)
+
+
+def test_default_stays_unless_another_is_better_by_more_than_its_error() -> None:
+    def row(name: str, loss: float, better_by: float | None, is_policy: bool = True) -> Measured:
+        return Measured(
+            name=name, is_policy=is_policy, affinity=1, diversity=1, accuracy=1, loss=loss, better_by=better_by
+        )
+
+    default, untouched = row("random", 0.5, None), row("untouched", 0.1, 9.0, is_policy=False)
+    assert choose((untouched, default, row("augmix", 0.45, 0.7))) == "random"
+    assert choose((untouched, default, row("augmix", 0.45, 1.7))) == "augmix"
+    assert choose((untouched, default, row("augmix", 0.55, -1.0))) == "random"
+
+
+def test_labels_of_one_class_are_refused(labelled: LabelledPairs) -> None:
+    with pytest.raises(LabelsError, match="validated on are of fewer than two classes"):
+        LabelledPairs(
+            train=labelled.train,
+            train_class=labelled.train_class,
+            validation=labelled.validation[:1],
+            validation_class=labelled.validation_class[:1],
+        )
+
+
+# --- The sheet -----------------------------------------------------------------------------------------------------
+
+
+def test_sheet_shows_each_operation_by_strength_pre_above_post() -> None:
+    pixels = pair_bytes(draw_pairs(2)[0])
+    rows = sheet_rows(pixels, ["brightness", "noise@context"], {"weak": Views().weak}, seeded())
+    assert [row.label for row in rows] == ["brightness", "noise@context", "weak"]
+    assert rows[0].captions == ("-1", "-0.5", "0", "+0.5", "+1")
+    middle = STRENGTHS.index(0.0)
+    torch.testing.assert_close(rows[0].views[middle], pixels[0].float() / 255)
+    means = rows[0].views[:, :6].mean((1, 2, 3))
+    assert (means.diff() > 0).all()
+    sheet = draw_sheet(rows, "town")
+    shown = np.asarray(sheet)
+    top, left = 48 + 26, 150 + 2 * 6 + middle * (32 + 6)
+    np.testing.assert_array_equal(shown[top, left], pixels[0, :3, 0, 0].numpy())
+    np.testing.assert_array_equal(shown[top + 32 + 2, left], pixels[0, 3:6, 0, 0].numpy())
+    assert (shown == (255, 210, 0)).all(axis=2).any()  # the footprint's rim
+
+
+def test_sheet_of_an_unknown_operation_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'noise'"):
+        sheet_rows(pair_bytes(draw_pairs(1)[0]), ["nois"], {}, seeded())
