@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-_PATH_LISTS = ("--pre", "--post", "--footprints")
+_LISTS = ("--pre", "--post", "--footprints", "--runs")
 
 
 def spread_path_lists(argv: Sequence[str]) -> list[str]:
@@ -15,7 +15,7 @@ def _spread(argv: Sequence[str]) -> Iterator[str]:
     values = 0
     for argument in argv:
         if argument.startswith("-"):
-            flag = argument if argument in _PATH_LISTS else None
+            flag = argument if argument in _LISTS else None
             values = 0
         elif flag is not None:
             values += 1

@@ -14,6 +14,9 @@ from typing import Any, Literal
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import read_json, storage_errors, write_json
 
+ENSEMBLE = "ensemble"
+"""Name of the algorithm of a run that averages others, and of the file that says which."""
+
 State = Literal["queued", "running", "trained", "finished", "failed", "cancelled"]
 """`trained`: the weights are there, calibration and predictions are not yet; `finished`: they are too."""
 
@@ -101,8 +104,8 @@ class Run:
 
     @property
     def has_weights(self) -> bool:
-        """True for a trained run, False for one that compared pre and post without labels."""
-        return self.checkpoint_path.exists()
+        """True for a trained run or an ensemble of such, False for one that compared pre and post without labels."""
+        return self.checkpoint_path.exists() or (self.path / f"{ENSEMBLE}.json").exists()
 
     @property
     def begun(self) -> int:

@@ -4,6 +4,7 @@
 `start_zero_label` → `score_changes` → `export_event`.
 """
 
+from damage_ssl.pipeline.ensemble import Gain, combine, common_gain, gain_on_truth, members_of, start_ensemble
 from damage_ssl.pipeline.handover import ExportSummary, export_event, export_table
 from damage_ssl.pipeline.learning import (
     PlannedRun,
@@ -34,17 +35,22 @@ __all__ = [
     "EvaluationReport",
     "EventStatus",
     "ExportSummary",
+    "Gain",
     "PlannedRun",
     "RunPlan",
     "RunSummary",
     "chosen_run",
+    "combine",
+    "common_gain",
     "cut_patches",
     "evaluate_event",
     "event_status",
     "export_event",
     "export_table",
+    "gain_on_truth",
     "import_labels",
     "made_from",
+    "members_of",
     "next_to_label",
     "open_labels",
     "plan_of",
@@ -53,6 +59,7 @@ __all__ = [
     "resumed_run",
     "run_summary",
     "score_changes",
+    "start_ensemble",
     "start_run",
     "start_zero_label",
     "train_run",

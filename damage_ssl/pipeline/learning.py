@@ -20,7 +20,7 @@ from damage_ssl.event.blocks import split_by_position
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import read_json, write_json
 from damage_ssl.grades import ClassScheme, LabelValue, scheme_named
-from damage_ssl.learning.runs import Run, latest_finished, new_run_id, runs_in
+from damage_ssl.learning.runs import ENSEMBLE, Run, latest_finished, new_run_id, runs_in
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline.stages import Progress, open_labels
 from damage_ssl.settings import Resources, SplitSettings, TrainSettings, from_mapping, to_mapping
@@ -211,6 +211,8 @@ def train_run(
     from damage_ssl.learning.training import Targets, train
 
     plan, store = plan_of(run), PatchStore.open(event.patches_path)
+    if plan.train.algorithm == ENSEMBLE:
+        return  # there is nothing to train: `predict_event` averages
     if store.fingerprint != plan.patches_fingerprint:
         raise WorkspaceError(f"{run.path}: the patches were cut again since this run was planned; start a new run")
     targets = Targets(
@@ -238,6 +240,10 @@ def predict_event(
         from damage_ssl.pipeline.zero_label import score_changes
 
         return score_changes(event, run, progress)
+    if plan_of(run).train.algorithm == ENSEMBLE:
+        from damage_ssl.pipeline.ensemble import combine
+
+        return combine(event, run, progress)
     store, status = PatchStore.open(event.patches_path), run.status()
     if not run.calibration_path.exists():
         _calibrate(run, store)

@@ -78,7 +78,7 @@ def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> Eva
         InputError: the file cannot be read, or no building in it is left to be measured on.
     """
     plan, calibration = plan_of(run), Calibration.read(run.calibration_path)
-    known = _known_grades(truth, plan.scheme)
+    known = known_grades(truth, plan.scheme)
     index = PatchStore.open(event.patches_path).index()
     rows = known.merge(index[["building_id", "assessed", "x_m", "y_m"]], on="building_id", how="left")
     in_event = rows["assessed"].notna().to_numpy(bool)
@@ -124,7 +124,7 @@ def validation_of(event: Event, run: Run, *, seed: int = 0) -> Evaluation | None
     return _evaluate(rows, plan.scheme, Calibration.read(run.calibration_path).threshold, seed)
 
 
-def _known_grades(truth: Path, scheme: ClassScheme) -> pd.DataFrame:
+def known_grades(truth: Path, scheme: ClassScheme) -> pd.DataFrame:
     """building_id, class_index (-1: no class of the scheme), damaged (True, False, None: no grade)."""
     by_building = {row.building_id: row for row in read_label_csv(truth, labeller="truth").rows}
     rows = list(by_building.values())

@@ -1,0 +1,304 @@
+"""Several finished runs as one predictor: a run of its own, the mean of its members' calibrated probabilities.
+
+Averaging networks that err differently lowers the error (Lakshminarayanan et al. 2017, arXiv:1612.01474, §2.4). Its
+temperature and threshold come from the buildings that every member held out: none of them was trained on by any.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+from damage_ssl.assessment.calibration import (
+    Calibration,
+    calibrate,
+    damaged_probability,
+    scale_probabilities,
+)
+from damage_ssl.assessment.change import ALGORITHM as CHANGE
+from damage_ssl.assessment.metrics import INTERVAL_PERCENTILES, Estimate
+from damage_ssl.assessment.prediction import class_probabilities, prediction_table, read_predictions
+from damage_ssl.errors import WorkspaceError
+from damage_ssl.event.blocks import block_of
+from damage_ssl.event.catalog import Event
+from damage_ssl.files import atomic_path, read_json, write_json
+from damage_ssl.grades import ClassScheme
+from damage_ssl.learning.runs import ENSEMBLE, Run, runs_in
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.pipeline.learning import PlannedRun, RunPlan, chosen_run, plan_of, planned_run
+from damage_ssl.pipeline.review import known_grades
+from damage_ssl.settings import SplitSettings, TrainSettings
+
+SEPARATOR = "/"
+"""Between the members' names in the plan's options: what no folder's name can hold."""
+
+RESAMPLES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """An ensemble against its best member on `n` buildings, `n_damaged` damaged, in `n_blocks` spatial blocks.
+
+    `members`, `ensemble`: each one's AUROC, average_precision, brier and f1 (at its own threshold), None where there is
+    one kind of building only. `gains` are ensemble minus best member (of the Brier score member minus ensemble, so that
+    more is better), with 95 % intervals from resampling blocks. The best member is the one with the highest AUROC on
+    these very buildings, which makes its figures, not the ensemble's, look better than they are.
+    """
+
+    n: int
+    n_damaged: int
+    n_blocks: int
+    best: str | None
+    members: dict[str, dict[str, float]]
+    ensemble: dict[str, float]
+    gains: dict[str, Estimate]
+
+    @property
+    def sentence(self) -> str:
+        """For a person; the same words whether it gained or lost."""
+        if self.best is None:
+            return f"gain not known: {self.n} buildings that no member has seen, {self.n_damaged} of them damaged"
+        best, gain = self.members[self.best]["auroc"], self.gains["auroc"]
+        interval = "" if gain.low is None or gain.high is None else f" [{gain.low:+.3f}, {gain.high:+.3f}]"
+        return (
+            f"AUROC {self.ensemble['auroc']:.3f} against {best:.3f} of the best member ({self.best}) on {self.n} "
+            f"buildings in {self.n_blocks} blocks: gain {gain.value:+.3f}{interval}"
+        )
+
+
+def start_ensemble(event: Event, members: Sequence[str] | None = None, *, run_id: str | None = None) -> PlannedRun:
+    """Find the ensemble of these runs, or begin it; without names, of the newest run of each method.
+
+    Raises:
+        WorkspaceError: fewer than two runs, one that is not finished, or runs of other classes or pixels.
+    """
+    runs = [chosen_run(event, name) for name in dict.fromkeys(members)] if members else _of_each_method(event)
+    if len(runs) < 2:
+        raise WorkspaceError(
+            f"event '{event.name}': an ensemble needs two finished trainings of different methods, and there "
+            f"{'is one' if runs else 'are none'}; train with another --algorithm or --network, or name --runs"
+        )
+    plans = [plan_of(run) for run in runs]
+    for run, plan in zip(runs, plans, strict=True):
+        _check_member(event, run, plan, plans[0], runs[0])
+    trained = {building for plan in plans for building in plan.train_id}
+    held_out = set.intersection(*(set(plan.validation_id) for plan in plans)) - trained
+    class_of: dict[str, int] = {}
+    for plan in plans:  # where labels were changed between trainings, the last one's count
+        class_of |= dict(zip(plan.train_id + plan.validation_id, plan.train_class + plan.validation_class, strict=True))
+    common = tuple(sorted(held_out))
+    seen = tuple(sorted(set(class_of) - held_out))
+    settings = TrainSettings(
+        algorithm=ENSEMBLE,
+        scheme=plans[0].train.scheme,
+        network=ENSEMBLE,
+        steps=len(runs),
+        options={"members": SEPARATOR.join(run.run_id for run in runs)},
+    )
+    plan = RunPlan(
+        train=settings,
+        split=SplitSettings(),
+        train_id=seen,
+        train_class=tuple(class_of[building] for building in seen),
+        validation_id=common,
+        validation_class=tuple(class_of[building] for building in common),
+        block_m=max(plan.block_m for plan in plans),
+        patches_fingerprint=plans[0].patches_fingerprint,
+    )
+    return planned_run(event, plan, run_id=run_id)
+
+
+def members_of(event: Event, run: Run) -> list[Run]:
+    """The runs that an ensemble averages.
+
+    Raises:
+        WorkspaceError: one was deleted.
+    """
+    names = str(plan_of(run).train.options["members"]).split(SEPARATOR)
+    return [chosen_run(event, name) for name in names]
+
+
+def combine(event: Event, run: Run, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
+    """Average the members' predictions, calibrate, and finish the run; the table is that of `predict_event`.
+
+    Raises:
+        WorkspaceError: a member was deleted, or predicted other buildings. StorageError: the disk is full.
+    """
+    plan, members = plan_of(run), members_of(event, run)
+    building_id, each = _predictions(members, plan.scheme, progress)
+    mean = each.mean(axis=0)
+    rows = _rows_of(building_id, plan.validation_id)
+    classes = np.array(plan.validation_class, dtype=np.int64)
+    calibration = calibrate(mean[rows], classes, plan.scheme)
+    p = scale_probabilities(mean, calibration.temperature)
+    gain = _gain_on(event, run, members, (building_id, each, p), plan.validation_id, _damaged(plan), calibration)
+    method = f"mean of {len(members)} runs; {calibration.method}; {gain.sentence}"
+    Calibration(**{**asdict(calibration), "method": method}).write(run.calibration_path)
+    write_json(run.path / f"{ENSEMBLE}.json", {"members": [each.run_id for each in members], "common": asdict(gain)})
+    if gain.ensemble:
+        run.log_metrics({"step": len(members), "validation_auroc": gain.ensemble["auroc"]})
+    table = prediction_table(building_id, p, plan.scheme)
+    with atomic_path(run.predictions_path) as temporary:
+        table.to_parquet(temporary, index=False)
+    run.set_status("finished", step=len(members), steps=len(members))
+    return table
+
+
+def common_gain(run: Run) -> Gain:
+    """The gain on the buildings that all members held out, as `combine` wrote it."""
+    values: dict[str, Any] = read_json(run.path / f"{ENSEMBLE}.json")["common"]
+    gains = {name: Estimate(**estimate) for name, estimate in values.pop("gains").items()}
+    return Gain(**values, gains=gains)
+
+
+def gain_on_truth(event: Event, run: Run, truth: Path) -> Gain:
+    """The gain on the buildings of a truth file (`building_id,grade`) that neither ensemble nor members have seen.
+
+    Raises:
+        InputError: the file cannot be read. WorkspaceError: a member was deleted.
+    """
+    plan, members = plan_of(run), members_of(event, run)
+    building_id, each = _predictions(members, plan.scheme, None)
+    known = known_grades(truth, plan.scheme).dropna(subset=["damaged"])
+    known = known[~known["building_id"].isin(plan.train_id + plan.validation_id)]
+    known = known[known["building_id"].isin(building_id.tolist())]
+    p = class_probabilities(read_predictions(run).set_index("building_id").loc[building_id.tolist()], plan.scheme)
+    names = tuple(known["building_id"].astype(str))
+    damaged = known["damaged"].to_numpy(bool)
+    calibration = Calibration.read(run.calibration_path)
+    return _gain_on(event, run, members, (building_id, each, p), names, damaged, calibration)
+
+
+def measure_gain(
+    members: dict[str, NDArray[np.float64]],
+    ensemble: NDArray[np.float64],
+    damaged: NDArray[np.bool_],
+    block: NDArray[np.str_],
+    thresholds: dict[str, float],
+    *,
+    threshold: float,
+    rng: np.random.Generator,
+) -> Gain:
+    """Compare P(damaged) [N] of an ensemble with that of its members, by name, each with its threshold."""
+    names, block_index = np.unique(block, return_inverse=True)
+    facts = {"n": len(damaged), "n_damaged": int(damaged.sum()), "n_blocks": len(names)}
+    if not damaged.any() or damaged.all():
+        return Gain(**facts, best=None, members={}, ensemble={}, gains={})
+    scores = {name: _scores(p, damaged, thresholds[name]) for name, p in members.items()}
+    best = max(scores, key=lambda name: (scores[name]["auroc"], scores[name]["average_precision"]))
+    own = _scores(ensemble, damaged, threshold)
+    drawn: dict[str, list[float]] = {name: [] for name in own}
+    rows_of = [np.flatnonzero(block_index == index) for index in range(len(names))]
+    for _ in range(RESAMPLES if len(names) > 1 else 0):
+        rows = np.concatenate([rows_of[index] for index in rng.integers(0, len(names), len(names))])
+        if damaged[rows].any() and not damaged[rows].all():
+            resampled = _scores(ensemble[rows], damaged[rows], threshold)
+            other = _scores(members[best][rows], damaged[rows], thresholds[best])
+            for name, value in _difference(resampled, other).items():
+                drawn[name].append(value)
+    gains = {}
+    for name, value in _difference(own, scores[best]).items():
+        low, high = np.percentile(drawn[name], INTERVAL_PERCENTILES).tolist() if drawn[name] else (None, None)
+        gains[name] = Estimate(value=value, low=low, high=high)
+    return Gain(**facts, best=best, members=scores, ensemble=own, gains=gains)
+
+
+def _gain_on(
+    event: Event,
+    run: Run,
+    members: list[Run],
+    predicted: tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]],
+    names: tuple[str, ...],
+    damaged: NDArray[np.bool_],
+    calibration: Calibration,
+) -> Gain:
+    plan = plan_of(run)
+    building_id, each, mean = predicted
+    rows = _rows_of(building_id, names)
+    index = PatchStore.open(event.patches_path).index().set_index("building_id").loc[list(names)]
+    return measure_gain(
+        {member.run_id: damaged_probability(p[rows], plan.scheme) for member, p in zip(members, each, strict=True)},
+        damaged_probability(mean[rows], plan.scheme),
+        damaged,
+        block_of(index["x_m"].to_numpy(float), index["y_m"].to_numpy(float), plan.block_m),
+        {member.run_id: Calibration.read(member.calibration_path).threshold for member in members},
+        threshold=calibration.threshold,
+        rng=np.random.default_rng(0),
+    )
+
+
+def _of_each_method(event: Event) -> list[Run]:
+    """The newest finished training of each method, of the pixels and classes of the newest of all; oldest first."""
+    newest: dict[str, Run] = {}
+    for run in runs_in(event.runs_path):
+        if run.finished and run.checkpoint_path.exists():
+            train = plan_of(run).train
+            newest[f"{train.algorithm} {train.network} {train.fusion} {sorted(train.options.items())}"] = run
+    runs = sorted(newest.values(), key=lambda run: run.begun)
+    like = [(plan_of(run).train.scheme, plan_of(run).patches_fingerprint) for run in runs]
+    return [run for run, same in zip(runs, like, strict=True) if same == like[-1]]
+
+
+def _check_member(event: Event, run: Run, plan: RunPlan, first_plan: RunPlan, first: Run) -> None:
+    if plan.train.algorithm in (CHANGE, ENSEMBLE) or not run.finished:
+        kind = {CHANGE: "compared without labels", ENSEMBLE: "is an ensemble itself"}
+        raise WorkspaceError(
+            f"run '{run.run_id}': {kind.get(plan.train.algorithm, 'has not finished')}; an ensemble is of finished "
+            "trainings"
+        )
+    if (plan.train.scheme, plan.patches_fingerprint) != (first_plan.train.scheme, first_plan.patches_fingerprint):
+        raise WorkspaceError(
+            f"run '{run.run_id}': was trained for other classes or on other pixels than '{first.run_id}'; an ensemble "
+            f"of event '{event.name}' needs runs of one scheme and one cut of the patches"
+        )
+
+
+def _predictions(
+    members: list[Run], scheme: ClassScheme, progress: Callable[[int, int], None] | None
+) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+    """Building ids [N] and calibrated probabilities [members, N, C]."""
+    parts: list[NDArray[np.float64]] = []
+    building_id: NDArray[np.str_] | None = None
+    for number, member in enumerate(members):
+        table = read_predictions(member).sort_values("building_id")
+        names = table["building_id"].to_numpy(str)
+        if building_id is None:
+            building_id = names
+        elif not np.array_equal(building_id, names):
+            raise WorkspaceError(
+                f"run '{member.run_id}': predicted other buildings than '{members[0].run_id}'; predict with both "
+                "again: damage-ssl predict EVENT --run-id RUN"
+            )
+        parts.append(class_probabilities(table, scheme))
+        if progress is not None:
+            progress(number + 1, len(members))
+    assert building_id is not None
+    return building_id, np.stack(parts)
+
+
+def _rows_of(building_id: NDArray[np.str_], names: Sequence[str]) -> NDArray[np.intp]:
+    row_of = {name: row for row, name in enumerate(building_id.tolist())}
+    return np.array([row_of[name] for name in names], dtype=np.intp)
+
+
+def _damaged(plan: RunPlan) -> NDArray[np.bool_]:
+    return np.array(plan.validation_class, dtype=np.int64) >= plan.scheme.damaged_from
+
+
+def _scores(p: NDArray[np.float64], damaged: NDArray[np.bool_], threshold: float) -> dict[str, float]:
+    return {
+        "auroc": float(roc_auc_score(damaged, p)),
+        "average_precision": float(average_precision_score(damaged, p)),
+        "brier": float(np.mean((p - damaged) ** 2)),
+        "f1": float(f1_score(damaged, p >= threshold, zero_division=0.0)),
+    }
+
+
+def _difference(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    """How much better `one` is: the Brier score is better when lower."""
+    return {name: (other[name] - one[name]) if name == "brier" else (one[name] - other[name]) for name in one}
