@@ -11,6 +11,7 @@ from damage_ssl.cli.console import Console
 from damage_ssl.cli.footprints_commands import footprints_cli
 from damage_ssl.cli.imagery_commands import imagery_cli
 from damage_ssl.cli.label_commands import label_cli
+from damage_ssl.cli.network_commands import ensemble_command, pretrain_command
 from damage_ssl.cli.options import WORKSPACE, EventName, Json, Workspace
 from damage_ssl.cli.register_commands import register_command
 from damage_ssl.cli.resources import MEMORY, Cluster, Memory, Workers, resources_of
@@ -138,6 +139,8 @@ def patches(
 
 
 cli.command("register")(register_command)
+cli.command("pretrain")(pretrain_command)
+cli.command("ensemble")(ensemble_command)
 cli.command("views")(views_command)
 
 
