@@ -193,3 +193,9 @@ def test_cutmix_of_no_probability_is_the_plain_loss_and_one_out_of_range_is_refu
     assert torch.equal(with_none.loss, step(make("supervised-weak"), LinearStudent(), batch)[0].loss)
     with pytest.raises(SettingsError, match="cutmix_probability is 2"):
         make("supervised-weak", cutmix_probability=2.0)
+
+
+def test_cutmix_of_cached_features_is_refused() -> None:
+    batch = replace(draw_batch(), labelled_weak=torch.zeros(4, 30, dtype=torch.float64))
+    with pytest.raises(SettingsError, match="cutmix_probability needs pictures"):
+        step(make("supervised-weak", cutmix_probability=0.5), LinearStudent(), batch)

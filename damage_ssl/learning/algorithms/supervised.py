@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms.base import (
     Batch,
     LossTerms,
@@ -90,6 +91,11 @@ class Supervised(Stateless):
         return LossTerms(loss=loss, supervised=loss.detach(), unlabelled=nothing, mask_rate=nothing)
 
     def _mixed_loss(self, student: Network, x: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+        if x.dim() != 4:
+            raise SettingsError(
+                "supervised: cutmix_probability needs pictures to mix, and cached features are none; train a network "
+                "that sees pixels, or set cutmix_probability to 0"
+            )
         boxes = draw_boxes(len(x), x.shape[-1], self.settings.cutmix_alpha, generator)  # [B, 4]
         boxes[torch.rand(len(x), generator=generator) >= self.settings.cutmix_probability] = 0  # an empty box
         partner = torch.randperm(len(x), generator=generator)
