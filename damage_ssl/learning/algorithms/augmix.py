@@ -7,6 +7,7 @@ The loss needs no label, so it is taken over the unlabelled pairs (the labelled 
 strong views. Those are AugMix's where the views' option `strong_policy` is `augmix`.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -31,7 +32,7 @@ NEEDED: tuple[ViewName, ...] = ("weak", "strong", "strong")
 def jensen_shannon(logits: Tensor) -> Tensor:
     """Mean Jensen–Shannon divergence of V views of n pairs, logits [V, n, C], in nats: eq. 1–2."""
     log_p = logits.log_softmax(dim=-1)  # [V, n, C]
-    log_mixture = torch.logsumexp(log_p, dim=0) - torch.log(log_p.new_tensor(len(logits)))  # [n, C]
+    log_mixture = torch.logsumexp(log_p, dim=0) - math.log(len(logits))  # [n, C]
     return F.kl_div(log_mixture.expand_as(log_p), log_p, reduction="none", log_target=True).sum(dim=-1).mean()
 
 

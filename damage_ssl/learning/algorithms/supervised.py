@@ -21,6 +21,7 @@ from damage_ssl.learning.algorithms.base import (
     check_range,
     full_precision,
 )
+from damage_ssl.learning.transfer import to_device
 from damage_ssl.learning.views.mixing import cutmix, draw_boxes
 from damage_ssl.settings import from_mapping
 
@@ -98,8 +99,8 @@ class Supervised(Stateless):
             )
         boxes = draw_boxes(len(x), x.shape[-1], self.settings.cutmix_alpha, generator)  # [B, 4]
         boxes[torch.rand(len(x), generator=generator) >= self.settings.cutmix_probability] = 0  # an empty box
-        partner = torch.randperm(len(x), generator=generator)
+        partner = to_device(torch.randperm(len(x), generator=generator), x.device)
         mixed, share = cutmix(x, boxes, partner)
         logits = full_precision(student(mixed))  # [B, C]
         label = F.one_hot(target, logits.shape[-1]).to(logits.dtype)  # [B, C]
-        return supervised_loss(logits, torch.lerp(label, label[partner.to(label.device)], share.to(label)[:, None]))
+        return supervised_loss(logits, torch.lerp(label, label[partner], share.to(label)[:, None]))
