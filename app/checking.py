@@ -19,6 +19,7 @@ from app.evidence import audited, contradictions, disputes, label_log
 from app.legend import method_name, name_of
 from app.live import differing
 from app.models import Model
+from app.shares import second_opinions_wanted
 from app.shown import shown_models
 from app.standing import model_says, standing_of
 from damage_ssl.assessment.audit import AUDIT, audit_order
@@ -26,13 +27,10 @@ from damage_ssl.assessment.doubts import DISAGREEMENT_BITS, UNSURE_LOG_ODDS, dis
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import DamageGrade, LabelValue
 from damage_ssl.labelling.agreement import ADJUDICATION, independent_answers
-from damage_ssl.labelling.queue import SECOND, second_opinions
+from damage_ssl.labelling.queue import SECOND
 
 if TYPE_CHECKING:
     from app.queues import Ask
-
-SECOND_SHARE = 0.2
-"""The share of labelled buildings that a second analyst should see, so that agreement can be measured."""
 
 
 @dataclass(frozen=True)
@@ -174,13 +172,8 @@ def _why_adjudicate(case: Case, row: int) -> str:
 
 
 def _second(case: Case) -> Rows:
-    """Enough to bring the share of doubly labelled buildings to `SECOND_SHARE`."""
-    answers = independent_answers(label_log(case.view.event, case.revision))
-    answers = answers[_assessed(case.view, answers["building_id"])]
-    opinions = answers.groupby("building_id")["labeller"].nunique()
-    wanted = int(np.ceil(SECOND_SHARE * len(opinions))) - int((opinions > 1).sum())
-    drawn = second_opinions(answers, case.labeller, max(wanted, 0), np.random.default_rng(0))
-    missing = "" if len(opinions) else "needs labels"
+    drawn = second_opinions_wanted(case.view, case.labeller, case.revision, np.random.default_rng(0))
+    missing = "" if len(label_log(case.view.event, case.revision)) else "needs labels"
     return np.array([case.view.position_of[each] for each in drawn["building_id"]], dtype=np.intp), missing
 
 
@@ -245,7 +238,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "second": Check(
         title="Second opinions",
-        purpose=f"Answered by one other analyst; {SECOND_SHARE:.0%} of all labels should have a second answer.",
+        purpose="Answered by one other analyst. How many should have a second answer is set in step 2.",
         drawn=SECOND,
         rows=_second,
         why=lambda _case, _row: "Second opinion: the other analyst's answer is hidden until you give yours.",
@@ -335,12 +328,6 @@ def _ordered(urgency: NDArray[np.float64]) -> NDArray[np.intp]:
     """Rows by rising number, without those that have none."""
     rows = np.flatnonzero(np.isfinite(urgency))
     return rows[np.argsort(urgency[rows], kind="stable")]
-
-
-def _assessed(view: EventView, building_id: pd.Series) -> NDArray[np.bool_]:
-    """Which of these buildings are of the event and can be assessed."""
-    rows = np.array([view.position_of.get(each, -1) for each in building_id], dtype=np.intp)
-    return (rows >= 0) & view.assessed[rows]
 
 
 def _meaning(model: Model) -> frozenset[DamageGrade]:

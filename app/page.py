@@ -30,7 +30,7 @@ VIEWED = ("event", "map", "handover")
 # (Comments, not docstrings: Streamlit shows a text that stands alone in its main script on the page.)
 # VIEWED: the steps of somebody who may look and download only.
 
-KEPT = ("model", "queue", "map-part", *label.QUEUE_KEYS, *map.FILTER_KEYS)
+KEPT = ("model", "queue", "map-part", *map.FILTER_KEYS)
 # KEPT: choices that belong to the event, forgotten with another one.
 
 
@@ -74,16 +74,16 @@ def _screen(names: list[str], person: Person) -> None:
         models = shown_models(view)
         model = next((each for each in models if each.model_id == st.session_state.get("model")), None)
         wanted = _steps(view, step, model or next(iter(models), None), models, person)
-    data = workbench_data(view, model or next(iter(models), None), step, wanted, person, _queue(step))
+    data = workbench_data(view, model or next(iter(models), None), step, wanted, person, _queue(view, step))
     state = workbench(chosen, data)
     if state.selected:
         st.session_state["selected"] = state.selected
 
 
-def _queue(step: str) -> dict[str, str | float]:
+def _queue(view: EventView, step: str) -> dict[str, str]:
     """Which queue the arrow keys walk: in the map step the one that was chosen there, else the one for labelling."""
     kind = st.session_state.get("queue", "label") if step == "map" else "label"
-    return {"kind": kind} if kind in QUEUES and kind != "label" else label.queue_settings()
+    return {"kind": kind} if kind in QUEUES and kind != "label" else label.queue_settings(view)
 
 
 def _choose_event(names: list[str]) -> str:

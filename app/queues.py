@@ -9,17 +9,15 @@ import numpy as np
 import pandas as pd
 
 from app.checking import CHECKS, queue_of
-from app.data import EventView, current_labels, label_store, view_at
+from app.data import EventView, current_labels, view_at
 from app.live import features_stamp
 from app.models import Model
+from app.shares import second_opinions_wanted, shares_of
 from app.viewport import building_detail, number_or_none
 from damage_ssl.errors import InputError
 from damage_ssl.event.catalog import Event
-from damage_ssl.labelling.queue import next_buildings, second_opinions
+from damage_ssl.labelling.queue import next_buildings
 from damage_ssl.pipeline.live import read_features
-
-RANDOM_SHARE, SECOND_SHARE = 0.25, 0.10
-"""Of the labelling queue, unless the analyst chooses others: plain random draws, and second opinions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +29,6 @@ class Ask:
     labeller: str
     count: int
     rng: np.random.Generator
-    random_share: float = RANDOM_SHARE
-    second_share: float = SECOND_SHARE
 
 
 Queue = Callable[[Ask], pd.DataFrame]
@@ -43,7 +39,7 @@ True where what others and the model say stays hidden until the answer."""
 def label_queue(ask: Ask) -> pd.DataFrame:
     """Buildings without a label: spread over kinds and places, uncertain ones first, a share at random.
 
-    Once somebody else has labelled too, a share is of buildings that only they have answered.
+    Once somebody else has labelled too, some are of buildings that only they have answered (`app.shares`).
     """
     view, rng = ask.view, ask.rng
     if view.index is None:
@@ -56,7 +52,7 @@ def label_queue(ask: Ask) -> pd.DataFrame:
         rng,
         uncertainty=None if ask.model is None else _uncertainty(view.event, view.stamp, ask.model, ask.model.stamp),
         cluster=_clusters(view.event, view.stamp, features_stamp(view)),
-        random_share=ask.random_share,
+        random_share=shares_of(view.event).random,
     )
     both = pd.concat([fresh.assign(blind=False), seconds], ignore_index=True) if len(seconds) else fresh
     return both.iloc[rng.permutation(len(both))].head(ask.count).reset_index(drop=True)
@@ -69,25 +65,15 @@ QUEUES: Mapping[str, Queue] = {"label": label_queue, **{kind: queue_of(kind) for
 
 
 def _second_opinions(ask: Ask) -> pd.DataFrame:
-    """A share of buildings that one other analyst has answered: as many as chance makes of it."""
-    wanted = ask.count * ask.second_share
+    """Of the second opinions that are lacking: the event's share of this draw, as many as chance makes of it."""
+    wanted = ask.count * shares_of(ask.view.event).second
     count = int(wanted) + int(ask.rng.random() < wanted - int(wanted))
     if not count or not ask.labeller:
         return _NOBODY
-    answers = _answers(ask.view.event, current_labels(ask.view.event)[1])
-    if answers["labeller"].isin(["", ask.labeller]).all():
-        return _NOBODY
-    place, assessed = ask.view.position_of, ask.view.assessed
-    rows = [place.get(building) for building in answers["building_id"].tolist()]
-    answers = answers[[row is not None and bool(assessed[row]) for row in rows]]
-    return second_opinions(answers, ask.labeller, count, ask.rng).assign(
+    lacking = second_opinions_wanted(ask.view, ask.labeller, current_labels(ask.view.event)[1], ask.rng)
+    return lacking.head(count).assign(
         blind=True, why="A second opinion: somebody else has answered this one; you see their answer after yours."
     )
-
-
-@lru_cache(maxsize=2)
-def _answers(event: Event, revision: int) -> pd.DataFrame:
-    return label_store(event).answers()
 
 
 @lru_cache(maxsize=2)

@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.queues import RANDOM_SHARE, SECOND_SHARE, Ask, next_in_queue
+from app.queues import Ask, next_in_queue
 from app.routes.common import MAX_NAME, NEVER, guarded, model_in, number_in, view_in
 
 
@@ -18,8 +18,6 @@ def queue(request: Request) -> Response:
         labeller=request.query_params.get("labeller", "")[:MAX_NAME],
         count=min(max(int(number_in(request, "n", 12)), 1), 100),
         rng=np.random.default_rng(),
-        random_share=min(max(number_in(request, "random", RANDOM_SHARE), 0.0), 1.0),
-        second_share=min(max(number_in(request, "second", SECOND_SHARE), 0.0), 1.0),
     )
     return JSONResponse({"items": next_in_queue(request.query_params.get("kind", "label"), ask)}, headers=NEVER)
 

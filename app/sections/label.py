@@ -13,11 +13,12 @@ from app.data import EventView, current_labels, view_at
 from app.legend import colour_of, name_of
 from app.live import SCHEME, features_stamp
 from app.models import Model
-from app.queues import RANDOM_SHARE, SECOND_SHARE
 from app.sections.import_labels import import_labels
 from app.sections.shown_model import features_state, model_choice
+from app.shares import Shares, keep_shares, shares_of
 from app.ui import bars, go_to, note
 from damage_ssl.assessment.guidance import Outlook, outlook
+from damage_ssl.errors import DamageSSLError
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import ClassScheme, DamageGrade, LabelValue, scheme_named
 from damage_ssl.pipeline.live import read_features, usable_labels
@@ -26,8 +27,6 @@ from damage_ssl.settings import SplitSettings, TrainSettings
 COMFORTABLE_PER_CLASS = 20
 _TOLD_EVERY = 5
 """Answers after which the outlook is worked out again: it takes a fifth of a second, and moves little with each."""
-
-QUEUE_KEYS = ("random-share", "second-share")
 
 
 @dataclass(frozen=True)
@@ -91,14 +90,10 @@ def summary(view: EventView) -> str:
     return f"{total:,} labelled" if total else "none yet"
 
 
-def queue_settings() -> dict[str, str | float]:
-    """Which queue the keys walk in this step, with the shares that the analyst chose."""
-    random, second = (st.session_state.get(key) for key in QUEUE_KEYS)
-    return {
-        "kind": "label",
-        "random": RANDOM_SHARE if random is None else random / 100,
-        "second": SECOND_SHARE if second is None else second / 100,
-    }
+def queue_settings(view: EventView) -> dict[str, str]:
+    """Which queue the keys walk in this step; `mix` changes with its shares, so that a browser draws anew."""
+    shares = shares_of(view.event)
+    return {"kind": "label", "mix": f"{shares.random:g}-{shares.second:g}"}
 
 
 def show(
@@ -131,29 +126,44 @@ def show(
         note(promise)
     model_choice(view, model, models, reports)
     with st.expander("Which buildings you are asked about", key="queue-settings"):
-        _shares()
+        _shares(view.event)
     import_labels(view, person)
 
 
-def _shares() -> None:
-    for key, share in zip(QUEUE_KEYS, (RANDOM_SHARE, SECOND_SHARE), strict=True):
-        st.session_state.setdefault(key, round(100 * share))
+def _shares(event: Event) -> None:
+    """Sliders that stand at what the event keeps, whoever moved them last, in whichever browser."""
+    if error := st.session_state.pop("shares-error", None):
+        st.error(error, icon=":material/error:")
+    shares = shares_of(event)
+    st.session_state["random-share"] = round(100 * shares.random)
+    st.session_state["second-share"] = round(100 * shares.second)
+    settings = {"step": 5, "on_change": _keep_shares, "args": (event,)}
     st.slider(
         "Drawn at random, %",
         0,
         100,
-        step=5,
         key="random-share",
         help="Totals can be estimated from these alone. The others are those that the model learns most from.",
+        **settings,
     )
     st.slider(
-        "Second opinions, %",
+        "Answered by two analysts, %",
         0,
         100,
-        step=5,
         key="second-share",
-        help="Buildings that somebody else has answered, without showing you how: to measure how far you agree.",
+        help="Of all labelled buildings. The second analyst does not see the first answer: so you learn how far you "
+        "agree.",
+        **settings,
     )
+    note("The same for everybody who labels this event.")
+
+
+def _keep_shares(event: Event) -> None:
+    chosen = st.session_state
+    try:
+        keep_shares(event, Shares(random=chosen["random-share"] / 100, second=chosen["second-share"] / 100))
+    except DamageSSLError as error:
+        chosen["shares-error"] = str(error)
 
 
 def promise_of(view: EventView) -> str:

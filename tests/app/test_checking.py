@@ -11,6 +11,7 @@ import pytest
 from app.checking import CHECKS, audit_rows, case_of, standings
 from app.data import assessment, current_labels, label_store, view_of
 from app.evidence import audit_of
+from app.shares import Shares, keep_shares
 from app.shown import model_named, shown_models
 from damage_ssl.assessment.audit import audit_order
 from damage_ssl.event.catalog import Event
@@ -191,6 +192,8 @@ def test_dispute_shows_every_answer_and_a_decision_settles_it(event: Event, serv
 def test_second_opinions_are_asked_of_others_until_a_share_has_them(event: Event, server: Server) -> None:
     say(event, **{f"b{number:02d}": "no-damage" for number in range(10)})
     assert asked(server, "second", labeller="ana", model="") == []
+    assert len(asked(server, "second", labeller="ben", model="")) == 1  # a tenth of ten
+    keep_shares(event, Shares(second=0.2))
     items = asked(server, "second", labeller="ben", model="")
     assert len(items) == 2  # a fifth of ten
     say(event, "ben", "second", **{items[0]["id"]: "destroyed"})

@@ -4,6 +4,7 @@ import fcntl
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from app.legend import colour_of
 from app.live import differing, features_work, live_model, needs_features, start_features
 from app.queues import Ask, label_queue
 from app.sections.label import label_counts, needed, promise_of
+from app.shares import Shares, keep_shares
 from app.shown import model_named, shown_models
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
@@ -131,8 +133,14 @@ def test_models_differ_where_one_says_damaged_and_the_other_does_not(event: Even
 
 
 def ask(event: Event, labeller: str, **changes: object) -> pd.DataFrame:
-    settings = {"count": 12, "model": None, "rng": np.random.default_rng(0), "second_share": 0.0, "random_share": 0.0}
+    settings = {"count": 12, "model": None, "rng": np.random.default_rng(0)}
+    if not shares_path(event).exists():
+        keep_shares(event, Shares(random=0.0, second=0.0))
     return label_queue(Ask(view=view_of("town"), labeller=labeller, **{**settings, **changes}))
+
+
+def shares_path(event: Event) -> Path:
+    return event.path / "app.json"
 
 
 def test_queue_is_drawn_by_kind_of_building_and_uncertainty_of_the_shown_model(
@@ -154,30 +162,53 @@ def test_queue_is_drawn_by_kind_of_building_and_uncertainty_of_the_shown_model(
 
 
 def test_all_drawn_at_random_when_that_is_asked_for(event: Event, server: Server) -> None:
-    items = server.get("/ds/town/queue?n=4&kind=label&random=1&labeller=ana").json()["items"]
+    keep_shares(event, Shares(random=1.0))
+    items = server.get("/ds/town/queue?n=4&kind=label&labeller=ana").json()["items"]
     assert {item["drawn"] for item in items} == {"random"}
     assert all(item["probability"] == pytest.approx(4 / view_of("town").assessed.sum(), abs=1e-4) for item in items)
-    none = server.get("/ds/town/queue?n=8&kind=label&random=0&labeller=ana").json()["items"]
+    keep_shares(event, Shares(random=0.0))
+    none = server.get("/ds/town/queue?n=8&kind=label&labeller=ana").json()["items"]
     assert "random" not in {item["drawn"] for item in none}
 
 
 def test_second_opinions_wait_for_a_second_analyst_and_keep_to_their_share(event: Event) -> None:
     for number in range(6):
         say(event, f"b{number:02}", LabelValue.DESTROYED)
-    assert "second" not in ask(event, "ana", second_share=1.0, count=4)["drawn"].tolist()
+    keep_shares(event, Shares(random=0.0, second=1.0))
+    assert "second" not in ask(event, "ana", count=4)["drawn"].tolist()
+    keep_shares(event, Shares(random=0.0, second=0.25))
     asked = [
-        drawn
-        for seed in range(60)
-        for drawn in ask(event, "ben", second_share=0.25, count=4, rng=np.random.default_rng(seed))["drawn"]
+        drawn for seed in range(60) for drawn in ask(event, "ben", count=4, rng=np.random.default_rng(seed))["drawn"]
     ]
     # One of four, always: 4 · 0.25 is whole.
     assert asked.count("second") == 60
 
 
+def test_labelling_stops_asking_for_second_opinions_once_the_share_has_them(event: Event) -> None:
+    for number in range(4):
+        say(event, f"b{number:02}", LabelValue.DESTROYED)
+    keep_shares(event, Shares(random=0.0, second=0.25))
+    say(event, "b01", LabelValue.DESTROYED, labeller="ben")
+    assert "second" not in ask(event, "ben", count=4)["drawn"].tolist()
+    keep_shares(event, Shares(random=0.0, second=0.5))
+    assert ask(event, "ben", count=4)["drawn"].tolist().count("second") == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["{", '{"queue": {"second": 2}}', '{"queue": {"random": "much"}}', '{"queue": {"third": 0.1}}', "[]"]
+)
+def test_damaged_settings_of_an_event_are_named(event: Event, server: Server, text: str) -> None:
+    shares_path(event).write_text(text)
+    answer = server.get("/ds/town/queue?n=4&kind=label&labeller=ana")
+    assert answer.status == 400
+    assert "app.json" in answer.json()["error"]
+
+
 def test_second_opinion_hides_the_other_answer_and_the_verdict(event: Event, server: Server) -> None:
     say(event, "b03", LabelValue.DESTROYED)
     run = add_run(event, {"b03": 0.97})
-    items = server.get(f"/ds/town/queue?n=4&kind=label&second=1&labeller=ben&run={run.run_id}").json()["items"]
+    keep_shares(event, Shares(second=1.0))
+    items = server.get(f"/ds/town/queue?n=4&kind=label&labeller=ben&run={run.run_id}").json()["items"]
     seconds = [item for item in items if item["drawn"] == "second"]
     assert [item["id"] for item in seconds] == ["b03"]
     (blind,) = seconds

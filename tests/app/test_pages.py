@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import jobs
 from app.data import MapFilter, assessment, label_store, view_of
+from app.shares import Shares, shares_of
 from app.shown import model_named
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import write_json
@@ -220,3 +221,13 @@ def test_pictures_cut_again_without_success_say_why(open_page: Open, town: Town)
     (folder / "log.txt").write_text("cutting\nerror nudges.json: is not a file of nudges\n")
     page = open_page(step="event")
     assert "nudges.json: is not a file of nudges" in page.error[0].value
+
+
+def test_shares_moved_by_one_analyst_hold_for_another_and_survive_a_reload(open_page: Open, town: Town) -> None:
+    event = prepared_event(town)
+    page = open_page(step="label", name="ana")
+    next(each for each in page.slider if each.key == "second-share").set_value(40).run()
+    assert not page.exception
+    assert shares_of(event) == Shares(random=0.25, second=0.4)
+    other = open_page(step="label", name="ben")
+    assert {each.key: each.value for each in other.slider}["second-share"] == 40

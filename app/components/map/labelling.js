@@ -69,7 +69,7 @@ export class Labelling {
   async fetchQueue() {
     const { run_id: run, queue } = this.data;
     try {
-      const { items } = await this.bench.api.get('queue', { ...queue, n: QUEUE_SIZE + (queue.kind === 'label' ? 0 : this.passed.size), run, labeller: this.data.labeller });
+      const { items } = await this.bench.api.get('queue', { kind: queue.kind, n: QUEUE_SIZE + (queue.kind === 'label' ? 0 : this.passed.size), run, labeller: this.data.labeller });
       if (run !== this.data.run_id || queue.kind !== this.data.queue.kind) return; // asked before the queue was changed
       const known = new Set(this.queue.map((item) => item.id));
       const fresh = items.filter((item) => !known.has(item.id) && this.isOpen(item));

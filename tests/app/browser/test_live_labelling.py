@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from app.shares import Shares, keep_shares
 from damage_ssl.labelling.store import LabelStore
 from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
@@ -101,7 +102,7 @@ def test_second_opinion_shows_neither_the_other_answer_nor_the_verdict(
     drawn.label(event, answered, labeller="ben")
     screen = open_screen()
     page = screen.page
-    page.route("**/queue?**", lambda route: route.continue_(url=route.request.url.replace("second=0.1", "second=1")))
+    keep_shares(event, Shares(second=1.0))
     screen.open("blind", "label", name="ana")
     current = screen.wait_for_other_building(None)
     for _ in range(4):  # with a share of one, all but one of twelve
