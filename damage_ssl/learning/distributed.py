@@ -133,7 +133,7 @@ class _Own(torch.autograd.Function):
         return x[start:stop].clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         start, stop, count = ctx.rows
         whole = gradient.new_zeros(count, *gradient.shape[1:])
         whole[start:stop] = gradient
