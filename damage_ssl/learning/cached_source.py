@@ -76,7 +76,9 @@ class CachedViews:
 
     @torch.no_grad()
     def predict(self, network: PairNetwork, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """The mean over the quarter turns that a predictor of the run takes."""
+        """The mean over the quarter turns that a predictor of the run takes; also of a network that `kept` gave."""
+        if not isinstance(network, HeadNetwork):
+            network = HeadNetwork(self._frozen, torch.Generator()).take(network)
         turns = self._task.settings.prediction_rotations
         values = self._values[torch.from_numpy(rows).to(self._task.device), :turns].float()  # [n, T, D]
         p = network(values.flatten(0, 1)).double().softmax(dim=-1).view(len(rows), turns, -1).mean(dim=1)
@@ -93,10 +95,15 @@ def options_without_pixels(algorithm: str, options: SortedOptions, where: str) -
         SettingsError: one of them, or the policy of strong views, needs pixels.
     """
     instead = "set the network to 'efficientnet-lite0' to train on pixels"
-    if options.views.strong_policy not in ("auto", "random"):
+    if options.views.strong_policy == "ctaugment":
         raise SettingsError(
-            f"{where}: strong_policy is '{options.views.strong_policy}', but the views of cached features are drawn "
-            f"before training; leave it out, or {instead}"
+            f"{where}: strong_policy 'ctaugment' learns while training, but the views of cached features are drawn "
+            f"before it; leave it out, or {instead}"
+        )
+    if options.network.input_px_low:
+        raise SettingsError(
+            f"{where}: input_px_low is {options.network.input_px_low}, but cached features are of one size; leave it "
+            f"out, or {instead}"
         )
     needed = WITHOUT_PIXELS.get(algorithm, {})
     for name, value in needed.items():

@@ -22,6 +22,7 @@ from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import read_json, storage_errors, write_json
 from damage_ssl.learning.channels import to_unit, turned
 from damage_ssl.learning.checkpoints import read_tensors, with_prefix, without_prefix, write_tensors
+from damage_ssl.learning.distributed import current_world
 from damage_ssl.learning.embedding import PAIRS_AT_ONCE, embed, standardise_on
 from damage_ssl.learning.head_network import FrozenFeatures
 from damage_ssl.learning.networks import PairNetwork
@@ -30,6 +31,7 @@ from damage_ssl.learning.start import built_network, draw_texture, some_pixels
 from damage_ssl.learning.task import Task
 from damage_ssl.learning.view_source import resolved
 from damage_ssl.learning.views import Views
+from damage_ssl.learning.views.policy import policy_of
 
 FORMAT_VERSION = 1
 TURNS = 4
@@ -72,7 +74,11 @@ def open_cache(task: Task) -> ViewCache:
     network = built_network(task, generator)
     fingerprint = _fingerprint(task, network)
     folder = task.cache / fingerprint
-    if not folder.exists():
+    world = current_world()
+    if world.rank == 0 and not folder.exists():
+        _make(task, network, generator, folder)
+    world.wait_for_all()
+    if not folder.exists():  # the first process has a disk of its own
         _make(task, network, generator, folder)
     return _read(folder, network, options)
 
@@ -114,8 +120,12 @@ def _make(task: Task, network: PairNetwork, generator: torch.Generator, folder: 
             values.flush()
             write_json(begun / _NOTES, {"done": end})
         write_json(begun / _NOTES, {"done": count, "buildings": count, "shape": list(shape)})
-        if not folder.exists():
+        try:
             begun.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+            shutil.rmtree(begun, ignore_errors=True)  # another training made the same
     _forget_oldest(folder.parent)
 
 
@@ -135,9 +145,18 @@ def _frozen_on(task: Task, network: PairNetwork, views: Views, generator: torch.
         return frozen
     strong = views.strong(to_unit(sample), generator)
     standard = (embedded - network.feature_mean.cpu()) * network.feature_scale.cpu()
-    both = torch.cat([standard, encode(frozen, strong).cpu()]).double()
-    _, vectors = torch.linalg.eigh(both.T @ both)  # ascending
-    return FrozenFeatures(network, vectors.flip(1)[:, :wanted].float().contiguous().to(task.device))
+    axes = _principal_axes(torch.cat([standard, encode(frozen, strong).cpu()]).double(), wanted)
+    return FrozenFeatures(network, axes.float().contiguous().to(task.device))
+
+
+def _principal_axes(features: Tensor, wanted: int) -> Tensor:
+    """The first `wanted` principal axes (at most n) of features float64 [n, F] as orthonormal columns, mean kept."""
+    count, dimensions = features.shape
+    if count >= dimensions:
+        vectors = torch.linalg.eigh(features.T @ features)[1]  # ascending
+        return vectors.flip(1)[:, :wanted]
+    left = torch.linalg.eigh(features @ features.T)[1].flip(1)[:, :wanted]  # [n, wanted]
+    return torch.linalg.qr(features.T @ left)[0]
 
 
 def write_frozen(path: Path, frozen: FrozenFeatures) -> None:
@@ -180,6 +199,8 @@ def _fingerprint(task: Task, network: PairNetwork) -> str:
     """Changes with anything that the values depend on; the network is still without filters and statistics."""
     options = {name: value for name, value in asdict(task.options.cache).items() if name != "cached_updates"}
     views = asdict(resolved(task.options.views, "random"))
+    if views["policy"]:
+        views["policy"] = repr(policy_of(views["policy"]))  # not the name of its file
     about = {"format": FORMAT_VERSION, "spec": asdict(network.spec), "cache": options, "views": views}
     digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=12)
     for name, tensor in network.encoder.state_dict().items():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.learning.encoders import seeded
-from damage_ssl.learning.heads import OrdinalHead
+from damage_ssl.learning.heads import HEADS, HiddenHead, OrdinalHead
 from damage_ssl.learning.networks import PairNetwork
 
 
@@ -61,8 +61,7 @@ class HeadNetwork(PairNetwork):
         self.feature_count = frozen.network.feature_count
         self.register_buffer("feature_mean", torch.zeros(frozen.dimensions))
         self.register_buffer("feature_scale", torch.ones(frozen.dimensions))
-        made = OrdinalHead if self.spec.head == "ordinal" else nn.Linear
-        head = seeded(lambda: made(frozen.dimensions, self.spec.classes), generator)
+        head = seeded(lambda: cast(nn.Module, HEADS[self.spec.head](frozen.dimensions, self.spec.classes)), generator)
         self.head = cast(nn.Linear | OrdinalHead, head)
         self.auxiliary = nn.ModuleDict()
         self.to(frozen.network.feature_mean.device)
@@ -85,11 +84,33 @@ class HeadNetwork(PairNetwork):
     def whole(self) -> PairNetwork:
         """The frozen network with this head: pixels → the same logits."""
         network, axes = copy.deepcopy(self.frozen.network), self.frozen.axes
-        name = "direction.weight" if isinstance(self.head, OrdinalHead) else "weight"
-        weight = self.head.state_dict()[name]  # [C, D], of an ordinal head [1, D]
-        weight = weight if axes is None else weight @ axes.T  # [C, F]
-        network.head.load_state_dict({**self.head.state_dict(), name: weight})
+        weights = self.head.state_dict()
+        if axes is not None:
+            for name in _on_features(self.head):  # [C, D] each, or as many rows as it has outputs
+                weights[name] = weights[name] @ axes.T
+        if isinstance(self.head, HiddenHead):  # it takes its features times √D
+            weights["hidden.weight"] = weights["hidden.weight"] * (self.frozen.dimensions / self.feature_count) ** 0.5
+        network.head.load_state_dict(weights)
         return network
+
+    @torch.no_grad()
+    def take(self, network: PairNetwork) -> "HeadNetwork":
+        """Take the head of a network that `whole` gave, in place."""
+        weights, axes = network.head.state_dict(), self.frozen.axes
+        if isinstance(self.head, HiddenHead):
+            weights["hidden.weight"] = weights["hidden.weight"] * (self.feature_count / self.frozen.dimensions) ** 0.5
+        if axes is not None:
+            for name in _on_features(self.head):
+                weights[name] = weights[name] @ axes
+        self.head.load_state_dict(weights)
+        return self
 
     def _linear(self, outputs: int, generator: torch.Generator) -> nn.Module:
         return seeded(lambda: nn.Linear(self.frozen.dimensions, outputs), generator)
+
+
+def _on_features(head: nn.Linear | OrdinalHead) -> list[str]:
+    """Names of a head's weights that features are multiplied by."""
+    if isinstance(head, OrdinalHead):
+        return ["direction.weight"]
+    return ["weight", "hidden.weight"] if isinstance(head, HiddenHead) else ["weight"]

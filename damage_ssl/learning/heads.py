@@ -1,4 +1,6 @@
-"""A head for classes in an order: one direction in feature space, and ordered thresholds along it.
+"""Heads that are not linear: one for classes in an order, and one with a hidden layer.
+
+The ordinal head is one direction in feature space, and ordered thresholds along it.
 
 The proportional-odds model (McCullagh 1980): P(class ≤ k) = σ(t_k − s) with s = w·features and t_0 < t_1 < …; it is
 CORAL (Cao, Mirjalili & Raschka 2020, arXiv:1901.07884, eq. 4) with b_k = −t_k, the order of the thresholds built in
@@ -7,6 +9,7 @@ algorithm work on them as on logits.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,6 +20,28 @@ from torch.nn import functional as F
 SMALLEST_GAP = 1e-6
 _GAP_PENALTY = 1e-3
 """Keeps the threshold of a class without labels from wandering off."""
+
+
+HIDDEN_WIDTH = 64
+"""Units of the hidden layer: a few labels fit no more."""
+
+
+class HiddenHead(nn.Linear):
+    """Features [B, F] whose squares sum to about 1 → logits [B, C]: linear, plus what a hidden layer adds.
+
+    That begins at zero, so that the head may start as a logistic regression.
+    """
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__(features, classes)
+        self.hidden = nn.Linear(features, HIDDEN_WIDTH)
+        self.out = nn.Linear(HIDDEN_WIDTH, classes, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        units = F.relu(self.hidden(features * self.in_features**0.5))  # its initial weights are for unit variance
+        added: Tensor = self.out(units)
+        return super().forward(features) + added
 
 
 class OrdinalHead(nn.Module):
@@ -42,6 +67,14 @@ class OrdinalHead(nn.Module):
         self.direction.weight.copy_(direction[None])
         self.first.copy_(first)
         self.gaps.copy_(gaps)
+
+
+HEADS: dict[str, Callable[[int, int], nn.Linear | OrdinalHead]] = {
+    "linear": nn.Linear,
+    "hidden": HiddenHead,
+    "ordinal": OrdinalHead,
+}
+"""Name → head of (features, classes)."""
 
 
 def log_probabilities(score: Tensor, thresholds: Tensor, gaps: Tensor) -> Tensor:

@@ -17,15 +17,16 @@ class NetworkOptions:
     `weights` is a file that the encoder starts from: one of `damage-ssl pretrain`, or a published safetensors or .pth
     of a `timm:` or `smp:` encoder. `init`: `packaged` uses what comes with the encoder's name (ImageNet for
     `efficientnet-lite0`, random for the others), `hub` fetches ImageNet weights of a `timm:` or `smp:` encoder.
-    `head`: `ordinal` is for classes in an order (`heads.py`). `closeup` is the share of the patch's side that is cut
-    out of its middle as a view of its own, the whole patch then being the context (0: none; not where the patches have
-    a context view, which is used anyway). With `input_px_low` and `input_px_high` each training batch is resized to a
-    multiple of 32 px between them, at random (0: always `input_px`); prediction stays at `input_px`.
+    `head`: `hidden` has a hidden layer, `ordinal` is for classes in an order (`heads.py`).
+    `closeup` is the share of the patch's side that is cut out of its middle as a view of its own, the whole patch then
+    being the context (0: none; not where the patches have a context view, which is used anyway). With `input_px_low`
+    and `input_px_high` each training batch is resized to a multiple of 32 px between them, at random (0: always
+    `input_px`); prediction stays at `input_px`.
     """
 
     weights: str = ""
     init: Literal["packaged", "hub"] = "packaged"
-    head: Literal["linear", "ordinal"] = "linear"
+    head: Literal["linear", "hidden", "ordinal"] = "linear"
     closeup: float = 0.0
     input_px_low: int = 0
     input_px_high: int = 0

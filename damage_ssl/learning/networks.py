@@ -22,7 +22,7 @@ from damage_ssl.learning.fusion import (
     centre_crop,
     combined,
 )
-from damage_ssl.learning.heads import OrdinalHead
+from damage_ssl.learning.heads import HEADS, OrdinalHead
 from damage_ssl.learning.random_features import RandomFeatures
 
 __all__ = ["IMAGE_CHANNELS", "PARTS", "Fusion", "NetworkSpec", "PairNetwork", "build_network"]
@@ -45,7 +45,8 @@ class NetworkSpec:
     `channels` is 7, or 14 with a context view. `input_px` is the size that patches are resized to (bilinear).
     `footprint_pool` adds the average over the footprint to the one over the whole patch. `texture_filters` adds that
     many random convolutional features (see `random_features.py`) of each image to the encoder's. `head` is `ordinal`
-    for classes in an order (`heads.py`). `norm` says what became of the encoder's batch norms (`encoders.py`).
+    for classes in an order, `hidden` has a hidden layer (`heads.py`). `norm` says what became of the encoder's batch
+    norms (`encoders.py`).
     `closeup` cuts that share of the side out of the middle of a patch without a context view as the close view, the
     whole patch being its context; 0 does not.
     """
@@ -57,7 +58,7 @@ class NetworkSpec:
     classes: int
     footprint_pool: bool = True
     texture_filters: int = 0
-    head: Literal["linear", "ordinal"] = "linear"
+    head: Literal["linear", "hidden", "ordinal"] = "linear"
     norm: Norm = "group"
     closeup: float = 0.0
 
@@ -102,8 +103,7 @@ class PairNetwork(nn.Module):
         self.feature_count = (self.per_image * PARTS[spec.fusion] + self.unexplained) * spec.views
         self.register_buffer("feature_mean", torch.zeros(self.feature_count))
         self.register_buffer("feature_scale", torch.ones(self.feature_count))
-        made = OrdinalHead if spec.head == "ordinal" else nn.Linear
-        self.head: nn.Linear | OrdinalHead = made(self.feature_count, spec.classes)
+        self.head: nn.Linear | OrdinalHead = HEADS[spec.head](self.feature_count, spec.classes)
         self.auxiliary = nn.ModuleDict()
         self.train(False)
 

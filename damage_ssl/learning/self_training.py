@@ -20,12 +20,14 @@ from damage_ssl.files import read_json, write_json
 from damage_ssl.learning.algorithms import Algorithm
 from damage_ssl.learning.algorithms.noisy_student import NoisyStudent, NoisyStudentSettings, confident
 from damage_ssl.learning.algorithms.supervised import Supervised
+from damage_ssl.learning.cached_source import CachedViews
 from damage_ssl.learning.checkpoints import load_model, resume_path, save_model, trained_fingerprint
+from damage_ssl.learning.encoders import is_cached
 from damage_ssl.learning.fitting import Fit
 from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.predictor import rotation_average
 from damage_ssl.learning.runs import Run
 from damage_ssl.learning.task import Task, TrainProgress
+from damage_ssl.learning.view_source import PixelViews
 
 ROUNDS: dict[str, Callable[[Mapping[str, Any], str], NoisyStudentSettings]] = {
     "noisy-student": NoisyStudentSettings.from_options
@@ -33,7 +35,6 @@ ROUNDS: dict[str, Callable[[Mapping[str, Any], str], NoisyStudentSettings]] = {
 """Algorithms that train several networks, one after the other."""
 
 KIND = "pseudo-labels of a model, not labels"
-PAIRS_AT_ONCE = 64
 
 
 def train_rounds(task: Task, clock: Callable[[], float]) -> None:
@@ -65,8 +66,8 @@ def train_rounds(task: Task, clock: Callable[[], float]) -> None:
 
 def write_pseudo_labels(path: Path, teacher: PairNetwork, task: Task, number: int, threshold: float) -> None:
     """What the teacher of `task` is sure of, with where it comes from; labelled and validation pairs are left out."""
-    parts = [rotation_average(teacher, part, 1) for part in torch.split(task.pixels, PAIRS_AT_ONCE)]
-    p = torch.from_numpy(np.concatenate(parts))  # [N, C]
+    source = CachedViews(task) if is_cached(task.settings.network) else PixelViews(task, "random")
+    p = torch.from_numpy(source.predict(teacher, np.arange(len(task.pixels))))  # [N, C]
     kept = confident(p, threshold).numpy()
     kept[task.rows.train_row] = False
     kept[task.rows.validation_row] = False

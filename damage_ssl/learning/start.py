@@ -75,10 +75,10 @@ def network_spec(task: Task) -> NetworkSpec:
             f"{task.run.run_id}: training: the option closeup is for patches without a context view, and these have "
             "one, which is used; leave the option out"
         )
-    if options.head == "ordinal" and task.options.imbalance.imbalance != "none":
+    if options.head != "linear" and task.options.imbalance.imbalance != "none":
         raise SettingsError(
             f"{task.run.run_id}: training: imbalance '{task.options.imbalance.imbalance}' needs a linear head; leave "
-            "out head 'ordinal' or imbalance"
+            f"out head '{options.head}' or imbalance"
         )
     weights = _weights(task)
     return NetworkSpec(
