@@ -128,7 +128,9 @@ def _report(console: Console, report: Report, policy: Path) -> None:
         console.say(_line(row))
     if report.left_out:
         console.say(f"not measured within the time: {', '.join(report.left_out)}")
-    option = f"strong_policy = '{report.chosen}'" + (f", policy = '{policy}'" if report.chosen == "autoaugment" else "")
+    option = f"strong_policy = '{report.chosen}'" + (
+        f", policy = '{policy.name}'" if report.chosen == "autoaugment" else ""
+    )
     console.say(f"chosen: {report.chosen} ([train.options] {option})")
 
 

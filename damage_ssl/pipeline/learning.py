@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -147,9 +147,11 @@ def start_run(event: Event, train: TrainSettings, split: SplitSettings, *, run_i
         WorkspaceError: the run is being trained right now, or the named one is of another plan.
     """
     from damage_ssl.learning.training import check_settings
+    from damage_ssl.learning.views.policy import with_policy_text
 
     if train.algorithm == CHANGE:
         raise SettingsError(f"algorithm '{CHANGE}' needs no labels and no training: damage-ssl zero-label {event.name}")
+    train = replace(train, options=with_policy_text(train.options, event.path))
     check_settings(train, "settings, [train]")
     return planned_run(event, plan_run(event, PatchStore.open(event.patches_path), train, split), run_id=run_id)
 

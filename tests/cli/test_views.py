@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from damage_ssl.errors import SettingsError
+from damage_ssl.event.catalog import Event
 from damage_ssl.learning.views.policy import AugmentPolicy
+from damage_ssl.pipeline import plan_of, start_run
+from damage_ssl.settings import SplitSettings, TrainSettings
 from damage_ssl.simulation import SimulatedEvent
 from tests.cli.conftest import Outcome, grades_of, inputs_of, write_labels
 
@@ -40,7 +44,7 @@ def test_views_draws_finds_and_measures(run: Run, workspace: Path, simulated: Si
 
     labels = write_labels(tmp_path / "labels.csv", grades_of(simulated.truth))
     run("label", "import", "town", labels, "--workspace", workspace)
-    found = run("views", "town", "--workspace", workspace, "--search", 5, "--measure", "--budget", 0, "--json")
+    found = run("views", "town", "--workspace", workspace, "--search", 1, "--measure", "--budget", 0, "--json")
     assert found.code == 0, found.err
     values = found.json
     assert values["found"]["tried"] >= 4
@@ -49,3 +53,11 @@ def test_views_draws_finds_and_measures(run: Run, workspace: Path, simulated: Si
     assert values["chosen"] in ("random", "augmix", "autoaugment")
     table = json.loads((workspace / "town" / "views.json").read_text())
     assert (table["event"], table["rows"]) == ("town", values["rows"])
+
+    options = {"strong_policy": "autoaugment", "policy": "views_policy.json"}
+    planned = start_run(Event.open(workspace, "town"), TrainSettings(options=options), SplitSettings())
+    (workspace / "town" / "views_policy.json").unlink()
+    kept = plan_of(planned.run).train.options["policy"]
+    assert AugmentPolicy.from_json(str(kept), "run").found == values["found"]  # the run holds the policy itself
+    with pytest.raises(SettingsError, match=r"town/views_policy\.json: a policy of views cannot be read"):
+        start_run(Event.open(workspace, "town"), TrainSettings(options=options), SplitSettings())

@@ -128,6 +128,21 @@ def policy_of(text: str) -> AugmentPolicy:
     return AugmentPolicy.read(Path(text))
 
 
+def with_policy_text(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Options of a run with the policy itself in the place of its file, so that the run does not change with the file.
+
+    A relative path is looked for in the working directory, then in `folder` (the event's).
+
+    Raises:
+        SettingsError: see `AugmentPolicy.read`.
+    """
+    given = options.get("policy", "")
+    if not isinstance(given, str) or not given or given.lstrip().startswith("{"):
+        return dict(options)
+    path = Path(given) if Path(given).exists() else folder / given
+    return {**options, "policy": json.dumps(AugmentPolicy.read(path).to_json(), sort_keys=True)}
+
+
 def _step(values: Mapping[str, Any], where: str) -> PolicyStep:
     try:
         return from_mapping(PolicyStep, values, where)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from damage_ssl.errors import SettingsError
 from damage_ssl.learning.channels import FOOTPRINT, to_unit
 from damage_ssl.learning.views.policy import AugmentPolicy, PolicyStep, SubPolicy
 from damage_ssl.learning.views.scorer import FrozenScorer, LabelledPairs, fit
@@ -37,10 +36,7 @@ def find_policy(
 ) -> AugmentPolicy:
     """The best `KEPT` of as many random sub-policies as `seconds` allow (the better half, where they are few).
 
-    `progress` hears the share of the time that is gone.
-
-    Raises:
-        SettingsError: the time allows too few to choose from.
+    `LEAST_TRIALS` are tried in any case. `progress` hears the share of the time that is gone.
     """
     began = clock()
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
@@ -54,19 +50,14 @@ def find_policy(
         return float(np.mean([losses[classes == each].mean() for each in np.unique(classes)]))
 
     untouched, tried = loss(x), list[tuple[float, SubPolicy]]()
-    while (gone := (clock() - began) / seconds) < 1.0:
+    while (gone := (clock() - began) / seconds) < 1.0 or len(tried) < LEAST_TRIALS:
         if progress is not None:
-            progress(gone)
+            progress(min(gone, 1.0))
         sub = draw_sub_policy(rng)
         views = AugmentPolicy((sub,)).apply(x, generator)
         changed = (views[:, : FOOTPRINT.start] - x[:, : FOOTPRINT.start]).abs().mean()
         if float(changed) >= LEAST_CHANGE:
             tried.append((loss(views), sub))
-    if len(tried) < LEAST_TRIALS:
-        raise SettingsError(
-            f"views: {seconds:g} s were enough for {len(tried)} sub-policies only, and {LEAST_TRIALS} are the least to "
-            "choose from; give --search more seconds"
-        )
     kept = sorted(tried, key=lambda each: each[0])[: min(KEPT, len(tried) // 2)]
     found = {
         "seconds": round(clock() - began, 1),
