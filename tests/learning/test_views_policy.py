@@ -158,6 +158,13 @@ def test_search_without_time_tries_the_least_there_is_to_choose_from(labelled: L
 
 
 @pytest.mark.usefixtures("quick")
+def test_search_ends_on_pictures_that_hardly_change(labelled: LabelledPairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "LEAST_CHANGE", 2.0)  # more than any picture can
+    ticks = itertools.count()
+    assert find_policy(labelled, 0.5, clock=lambda: float(next(ticks))).found["tried"] == 4
+
+
+@pytest.mark.usefixtures("quick")
 def test_affinity_and_diversity_are_the_papers_ratios(labelled: LabelledPairs, monkeypatch: pytest.MonkeyPatch) -> None:
     inverted = lambda x, generator: torch.cat([1 - x[:, :6], x[:, 6:]], dim=1)  # noqa: E731
     monkeypatch.setattr(measuring, "policies", lambda found: {"random": inverted, "weak": lambda x, generator: x})

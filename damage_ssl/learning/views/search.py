@@ -3,7 +3,7 @@
 Density matching as in Lim et al. 2019 (Fast AutoAugment, arXiv:1905.00397), section 3.2: a classifier trained on
 untouched pairs should still know the validation pairs after a policy has changed them; no network is trained anew.
 Sub-policies are drawn at random instead of by Bayesian optimisation, and the classifier is a regression on frozen
-features. Least change would always win, so a sub-policy must change the pixels by `LEAST_CHANGE` to be considered.
+features. Least change would often win, so a sub-policy must change the pixels by `LEAST_CHANGE` to be considered.
 """
 
 import time
@@ -22,6 +22,9 @@ KEPT = 10
 LEAST_TRIALS = 4
 LEAST_CHANGE = 0.02
 """Mean absolute change of a pixel's colour, 0 to 1."""
+
+MOST_WEAK = 20
+"""So many sub-policies in a row that change less: the pictures are such (nearly black), so one is considered anyway."""
 
 SEARCHED = tuple(name for name in NAMES if name not in ("identity", "solarize"))
 
@@ -49,15 +52,18 @@ def find_policy(
         losses = clean.losses(scorer.features(views), classes)
         return float(np.mean([losses[classes == each].mean() for each in np.unique(classes)]))
 
-    untouched, tried = loss(x), list[tuple[float, SubPolicy]]()
+    untouched, tried, weak = loss(x), list[tuple[float, SubPolicy]](), 0
     while (gone := (clock() - began) / seconds) < 1.0 or len(tried) < LEAST_TRIALS:
         if progress is not None:
             progress(min(gone, 1.0))
         sub = draw_sub_policy(rng)
         views = AugmentPolicy((sub,)).apply(x, generator)
         changed = (views[:, : FOOTPRINT.start] - x[:, : FOOTPRINT.start]).abs().mean()
-        if float(changed) >= LEAST_CHANGE:
-            tried.append((loss(views), sub))
+        if float(changed) < LEAST_CHANGE and weak < MOST_WEAK:
+            weak += 1
+            continue
+        tried.append((loss(views), sub))
+        weak = 0
     kept = sorted(tried, key=lambda each: each[0])[: min(KEPT, len(tried) // 2)]
     found = {
         "seconds": round(clock() - began, 1),
