@@ -67,7 +67,7 @@ def footprints_within(
 
 
 def _outlines(view: EventView, standing: Standing, rows: NDArray[np.intp]) -> dict[str, Any]:
-    drawn = view.footprints.geometry.to_numpy()[rows]
+    drawn = view.shapes.at(rows)
     parts, owner = shapely.get_parts(drawn, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)
@@ -144,8 +144,10 @@ def ids_that_begin(view: EventView, typed: str, count: int) -> dict[str, Any]:
     return {"ids": list(dict.fromkeys([*exact, *ids[:count]]))[:count], "count": len(ids)}
 
 
-def building_detail(view: EventView, model: Model | None, row: int) -> dict[str, Any]:
-    """Facts of one building for the inspector; null where unknown."""
+def building_detail(view: EventView, model: Model | None, row: int, *, blind: bool = False) -> dict[str, Any]:
+    """Facts of one building for the inspector; null where unknown. Blind: not what others or the model say."""
+    if blind:
+        return {**building_detail(view, None, row), "label": None}
     building = str(view.building_id[row])
     places = {role: view.places[role][row] for role in ROLES}
     labels = current_labels(view.event)[0]

@@ -80,6 +80,15 @@ def row_in(view: EventView, request: Request) -> int:
     return row
 
 
+def blind_in(request: Request) -> bool:
+    """Whether the page asks about a building that the analyst is to judge unseen: `blind=1`.
+
+    The answer then holds neither a model's verdict nor anybody's label. This protects from anchoring: an open page
+    never holds what it must not show. It does not stop an analyst who wants to look; others' labels are no secret.
+    """
+    return number_in(request, "blind", 0) != 0
+
+
 def tile_in(request: Request) -> tuple[int, int, int]:
     """Zoom, column and row of a web map tile."""
     z, x, y = (int(request.path_params[name]) for name in ("z", "x", "y"))

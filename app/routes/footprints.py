@@ -14,6 +14,7 @@ from app.routes.common import (
     MAX_NAME,
     NEVER,
     bbox_in,
+    blind_in,
     filter_in,
     guarded,
     model_in,
@@ -41,9 +42,10 @@ def footprints(request: Request) -> Response:
 
 
 def building(request: Request) -> Response:
-    """All that the inspector shows of one building."""
-    view = view_in(request)
-    return JSONResponse(viewport.building_detail(view, model_in(request, view), row_in(view, request)), headers=NEVER)
+    """All that the inspector shows of one building; see `blind_in`."""
+    view, blind = view_in(request), blind_in(request)
+    model, row = model_in(request, view), row_in(view, request)
+    return JSONResponse(viewport.building_detail(view, model, row, blind=blind), headers=NEVER)
 
 
 def building_at(request: Request) -> Response:

@@ -16,7 +16,7 @@ from app.data import EventView, current_labels, label_store, view_of
 from app.gate import labeller_of
 from app.legend import method_name, name_of
 from app.models import Model
-from app.routes.common import MAX_NAME, NEVER, error_answer, guarded, refusal, row_in, same_origin, view_in
+from app.routes.common import MAX_NAME, NEVER, blind_in, error_answer, guarded, refusal, row_in, same_origin, view_in
 from app.shown import shown_models
 from app.standing import model_says
 from damage_ssl.errors import DamageSSLError, InputError
@@ -38,9 +38,14 @@ _WHY = {
 
 
 def history(request: Request) -> Response:
-    """Every row of the log on one building, oldest first, and the verdict of every model of the event."""
+    """Every row of the log on one building, oldest first, and the verdict of every model of the event.
+
+    Neither where the building is to be judged unseen; see `blind_in`.
+    """
     view = view_in(request)
     row, shown = row_in(view, request), request.query_params.get("run")
+    if blind_in(request):
+        return JSONResponse({"rows": [], "verdicts": []}, headers=NEVER)
     rows = label_store(view.event).history(str(view.building_id[row]))
     verdicts = [_verdict(view, model, row, shown) for model in shown_models(view)]
     return JSONResponse({"rows": _rows(rows), "verdicts": verdicts}, headers=NEVER)

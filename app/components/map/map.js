@@ -56,6 +56,7 @@ class Workbench {
       onComment: () => this.labelling.keepComment(),
       onGuide: () => this.guide.show(),
       onKeys: () => this.guide.showKeys(),
+      onLarge: () => this.labelling.preload(),
       history: new History(this),
     });
     this.live = new Live(this);
@@ -130,7 +131,7 @@ class Workbench {
     if (before.step !== null && !(sameModel && sameQueue)) this.labelling.forget();
     if (before !== data && !sameModel) {
       const { selected } = this;
-      if (selected) this.select(selected.id, { ...selected, given: selected.blind ? selected.detail : null, keepView: true });
+      if (selected) this.select(selected.id, { ...selected, given: null, keepView: true });
     }
     this.showInspector();
     if (before.step === null && !this.keptView()) {
@@ -198,7 +199,7 @@ class Workbench {
     this.wanted = id;
     let detail;
     try {
-      detail = given ?? (await this.inspector.fetch(id, this.data.run_id));
+      detail = given ?? (await this.inspector.fetch(id, this.data.run_id, blind));
     } catch (error) {
       this.toast(`Building ${id}: ${error.message}`, true);
       return;

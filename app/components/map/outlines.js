@@ -2,6 +2,7 @@
 
 const SELECTED = [['#0b1118', 6], ['#19e3ff', 3]];
 const CHOSEN = [['#0b1118', 5], ['#19e3ff', 2.4]];
+const HIDDEN = '#d5dbe1';
 const SMALL_PX = 14;
 
 /** A Leaflet layer that paints what `store` holds for `role`; `visible()` says whether that side is looked at. */
@@ -85,12 +86,24 @@ function drawAll(context, store, role, frame) {
     for (const row of inFrame) if (store.chosen.has(set.ids[row])) trace(context, set, row, role, frame);
     ring(context, CHOSEN);
   }
+  if (store.blind && store.capped && store.selectedPlaces) cover(context, store.selectedPlaces[store.views.main], frame);
   const selected = store.selectedPlaces?.[role];
   if (selected) {
     context.beginPath();
     if (traceGeometry(context, selected, frame) < SMALL_PX) circle(context, selected, frame);
     ring(context, SELECTED);
   }
+}
+
+/** The overview tiles show a building's colour also while it is to be judged unseen: it is painted over. */
+function cover(context, geometry, frame) {
+  context.beginPath();
+  if (traceGeometry(context, geometry, frame) < SMALL_PX) circle(context, geometry, frame);
+  context.fillStyle = HIDDEN;
+  context.fill();
+  context.strokeStyle = HIDDEN;
+  context.lineWidth = 3;
+  context.stroke();
 }
 
 function ring(context, strokes) {
