@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from app.queues import Ask
 
 
+MOST_DIVIDED = 1000
+"""Listed are the furthest apart, up to this many: where more differ, a model needs labels before anybody checks."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One look at an event: what is there, which models, whose eyes."""
@@ -110,7 +114,7 @@ def _disagree(case: Case) -> Rows:
     if len(case.ensemble) < 2:
         return _NONE, "needs two models"
     bits = _divergence(case.view.event, case.view.stamp, case.ensemble, tuple(each.stamp for each in case.ensemble))
-    return _ordered(np.where(case.unlabelled & (bits >= DISAGREEMENT_BITS), -bits, np.nan)), ""
+    return _ordered(np.where(case.unlabelled & (bits >= DISAGREEMENT_BITS), -bits, np.nan))[:MOST_DIVIDED], ""
 
 
 def _why_disagree(case: Case, row: int) -> str:
@@ -202,7 +206,8 @@ CHECKS: Mapping[str, Check] = {
     ),
     "disagree": Check(
         title="Models disagree",
-        purpose="Unlabelled buildings on which the models are furthest apart.",
+        purpose=f"Unlabelled buildings on which models are as far apart as 0.3 and 0.7, or further; of these the "
+        f"{MOST_DIVIDED:,} furthest.",
         drawn="disagree",
         rows=_disagree,
         why=_why_disagree,
@@ -273,7 +278,7 @@ def queue_of(kind: str) -> "Callable[[Ask], pd.DataFrame]":
         if ask.view.index is None:
             return pd.DataFrame(empty)
         case = case_of(ask.view, ask.model, ask.labeller)
-        rows = check.rows(case)[0][: ask.count]
+        rows = check.rows(case)[0][ask.start : ask.start + ask.count]
         chance = inclusion_probability(ask.view, rows) if kind == "audit" else np.full(len(rows), np.nan)
         return pd.DataFrame(
             {

@@ -9,11 +9,13 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 from numpy.typing import NDArray
 
 from app.caching import shared
 from app.models import Model
 from app.placing import Places, nudged_shifts, shifts_on
+from app.shapes import Shapes, read_shapes
 from app.workspace import open_event
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
@@ -35,12 +37,14 @@ NOT_PREPARED = "not_prepared"
 class EventView:
     """An event as read from disk: footprints (none before it has some), the index of its pairs (None: not cut), scenes.
 
-    Rows of `index` are in the order of `footprints`. `stamp` changes when any of it changes on disk.
+    `footprints` has no geometry, which `shapes` holds; rows of all of them are in the same order. `stamp` changes when
+    any of it changes on disk.
     """
 
     event: Event
     stamp: str
-    footprints: gpd.GeoDataFrame
+    footprints: pd.DataFrame
+    shapes: Shapes
     index: pd.DataFrame | None
     scenes: Mapping[Role, tuple[Scene, ...]]
 
@@ -62,18 +66,17 @@ class EventView:
     @cached_property
     def places(self) -> dict[Role, Places]:
         """The footprints where the imagery of each side shows them (EPSG:4326), by what registration says."""
-        drawn = self.footprints.geometry.to_numpy()
         if self.index is None:
-            by_hand = nudged_shifts(drawn, self.scenes, read_nudges(self.event))
-            return {role: Places(drawn, by_hand[role]) for role in ROLES}
-        return {role: Places(drawn, shifts_on(self.index, len(drawn), role)) for role in ROLES}
+            by_hand = nudged_shifts(self.shapes.middles, self.scenes, read_nudges(self.event))
+            return {role: Places(self.shapes, by_hand[role]) for role in ROLES}
+        return {role: Places(self.shapes, shifts_on(self.index, len(self.shapes), role)) for role in ROLES}
 
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
         """West, south, east, north of the footprints, else of the imagery."""
-        extents = gpd.GeoSeries([scene.extent for role in ROLES for scene in self.scenes[role]])
-        shown = extents if self.footprints.empty else self.footprints
-        west, south, east, north = shown.total_bounds
+        extents = shapely.bounds([scene.extent for role in ROLES for scene in self.scenes[role]])
+        boxes = self.shapes.boxes if len(self.shapes) else extents
+        (west, south), (east, north) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
         return float(west), float(south), float(east), float(north)
 
     @cached_property
@@ -153,7 +156,7 @@ def view_at(event: Event, stamp: str) -> EventView:
     """The event in the state that the stamp stands for."""
     with ThreadPoolExecutor(2) as readers:  # two tables of seconds each in a large event
         coming = readers.submit(_index_of, event)
-        footprints = event.footprints().reset_index(drop=True) if event.has_footprints else _no_footprints()
+        footprints, shapes = read_shapes(event)
         index = coming.result()
     if index is not None:
         index = index.set_index("building_id", drop=False)
@@ -161,18 +164,13 @@ def view_at(event: Event, stamp: str) -> EventView:
             known = set(footprints["building_id"]) <= set(index.index)
             index = index.reindex(footprints["building_id"]) if known else None
     scenes = {role: tuple(event.scenes(role)) for role in ROLES}
-    return EventView(event, stamp, footprints, index, scenes)
+    return EventView(event, stamp, footprints, shapes, index, scenes)
 
 
 def _index_of(event: Event) -> pd.DataFrame | None:
     if not (event.has_footprints and event.patches_path.exists()):
         return None
     return PatchStore.open(event.patches_path).index()
-
-
-def _no_footprints() -> gpd.GeoDataFrame:
-    columns = {"building_id": [], "source": [], "source_id": [], "area_m2": []}
-    return gpd.GeoDataFrame(columns, geometry=[], crs=4326)
 
 
 @lru_cache(maxsize=16)
@@ -224,7 +222,7 @@ def _assessment(event: Event, stamp: str, model: Model | None, predicted: str, r
 def _joined(view: EventView, model: Model | None, labels: pd.DataFrame) -> gpd.GeoDataFrame:
     """Every footprint with what the model and these labels say."""
     return assessed_footprints(
-        view.footprints,
+        view.event.footprints().reset_index(drop=True),
         view.index.reset_index(drop=True),
         None if model is None else model.predictions(),
         labels,

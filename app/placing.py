@@ -10,6 +10,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
+from app.shapes import Shapes
 from damage_ssl.event.imagery import Role, Scene
 from damage_ssl.patches.nudges import Nudge
 
@@ -32,20 +33,21 @@ def shifts_on(index: pd.DataFrame | None, count: int, role: str) -> NDArray[np.f
 
 
 def nudged_shifts(
-    drawn: NDArray[np.object_], scenes: Mapping[Role, Sequence[Scene]], nudges: Mapping[str, Nudge]
+    middles: NDArray[np.float64], scenes: Mapping[Role, Sequence[Scene]], nudges: Mapping[str, Nudge]
 ) -> dict[Role, NDArray[np.float64]]:
     """Metres east and north [N, 2] for each side by what was set by hand alone, before anything was measured.
 
-    A footprint follows the first scene with a nudge that covers its middle; in post it also follows its pre scene.
+    A footprint follows the first scene with a nudge that covers its middle (longitude and latitude, [N, 2]); in post it
+    also follows its pre scene.
     """
-    shifts: dict[Role, NDArray[np.float64]] = {role: np.zeros((len(drawn), 2)) for role in ("pre", "post")}
-    if not nudges or not len(drawn):
+    shifts: dict[Role, NDArray[np.float64]] = {role: np.zeros((len(middles), 2)) for role in ("pre", "post")}
+    if not nudges or not len(middles):
         return shifts
-    middles = shapely.centroid(drawn)
+    points = shapely.points(middles)
     for role, own in shifts.items():
         for scene in reversed(scenes[role]):
             if nudge := nudges.get(scene.scene_id):
-                own[shapely.intersects(scene.extent, middles)] = nudge.east_m, nudge.north_m
+                own[shapely.intersects(scene.extent, points)] = nudge.east_m, nudge.north_m
     shifts["post"] = shifts["post"] + shifts["pre"]
     return shifts
 
@@ -70,11 +72,11 @@ class Places:
     They are moved when they are asked for, so that a large event is not held once more for each side.
     """
 
-    def __init__(self, drawn: NDArray[np.object_], shift_m: NDArray[np.float64]) -> None:
+    def __init__(self, drawn: Shapes, shift_m: NDArray[np.float64]) -> None:
         """`shift_m` as `shifts_on` gives it."""
         self._drawn = drawn
-        boxes = shapely.bounds(drawn).reshape(-1, 4)
-        self.moves = degrees_of((boxes[:, :2] + boxes[:, 2:]) / 2, shift_m)
+        boxes = drawn.boxes
+        self.moves = degrees_of(drawn.middles, shift_m)
         """Degrees east and north from the drawn footprint to its place [N, 2]."""
         self.boxes = boxes + np.tile(self.moves, 2)
         """West, south, east, north of each [N, 4]."""
@@ -89,7 +91,7 @@ class Places:
 
     def at(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.object_]:
         """Footprints at their places."""
-        return translated(self._drawn[rows], self.moves[rows])
+        return translated(self._drawn.at(rows), self.moves[rows])
 
     @property
     def centres(self) -> NDArray[np.float64]:

@@ -22,13 +22,17 @@ from damage_ssl.pipeline.live import read_features
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """What a queue is asked for: `count` buildings of an event, for `labeller`, under the shown model."""
+    """What a queue is asked for: `count` buildings of an event, for `labeller`, under the shown model.
+
+    `start`: how many of a queue with a fixed order to pass over, because they were skipped.
+    """
 
     view: EventView
     model: Model | None
     labeller: str
     count: int
     rng: np.random.Generator
+    start: int = 0
 
 
 Queue = Callable[[Ask], pd.DataFrame]
@@ -118,16 +122,15 @@ def next_in_queue(kind: str, ask: Ask) -> list[dict[str, Any]]:
             "probability": number_or_none(row["inclusion_probability"]),
             "why": _text(row.get("why")),
             "blind": row.get("blind") is True,
-            "detail": _facts(ask, str(row["building_id"]), blind=row.get("blind") is True),
+            "detail": building_detail(
+                ask.view,
+                ask.model,
+                ask.view.position_of[str(row["building_id"])],
+                blind=row.get("blind") is True,
+            ),
         }
         for row in drawn.to_dict("records")
     ]
-
-
-def _facts(ask: Ask, building: str, *, blind: bool) -> dict[str, Any]:
-    """What the inspector shows; of a blind question not what others or the model say."""
-    facts = building_detail(ask.view, None if blind else ask.model, ask.view.position_of[building])
-    return {**facts, "label": None} if blind else facts
 
 
 def _text(value: object) -> str | None:

@@ -7,7 +7,7 @@ from starlette.routing import Route
 from app import crops, tiles, viewport
 from app.caching import ByteCache
 from app.data import EventView
-from app.routes.common import FOR_A_YEAR, guarded, role_in, row_in, tile_in, view_in
+from app.routes.common import FOR_A_YEAR, guarded, number_in, role_in, row_in, tile_in, view_in
 from damage_ssl.errors import InputError
 from damage_ssl.event.imagery import Role
 
@@ -23,20 +23,27 @@ def tile(request: Request) -> Response:
 
 
 def crop(request: Request) -> Response:
-    """A building's surroundings on one date, from the scene that its pair was cut from where that is known."""
+    """A building's surroundings on one date, from the scene that its pair was cut from where that is known.
+
+    `size` 2 has twice the pixels a side, for large pictures on a fine screen.
+    """
     view = view_in(request)
     row, role = row_in(view, request), role_in(request.path_params["role"])
     name = request.query_params.get("view", "close")
     if name not in crops.VIEWS:
         raise InputError(f"view '{name}' is not one of {', '.join(crops.VIEWS)}")
-    return _picture(_PICTURES.get((view.event, view.stamp, role, row, name), lambda: _crop(view, role, row, name)))
+    size = number_in(request, "size", 1)
+    if size not in (1, 2):
+        raise InputError("size must be 1 or 2")
+    key = (view.event, view.stamp, role, row, name, size)
+    return _picture(_PICTURES.get(key, lambda: _crop(view, role, row, name, int(size))))
 
 
-def _crop(view: EventView, role: Role, row: int, name: str) -> tiles.Picture:
+def _crop(view: EventView, role: Role, row: int, name: str, times: int) -> tiles.Picture:
     frame = crops.frame_around(view.places[role][row], name)
     chosen = viewport.scene_id(view, row, role)
     scenes = sorted(view.scenes[role], key=lambda scene: scene.scene_id != chosen)
-    size = {"width_px": crops.WIDTH_PX, "height_px": crops.HEIGHT_PX}
+    size = {"width_px": times * crops.WIDTH_PX, "height_px": times * crops.HEIGHT_PX}
     return tiles.crop(scenes, frame.mercator, frame.wgs84, **size)
 
 

@@ -15,6 +15,7 @@ from app.routes.common import MAX_NAME, NEVER, bbox_of, error_answer, refusal, r
 from app.routes.live import live_answer
 from damage_ssl.errors import DamageSSLError, InputError
 from damage_ssl.grades import LabelValue
+from damage_ssl.labelling.commenting import comment_on_own
 from damage_ssl.labelling.reverting import before_last, revert
 from damage_ssl.labelling.store import LabelStore
 
@@ -22,7 +23,10 @@ MAX_COMMENT = 500
 
 
 async def add_label(request: Request) -> Response:
-    """Append one answer about one building to the log, withdraw its label (value null) or undo the last."""
+    """Append one answer about one building to the log, or withdraw its label (value null).
+
+    `undo` takes this person's last word on it back; `only_comment` keeps a comment with their own answer.
+    """
     if not same_origin(request):
         return refusal("labels are taken from this app's own pages only", 403)
     try:
@@ -48,6 +52,8 @@ def _add_label(event: str, body: object) -> Response:
     store = label_store(view.event)
     if body.get("undo") is True:
         _undo(store, building_id, labeller)
+    elif body.get("only_comment") is True:
+        comment_on_own(store, building_id, labeller, _comment(body))
     elif body.get("value") is None:
         store.clear(building_id, labeller)
     else:
@@ -58,13 +64,22 @@ def _add_label(event: str, body: object) -> Response:
         if not isinstance(probability, int | float | None) or isinstance(probability, bool):
             raise InputError(f"label: inclusion probability {probability!r} is not a number")
         drawn = str(body.get("drawn") or "map")[:MAX_NAME]
-        comment = str(body.get("comment") or "").strip()
-        if len(comment) > MAX_COMMENT:
-            raise InputError(f"label: the comment has {len(comment)} characters; {MAX_COMMENT} are kept")
         store.add(
-            building_id, value, labeller=labeller, drawn=drawn, inclusion_probability=probability, comment=comment
+            building_id,
+            value,
+            labeller=labeller,
+            drawn=drawn,
+            inclusion_probability=probability,
+            comment=_comment(body),
         )
     return JSONResponse({"revision": store.revision(), **_recoloured(view, body.get("live"))}, headers=NEVER)
+
+
+def _comment(body: dict[str, Any]) -> str:
+    comment = str(body.get("comment") or "").strip()
+    if len(comment) > MAX_COMMENT:
+        raise InputError(f"label: the comment has {len(comment)} characters; {MAX_COMMENT} are kept")
+    return comment
 
 
 def _recoloured(view: EventView, asked: object) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from app.routes.common import MAX_NAME, NEVER, guarded, model_in, number_in, vie
 
 
 def queue(request: Request) -> Response:
-    """The next buildings of the queue `kind`, each with how it was drawn."""
+    """The next buildings of the queue `kind`, each with how it was drawn: `n` of them after the first `start`."""
     view = view_in(request)
     ask = Ask(
         view=view,
@@ -18,6 +18,7 @@ def queue(request: Request) -> Response:
         labeller=request.query_params.get("labeller", "")[:MAX_NAME],
         count=min(max(int(number_in(request, "n", 12)), 1), 100),
         rng=np.random.default_rng(),
+        start=max(int(number_in(request, "start", 0)), 0),
     )
     return JSONResponse({"items": next_in_queue(request.query_params.get("kind", "label"), ask)}, headers=NEVER)
 

@@ -230,3 +230,22 @@ def test_correction_overrides_the_product_and_leaves_the_prediction(
     assert (corrected["edited"], corrected["label_source"], corrected["labeller"]) == (True, "analyst", "ana")
     assert (untouched["damage_class"], untouched["p_damaged"]) == ("damaged", 0.91)
     assert (untouched["edited"], untouched["label_source"]) == (False, "model")
+
+
+def test_queue_goes_on_after_what_was_skipped_however_much(event: Event, server: Server) -> None:
+    order = [item["id"] for item in asked(server, "audit", n=16)]
+    assert len(order) == 16
+    answer = server.get("/ds/town/queue?kind=audit&labeller=ana&n=4&start=10").json()
+    assert [item["id"] for item in answer["items"]] == order[10:14]
+    assert server.get("/ds/town/queue?kind=audit&labeller=ana&n=4&start=16").json()["items"] == []
+
+
+def test_models_that_disagree_everywhere_leave_a_list_one_can_work_through(
+    event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_run(event, {"b03": 0.99, "b04": 0.9, "b05": 0.95, "b06": 0.97})
+    add_run(event, {}, algorithm="frozen-linear")
+    monkeypatch.setattr("app.checking.MOST_DIVIDED", 2)
+    view = view_of("town")
+    rows, _ = CHECKS["disagree"].rows(case_of(view, None, "ana"))
+    assert view.building_id[rows].tolist() == ["b03", "b06"]

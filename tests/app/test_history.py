@@ -128,3 +128,49 @@ def test_pulse_sends_no_list_where_very_many_changed(
     say(event, "b01", "no-damage", "ana")
     say(event, "b02", "destroyed", "ben")
     assert server.get("/ds/town/pulse?since=0").json() == {"revision": 2, "changed": [], "many": True}
+
+
+def test_building_to_be_judged_unseen_is_told_without_labels_and_verdicts(event: Event, server: Server) -> None:
+    add_run(event, {"b01": 0.9})
+    say(event, "b01", "destroyed", "ben", comment="roof gone")
+    seen = server.get(f"/ds/town/building?id=b01&run={RUN_ID}").json()
+    assert (seen["label"]["value"], seen["p"], seen["cls"]) == ("destroyed", 0.9, "damaged")
+    blind = server.get(f"/ds/town/building?id=b01&run={RUN_ID}&blind=1").json()
+    assert (blind["label"], blind["p"], blind["cls"]) == (None, None, None)
+    assert {**seen, "label": None, "p": None, "cls": None} == blind
+    assert server.get(f"/ds/town/history?id=b01&run={RUN_ID}").json()["rows"]
+    assert server.get(f"/ds/town/history?id=b01&run={RUN_ID}&blind=1").json() == {"rows": [], "verdicts": []}
+
+
+def only_comment(server: Server, labeller: str, comment: str = "roof gone") -> int:
+    body = {"building_id": "b01", "labeller": labeller, "comment": comment, "only_comment": True}
+    return server.post("/ds/town/labels", body).status
+
+
+def test_comment_goes_with_ones_own_answer_and_keeps_how_it_was_drawn(event: Event, server: Server) -> None:
+    store = label_store(event)
+    store.add("b01", LabelValue.DESTROYED, labeller="ana", drawn="audit", inclusion_probability=0.25)
+    assert only_comment(server, "ana") == 200
+    last = store.history("b01").iloc[-1]
+    assert last[["value", "labeller", "drawn", "inclusion_probability", "comment"]].tolist() == [
+        "destroyed",
+        "ana",
+        "audit",
+        0.25,
+        "roof gone",
+    ]
+
+
+@pytest.mark.parametrize("before", ["nothing", "anothers", "withdrawn", "put back"])
+def test_comment_never_turns_anothers_answer_into_ones_own(event: Event, server: Server, before: str) -> None:
+    store = label_store(event)
+    if before != "nothing":
+        say(event, "b01", "destroyed", "ana")
+    if before == "withdrawn":
+        store.clear("b01", "ben")
+    if before == "put back":
+        say(event, "b01", "no-damage", "kim")
+        put_back(server, 0, "ben")
+    rows = len(store.history("b01"))
+    assert only_comment(server, "ben") == 400
+    assert len(store.history("b01")) == rows

@@ -208,6 +208,17 @@ def test_building_has_crops_of_both_dates_with_its_outline(server: Server) -> No
         assert server.get(f"/ds/town/crop/{role}?id=b05").status == 200
 
 
+@pytest.mark.parametrize(("query", "size"), [("", (380, 500)), ("&size=1", (380, 500)), ("&size=2", (760, 1000))])
+def test_crop_comes_in_the_size_of_the_screen(server: Server, query: str, size: tuple[int, int]) -> None:
+    answer = server.get(f"/ds/town/crop/pre?id=b05{query}")
+    assert Image.open(io.BytesIO(answer.body)).size == size
+
+
+@pytest.mark.parametrize("size", ["0", "3", "1.5", "1e9", "nan", "x"])
+def test_crop_of_another_size_is_refused(server: Server, size: str) -> None:
+    assert server.get(f"/ds/town/crop/pre?id=b05&size={size}").status == 400
+
+
 def test_queue_gives_unlabelled_buildings_with_how_they_were_drawn(event: Event, server: Server) -> None:
     store = label_store(event)
     store.add("b01", LabelValue.NO_DAMAGE, labeller="a", drawn="map", inclusion_probability=None)

@@ -34,6 +34,7 @@ export const MORE_KEYS = [
   ['?', 'These keys'],
 ];
 
+const USUAL_PX = 500; // the height of a crop, see app/crops.py
 const KEPT = 300;
 const DECODED = 16;
 
@@ -50,7 +51,8 @@ export class Inspector {
     this.build(actions);
   }
 
-  build({ onLabel, onUndo, onNext, onPrevious, onZoom, onClose, onComment, onGuide, onKeys }) {
+  build({ onLabel, onUndo, onNext, onPrevious, onZoom, onClose, onComment, onGuide, onKeys, onLarge }) {
+    this.onLarge = onLarge;
     this.title = h('div', { class: 'wb-id', title: 'Building id; click to centre the map on it', role: 'button', tabindex: '0', onclick: onZoom });
     this.state = h('div', { class: 'wb-state' });
     this.crops = Object.fromEntries(['pre', 'post'].map((role) => [role, this.crop(role)]));
@@ -64,6 +66,7 @@ export class Inspector {
       },
       onchange: onComment,
     });
+    this.said = h('div', { class: 'wb-said' }); // what somebody else remarked
     this.facts = h('dl', { class: 'wb-facts' });
     this.model = h('div', { class: 'wb-model' });
     this.why = h('div', { class: 'wb-why', role: 'note' });
@@ -88,7 +91,7 @@ export class Inspector {
       h('div', { class: 'wb-question' }, 'What does the post image show?'),
       h('div', { class: 'wb-grades' }, ...GRADE_KEYS.map(button('grade'))),
       h('div', { class: 'wb-others' }, ...OTHER_KEYS.map(button('other'))),
-      this.commentField,
+      this.said, this.commentField,
       h('div', { class: 'wb-steps' }, this.previousButton, this.undoButton, this.nextButton),
       h('div', { class: 'wb-help' },
         h('button', { class: 'wb-link', type: 'button', onclick: onGuide }, 'Guide ', h('kbd', {}, 'G')),
@@ -129,7 +132,8 @@ export class Inspector {
   }
 
   /** The facts of a building, asked for once. */
-  fetch(id, run) {
+  fetch(id, run, blind = false) {
+    if (blind) return this.api.get('building', { id, run, blind: 1 }); // what must not be shown is not here either
     const key = this.key(id, run);
     if (!this.known.has(key)) {
       const detail = this.api.get('building', { id, run });
@@ -174,7 +178,13 @@ export class Inspector {
   }
 
   cropUrl(id, role, view) {
-    return this.api.url(`crop/${role}`, { id, view, v: this.data?.stamp });
+    return this.api.url(`crop/${role}`, { id, view, size: this.size, v: this.data?.stamp });
+  }
+
+  /** 2: pictures of twice the pixels a side, where the screen shows more than those of the usual size have. */
+  get size() {
+    const shown = this.bench?.classList.contains('large') ? this.crops.pre.image.parentElement.clientHeight * devicePixelRatio : 0;
+    return shown > USUAL_PX * 1.15 ? 2 : 1;
   }
 
   /** `asked`: `why` the building is asked about, and `blind` where verdicts are hidden until it is answered. */
@@ -184,8 +194,9 @@ export class Inspector {
     const { label } = detail;
     if (this.commentOf !== detail.id) {
       this.commentOf = detail.id;
-      this.commentField.value = label?.comment ?? '';
+      this.commentField.value = this.isOwn(label) ? label.comment ?? '' : '';
     }
+    this.said.textContent = label?.comment && !this.isOwn(label) ? `${label.labeller}: ${label.comment}` : '';
     this.why.textContent = asked.why ?? '';
     this.history.show(detail.id, asked);
     this.empty.hidden = true;
@@ -270,12 +281,15 @@ export class Inspector {
     if (this.detail) this.showModel(this.detail);
   }
 
+  isOwn(label) {
+    return label?.labeller === this.data.labeller;
+  }
+
   comment() {
     return this.commentField.value.trim();
   }
 
   writeComment() {
-    this.toggleLarge(false); // the field is beside the map
     if (this.detail) this.commentField.focus();
   }
 
@@ -284,6 +298,9 @@ export class Inspector {
     this.bench.classList.toggle('large', on);
     this.largeButton.setAttribute('aria-pressed', String(on));
     this.largeButton.replaceChildren(h('kbd', {}, 'L'), on ? ' Back to the map' : ' Large');
+    if (!this.detail) return;
+    for (const role of ['pre', 'post']) this.showCrop(role, this.detail);
+    this.onLarge();
   }
 
   get bench() {

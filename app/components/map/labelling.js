@@ -2,6 +2,7 @@
 
 const QUEUE_SIZE = 12;
 const REFILL_AT = 6;
+const PAGE = 60;
 const PRELOAD = 3;
 const TELL_PAGE_MS = 350;
 
@@ -11,6 +12,7 @@ export class Labelling {
     this.queue = [];
     this.visited = [];
     this.passed = new Set(); // what the keys walked past: a queue with a fixed order would offer it again
+    this.answered = new Set();
     this.undoStack = [];
     this.done = 0;
   }
@@ -40,16 +42,34 @@ export class Labelling {
     if (this.queue.length === 0) await this.refill();
     const item = this.queue.shift();
     if (!item) {
-      this.bench.toast(this.data.queue.kind === 'label'
-        ? 'The queue is empty: every assessable building has an answer.'
-        : 'Nothing more waits in this queue.');
+      this.atEnd();
       return;
     }
     this.passed.add(item.id);
     const shown = this.bench.select(item.id, asked(item));
-    for (const coming of this.queue.slice(0, PRELOAD)) this.bench.inspector.preload(coming.detail);
+    this.preload();
     if (this.queue.length <= REFILL_AT) this.refill();
     await shown;
+  }
+
+  /** Pictures of the buildings to come. */
+  preload() {
+    for (const coming of this.queue.slice(0, PRELOAD)) this.bench.inspector.preload(coming.detail);
+  }
+
+  /** What was skipped comes again; where nothing was, all is answered. */
+  atEnd() {
+    const again = this.skipped;
+    const skipped = again.length;
+    for (const id of again) this.passed.delete(id);
+    this.bench.toast(skipped
+      ? `That was the last one. You skipped ${skipped.toLocaleString('en')}: press → to see ${skipped === 1 ? 'it' : 'them'} again.`
+      : this.data.queue.kind === 'label' ? 'Every building that can be assessed has an answer.' : 'Nothing more waits in this queue.');
+  }
+
+  /** Buildings that the keys walked past without an answer of this page. */
+  get skipped() {
+    return [...this.passed].filter((id) => !this.answered.has(id));
   }
 
   /** The labelling queue asks only where there is no label; those for checking ask about labels too. */
@@ -69,15 +89,31 @@ export class Labelling {
   async fetchQueue() {
     const { run_id: run, queue } = this.data;
     try {
-      const { items } = await this.bench.api.get('queue', { kind: queue.kind, n: QUEUE_SIZE + (queue.kind === 'label' ? 0 : this.passed.size), run, labeller: this.data.labeller });
-      if (run !== this.data.run_id || queue.kind !== this.data.queue.kind) return; // asked before the queue was changed
-      const known = new Set(this.queue.map((item) => item.id));
-      const fresh = items.filter((item) => !known.has(item.id) && this.isOpen(item));
-      for (const item of fresh.filter((each) => !each.blind)) this.bench.inspector.learn(item.detail, this.data.run_id);
+      const fresh = await this.fresh(run, queue);
+      if (!fresh) return; // asked before the queue was changed
+      for (const item of fresh.filter((each) => !each.blind)) this.bench.inspector.learn(item.detail, run);
       this.queue.push(...fresh);
-      for (const coming of this.queue.slice(0, PRELOAD)) this.bench.inspector.preload(coming.detail);
+      this.preload();
     } catch (error) {
       this.bench.toast(`The queue could not be read: ${error.message}`, true);
+    }
+  }
+
+  /** Items that were not offered yet. A queue with a fixed order begins with what was skipped: that is passed over. */
+  async fresh(run, queue) {
+    const drawnAnew = queue.kind === 'label';
+    const known = new Set(this.queue.map((item) => item.id));
+    let start = drawnAnew ? 0 : this.skipped.length;
+    let n = QUEUE_SIZE + known.size;
+    for (let whole = start === 0; ; n = PAGE) {
+      const { items } = await this.bench.api.get('queue', { kind: queue.kind, start, n, run, labeller: this.data.labeller });
+      if (run !== this.data.run_id || JSON.stringify(queue) !== JSON.stringify(this.data.queue)) return null;
+      const fresh = items.filter((item) => !known.has(item.id) && this.isOpen(item));
+      if (fresh.length) return fresh;
+      const last = items.length < n;
+      if (drawnAnew ? n >= PAGE || last : last && whole) return [];
+      if (!drawnAnew) start = last ? 0 : start + n; // others may have answered what was skipped: look from the start once
+      whole ||= last;
     }
   }
 
@@ -91,6 +127,7 @@ export class Labelling {
     const { id, drawn, probability, detail, blind } = this.selected;
     const before = detail.label;
     const comment = this.bench.inspector.comment();
+    this.answered.add(id);
     this.undoStack.push({ ...this.selected, before });
     this.apply({ id, detail, value, before, drawn, probability, comment });
     if (blind) { // what was hidden may be seen from now on
@@ -114,28 +151,35 @@ export class Labelling {
       return;
     }
     this.done -= 1;
+    this.answered.delete(last.id);
     this.apply({ ...last, value: last.before?.value ?? null, after: last.before, before: last.detail.label, undo: true });
     this.bench.select(last.id, { ...asked(last), remember: false });
   }
 
-  /** Keep what was typed with the answer that the building has; without one it waits for it. */
+  /** Keep what was typed with one's own answer; without one it waits for it. Nobody comments as somebody else. */
   keepComment() {
     const { detail } = this.selected ?? {};
     const comment = this.bench.inspector.comment();
-    if (!detail?.label || comment === (detail.label.comment ?? '')) return;
-    this.undoStack.push({ ...this.selected, before: detail.label });
-    this.apply({ ...this.selected, value: detail.label.value, before: detail.label, comment });
+    const label = detail?.label;
+    if (this.data.may_write === false || comment === (label?.comment ?? '')) return;
+    if (label?.labeller !== this.data.labeller) {
+      if (comment) this.bench.toast('The comment is kept with your own answer: give one.');
+      return;
+    }
+    this.undoStack.push({ ...this.selected, before: label });
+    this.apply({ ...this.selected, value: label.value, before: label, comment, onlyComment: true });
     this.bench.toast('Comment kept.');
   }
 
   /** Show a label at once, write it (or take one's last back), and take it back if it could not be written. */
-  apply({ id, detail, value, before, drawn, probability, comment = '', undo = false, after = null }) {
+  apply({ id, detail, value, before, drawn, probability, comment = '', undo = false, after = null, onlyComment = false }) {
     const { labeller } = this.data;
     detail.label = undo ? after : value ? { value, labeller, comment } : null;
     this.bench.footprints.setLabel(id, value);
     this.bench.inspector.setTally(this.done > 0 ? `${this.done} labelled in this session` : '');
     const body = undo
       ? { building_id: id, labeller, undo }
+      : onlyComment ? { building_id: id, labeller, comment, only_comment: true }
       : { building_id: id, value, labeller, drawn, inclusion_probability: probability, comment };
     if (this.bench.live.shown) body.live = this.bench.live.question();
     this.bench.api.post('labels', body).then(

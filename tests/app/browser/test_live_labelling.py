@@ -68,11 +68,18 @@ def test_large_pictures_comment_guide_and_keys_by_keyboard(
     assert not page.locator(".wb-crop.post svg").is_visible()
     page.keyboard.press("h")
     assert page.locator(".wb-crop.post svg").is_visible()
+    assert page.locator(".wb-crop.post img").evaluate("image => image.naturalHeight") == 500
+    page.set_viewport_size({"width": 1920, "height": 1200})
     page.keyboard.press("l")
+    page.keyboard.press("l")
+    page.wait_for_function("document.querySelector('.wb-crop.post img').naturalHeight === 1000")
+    page.set_viewport_size({"width": 1280, "height": 720})
 
     page.keyboard.press("c")
     page.keyboard.type("1 roof under a tarpaulin")
+    assert page.locator(".wb.large .wb-comment").is_visible(), "the pictures stay large while one types"
     page.keyboard.press("Enter")
+    page.keyboard.press("l")
     assert screen.building() == current, "letters of a comment are no answers"
     page.keyboard.press("2")
     screen.wait_for_other_building(current)
