@@ -1,10 +1,9 @@
 """What the pages and routes show of an event. Every cached function takes all of its inputs as arguments."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -92,50 +91,6 @@ class EventView:
             return NOT_PREPARED
         reason = self.index["not_assessed_reason"].iloc[row]
         return None if reason is None or pd.isna(reason) else str(reason)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapFilter:
-    """Which buildings the results show: classes as in the product (None: all), a range of P(damaged), or not assessed.
-
-    A building without a probability passes only the full range; one without a class only when no classes are chosen
-    or `not_assessed` admits it.
-    """
-
-    classes: tuple[str, ...] | None = None
-    p_min: float = 0.0
-    p_max: float = 1.0
-    not_assessed: bool = True
-
-    @property
-    def is_open(self) -> bool:
-        """True where nothing is left out."""
-        return self == MapFilter()
-
-    def query(self) -> dict[str, Any]:
-        """As query parameters of the footprint route, read back by `from_query`."""
-        if self.is_open:
-            return {}
-        classes = {} if self.classes is None else {"class": list(self.classes) or ["none"]}
-        return {**classes, "p_min": self.p_min, "p_max": self.p_max, "not_assessed": int(self.not_assessed)}
-
-    def without_idle(self, classes: Collection[str], *, not_assessed: int) -> "MapFilter":
-        """The same filter, open where it leaves out none of the `classes` or `not_assessed` buildings there are."""
-        chosen = self.classes
-        if chosen is not None and set(chosen) >= set(classes):
-            chosen = None
-        return replace(self, classes=chosen, not_assessed=self.not_assessed or not not_assessed)
-
-    def mask(self, table: pd.DataFrame) -> NDArray[np.bool_]:
-        """Rows of an assessment table that pass."""
-        assessed = table["assessed"].to_numpy(bool)
-        wanted = np.ones(len(table), dtype=bool)
-        if self.classes is not None:
-            wanted = table["damage_class"].isin(self.classes).to_numpy(bool)
-        if (self.p_min, self.p_max) != (0.0, 1.0):
-            p = pd.to_numeric(table["p_damaged"]).to_numpy(float, na_value=np.nan)
-            wanted = wanted & (p >= self.p_min) & (p <= self.p_max)  # what `isin` gives cannot be written to
-        return np.where(assessed, wanted, self.not_assessed)
 
 
 def view_of(name: str) -> EventView:

@@ -11,10 +11,11 @@ from shapely import box
 
 from app import crops
 from app.colouring import CLASSES, LABELS, MODES
-from app.data import NOT_PREPARED, ROLES, EventView, MapFilter, current_labels
+from app.data import NOT_PREPARED, ROLES, EventView, current_labels
 from app.models import Model
 from app.standing import Standing, model_says, standing_of
 from damage_ssl.event.imagery import Role
+from damage_ssl.products.selection import Selection
 from damage_ssl.products.words import quality_words, reason_words, shift_source_words
 
 POLYGON_CAP = 5000
@@ -37,7 +38,7 @@ def reason_text(reason: str | None) -> str:
 
 
 def footprints_within(
-    view: EventView, model: Model | None, bbox: Box, wanted: MapFilter, role: Role = "pre"
+    view: EventView, model: Model | None, bbox: Box, wanted: Selection, role: Role = "pre"
 ) -> dict[str, Any]:
     """What passes the filter in a box, with counts and the labels' revision; `role` says where footprints stand.
 
@@ -87,7 +88,7 @@ def _outlines(view: EventView, standing: Standing, rows: NDArray[np.intp]) -> di
 
 
 def building_at(
-    view: EventView, model: Model | None, place: tuple[float, float], reach: float, wanted: MapFilter, role: Role
+    view: EventView, model: Model | None, place: tuple[float, float], reach: float, wanted: Selection, role: Role
 ) -> dict[str, str | None]:
     """`id` and `label` of the building at a longitude and latitude; a null id where none is.
 
@@ -111,7 +112,7 @@ def building_at(
     return {"id": str(view.building_id[row]), "label": _label(standing, row)}
 
 
-def buildings_in(view: EventView, model: Model | None, bbox: Box, wanted: MapFilter, role: Role) -> dict[str, Any]:
+def buildings_in(view: EventView, model: Model | None, bbox: Box, wanted: Selection, role: Role) -> dict[str, Any]:
     """How many buildings that pass the filter have their middle in a box, and their `items`: id and current label.
 
     No items where there are more than `CHOICE_CAP`.

@@ -12,6 +12,7 @@ from app import overview
 from app.colouring import CLASSES, NO_RESULT, NOT_ASSESSED, STYLES, codes_with, unlabelled_codes
 from app.legend import colour_of
 from app.placing import Places, mercator_of
+from app.shapes import Shapes
 
 LON, LAT = 2.38, 48.85
 METRE = 1 / 111_320
@@ -22,7 +23,7 @@ def squares(places_m: list[tuple[float, float]], side_m: float = 10.0) -> Places
     centres = [(LON + east * METRE / np.cos(np.radians(LAT)), LAT + north * METRE) for east, north in places_m]
     half = np.array([side_m / 2 * METRE / np.cos(np.radians(LAT)), side_m / 2 * METRE])
     drawn = np.array([shapely.box(*(np.array(at) - half), *(np.array(at) + half)) for at in centres], dtype=object)
-    return Places(drawn, np.zeros((len(drawn), 2)))
+    return Places(Shapes.of(drawn), np.zeros((len(drawn), 2)))
 
 
 def code_of(name: str) -> int:

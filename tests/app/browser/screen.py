@@ -335,7 +335,8 @@ _UNREACHABLE = """() => {
     let [top, left, bottom, right] = [0, 0, innerHeight, innerWidth];
     let [y, x] = [(box.top + box.bottom) / 2, (box.left + box.right) / 2];
     let reachable = y >= 0 && y <= innerHeight && x >= 0 && x <= innerWidth;
-    for (let up = element.parentElement; up; up = up.parentElement) {
+    for (let below = element, up; (up = below.parentElement); below = up) {
+      if (getComputedStyle(below).position === 'fixed') break; // what lies around it in the document does not clip it
       const overflow = getComputedStyle(up);
       const around = up.getBoundingClientRect();
       const scrolls = /auto|scroll/.test(overflow.overflowY) && up.scrollHeight > up.clientHeight;
