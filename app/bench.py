@@ -3,7 +3,8 @@
 from typing import Any
 
 from app.colouring import legend_for_browser
-from app.data import EventView, MapFilter
+from app.data import EventView
+from app.filtering import query_of
 from app.legend import RAMP, date_text, dates_text, legend_rows, model_words, palette
 from app.live import outline_stamp
 from app.models import Model
@@ -11,10 +12,11 @@ from app.people import Person
 from app.sections.area import bench_area
 from app.tiles import basemap, native_zoom
 from damage_ssl.pipeline.live import LIVE
+from damage_ssl.products.selection import Selection
 
 
 def workbench_data(
-    view: EventView, model: Model | None, step: str, wanted: MapFilter, person: Person, queue: dict[str, Any]
+    view: EventView, model: Model | None, step: str, wanted: Selection, person: Person, queue: dict[str, Any]
 ) -> dict[str, Any]:
     """The event, the model that is shown, which buildings of it, who labels, and which queue the keys walk.
 
@@ -45,7 +47,7 @@ def workbench_data(
         "run_id": None if model is None else model.model_id,
         "run_stamp": outline_stamp(model),
         "live_stamp": model.stamp if model is not None and model.model_id == LIVE else None,
-        "filter": wanted.query(),
+        "filter": query_of(wanted),
         "step": step,
         "labeller": person.name,
         "may_write": person.may_write,

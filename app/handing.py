@@ -1,5 +1,7 @@
 """Writing hand-over packs while the page goes on: each is written once, to disk, and served from there."""
 
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -7,8 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.data import EventView, MapFilter, assessment
+from app.data import EventView, assessment
 from app.models import Model
+from app.people import writers_only
 from app.workspace import workspace_path
 from damage_ssl.errors import DamageSSLError, StorageError
 from damage_ssl.pipeline.pack import hand_over, pack_folder
@@ -18,11 +21,15 @@ from damage_ssl.products.selection import Selection
 AT_ONCE = 20_000
 """Up to this many buildings a pack takes seconds and is written when it is asked for."""
 
+KEPT = 4
+"""How many packs of one model stay on the disk."""
+
 _LONGEST_S = 3600
 _writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="handover")
 _lock = threading.Lock()
 _running: dict[Path, "Future[Pack]"] = {}
 _failed: dict[Path, str] = {}
+_processes: dict[Path, "subprocess.Popen[str]"] = {}
 
 
 @dataclass(frozen=True)
@@ -31,20 +38,13 @@ class Handing:
 
     view: EventView
     model: Model | None
-    wanted: MapFilter
+    wanted: Selection
     licence: str | None = None
-
-    @property
-    def selection(self) -> Selection:
-        """The filter as the library has it."""
-        wanted = self.wanted
-        classes = None if wanted.classes is None else tuple(name for name in wanted.classes if name != "none")
-        return Selection(classes=classes, p_min=wanted.p_min, p_max=wanted.p_max, not_assessed=wanted.not_assessed)
 
     @property
     def folder(self) -> Path:
         """Where its pack lies once it is written."""
-        return pack_folder(self.view.event, self.model, self.selection, self.licence)
+        return pack_folder(self.view.event, self.model, self.wanted, self.licence)
 
     @property
     def at_once(self) -> bool:
@@ -75,6 +75,16 @@ def working(handing: Handing) -> bool:
         return handing.folder in _running
 
 
+@writers_only
+def cancel(handing: Handing) -> None:
+    """Stop writing the pack, where a process of its own does; nothing half-written is kept."""
+    with _lock:
+        process = _processes.get(handing.folder)
+        _failed.pop(handing.folder, None)
+    if process is not None:
+        process.terminate()
+
+
 def failure(handing: Handing) -> str | None:
     """What the last attempt at this pack failed with."""
     return _failed.get(handing.folder)
@@ -88,11 +98,26 @@ def _ended(folder: Path, done: "Future[Pack]") -> None:
 
 
 def _write(handing: Handing) -> Pack:
+    pack = _written(handing)
+    _prune(pack)
+    return pack
+
+
+def _prune(written: Pack) -> None:
+    """Of the packs of one model keep the newest few: each label makes another, in a large event of 400 MB."""
+    found = [open_pack(path) for path in written.folder.parent.iterdir() if path.is_dir() and path.name[:1] != "."]
+    packs = [pack for pack in found if pack is not None and pack != written]
+    for old in sorted(packs, key=lambda pack: pack.zip_path.stat().st_mtime_ns, reverse=True)[KEPT - 1 :]:
+        old.zip_path.unlink(missing_ok=True)  # first: without it the folder counts as no pack
+        shutil.rmtree(old.folder, ignore_errors=True)
+
+
+def _written(handing: Handing) -> Pack:
     event, model = handing.view.event, handing.model
-    here = handing.at_once or handing.selection.classes == () or (model is not None and model.run is None)
+    here = handing.at_once or handing.wanted.classes == () or (model is not None and model.run is None)
     if here:
         table = assessment(handing.view, model)
-        return hand_over(event, model, selection=handing.selection, licence=handing.licence, table=table)
+        return hand_over(event, model, selection=handing.wanted, licence=handing.licence, table=table)
     _export(handing)
     pack = open_pack(handing.folder)
     if pack is None:
@@ -102,14 +127,24 @@ def _write(handing: Handing) -> Pack:
 
 def _export(handing: Handing) -> None:
     """A large event in a process of its own, so that neither its time nor its memory is the app's."""
-    selection, model = handing.selection, handing.model
+    selection, model = handing.wanted, handing.model
     command = [sys.executable, "-m", "damage_ssl", "export", handing.view.event.name, "--pack"]
     command += ["--workspace", str(workspace_path()), f"--p-min={selection.p_min}", f"--p-max={selection.p_max}"]
     command += [f"--class={name}" for name in selection.classes or ()]
     command += [] if selection.not_assessed else ["--assessed-only"]
     command += [] if handing.licence is None else [f"--licence={handing.licence}"]
     command += [] if model is None else [f"--run-id={model.model_id}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONGEST_S)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("error ")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        with _lock:
+            _processes[handing.folder] = process
+        try:
+            _, said = process.communicate(timeout=_LONGEST_S)
+        finally:
+            process.kill()
+            with _lock:
+                del _processes[handing.folder]
+    if process.returncode == -signal.SIGTERM:
+        raise StorageError("it was stopped")
+    if process.returncode:
+        lines = [line for line in said.splitlines() if line.startswith("error ")]
         raise StorageError(lines[-1].removeprefix("error ") if lines else "writing the pack ended unexpectedly")

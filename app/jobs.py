@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from app.people import writers_only
 from app.processes import (
     Job,
     JobReport,
@@ -15,10 +16,10 @@ from app.processes import (
     log_tail,
     one_at_a_time,
     report_in,
-    stop,
     was_stopped,
 )
 from app.processes import start as start_process
+from app.processes import stop as stop_process
 from app.workspace import workspace_path
 from damage_ssl.assessment.change import ALGORITHM as CHANGE
 from damage_ssl.errors import WorkspaceError
@@ -63,6 +64,7 @@ class RunReport:
 # New events ------------------------------------------------------------------------------------------------------
 
 
+@writers_only
 def start_new_event(name: str, options: Sequence[str], form: Mapping[str, Any]) -> None:
     """Start `damage-ssl init`. What the form held is kept with it, to be shown again if it fails.
 
@@ -93,6 +95,13 @@ def new_event(name: str) -> JobReport | None:
     return report_in(_new_event_folder(name))
 
 
+@writers_only
+def stop(folder: Path) -> None:
+    """Ask the work of a folder to stop; see `processes.stop`."""
+    stop_process(folder)
+
+
+@writers_only
 def forget(report: JobReport) -> None:
     """Clear away work that ended, with its error and log."""
     if not report.active:
@@ -150,10 +159,11 @@ def preparation_error(event: Event, *, has_result: bool) -> str | None:
     return report.message
 
 
+@writers_only
 def _prepare(event: Event, command: Sequence[str], title: str) -> None:
     folder = preparation_folder(event)
     with one_at_a_time(event.path):
-        refuse_beside(event, runs=True)
+        refuse_beside(event, *ALL_WORK)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "log.txt").unlink(missing_ok=True)
         _start(command, folder, "", title)
@@ -164,15 +174,23 @@ def preparation_folder(event: Event) -> Path:
     return event.path / "preparation"
 
 
-def refuse_beside(event: Event, *, runs: bool) -> None:
-    """Refuse to start work beside other work on the same files: a preparation, or with `runs` a run too.
+Work = Literal["preparation", "runs", "features"]
+ALL_WORK: tuple[Work, ...] = ("preparation", "runs", "features")
+
+
+def refuse_beside(event: Event, *kinds: Work) -> None:
+    """Refuse to start work beside other work, of these kinds, on the same files.
 
     Raises:
         WorkspaceError: there is some; the message says what, and since when.
     """
-    report = preparation(event)
-    others = [(report.job.title or "Preparing the imagery", report.job.started)] if report and report.active else []
-    if runs:
+    jobs = {"preparation": preparation(event), "features": features(event)}
+    others = [
+        (report.job.title or "Preparing the imagery", report.job.started)
+        for kind, report in jobs.items()
+        if kind in kinds and report is not None and report.active
+    ]
+    if "runs" in kinds:
         others += [("A training", report.started) for report in reports(event) if report.active]
     for title, started in others:
         minutes = max(0.0, time.time() - started) / 60
@@ -180,6 +198,35 @@ def refuse_beside(event: Event, *, runs: bool) -> None:
         raise WorkspaceError(
             f"{title} is at work already, {since}, begun in this or another window: wait for it, or stop it"
         )
+
+
+@writers_only
+def start_features(event: Event) -> None:
+    """Start `damage-ssl features`: what the live model learns from; unless another page has.
+
+    Raises:
+        WorkspaceError: the pairs are being cut.
+    """
+    with one_at_a_time(event.path):
+        report = features(event)
+        if report is None or not report.active:
+            refuse_beside(event, "preparation")
+            title = "Getting the live model ready (step 2)"
+            start_process(["features", event.name], _features_folder(event), title=title)
+
+
+def features(event: Event) -> JobReport | None:
+    """The last work on the features of the live model."""
+    return report_in(_features_folder(event))
+
+
+def stop_features(event: Event) -> None:
+    """Ask that work to stop; what it has done is kept."""
+    stop(_features_folder(event))
+
+
+def _features_folder(event: Event) -> Path:
+    return event.path / "features_job"
 
 
 # Runs ------------------------------------------------------------------------------------------------------------
@@ -203,6 +250,7 @@ def start_first_map(event: Event) -> Run:
     return _start_run(event, "zero-label", CHANGE, [])
 
 
+@writers_only
 def go_on(event: Event, report: RunReport) -> None:
     """Go on with a run that was stopped or interrupted, as it was begun.
 
@@ -217,13 +265,14 @@ def go_on(event: Event, report: RunReport) -> None:
     if not command:
         raise WorkspaceError(f"run '{run.run_id}': it is not known how it was begun; start a new one")
     with one_at_a_time(event.path):
-        refuse_beside(event, runs=True)
+        refuse_beside(event, "preparation", "runs")
         _start(command, run.path, report.algorithm, "Training", remember=arguments)
 
 
+@writers_only
 def _start_run(event: Event, verb: str, algorithm: str, options: Sequence[str]) -> Run:
     with one_at_a_time(event.path):
-        refuse_beside(event, runs=True)
+        refuse_beside(event, "preparation", "runs")
         run = Run(event.runs_path / new_run_id(algorithm))
         run.path.mkdir(parents=True)
         _start([verb, event.name, "--run-id", run.run_id, *options], run.path, algorithm, "Training")
@@ -288,6 +337,7 @@ def _phase(run: Run, status: RunStatus | None, work: JobReport | None) -> Phase:
     return "predicting" if status.state in ("trained", "finished") else "training"
 
 
+@writers_only
 def cancel(run: Run) -> None:
     """Ask the run's process to stop, and return at once; what was saved is kept. Asked again, it is ended by force."""
 
@@ -296,9 +346,10 @@ def cancel(run: Run) -> None:
         if status is not None and status.state in ("queued", "running", "failed") and not status.alive:
             run.set_status("cancelled", step=status.step, steps=status.steps, message="stopped in the app")
 
-    stop(run.path, then=note)
+    stop_process(run.path, then=note)
 
 
+@writers_only
 def delete(event: Event, run: Run) -> None:
     """Delete a run that is not at work, with its predictions; products that were handed over stay.
 

@@ -4,16 +4,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from app import jobs
 from app.colouring import CLASSES
 from app.data import EventView, current_labels
 from app.models import Model
-from app.processes import JobReport, one_at_a_time, report_in, start
+from app.processes import JobReport
 from app.standing import ModelSays, model_says
 from damage_ssl.assessment.calibration import DEFAULT_THRESHOLD
 from damage_ssl.errors import DamageSSLError, LabelsError
@@ -128,7 +128,7 @@ def _refit(view: EventView) -> None:
 
 def features_work(view: EventView) -> JobReport | None:
     """The work of making the features, as far as it concerns the pairs as they are now; None where it is to begin."""
-    report = report_in(_folder(view.event))
+    report = jobs.features(view.event)
     if report is None or report.active:
         return report
     return report if report.job.started > view.event.patches_path.stat().st_mtime else None
@@ -137,18 +137,6 @@ def features_work(view: EventView) -> JobReport | None:
 def needs_features(view: EventView) -> bool:
     """True where buildings can be assessed and the live model lacks their features."""
     return view.index is not None and bool(view.assessed.any()) and not features_ready(view.event)
-
-
-def start_features(view: EventView) -> None:
-    """Start `damage-ssl features`, unless another page has."""
-    with one_at_a_time(_folder(view.event)):
-        report = report_in(_folder(view.event))
-        if report is None or not report.active:
-            start(["features", view.event.name], _folder(view.event), title="Features for the live model")
-
-
-def _folder(event: Event) -> Path:
-    return event.path / "features_job"
 
 
 def differing(view: EventView, one: Model, other: Model) -> NDArray[np.intp]:

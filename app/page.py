@@ -7,7 +7,7 @@ import streamlit as st
 from app import jobs
 from app.bench import workbench_data
 from app.components.map.map import workbench
-from app.data import EventView, MapFilter, view_of
+from app.data import EventView, view_of
 from app.models import Model
 from app.people import Person, admit, ask_name, head
 from app.queues import QUEUES
@@ -17,6 +17,7 @@ from app.ui import go_to
 from app.workspace import workspace_path
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.event.catalog import list_events
+from damage_ssl.products.selection import Selection
 
 TITLES = {
     "event": "1 · Event",
@@ -102,9 +103,9 @@ def _current_step(person: Person) -> str:
     return step if step in (STEPS if person.may_write else VIEWED) else "event"
 
 
-def _steps(view: EventView, active: str, model: Model | None, models: list[Model], person: Person) -> MapFilter:
+def _steps(view: EventView, active: str, model: Model | None, models: list[Model], person: Person) -> Selection:
     reports = jobs.reports(view.event)
-    wanted = MapFilter()
+    wanted = Selection()
     states = {
         "event": event.summary(view),
         "label": label.summary(view),

@@ -1,15 +1,20 @@
 """Who sits at this page: by sign-in where the server asks for it, by a typed name otherwise."""
 
 import time
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import streamlit as st
 
 from app.access import MAX_NAME, RENEW_S, Person, person_of, sealed, server
 from app.ui import note
+from damage_ssl.errors import InputError
 
-__all__ = ["UNNAMED", "Person", "admit", "ask_name", "head", "may_write", "who"]
+__all__ = ["UNNAMED", "Person", "admit", "ask_name", "head", "may_write", "who", "writers_only"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 UNNAMED = "analyst"
 """The name with labels of somebody who gave none."""
@@ -63,6 +68,23 @@ def who() -> Person:
 def may_write(person: Person) -> bool:
     """True for somebody who may label, train and change events."""
     return person.may_write
+
+
+def writers_only(function: Callable[P, R]) -> Callable[P, R]:
+    """For what changes the workspace: checked again where it happens, whatever a page has shown or forgotten to hide.
+
+    The function then raises InputError for somebody who may only look.
+    """
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        here = server()
+        person = who() if here.sign_in else Person("", here.anyone)
+        if not person.may_write:
+            raise InputError("this needs the role of an analyst; you may look, filter and download")
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def admit() -> Person:

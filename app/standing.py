@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from app.caching import ByteCache, shared
 from app.colouring import CLASSES, LABELS, MODES, Mode, codes_with, unlabelled_codes
-from app.data import NOT_PREPARED, EventView, MapFilter, current_labels, view_at
+from app.data import NOT_PREPARED, EventView, current_labels, view_at
 from app.models import Model
 from damage_ssl.assessment.calibration import decide
 from damage_ssl.assessment.prediction import class_probabilities
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import ClassScheme, LabelValue
+from damage_ssl.products.selection import Selection
 from damage_ssl.products.table import REASON_OF_ANSWER
 
 _LABEL_CODE = {name: code for code, name in enumerate(LABELS)}
@@ -71,8 +72,8 @@ class Standing:
             return 0
         return sum(count for name, count in self.counts().items() if _is_damaged(name, scheme))
 
-    def passes(self, wanted: MapFilter) -> NDArray[np.bool_]:
-        """Which buildings a filter lets through; the same as `MapFilter.mask` of the exported table."""
+    def passes(self, wanted: Selection) -> NDArray[np.bool_]:
+        """Which buildings a filter lets through; the same as `Selection.mask` of the exported table."""
         admitted = np.ones(len(self.label), dtype=bool)
         if wanted.classes is not None:
             chosen = [code for code, name in enumerate(CLASSES) if name in wanted.classes]

@@ -8,12 +8,14 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.data import ROLES, EventView, MapFilter, view_of
+from app.data import ROLES, EventView, view_of
+from app.filtering import classes_in
 from app.models import Model
 from app.shown import model_named
 from app.tiles import MAX_ZOOM
 from damage_ssl.errors import DamageSSLError, InputError, StorageError, WorkspaceError
 from damage_ssl.event.imagery import Role
+from damage_ssl.products.selection import Selection
 
 FOR_A_YEAR = {"Cache-Control": "private, max-age=31536000, immutable"}
 NEVER = {"Cache-Control": "no-store"}
@@ -113,11 +115,10 @@ def bbox_of(text: str) -> tuple[float, float, float, float]:
     return west, south, east, north
 
 
-def filter_in(request: Request) -> MapFilter:
+def filter_in(request: Request) -> Selection:
     """Which buildings are wanted."""
-    classes = request.query_params.getlist("class")
-    return MapFilter(
-        classes=tuple(classes) or None,
+    return Selection(
+        classes=classes_in(request.query_params.getlist("class")),
         p_min=number_in(request, "p_min", 0.0),
         p_max=number_in(request, "p_max", 1.0),
         not_assessed=bool(number_in(request, "not_assessed", 1)),

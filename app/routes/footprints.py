@@ -7,7 +7,7 @@ from starlette.routing import Route
 from app import overview, viewport
 from app.caching import ByteCache
 from app.colouring import MODES, Mode
-from app.data import EventView, MapFilter
+from app.data import EventView
 from app.models import Model
 from app.routes.common import (
     FOR_A_YEAR,
@@ -27,6 +27,7 @@ from app.routes.common import (
 from app.standing import standing_of
 from damage_ssl.errors import InputError
 from damage_ssl.event.imagery import Role
+from damage_ssl.products.selection import Selection
 
 _SUGGESTED = 8
 _MOST_REACH_DEG = 0.1
@@ -86,7 +87,7 @@ def overview_tile(request: Request) -> Response:
 
 
 def _draw(
-    view: EventView, model: Model | None, mode: Mode, role: Role, wanted: MapFilter, address: tuple[int, int, int]
+    view: EventView, model: Model | None, mode: Mode, role: Role, wanted: Selection, address: tuple[int, int, int]
 ) -> bytes:
     standing, places = standing_of(view, model), view.places[role]
     shown = None if wanted.is_open else standing.passes(wanted)

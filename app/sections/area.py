@@ -101,7 +101,7 @@ def _offer(view: EventView, drawn: BaseGeometry) -> None:
 
 def _apply(view: EventView, chosen: BaseGeometry | None) -> None:
     try:
-        jobs.refuse_beside(view.event, runs=True)
+        jobs.refuse_beside(view.event, *jobs.ALL_WORK)
         set_area(view.event, chosen)
     except (DamageSSLError, OSError) as error:
         st.session_state["area-message"] = uploads.plain(str(error))

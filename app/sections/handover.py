@@ -9,9 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from app import handing
-from app.data import EventView, MapFilter, label_store
+from app.data import EventView, label_store
+from app.filtering import query_of, without_idle
 from app.handing import Handing
 from app.models import Model
+from app.people import who
 from app.sections.map import read_filter
 from app.standing import screen_table
 from app.ui import caution, headline, note
@@ -23,6 +25,7 @@ from damage_ssl.pipeline.checks import Check, State, handover_checks
 from damage_ssl.pipeline.review import validation_of
 from damage_ssl.products.pack import open_pack
 from damage_ssl.products.receiver import NOT_VALIDATED
+from damage_ssl.products.selection import Selection
 
 _MARKS: dict[State, tuple[str, str]] = {"good": ("✓", "fine"), "look": ("!", "note"), "bad": ("✗", "problem")}
 
@@ -35,20 +38,17 @@ def summary(view: EventView) -> str:
     return f"{made} pack{'s' if made > 1 else ''} made" if made else "nothing yet"
 
 
-def show(view: EventView, model: Model | None) -> MapFilter:
+def show(view: EventView, model: Model | None) -> Selection:
     """The check list and the downloads of what the map step shows; returns that filter for the map."""
     if view.index is None:
         note("Prepare the imagery first (step 1).")
-        return MapFilter()
+        return Selection()
     table = screen_table(view, model)
     classes = {str(name) for name in table["damage_class"].dropna().unique()}
-    wanted = read_filter().without_idle(classes, not_assessed=int((~table["assessed"].to_numpy(bool)).sum()))
+    wanted = without_idle(read_filter(), classes, not_assessed=int((~table["assessed"].to_numpy(bool)).sum()))
     count = int(wanted.mask(table).sum())
-    selection = Handing(view, model, wanted).selection
     headline(f"{count:,}", "buildings to hand over" if wanted.is_open else f"of {len(table):,} buildings")
-    note(
-        "Every building, as on the map." if wanted.is_open else f"Only what the map's filter shows: {selection.words}."
-    )
+    note("Every building, as on the map." if wanted.is_open else f"Only what the map's filter shows: {wanted.words}.")
     if model is not None and (model.run is None or model.is_change_score):
         caution(STATEMENT if model.is_change_score else NOT_VALIDATED)
     _checks(_found(view, model, table))
@@ -123,10 +123,12 @@ def _wait(asked: Handing) -> None:
     if not handing.working(asked):
         st.rerun()
     st.info("Writing the pack. You can go on; it will be here.", icon=":material/hourglass_top:")
+    if who().may_write and not asked.at_once:
+        st.button("Stop", key="stop-pack", width="stretch", on_click=handing.cancel, args=(asked,))
 
 
 def _link(asked: Handing, kind: str, text: str, *, first: bool = False) -> None:
-    parameters: dict[str, object] = {**asked.wanted.query()}
+    parameters: dict[str, object] = {**query_of(asked.wanted)}
     if asked.model is not None:
         parameters["run"] = asked.model.model_id
     if asked.licence:

@@ -5,7 +5,8 @@ import time
 import streamlit as st
 
 from app import jobs
-from app.data import EventView, MapFilter
+from app.data import EventView
+from app.filtering import without_idle
 from app.legend import age_text, class_names_of, colour_of, method_name, name_of
 from app.models import Model
 from app.people import who
@@ -15,6 +16,7 @@ from app.sections.shown_model import model_choice
 from app.standing import standing_of
 from app.ui import bar, caution, go_to, headline, note
 from damage_ssl.assessment.change import STATEMENT
+from damage_ssl.products.selection import Selection
 
 _ORDER = ("damaged", "destroyed", "major-damage", "minor-damage", "intact", "no-damage")
 
@@ -34,11 +36,11 @@ def _age(reports: list[jobs.RunReport], model: Model) -> str:
 FILTER_KEYS = ("filter-classes", "filter-p", "filter-not-assessed")
 
 
-def read_filter() -> MapFilter:
+def read_filter() -> Selection:
     """The filter that the widgets of this step stand at, in whichever step; all buildings before they were shown."""
     classes = st.session_state.get("filter-classes")
     p_min, p_max = st.session_state.get("filter-p", (0, 100))
-    return MapFilter(
+    return Selection(
         classes=None if classes is None else tuple(classes),
         p_min=p_min / 100,
         p_max=p_max / 100,
@@ -49,11 +51,11 @@ def read_filter() -> MapFilter:
 PARTS = ("Result", "Check")
 
 
-def show(view: EventView, model: Model | None, models: list[Model], reports: list[jobs.RunReport]) -> MapFilter:
+def show(view: EventView, model: Model | None, models: list[Model], reports: list[jobs.RunReport]) -> Selection:
     """What the map says with its filter, which is returned for the map; or what of it to check."""
     if view.index is None:
         note("Prepare the imagery first (step 1).")
-        return MapFilter()
+        return Selection()
     st.session_state.setdefault("map-part", PARTS[0])
     part = st.segmented_control(
         "Part",
@@ -77,7 +79,7 @@ def _part_chosen() -> None:
         check.walk(None)
 
 
-def _result(view: EventView, model: Model | None, reports: list[jobs.RunReport]) -> MapFilter:
+def _result(view: EventView, model: Model | None, reports: list[jobs.RunReport]) -> Selection:
     if model is None:
         finished = any(report.phase == "finished" for report in reports)
         note(
@@ -118,7 +120,7 @@ def _result(view: EventView, model: Model | None, reports: list[jobs.RunReport])
     return wanted
 
 
-def _filter(counts: dict[str, int], *, names: dict[str, str], measure: str | None, not_assessed: int) -> MapFilter:
+def _filter(counts: dict[str, int], *, names: dict[str, str], measure: str | None, not_assessed: int) -> Selection:
     classes = [name for name in _ORDER if counts.get(name, 0)]
     if classes:
         kept = st.session_state.get("filter-classes", classes)
@@ -136,4 +138,4 @@ def _filter(counts: dict[str, int], *, names: dict[str, str], measure: str | Non
     if not_assessed:
         st.session_state.setdefault("filter-not-assessed", True)
         st.checkbox(f"Also the {not_assessed:,} not assessed", key="filter-not-assessed")
-    return read_filter().without_idle(classes, not_assessed=not_assessed)
+    return without_idle(read_filter(), classes, not_assessed=not_assessed)

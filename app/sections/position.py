@@ -73,7 +73,7 @@ def _set(view: EventView, scene_id: str, by_hand: bool) -> None:
     try:
         nudge = Nudge(float(form[f"east-{scene_id}"]), float(form[f"north-{scene_id}"])) if by_hand else None
         if view.index is not None:
-            jobs.refuse_beside(view.event, runs=True)  # before the nudge is kept, which the work there would not know
+            jobs.refuse_beside(view.event, *jobs.ALL_WORK)  # before the nudge is kept: that work would not know it
         set_nudge(view.event, scene_id, nudge)
         if view.index is not None:
             jobs.start_preparation(view.event)

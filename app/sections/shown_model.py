@@ -8,9 +8,10 @@ import streamlit as st
 from app import jobs
 from app.data import EventView
 from app.legend import age_text, method_name
-from app.live import LiveModel, differing, features_work, needs_features, start_features
+from app.live import LiveModel, differing, features_work, needs_features
 from app.models import Model
 from app.processes import JobReport
+from app.sections.work import stop_button
 from app.ui import note, progress
 from damage_ssl.errors import DamageSSLError
 
@@ -60,19 +61,19 @@ def features_state(view: EventView, *, may_write: bool) -> None:
     if not needs_features(view):
         return
     work = features_work(view)
-    if work is None and may_write:
+    if work is None and may_write and not jobs.preparing(view.event):
         _start(view)
         work = features_work(view)
     if work is not None and work.active:
-        _working(view)
-    elif work is not None:
+        _working(view, may_write=may_write)
+    elif work is not None and may_write:
         _failed(view, work)
     if error := st.session_state.pop("features-error", None):
         st.error(error)
 
 
 @st.fragment(run_every="1.5s")
-def _working(view: EventView) -> None:
+def _working(view: EventView, *, may_write: bool) -> None:
     work = features_work(view)
     if work is None or not work.active:
         st.rerun()
@@ -81,17 +82,28 @@ def _working(view: EventView) -> None:
     if work.seconds_left is not None and work.seconds_left > 60:
         detail += f", {work.seconds_left / 60:.0f} min left"
     progress("Getting ready to colour the map while you label", detail, share)
+    if may_write:
+        stop_button(work, lambda: jobs.stop_features(view.event), key="stop-features")
 
 
 def _failed(view: EventView, work: JobReport) -> None:
     if work.state == "done":
         return  # finished a moment ago
-    st.error(f"The map cannot be coloured while you label. {work.message}", icon=":material/error:")
-    st.button("Try again", key="features-again", width="stretch", on_click=_start, args=(view,))
+    if work.state == "stopped":
+        note("Stopped: the map is not coloured while you label.")
+    else:
+        st.error(f"The map cannot be coloured while you label. {work.message}", icon=":material/error:")
+    st.button(
+        "Go on" if work.state == "stopped" else "Try again",
+        key="features-again",
+        width="stretch",
+        on_click=_start,
+        args=(view,),
+    )
 
 
 def _start(view: EventView) -> None:
     try:
-        start_features(view)
+        jobs.start_features(view.event)
     except (DamageSSLError, OSError) as error:
         st.session_state["features-error"] = str(error)

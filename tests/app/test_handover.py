@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from urllib.parse import parse_qs, quote, urlsplit
@@ -10,12 +11,13 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 
 from app import handing
-from app.data import MapFilter, label_store, view_of
+from app.data import label_store, view_of
 from app.handing import Handing
 from app.shown import model_named
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import LabelValue
 from damage_ssl.products.pack import check_pack
+from damage_ssl.products.selection import Selection
 from tests.app.test_pages import open_page, text_of
 from tests.app.town_app import RUN_ID, Server, add_run, prepared_event, served
 from tests.conftest import Town
@@ -117,7 +119,7 @@ def test_two_who_ask_at_once_share_one_pack(event: Event, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(handing, "hand_over", slowly)
     view = view_of("town")
-    asked = Handing(view, model_named(view, RUN_ID), MapFilter())
+    asked = Handing(view, model_named(view, RUN_ID), Selection())
     one, two = handing.start(asked), handing.start(asked)
     assert handing.working(asked)
     go.set()
@@ -130,9 +132,33 @@ def test_large_event_is_written_by_a_process_of_its_own_to_the_same_place(
 ) -> None:
     monkeypatch.setattr(handing, "AT_ONCE", 3)
     view = view_of("town")
-    asked = Handing(view, model_named(view, RUN_ID), MapFilter(classes=("damaged",), not_assessed=False), "CC0")
+    asked = Handing(view, model_named(view, RUN_ID), Selection(classes=("damaged",), not_assessed=False), "CC0")
     pack = handing.start(asked).result(timeout=120)
     assert (pack.folder, pack.buildings) == (asked.folder, 2)
+
+
+def test_pack_that_takes_long_can_be_stopped(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handing, "AT_ONCE", 3)
+    view = view_of("town")
+    asked = Handing(view, model_named(view, RUN_ID), Selection(not_assessed=False), "CC BY 4.0")
+    running = handing.start(asked)
+    deadline = time.monotonic() + 30
+    while asked.folder not in handing._processes and time.monotonic() < deadline:
+        time.sleep(0.01)
+    handing.cancel(asked)
+    assert "it was stopped" in str(running.exception(timeout=60))
+    assert not handing.working(asked) and handing.ready(asked) is None
+
+
+def test_old_packs_of_a_model_make_room_for_new_ones(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handing, "KEPT", 2)
+    view = view_of("town")
+    asked = [Handing(view, model_named(view, RUN_ID), Selection(), licence) for licence in ("one", "two", "three")]
+    packs = [handing.start(each).result(timeout=60) for each in asked]
+    assert [handing.ready(each) for each in asked] == [None, *packs[1:]]
+    assert sorted(packs[0].folder.parent.iterdir()) == sorted(
+        path for pack in packs[1:] for path in (pack.folder, pack.zip_path)
+    )
 
 
 def test_failure_of_a_pack_is_kept_for_the_page_until_the_next_attempt(
@@ -142,7 +168,7 @@ def test_failure_of_a_pack_is_kept_for_the_page_until_the_next_attempt(
         raise handing.StorageError("the disk is full")
 
     view = view_of("town")
-    asked = Handing(view, model_named(view, RUN_ID), MapFilter())
+    asked = Handing(view, model_named(view, RUN_ID), Selection())
     with monkeypatch.context() as patched:
         patched.setattr(handing, "hand_over", fail)
         assert handing.start(asked).exception(timeout=30) is not None

@@ -6,13 +6,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from app import jobs
-from damage_ssl.errors import WorkspaceError
+from app.access import server
+from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import write_json
 from damage_ssl.learning.runs import Run
@@ -269,3 +270,50 @@ def _ended(name: str) -> jobs.JobReport:
             return report
         time.sleep(0.1)
     raise AssertionError("it did not end")
+
+
+def at_work(folder: Path, pid: int, title: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    job = jobs.Job(pid=pid, started=time.time(), name=folder.name, title=title)
+    write_json(folder / "job.json", asdict(job))
+
+
+def test_pairs_are_not_cut_beside_the_making_of_features_nor_the_other_way_round(
+    event: Event, process: subprocess.Popen[bytes]
+) -> None:
+    at_work(event.path / "features_job", process.pid, "Getting the live model ready (step 2)")
+    with pytest.raises(WorkspaceError, match="live model ready .* is at work already"):
+        jobs.start_preparation(event)
+    (event.path / "features_job" / "job.json").unlink()
+    at_work(jobs.preparation_folder(event), process.pid, "Preparing the imagery")
+    with pytest.raises(WorkspaceError, match="Preparing the imagery is at work already"):
+        jobs.start_features(event)
+
+
+def test_who_may_only_look_starts_stops_and_deletes_nothing(
+    event: Event, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = add_run(event, {})
+    at_work(event.path / "features_job", process.pid)
+    monkeypatch.setattr("app.people.server", lambda: replace(server(), anyone="viewer"))
+    report = jobs.features(event)
+    assert report is not None
+    for forbidden in (
+        lambda: jobs.start_new_event("new", [], {}),
+        lambda: jobs.start_preparation(event),
+        lambda: jobs.start_detection(event),
+        lambda: jobs.start_fetch(event),
+        lambda: jobs.start_footprints(event, []),
+        lambda: jobs.start_features(event),
+        lambda: jobs.start_training(event, "fixmatch"),
+        lambda: jobs.start_first_map(event),
+        lambda: jobs.go_on(event, jobs.reports(event)[0]),
+        lambda: jobs.stop_features(event),
+        lambda: jobs.cancel(run),
+        lambda: jobs.delete(event, run),
+        lambda: jobs.forget(report),
+    ):
+        with pytest.raises(InputError, match="role of an analyst"):
+            forbidden()
+    assert process.poll() is None and run.path.exists()
+    assert [path.name for path in event.runs_path.iterdir()] == [run.run_id]

@@ -7,13 +7,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import jobs
-from app.data import MapFilter, assessment, label_store, view_of
+from app.data import assessment, label_store, view_of
 from app.shares import Shares, shares_of
 from app.shown import model_named
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import write_json
 from damage_ssl.grades import LabelValue
 from damage_ssl.patches.nudges import Nudge, read_nudges
+from damage_ssl.products.selection import Selection
 from tests.app.town_app import RUN_ID, add_run, prepared_event, repository
 from tests.conftest import Town
 
@@ -126,16 +127,16 @@ def test_filter_passes_what_its_words_say(open_page: Open, town: Town) -> None:
     view = view_of("town")
     table = assessment(view, model_named(view, RUN_ID))
 
-    def shown(wanted: MapFilter) -> set[str]:
+    def shown(wanted: Selection) -> set[str]:
         return set(table.loc[wanted.mask(table), "building_id"])
 
     everything = {f"b{n:02d}" for n in range(16)}
-    assert shown(MapFilter()) == everything
-    assert shown(MapFilter(not_assessed=False)) == everything - {"b06"}
-    assert shown(MapFilter(classes=("damaged",), not_assessed=False)) == {"b03", "b04"}
-    assert shown(MapFilter(classes=("damaged", "destroyed"), not_assessed=False)) == {"b03", "b04", "b05"}
-    assert shown(MapFilter(p_min=0.7, not_assessed=False)) == {"b03"}
-    assert shown(MapFilter(classes=(), not_assessed=True)) == {"b06"}
+    assert shown(Selection()) == everything
+    assert shown(Selection(not_assessed=False)) == everything - {"b06"}
+    assert shown(Selection(classes=("damaged",), not_assessed=False)) == {"b03", "b04"}
+    assert shown(Selection(classes=("damaged", "destroyed"), not_assessed=False)) == {"b03", "b04", "b05"}
+    assert shown(Selection(p_min=0.7, not_assessed=False)) == {"b03"}
+    assert shown(Selection(classes=(), not_assessed=True)) == {"b06"}
 
 
 def test_event_without_footprints_opens_and_says_how_to_get_some(open_page: Open, town: Town) -> None:

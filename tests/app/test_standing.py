@@ -6,13 +6,14 @@ import pytest
 
 from app.caching import ByteCache, shared
 from app.colouring import CLASSES, LABELS, MODES, STYLES, codes_with, legend_for_browser, unlabelled_codes
-from app.data import MapFilter, assessment, label_store, view_of
+from app.data import assessment, label_store, view_of
 from app.legend import RAMP, colour_of
 from app.shown import model_named
 from app.standing import screen_table, standing_of
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import LabelValue
+from damage_ssl.products.selection import Selection
 from tests.app.town_app import RUN_ID, add_run, prepared_event
 from tests.conftest import Town
 
@@ -25,13 +26,13 @@ ANSWERS = {
     "b05": LabelValue.MINOR_DAMAGE,
 }
 FILTERS = [
-    MapFilter(),
-    MapFilter(not_assessed=False),
-    MapFilter(classes=("damaged",)),
-    MapFilter(classes=("intact", "minor-damage"), not_assessed=False),
-    MapFilter(classes=("none",)),
-    MapFilter(p_min=0.6, not_assessed=False),
-    MapFilter(p_min=0.7, p_max=0.9),
+    Selection(),
+    Selection(not_assessed=False),
+    Selection(classes=("damaged",)),
+    Selection(classes=("intact", "minor-damage"), not_assessed=False),
+    Selection(classes=()),
+    Selection(p_min=0.6, not_assessed=False),
+    Selection(p_min=0.7, p_max=0.9),
 ]
 
 
@@ -74,7 +75,7 @@ def test_screen_table_has_the_rows_of_the_export(event: Event, run: str | None) 
 
 
 @pytest.mark.parametrize("wanted", FILTERS)
-def test_filter_passes_the_rows_of_the_export(event: Event, wanted: MapFilter) -> None:
+def test_filter_passes_the_rows_of_the_export(event: Event, wanted: Selection) -> None:
     view = view_of("town")
     model = model_named(view, RUN_ID)
     assert standing_of(view, model).passes(wanted).tolist() == wanted.mask(assessment(view, model)).tolist()
