@@ -34,6 +34,7 @@ from damage_ssl.event.catalog import Event
 from damage_ssl.files import read_json, write_json
 from damage_ssl.grades import LabelValue
 from damage_ssl.labelling.label_csv import read_label_csv
+from damage_ssl.learning.algorithms import ALGORITHMS
 from damage_ssl.learning.cached_views import TURNS, open_cache
 from damage_ssl.learning.checkpoints import load_model
 from damage_ssl.learning.embedding import embed, fit_head
@@ -41,7 +42,7 @@ from damage_ssl.learning.networks import PairNetwork
 from damage_ssl.learning.runs import Run
 from damage_ssl.learning.start import start_network
 from damage_ssl.learning.task import Task, make_task
-from damage_ssl.learning.training import ALGORITHMS, Targets, train
+from damage_ssl.learning.training import Targets, train
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import TrainSettings
 
@@ -188,7 +189,7 @@ def load_workspace_event(event: str, workspace: Path, truth: Path) -> Buildings:
     pairs = store.load()
     found = [SCHEME.index_of(grades.get(each, LabelValue.UNCLASSIFIED)) for each in pairs.building_id.tolist()]
     graded = np.flatnonzero([each is not None for each in found])
-    where = store.index().set_index("building_id").loc[pairs.building_id[graded]]
+    where = store.index().set_index("building_id").loc[pairs.building_id[graded].tolist()]
     return Buildings(
         pairs=pairs.take(graded),
         class_index=np.array([found[row] for row in graded], dtype=np.int64),
@@ -222,7 +223,7 @@ def report(results: dict[str, Any], name: str) -> str:
 
 def closed(values: list[float], bar: list[float]) -> float | None:
     """Share of what the bar's mean lacks to 1 that the mean of these values closes."""
-    return (np.mean(values) - np.mean(bar)) / (1 - np.mean(bar)) if values and bar else None
+    return float((np.mean(values) - np.mean(bar)) / (1 - np.mean(bar))) if values and bar else None
 
 
 if __name__ == "__main__":

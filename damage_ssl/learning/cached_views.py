@@ -41,6 +41,7 @@ CHUNK = 256
 KEPT = 3
 """Caches that stay in a folder; the oldest goes when another one is made."""
 
+_HEAD = "head."
 _VALUES, _FROZEN, _NOTES = "values.npy", "frozen.safetensors", "notes.json"
 
 
@@ -153,21 +154,27 @@ def _principal_axes(features: Tensor, wanted: int) -> Tensor:
     """The first `wanted` principal axes (at most n) of features float64 [n, F] as orthonormal columns, mean kept."""
     count, dimensions = features.shape
     if count >= dimensions:
-        vectors = torch.linalg.eigh(features.T @ features)[1]  # ascending
+        vectors: Tensor = torch.linalg.eigh(features.T @ features)[1]  # ascending
         return vectors.flip(1)[:, :wanted]
-    left = torch.linalg.eigh(features @ features.T)[1].flip(1)[:, :wanted]  # [n, wanted]
-    return torch.linalg.qr(features.T @ left)[0]
+    left: Tensor = torch.linalg.eigh(features @ features.T)[1].flip(1)[:, :wanted]  # [n, wanted]
+    axes: Tensor = torch.linalg.qr(features.T @ left)[0]
+    return axes
 
 
 def write_frozen(path: Path, frozen: FrozenFeatures) -> None:
-    """Keep the network and the axes."""
-    tensors = with_prefix("network", frozen.network.state_dict())
+    """Keep the network, without its head, and the axes."""
+    state = frozen.network.state_dict()
+    tensors = with_prefix("network", {name: each for name, each in state.items() if not name.startswith(_HEAD)})
     write_tensors(path, tensors if frozen.axes is None else {**tensors, "axes": frozen.axes}, {})
 
 
 def _read_frozen(path: Path, network: PairNetwork) -> FrozenFeatures:
     tensors, _ = read_tensors(path)
-    network.load_state_dict(without_prefix("network", tensors))
+    kept = without_prefix("network", tensors)
+    missing = [name for name in network.state_dict() if name not in kept and not name.startswith(_HEAD)]
+    if missing:
+        raise ValueError(f"{path.name} lacks {missing[0]}")
+    network.load_state_dict(kept, strict=False)
     axes = tensors.get("axes")
     return FrozenFeatures(network, None if axes is None else axes.to(network.feature_mean.device))
 
@@ -201,7 +208,8 @@ def _fingerprint(task: Task, network: PairNetwork) -> str:
     views = asdict(resolved(task.options.views, "random"))
     if views["policy"]:
         views["policy"] = repr(policy_of(views["policy"]))  # not the name of its file
-    about = {"format": FORMAT_VERSION, "spec": asdict(network.spec), "cache": options, "views": views}
+    spec = {name: value for name, value in asdict(network.spec).items() if name not in ("classes", "head")}
+    about = {"format": FORMAT_VERSION, "spec": spec, "cache": options, "views": views}
     digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=12)
     for name, tensor in network.encoder.state_dict().items():
         digest.update(name.encode())
