@@ -89,17 +89,13 @@ def _working(view: EventView, *, may_write: bool) -> None:
 def _failed(view: EventView, work: JobReport) -> None:
     if work.state == "done":
         return  # finished a moment ago
-    if work.state == "stopped":
+    stopped = work.state == "stopped"
+    if stopped:
         note("Stopped: the map is not coloured while you label.")
     else:
         st.error(f"The map cannot be coloured while you label. {work.message}", icon=":material/error:")
-    st.button(
-        "Go on" if work.state == "stopped" else "Try again",
-        key="features-again",
-        width="stretch",
-        on_click=_start,
-        args=(view,),
-    )
+    title = "Go on" if stopped else "Try again"
+    st.button(title, key="features-again", width="stretch", on_click=_start, args=(view,))
 
 
 def _start(view: EventView) -> None:

@@ -233,7 +233,7 @@ def test_correction_overrides_the_product_and_leaves_the_prediction(
 
 
 def test_queue_goes_on_after_what_was_skipped_however_much(event: Event, server: Server) -> None:
-    order = [item["id"] for item in asked(server, "audit", n=16)]
+    order = [item["id"] for item in asked(server, "audit", model="", n=16)]
     assert len(order) == 16
     answer = server.get("/ds/town/queue?kind=audit&labeller=ana&n=4&start=10").json()
     assert [item["id"] for item in answer["items"]] == order[10:14]

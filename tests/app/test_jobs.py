@@ -282,7 +282,7 @@ def test_pairs_are_not_cut_beside_the_making_of_features_nor_the_other_way_round
     event: Event, process: subprocess.Popen[bytes]
 ) -> None:
     at_work(event.path / "features_job", process.pid, "Getting the live model ready (step 2)")
-    with pytest.raises(WorkspaceError, match="live model ready .* is at work already"):
+    with pytest.raises(WorkspaceError, match=r"live model ready .* is at work already"):
         jobs.start_preparation(event)
     (event.path / "features_job" / "job.json").unlink()
     at_work(jobs.preparation_folder(event), process.pid, "Preparing the imagery")

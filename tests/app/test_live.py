@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import queues
+from app import jobs, queues
 from app.colouring import STYLES
 from app.data import label_store, view_of
 from app.guide import GRADES
@@ -292,9 +292,9 @@ def test_features_are_made_once_by_a_process_that_two_pages_share(town: Town, mo
     event = prepared_event(town)
     view = view_of("town")
     assert needs_features(view) and features_work(view) is None
-    start_features(view.event)
+    jobs.start_features(view.event)
     first = features_work(view)
-    start_features(view.event)
+    jobs.start_features(view.event)
     second = features_work(view)
     assert first is not None and second is not None and first.job.pid == second.job.pid
     deadline = time.monotonic() + 240
@@ -310,7 +310,7 @@ def test_failed_features_say_why(town: Town, monkeypatch: pytest.MonkeyPatch) ->
     view = view_of("town")
     with (event.path / ".features.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        start_features(view.event)
+        jobs.start_features(view.event)
         deadline = time.monotonic() + 240
         while (work := features_work(view)) is not None and work.active and time.monotonic() < deadline:
             time.sleep(0.2)
