@@ -13,6 +13,7 @@ from damage_ssl.event.area import set_area
 from damage_ssl.event.footprints import read_aoi
 
 _DEALT = "area-dealt"
+_BUILDINGS_A_SECOND = 60_000
 
 
 def bench_area(view: EventView, *, may_write: bool) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def area(view: EventView) -> bool:
         _offer(view, drawn)
         return True
     kept = view.event.aoi() is not None
-    title = f"Area of interest: {len(view.footprints):,} buildings" if kept else "Area of interest: the whole imagery"
+    title = f"Area of interest: {len(view.footprints):,}" if kept else "Area of interest: all"
     with st.expander(title):
         note("Draw it on the map with the buttons below the picture, or:")
         st.text_input(
@@ -57,8 +58,9 @@ def area(view: EventView) -> bool:
                 on_change=_from_file,
             )
         if kept:
-            st.button("Take the area away", width="stretch", key="area-remove", on_click=_apply, args=(view, None))
             note("All buildings of the imagery come back; labels stay.")
+            if st.button("Take the area away", width="stretch", key="area-remove"):
+                _apply(view, None, len(view.footprints))
     return False
 
 
@@ -90,22 +92,24 @@ def _offer(view: EventView, drawn: BaseGeometry) -> None:
     if view.index is not None and count:
         note("Maps made for another area are no longer shown until a model is trained again. Labels stay.")
     left, right = st.columns(2)
-    left.button(
-        "Use this area", type="primary", width="stretch", key="area-apply", disabled=not count, on_click=_apply,
-        args=(view, drawn),
-    )  # fmt: skip
+    use = left.button("Use this area", type="primary", width="stretch", key="area-apply", disabled=not count)
     right.button("Discard", width="stretch", key="area-discard", on_click=_drop, args=(view,))
+    if use:
+        _apply(view, drawn, total)
     if not count:
         note("No building lies in it.")
 
 
-def _apply(view: EventView, chosen: BaseGeometry | None) -> None:
+def _apply(view: EventView, chosen: BaseGeometry | None, buildings: int) -> None:
+    seconds = buildings // _BUILDINGS_A_SECOND
     try:
-        jobs.refuse_beside(view.event, *jobs.ALL_WORK)
-        set_area(view.event, chosen)
+        with st.spinner(f"Setting the area, about {seconds} s" if seconds else "Setting the area"):
+            jobs.refuse_beside(view.event, *jobs.ALL_WORK)
+            set_area(view.event, chosen)
     except (DamageSSLError, OSError) as error:
         st.session_state["area-message"] = uploads.plain(str(error))
     _drop(view)
+    st.rerun()
 
 
 def _drop(view: EventView) -> None:

@@ -101,7 +101,7 @@ def _result(view: EventView, model: Model | None, reports: list[jobs.RunReport])
             )
         else:
             headline(f"{damaged:,}", f"of {assessed:,} buildings damaged")
-            statement = model.scheme.statement
+            statement = model.scheme.statement.replace("-damage", " damage")
             note(
                 f"{statement[0].upper()}{statement[1:]}. The model says so from {model.threshold:.0%}; "
                 "your labels override it."

@@ -50,6 +50,8 @@ def summary(reports: list[jobs.RunReport]) -> str:
     if newest.active:
         share = f" {newest.step / newest.steps:.0%}" if newest.steps and newest.phase == "training" else ""
         return f"{_state(newest).lower()}{share}"
+    if newest.algorithm == CHANGE and newest.phase == "finished":
+        return "no model yet"
     return f"{STATES[newest.phase].lower()} {age_text(time.time() - newest.updated)}"
 
 
@@ -129,6 +131,10 @@ def _form(view: EventView) -> None:
         st.number_input("Seed", 0, 9999, default.seed, key="train-seed")
     state = needed(view, SCHEMES[scheme])
     prepared = view.index is not None
+    note(
+        state.sentence if prepared else "The imagery is not prepared yet: do that in step 1.",
+        good=state.enough and prepared,
+    )
     st.button(
         "Train",
         type="primary",
@@ -139,9 +145,6 @@ def _form(view: EventView) -> None:
         on_click=_start,
         args=(view.event,),
     )
-    if not prepared:
-        note("The imagery is not prepared yet: do that in step 1.")
-    note(state.sentence, good=state.enough)
 
 
 def _start(event: Event) -> None:
