@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from damage_ssl import __version__
+from damage_ssl.cli.benchmark_commands import benchmark_command
 from damage_ssl.cli.catalog_commands import catalog_cli
 from damage_ssl.cli.console import Console
 from damage_ssl.cli.footprints_commands import footprints_cli
@@ -141,6 +142,7 @@ def patches(
 cli.command("register")(register_command)
 cli.command("pretrain")(pretrain_command)
 cli.command("ensemble")(ensemble_command)
+cli.command("benchmark")(benchmark_command)
 cli.command("views")(views_command)
 
 

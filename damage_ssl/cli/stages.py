@@ -315,6 +315,12 @@ def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllS
     )
 
 
+def train_settings(file: Path | None, given: Mapping[str, Any]) -> TrainSettings:
+    """The table [train] of a settings file, overridden by what the command line gave."""
+    values = _read_tables(file).get("train", {}) | {key: value for key, value in given.items() if value is not None}
+    return from_mapping(TrainSettings, values, f"{file or 'command line'}, [train]")
+
+
 def _cut(console: Console, event: Event, settings: PatchSettings | None, resources: Resources | None) -> PatchStore:
     with console.progress("patches") as bar:
         return pipeline.cut_patches(

@@ -1,0 +1,19 @@
+"""A simulated town, drawn once a test session."""
+
+from pathlib import Path
+
+import pytest
+
+from damage_ssl.event.catalog import Event
+from damage_ssl.simulation import SimulatedEvent, SimulationSettings, simulate
+
+
+@pytest.fixture(scope="session")
+def small_town(tmp_path_factory: pytest.TempPathFactory) -> tuple[Event, SimulatedEvent]:
+    """Two hundred buildings after an earthquake, as an event without patches, and where its truth lies."""
+    folder: Path = tmp_path_factory.mktemp("benchmark")
+    drawn = simulate(folder / "in", SimulationSettings(buildings=200, seed=3, damaged_share=0.4))
+    event = Event.create(
+        folder / "w", "town", pre=[str(drawn.pre)], post=[str(drawn.post)], footprints=drawn.footprints
+    )
+    return event, drawn

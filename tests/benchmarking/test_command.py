@@ -1,0 +1,51 @@
+"""`damage-ssl benchmark` with real trainings of two steps, on a simulated town."""
+
+import json
+
+import pytest
+
+from damage_ssl.cli.commands import cli
+from damage_ssl.event.catalog import Event
+from damage_ssl.patches.extract import extract_patches
+from damage_ssl.settings import PatchSettings
+from damage_ssl.simulation import SimulatedEvent
+
+
+def test_benchmark_runs_resumes_and_reports(
+    small_town: tuple[Event, SimulatedEvent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    event, drawn = small_town
+    extract_patches(event, PatchSettings(size_px=32))
+
+    def run(*more: str) -> dict[str, object]:
+        arguments = ["benchmark", "town", "--truth", str(drawn.truth), "--workspace", str(event.path.parent)]
+        arguments += ["--methods", "frozen-random,supervised-weak", "--experiments", "labels", "--labels", "3"]
+        arguments += ["--network", "small-cnn", "--steps", "2", "--trials", "1", "--json", *more]
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli(args=arguments, prog_name="damage-ssl", standalone_mode=True)
+        assert end.value.code in (0, None)
+        answer: dict[str, object] = json.loads(capsys.readouterr().out)
+        return answer
+
+    done = run()
+    assert (done["missing"], done["failed"]) == (0, 0)
+    cells = {path: path.stat().st_mtime_ns for path in (event.path / "benchmark" / "cells").glob("*.json")}
+    assert len(cells) == 8
+    planned = run("--plan")
+    assert (planned["trials"], planned["fits"], planned["missing"], planned["report"]) == (2, 6, 0, None)
+    assert {path: path.stat().st_mtime_ns for path in cells} == cells
+    text = (event.path / "benchmark" / "report.html").read_text(encoding="utf-8")
+    assert "supervised-weak" in text
+    assert "Not complete" not in text
+
+
+def test_a_list_that_is_none_is_an_error(
+    small_town: tuple[Event, SimulatedEvent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    event, drawn = small_town
+    arguments = ["benchmark", "town", "--truth", str(drawn.truth), "--workspace", str(event.path.parent)]
+    with pytest.raises(SystemExit) as end:
+        cli(args=[*arguments, "--labels", "few"], prog_name="damage-ssl", standalone_mode=True)
+    assert end.value.code == 2
+    assert "--labels: 'few' is not a list of whole numbers" in capsys.readouterr().err.replace("\n", " ")

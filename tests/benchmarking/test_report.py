@@ -1,0 +1,118 @@
+"""The report holds every cell's numbers, opens offline, and claims no more than the intervals."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from damage_ssl.benchmarking.report import write_report
+from damage_ssl.benchmarking.summary import sentences
+from tests.benchmarking.material import FakeTrainer, bench_of
+
+
+class Page(HTMLParser):
+    """Tables by id, as rows of texts; the cells' JSON; every address in the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.links: list[str] = []
+        self.script, self.text = "", ""
+        self._rows: list[list[str]] = []
+        self._in = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.links += [value or "" for name, value in attrs if name in ("href", "src", "xlink:href")]
+        if tag == "table":
+            self._rows = self.tables.setdefault(values["id"] or "", [])
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._rows[-1].append("")
+        self._in = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._in in ("td", "th"):
+            self._rows[-1][-1] += data
+        elif self._in == "script":
+            self.script += data
+        self.text += data
+
+
+def test_report_holds_the_numbers_of_every_cell(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path / "cells", FakeTrainer())
+    bench.run()
+    write_report(bench, tmp_path / "report.html", event="town <1>", command="damage-ssl benchmark town")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.links == []
+    assert "http" not in text.replace("http-equiv", "")
+    rows = page.tables["trainings"][1:]
+    assert len(rows) == len(bench.plan.cells)
+    for cell, row in zip(bench.plan.cells, rows, strict=True):
+        found = bench.result(cell)
+        assert found is not None
+        assert row[:4] == [cell.kind, cell.method, str(cell.labels), str(cell.seed)]
+        assert row[8] == f"{found['validation_auroc']:.4f}"
+        assert row[9] == ("" if cell.kind == "trial" else f"{found['auroc']:.4f}")
+    embedded = json.loads(page.script)
+    assert [each["method"] for each in embedded] == [cell.method for cell in bench.plan.cells]
+    for name, points in bench.plan.points.items():
+        if name == "validation":
+            continue
+        table = {row[0]: row[1:] for row in page.tables[f"experiment-{name}"][1:]}
+        for method in bench.plan.settings.methods:
+            own = [point for point in points if point.method == method]
+            for point, shown in zip(own, table[method], strict=True):
+                scores = [found["auroc"] for found in map(bench.result, point.cells) if found]
+                assert shown.startswith(f"{np.mean(scores):.4f} ± {np.std(scores, ddof=1):.4f} [")
+                assert shown.endswith("n = 3")
+    assert [row[0] for row in page.tables["experiment-validation"][1:]] == [
+        "10",
+        "20",
+        str(len(bench.division.validation)),
+    ]
+    tuning = page.tables["tuning"][1:]
+    assert [row[:2] for row in tuning[:3]] == [["supervised-strong", str(n)] for n in range(3)]
+    assert sum(row[4] == "chosen" for row in tuning) == 2
+    assert text.count("<svg") == 2 * 4 + 1
+    assert "Oliver" in page.text
+
+
+def test_report_of_a_stopped_benchmark_says_so_and_names_failures(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path / "cells", FakeTrainer(fails="fixmatch"), experiments=("labels",))
+    ticks = iter(range(10_000))
+    bench.run(minutes=0.2, clock=lambda: float(next(ticks)))
+    write_report(bench, tmp_path / "report.html", event="town", command="")
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "Not complete:" in page.text
+    assert "ValueError: does <not> learn" in [row[-1] for row in page.tables["trainings"]]
+
+
+@pytest.mark.parametrize(("noise", "verdict"), [(0.0, "no difference shown"), (5.0, "do not overlap")])
+def test_the_summary_tells_methods_apart_only_where_their_intervals_are_apart(
+    tmp_path: Path, noise: float, verdict: str
+) -> None:
+    class Two(FakeTrainer):
+        """Both right, but for the noise that fixmatch gets."""
+
+        def __call__(self, training: object) -> np.ndarray:
+            p = super().__call__(training)  # type: ignore[arg-type]
+            grey = training.scored.close.post[:, 0, 0, 0] / 255  # type: ignore[attr-defined]
+            poor = training.settings.algorithm == "fixmatch"  # type: ignore[attr-defined]
+            return np.asarray(-grey if poor and noise else p * 0.01 + grey)
+
+    bench = bench_of(tmp_path, Two(), experiments=("labels",))
+    bench.run()
+    findings = write_report(bench, tmp_path / "r.html", event="town", command="")
+    said = sentences(bench, findings)
+    assert any("best method that uses unlabelled" in each and verdict in each for each in said)
+    other = {"no difference shown": "do not overlap", "do not overlap": "no difference shown"}[verdict]
+    assert not any(other in each for each in said)
