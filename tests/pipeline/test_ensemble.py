@@ -1,0 +1,165 @@
+"""Ensembles: who is averaged, on whom they are judged, what a receiver gets; and pretraining as a stage."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from typer.testing import CliRunner
+
+from damage_ssl import pipeline
+from damage_ssl.assessment.calibration import Calibration
+from damage_ssl.assessment.prediction import read_predictions
+from damage_ssl.cli.commands import cli
+from damage_ssl.errors import InputError, WorkspaceError
+from damage_ssl.event.catalog import Event
+from damage_ssl.grades import LabelValue
+from damage_ssl.learning.runs import Run, delete_run, latest_finished
+from damage_ssl.pipeline.ensemble import measure_gain
+from damage_ssl.settings import SplitSettings, TrainSettings
+from tests.conftest import Town
+from tests.pipeline.test_zero_label import CENTRES, DESTROYED
+from tests.pipeline.test_zero_label import event as event
+
+SPLIT = SplitSettings(block_m=24.0, min_validation_per_class=1, min_train_per_class=1)
+
+
+@pytest.fixture
+def labelled(event: Event) -> Event:
+    store = pipeline.open_labels(event)
+    for number in range(len(CENTRES)):
+        value = LabelValue.DESTROYED if number in DESTROYED else LabelValue.NO_DAMAGE
+        store.add(f"b{number:02d}", value, labeller="a", drawn="map", inclusion_probability=None)
+    return event
+
+
+def trained(event: Event, algorithm: str, **changes: Any) -> Run:
+    settings = TrainSettings(algorithm=algorithm, input_px=32, prediction_rotations=1, device="cpu", **changes)
+    run = pipeline.start_run(event, settings, SPLIT, run_id=f"{algorithm}-{settings.seed}").run
+    pipeline.train_run(event, run)
+    pipeline.predict_event(event, run)
+    return run
+
+
+def test_an_ensemble_is_a_run_like_any_other(labelled: Event, tmp_path: Path) -> None:
+    members = [trained(labelled, "frozen-random-post"), trained(labelled, "frozen-lite0")]
+    planned = pipeline.start_ensemble(labelled)
+    table = pipeline.combine(labelled, planned.run).set_index("building_id")
+    assert planned.run.finished and latest_finished(labelled.runs_path) == planned.run
+    each = [read_predictions(member).set_index("building_id")["p_damaged"] for member in members]
+    mean = (each[0] + each[1]) / 2
+    assert (table["p_damaged"].rank() == mean[table.index].rank()).all()
+    if Calibration.read(planned.run.calibration_path).temperature == 1:
+        np.testing.assert_allclose(table["p_damaged"], mean[table.index], atol=1e-9)
+    summary = pipeline.export_event(labelled, tmp_path / "map.geojson")
+    assert summary.run_id == planned.run.run_id
+    card = (planned.run.path / "card.md").read_text()
+    assert "mean of 2 runs" in card and "of the best member" in card and "gain" in card
+    assert pipeline.start_ensemble(labelled).done
+    before = planned.run.predictions_path.read_bytes()
+    pipeline.predict_event(labelled, planned.run)
+    assert planned.run.predictions_path.read_bytes() == before
+
+
+def test_it_is_judged_only_on_buildings_that_no_member_was_trained_on(labelled: Event) -> None:
+    members = [trained(labelled, "frozen-random-post", seed=seed) for seed in (0, 1)]
+    plans = [pipeline.plan_of(member) for member in members]
+    assert set(plans[0].train_id) != set(plans[1].train_id)
+    planned = pipeline.start_ensemble(labelled, [member.run_id for member in members])
+    plan = pipeline.plan_of(planned.run)
+    assert not set(plan.validation_id) & (set(plans[0].train_id) | set(plans[1].train_id))
+    assert set(plan.validation_id) == set(plans[0].validation_id) & set(plans[1].validation_id)
+    assert set(plan.train_id) | set(plan.validation_id) == {f"b{number:02d}" for number in range(len(CENTRES))}
+    pipeline.combine(labelled, planned.run)
+    gain = pipeline.common_gain(planned.run)
+    assert gain.n == len(plan.validation_id)
+    assert gain.best is None or set(gain.members) == {member.run_id for member in members}
+
+
+def test_one_run_runs_of_other_classes_and_lost_members_are_errors(labelled: Event) -> None:
+    one = trained(labelled, "frozen-random-post")
+    with pytest.raises(WorkspaceError, match="needs two finished trainings"):
+        pipeline.start_ensemble(labelled)
+    other = trained(labelled, "frozen-random", scheme="binary-minor", seed=1)
+    with pytest.raises(WorkspaceError, match="other classes or on other pixels"):
+        pipeline.start_ensemble(labelled, [one.run_id, other.run_id])
+    change = pipeline.start_zero_label(labelled).run
+    pipeline.score_changes(labelled, change)
+    with pytest.raises(WorkspaceError, match="compared without labels"):
+        pipeline.start_ensemble(labelled, [one.run_id, change.run_id])
+    second = trained(labelled, "frozen-random")
+    run = pipeline.start_ensemble(labelled, [one.run_id, second.run_id]).run
+    delete_run(second)
+    with pytest.raises(WorkspaceError, match=f"run '{second.run_id}': is not a run"):
+        pipeline.combine(labelled, run)
+
+
+def test_the_command_says_the_gain_on_a_truth_file_too(labelled: Event, tmp_path: Path) -> None:
+    for algorithm in ("frozen-random-post", "frozen-random"):
+        trained(labelled, algorithm)
+    truth = tmp_path / "truth.csv"
+    truth.write_text("building_id,grade\n" + "".join(f"b{number:02d},destroyed\n" for number in DESTROYED))
+    arguments = ["ensemble", "town", "--truth", str(truth), "--workspace", str(labelled.path.parent), "--json"]
+    result = json.loads(CliRunner().invoke(cli, arguments).stdout)
+    assert result["members"] == ["frozen-random-post-0", "frozen-random-0"]
+    assert result["gain"]["n"] == result["validated_on"] and result["algorithm"] == "ensemble"
+    assert result["gain_on_truth"]["n"] == 0  # every building had a label, so all were seen
+    again = json.loads(CliRunner().invoke(cli, arguments).stdout)
+    assert again == result
+
+
+def test_gains_are_paired_and_negative_where_the_best_member_is_better() -> None:
+    rng = np.random.default_rng(0)
+    damaged = np.arange(200) % 3 == 0
+    good, noise = np.where(damaged, 0.8, 0.2) + rng.normal(0, 0.2, 200), rng.random(200)
+    block = np.repeat(np.arange(40), 5).astype(str)
+    measured = measure_gain(
+        {"good": good, "noise": noise},
+        (good + 2 * noise) / 3,
+        damaged,
+        block,
+        {"good": 0.5, "noise": 0.5},
+        threshold=0.5,
+        rng=rng,
+    )
+    assert measured.best == "good" and measured.n_blocks == 40
+    gain = measured.gains["auroc"]
+    assert gain.value is not None and gain.low is not None and gain.high is not None
+    assert gain.low < gain.value < gain.high < 0
+    assert gain.value == pytest.approx(measured.ensemble["auroc"] - measured.members["good"]["auroc"])
+    assert measured.gains["brier"].value == pytest.approx(
+        measured.members["good"]["brier"] - measured.ensemble["brier"]
+    )
+    assert "gain -" in measured.sentence
+    assert measured.members["noise"] == pytest.approx(
+        {
+            "auroc": roc_auc_score(damaged, noise),
+            "average_precision": average_precision_score(damaged, noise),
+            "brier": np.mean((noise - damaged) ** 2),
+            "f1": f1_score(damaged, noise >= 0.5),
+        }
+    )
+    same = measure_gain({"good": good}, good, damaged, block, {"good": 0.5}, threshold=0.5, rng=rng)
+    assert same.gains["auroc"].low == same.gains["auroc"].high == 0
+
+
+def test_pretraining_on_two_events_leaves_a_file_and_is_not_done_twice(event: Event, town: Town) -> None:
+    from damage_ssl.learning.torchvision_compat import ensure_torchvision
+
+    ensure_torchvision()
+    pytest.importorskip("lightly")
+    other = town.create("other")
+    pipeline.cut_patches(other)
+    arguments = ["pretrain", "town", "--also", "other", "--network", "small-cnn", "--steps", "1", "--batch", "4"]
+    arguments += ["--workspace", str(event.path.parent), "--json"]
+    result = json.loads(CliRunner().invoke(cli, arguments).stdout)
+    assert result["done"] and not result["had"] and result["steps"] == 1
+    assert result["pairs"] == len(CENTRES) + 16 and Path(result["path"]).parent == event.path / "pretrained"
+    assert json.loads(CliRunner().invoke(cli, arguments).stdout) == {**result, "had": True}
+    from damage_ssl.learning.pretraining import PretrainSettings
+    from damage_ssl.pipeline.pretrain import pretrain_event
+
+    with pytest.raises(InputError, match="named twice"):
+        pretrain_event(event, PretrainSettings(), also=[event])
