@@ -47,6 +47,9 @@ Network = Annotated[str | None, typer.Option(help="efficientnet-lite0, cached-li
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the network and the views.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps.")]
 Minutes = Annotated[float | None, typer.Option(min=0.05, help="Upper bound of the training time.")]
+EncoderWeights = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="Weights that the encoder starts from: see pretrain.")
+]
 GsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the patches.")]
 SizePx = Annotated[int | None, typer.Option(min=16, help="Pixels a side of the patches.")]
 ContextGsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the wider context view.")]
@@ -181,6 +184,7 @@ def train(
     seed: Seed = None,
     steps: Steps = None,
     minutes: Minutes = None,
+    weights: EncoderWeights = None,
     settings: SettingsFile = None,
     run_id: RunId = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run just as it was begun.")] = None,
@@ -196,6 +200,7 @@ def train(
         from damage_ssl.cli import stages
 
         given = _train_options(algorithm, scheme, network, seed, steps, minutes)
+        given["weights"] = None if weights is None else str(weights.resolve())
         resources = resources_of(workers, memory, cluster)
         stages.train(console, workspace, event, settings, given, run_id=run_id, resume=resume, resources=resources)
 

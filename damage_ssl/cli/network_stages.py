@@ -35,8 +35,7 @@ def pretrain(console: Console, workspace: Path, name: str, also: Sequence[str], 
         console.say("pretrained before with the same pixels and settings: nothing to do")
     console.say(f"{settings.loss} on {made.pairs:,} pairs, {made.steps:,} steps: {made.path}")
     console.say(
-        f"next: damage-ssl train {name} --network {settings.network} with a settings file that says [train.options] "
-        f'weights = "{made.path}"'
+        f"next: damage-ssl train {name} --network {settings.network} --weights {made.path} --workspace {workspace}"
     )
     console.result({"event": name, **dataclasses.asdict(made)})
 

@@ -307,6 +307,8 @@ class _Silent(Console):
 def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllSettings:
     tables = _read_tables(file)
     train = {**tables.get("train", {}), **{key: value for key, value in given.items() if value is not None}}
+    if (weights := train.pop("weights", None)) is not None:
+        train["options"] = {**train.get("options", {}), "weights": weights}
     where = str(file) if file is not None else "command line"
     return AllSettings(
         patches=patch_settings(event, file, {}),
