@@ -98,7 +98,7 @@ def _why_contradicted(case: Case, row: int) -> str:
     table = contradictions(case.view, case.models, case.revision)
     if table is None:
         return ""
-    found = table.set_index("building_id").loc[str(case.view.building_id[row])]
+    found = dict(table.set_index("building_id").loc[str(case.view.building_id[row])])
     who = "You" if found["labeller"] == case.labeller else found["labeller"]
     model = next(each for each in case.models if each.model_id == found["model"])
     other = name_of(found["other"]).lower()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from pyproj import Transformer
+from shapely.geometry.base import BaseGeometry
 
 from app.tiles import Bounds
 from damage_ssl.grid import crs_of_epsg, transformer
@@ -25,7 +26,7 @@ class Frame:
     width_m: float
 
 
-def frame_around(footprint: shapely.Geometry, view: str) -> Frame:
+def frame_around(footprint: BaseGeometry, view: str) -> Frame:
     """The crop of `WIDTH_PX` × `HEIGHT_PX` pixels around a footprint (EPSG:4326), close or wide."""
     to_mercator = _to_mercator()
     west, south, east, north = footprint.bounds
@@ -40,7 +41,7 @@ def frame_around(footprint: shapely.Geometry, view: str) -> Frame:
     return Frame(mercator, (lon[0], lat[0], lon[1], lat[1]), float(width / stretch))
 
 
-def outline_in(footprint: shapely.Geometry, frame: Frame) -> list[list[list[float]]]:
+def outline_in(footprint: BaseGeometry, frame: Frame) -> list[list[list[float]]]:
     """Outer rings of the footprint as (x, y) shares of the crop's width and height, from its upper left corner."""
     left, bottom, right, top = frame.mercator
     rings = []

@@ -85,6 +85,17 @@ class EventView:
             return np.zeros(len(self.footprints), dtype=bool)
         return self.index["assessed"].to_numpy(bool)
 
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """The index of the pairs.
+
+        Raises:
+            WorkspaceError: they are not cut yet.
+        """
+        if self.index is None:
+            raise WorkspaceError(f"event '{self.event.name}': its pairs are not cut yet; prepare the imagery first")
+        return self.index
+
     def reason(self, row: int) -> str | None:
         """Why a building cannot be assessed by its pair; None where it can."""
         if self.index is None:
@@ -148,7 +159,7 @@ def _labels(event: Event, revision: int) -> pd.DataFrame:
 def label_counts(event: Event) -> dict[LabelValue, int]:
     """How many buildings carry each label now."""
     values = current_labels(event)[0]["value"].value_counts()
-    return {LabelValue(value): int(count) for value, count in values.items()}
+    return {LabelValue(str(value)): int(count) for value, count in values.items()}
 
 
 def assessment(view: EventView, model: Model | None) -> gpd.GeoDataFrame:
@@ -164,8 +175,7 @@ def assessment(view: EventView, model: Model | None) -> gpd.GeoDataFrame:
 @lru_cache(maxsize=1)  # the largest of all tables
 def _assessment(event: Event, stamp: str, model: Model | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
     view = view_at(event, stamp)
-    if view.index is None:
-        raise WorkspaceError(f"event '{event.name}': its pairs are not cut yet; prepare the imagery first")
+    _ = view.pairs  # without them there is nothing to say
     if model is None or model.run is not None:
         table = export_table(event, None if model is None else model.run)
     else:
@@ -178,7 +188,7 @@ def _joined(view: EventView, model: Model | None, labels: pd.DataFrame) -> gpd.G
     """Every footprint with what the model and these labels say."""
     return assessed_footprints(
         view.event.footprints().reset_index(drop=True),
-        view.index.reset_index(drop=True),
+        view.pairs.reset_index(drop=True),
         None if model is None else model.predictions(),
         labels,
         scheme=None if model is None else model.scheme,
@@ -192,4 +202,4 @@ def _stamp(model: Model | None) -> str:
 
 
 def _rows_of(view: EventView, table: pd.DataFrame) -> NDArray[np.intp]:
-    return pd.Index(table["building_id"].astype(str)).get_indexer(view.building_id)
+    return pd.Index(table["building_id"].astype(str)).get_indexer(pd.Index(view.building_id))

@@ -81,8 +81,8 @@ def _judged(view: EventView, model: Model) -> pd.DataFrame:
         building_id, classes, p = out_of_fold(view, model)
         return judge_labels(building_id, p, classes, names)
     labels = current_labels(view.event)[0]
-    classes = {each: model.scheme.index_of(LabelValue(each)) for each in labels["value"].unique()}
-    labels = labels.assign(given=labels["value"].map(classes))
+    class_of = {str(each): model.scheme.index_of(LabelValue(each)) for each in labels["value"].unique()}
+    labels = labels.assign(given=labels["value"].map(lambda value: class_of[value]))
     labels = labels[labels["given"].notna() & ~labels["building_id"].isin(plan_of(model.run).train_id)]
     predictions = model.predictions()
     predictions = predictions[predictions["building_id"].isin(labels["building_id"])]

@@ -16,6 +16,9 @@ from damage_ssl.pipeline import plan_of
 class Model(Protocol):
     """What the map asks of a model. Models are hashable; one with another `stamp` has other predictions."""
 
+    def __hash__(self) -> int:
+        """Of what it is, for caches."""
+
     @property
     def model_id(self) -> str:
         """Its name in addresses: a run id, or `live`."""

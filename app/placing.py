@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from app.shapes import Shapes
 from damage_ssl.event.imagery import Role, Scene
@@ -84,9 +85,9 @@ class Places:
     def __len__(self) -> int:
         return len(self._drawn)
 
-    def __getitem__(self, row: int | np.integer[Any]) -> shapely.Geometry:
+    def __getitem__(self, row: int | np.integer[Any]) -> BaseGeometry:
         """One footprint at its place."""
-        [place] = self.at(np.array([row]))
+        place: BaseGeometry = self.at(np.array([row]))[0]
         return place
 
     def at(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.object_]:

@@ -85,7 +85,7 @@ def _uncertainty(event: Event, stamp: str, model: Model, predicted: str) -> pd.S
     """A model's uncertainty of every building in the order of the event, NaN where it says nothing."""
     view = view_at(event, stamp)
     said = model.predictions().set_index("building_id")["uncertainty"]
-    return pd.Series(_in_order(view, said), index=view.index.index)
+    return pd.Series(_in_order(view, said), index=view.pairs.index)
 
 
 @lru_cache(maxsize=2)
@@ -94,7 +94,7 @@ def _clusters(event: Event, stamp: str, features: str) -> pd.Series | None:
     if not features:
         return None
     view, known = view_at(event, stamp), read_features(event)
-    return pd.Series(_in_order(view, pd.Series(known.cluster, index=known.building_id)), index=view.index.index)
+    return pd.Series(_in_order(view, pd.Series(known.cluster, index=known.building_id)), index=view.pairs.index)
 
 
 def _in_order(view: EventView, said: pd.Series) -> np.ndarray:

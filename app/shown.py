@@ -59,5 +59,5 @@ def model_named(view: EventView, model_id: str | None) -> Model | None:
 @lru_cache(maxsize=64)
 def _is_current(event: Event, stamp: str, model: RunModel, predicted: str) -> bool:
     view = view_at(event, stamp)
-    predicted, current = model.predictions()["building_id"].to_numpy(str), view.building_id[view.assessed]
-    return np.array_equal(predicted, current) or set(predicted.tolist()) == set(current.tolist())
+    found, current = model.predictions()["building_id"].to_numpy(str), view.building_id[view.assessed]
+    return np.array_equal(found, current) or set(found.tolist()) == set(current.tolist())

@@ -118,7 +118,8 @@ def screen_table(view: EventView, model: Model | None) -> pd.DataFrame:
     standing = standing_of(view, model)
     reason = np.full(len(standing.label), NOT_PREPARED, dtype=object)
     if view.index is not None:
-        reason = np.where(view.assessed, None, view.index["not_assessed_reason"].to_numpy(object))
+        reason = view.index["not_assessed_reason"].to_numpy(object).copy()
+        reason[view.assessed] = None
     reason = np.where(standing.label >= 0, _REASON_OF_LABEL[standing.label], reason)
     return pd.DataFrame(
         {

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -54,7 +55,7 @@ def tile(scenes: Sequence[Scene], z: int, x: int, y: int) -> Picture:
 
 def crop(scenes: Sequence[Scene], bounds: Bounds, wgs84: Bounds, *, width_px: int, height_px: int) -> Picture:
     """The imagery within `bounds` (web mercator, metres), which is `wgs84` in degrees."""
-    size = {"width": width_px, "height": height_px}
+    size: dict[str, Any] = {"width": width_px, "height": height_px}
     crs = _WEB_MERCATOR.rasterio_crs
     return _mosaic(
         _overlapping(scenes, wgs84),
@@ -62,7 +63,7 @@ def crop(scenes: Sequence[Scene], bounds: Bounds, wgs84: Bounds, *, width_px: in
     )
 
 
-_SMOOTH = {"resampling_method": "bilinear", "reproject_method": "bilinear"}
+_SMOOTH: dict[str, Any] = {"resampling_method": "bilinear", "reproject_method": "bilinear"}
 
 
 def basemap() -> dict[str, str | int] | None:
@@ -139,7 +140,8 @@ def _eight_bit(scene: Scene, read: Read) -> ImageData:
     array = image.array
     if array.shape[0] == 1:
         array = np.ma.repeat(array, 3, axis=0)
-    pixels, missing = np.ma.getdata(array), np.ma.getmaskarray(array).any(axis=0)
+    pixels = np.ma.getdata(array)
+    missing: NDArray[np.bool_] = np.asarray(np.ma.getmaskarray(array).any(axis=0))
     if pixels.dtype.kind == "f":
         missing = missing | ~np.isfinite(pixels).all(axis=0)
         pixels = np.where(np.isfinite(pixels), pixels, 0)

@@ -228,10 +228,10 @@ def scene_id(view: EventView, row: int, role: Role) -> str | None:
     return None if view.index is None else _text(view.index[f"{role}_image_id"].iloc[row])
 
 
-def number_or_none(value: object) -> float | None:
+def number_or_none(value: Any) -> float | None:
     """A number as JSON has it: null where it is missing."""
     return None if value is None or pd.isna(value) else round(float(value), 5)
 
 
-def _text(value: object) -> str | None:
+def _text(value: Any) -> str | None:
     return None if value is None or pd.isna(value) else str(value)

@@ -17,8 +17,9 @@ def choose_workspace(arguments: Sequence[str] | None = None) -> Path:
     parser = argparse.ArgumentParser(prog="streamlit run app/main.py --", add_help=False)
     parser.add_argument("--workspace", type=Path, default=Path(os.environ.get(VARIABLE, "workspace")))
     known, _ = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    os.environ[VARIABLE] = str(known.workspace.resolve())
-    return known.workspace.resolve()
+    chosen: Path = known.workspace.resolve()
+    os.environ[VARIABLE] = str(chosen)
+    return chosen
 
 
 def workspace_path() -> Path:

@@ -51,8 +51,9 @@ def _add_labels(event: str, body: dict[str, Any]) -> Response:
         if value is LabelValue.UNCLASSIFIED:
             raise InputError("label: 'un-classified' is not an answer; use unclear")
         drawn = str(body.get("drawn") or "map-box")[:MAX_NAME]
-        facts = {"value": value, "labeller": labeller, "drawn": drawn}
-        store.add_many([NewLabel(building_id=building, **facts) for building in buildings])
+        store.add_many(
+            [NewLabel(building_id=building, value=value, labeller=labeller, drawn=drawn) for building in buildings]
+        )
     revision = store.revision()
     refit_soon(view)
     return JSONResponse({"revision": revision, "labelled": len(buildings)}, headers=NEVER)

@@ -84,7 +84,7 @@ def _table(counts: pd.DataFrame, first: str, second: str) -> str:
             for other, count in row.items()
         )
         + "</tr>"
-        for given, row in counts.iterrows()
+        for given, row in zip(counts.index.astype(str), counts.to_dict("records"), strict=True)
     )
     return (
         f'<table class="ds-confusion"><caption>Down: {escape(first)}. Across: {escape(second)}.</caption>'

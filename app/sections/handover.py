@@ -110,12 +110,16 @@ def _downloads(asked: Handing, count: int) -> None:
                 type="primary",
                 width="stretch",
                 key="write-pack",
-                on_click=handing.start,
+                on_click=_begin,
                 args=(asked,),
             )
     note("Map, QGIS colours, labels, a card, a page for the receiver, and a manifest with a hash of every file.")
     with st.container(key="download"):
         _link(asked, "map.geojson", f"GeoJSON alone · {count:,} buildings")
+
+
+def _begin(asked: Handing) -> None:
+    handing.start(asked)
 
 
 @st.fragment(run_every="1s")

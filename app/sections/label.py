@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -81,7 +82,7 @@ def label_counts(view: EventView) -> dict[LabelValue, int]:
     place, assessed = view.position_of, view.assessed
     usable = [row is not None and bool(assessed[row]) for row in map(place.get, labels["building_id"].tolist())]
     counted = labels["value"][np.array(usable, dtype=bool)].value_counts()
-    return {LabelValue(value): int(count) for value, count in counted.items()}
+    return {LabelValue(str(value)): int(count) for value, count in counted.items()}
 
 
 def summary(view: EventView) -> str:
@@ -137,7 +138,7 @@ def _shares(event: Event) -> None:
     shares = shares_of(event)
     st.session_state["random-share"] = round(100 * shares.random)
     st.session_state["second-share"] = round(100 * shares.second)
-    settings = {"step": 5, "on_change": _keep_shares, "args": (event,)}
+    settings: dict[str, Any] = {"step": 5, "on_change": _keep_shares, "args": (event,)}
     st.slider(
         "Drawn at random, %",
         0,
@@ -186,6 +187,6 @@ def _outlook(event: Event, stamp: str, features: str, revision_in_fives: int) ->
     view = view_at(event, stamp)
     known = read_features(event)
     labels = usable_labels(known, current_labels(event)[0], scheme_named(SCHEME))
-    at = view.index.loc[known.building_id[labels.rows], ["x_m", "y_m"]].to_numpy(float)
+    at = view.pairs[["x_m", "y_m"]].loc[known.building_id[labels.rows].tolist()].to_numpy(float)
     rng = np.random.default_rng(0)  # the same labels give the same sentence
     return outlook(known.values[labels.rows], labels.classes, at[:, 0], at[:, 1], rng)

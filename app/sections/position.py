@@ -106,12 +106,15 @@ def _shifts(view: EventView, role: str) -> pd.DataFrame:
 
 
 def _median_shift(view: EventView, scene: Scene) -> tuple[float, float]:
-    shifts = _shifts(view, scene.role)
-    if view.index is not None:
-        shifts = shifts[view.index.loc[shifts.index, f"{scene.role}_image_id"].eq(scene.scene_id)]
-    if shifts.empty:
+    if view.index is None:
         return 0.0, 0.0
-    return float(shifts.iloc[:, 0].median()), float(shifts.iloc[:, 1].median())
+    of_scene = view.assessed & view.index[f"{scene.role}_image_id"].eq(scene.scene_id).to_numpy(bool)
+    shifts = view.index[list(_COLUMNS[scene.role])].to_numpy(np.float64)[of_scene]
+    shifts = shifts[np.isfinite(shifts).all(axis=1)]
+    if not len(shifts):
+        return 0.0, 0.0
+    east_m, north_m = np.median(shifts, axis=0)
+    return float(east_m), float(north_m)
 
 
 def _shift_text(east_m: float, north_m: float) -> str:

@@ -216,7 +216,7 @@ def _seconds_left(report: jobs.RunReport, metrics: list[dict[str, Any]]) -> floa
     timed = [line for line in metrics if line.get("seconds") and line.get("step")]
     if report.phase != "training" or not timed:
         return None
-    return float(timed[-1]["seconds"]) / timed[-1]["step"] * (report.steps - report.step)
+    return float(timed[-1]["seconds"]) / float(timed[-1]["step"]) * (report.steps - report.step)
 
 
 def _latest(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:

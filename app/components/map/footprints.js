@@ -26,10 +26,14 @@ export class Footprints {
     this.selectedId = null;
     this.fillOpacity = 1;
     this.faces = [];
+    this.outlinesFrom = Infinity; // the zoom from which views held few enough to be drawn here, as far as is known
     this.overview = new Overview(L, api);
     this.addFace(map, 'pre', 'outlines-pre');
     this.addFace(map, 'post', 'outlines-post');
     this.overview.addMap(map);
+    map.on('zoomend', () => {
+      if (this.near) this.overview.hide(); // its tiles would only keep the outlines waiting
+    });
     map.on('moveend', () => {
       map.getContainer().dataset.bounds = map.getBounds().toBBoxString();
       clearTimeout(this.timer);
@@ -63,6 +67,7 @@ export class Footprints {
   stop() {
     this.data = null;
     clearTimeout(this.timer);
+    clearTimeout(this.retiling);
     this.abort?.abort();
   }
 
@@ -74,19 +79,21 @@ export class Footprints {
     if (!this.data) return;
     this.abort?.abort();
     this.abort = new AbortController();
+    const zoom = this.map.getZoom();
     const bounds = this.map.getBounds().pad(0.25);
     const bbox = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((v) => v.toFixed(6));
     try {
       const answer = await this.api.get('footprints', { bbox: bbox.join(','), ...this.query() }, this.abort.signal);
-      this.take(answer);
+      this.take(answer, zoom);
       this.onCount(answer);
     } catch (error) {
       if (error.name !== 'AbortError') this.onError(`Footprints could not be loaded: ${error.message}`);
     }
   }
 
-  take(answer) {
+  take(answer, zoom) {
     const { capped } = answer.shown;
+    this.outlinesFrom = capped ? Math.max(this.outlinesFrom, zoom + 0.25) : Math.min(this.outlinesFrom, zoom);
     this.set = capped ? NONE : decode(answer);
     this.capped = capped;
     this.version = answer.version;
@@ -102,9 +109,14 @@ export class Footprints {
     dataset.revision = String(answer.revision);
   }
 
+  /** So near the view has held outlines before. */
+  get near() {
+    return this.map.getZoom() >= this.outlinesFrom;
+  }
+
   showOverview() {
     if (!this.data || this.capped === undefined) return;
-    if (this.capped) this.overview.show({ ...this.query(), mode: this.mode, v: this.version }, this.fillOpacity);
+    if (this.capped && !this.near) this.overview.show({ ...this.query(), mode: this.mode, v: this.version }, this.fillOpacity);
     else this.overview.hide();
   }
 
@@ -143,8 +155,15 @@ export class Footprints {
     }
     this.repaint();
     if (!this.capped || revision === Infinity) return;
-    clearTimeout(this.timer); // the tiles change only once the server knows of it
-    this.timer = setTimeout(() => this.load(), MOVE_DELAY_MS);
+    clearTimeout(this.retiling); // the tiles change only once the server knows of it
+    this.retiling = setTimeout(() => this.load(), MOVE_DELAY_MS);
+  }
+
+  /** What the tiles show now has another version: known from the answer to a label, without a question of its own. */
+  retile(version) {
+    clearTimeout(this.retiling);
+    this.version = version;
+    this.showOverview();
   }
 
   forgetLabel(id) {

@@ -83,8 +83,7 @@ export class Live {
       if (row === undefined) return;
       for (const mode of Object.keys(codes)) set.codes[mode][row] = codes[mode][from];
     });
-    footprints.version = version;
-    footprints.showOverview();
+    footprints.retile(version);
     footprints.repaint();
   }
 }
