@@ -44,7 +44,7 @@ def curves(of: Mapping[str, Sequence[Dot]], *, x_label: str, x_names: Mapping[fl
         for tick in ticks:
             y = xy(next(iter(place)), tick)[1]
             parts.append(f'<line x1="{_LEFT}" x2="{PANEL_W - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-            parts.append(f'<text x="{_LEFT - 4}" y="{y + 3.5:.1f}" class="tick end">{_number(tick)}</text>')
+            parts.append(f'<text x="{_LEFT - 4}" y="{y + 3.5:.1f}" class="tick end">{_number(tick, ticks)}</text>')
         for value, name in x_names.items():
             x = xy(value, bottom)[0]
             parts.append(f'<text x="{x:.1f}" y="{PANEL_H - 19}" class="tick middle">{escape(name)}</text>')
@@ -70,20 +70,20 @@ def curves(of: Mapping[str, Sequence[Dot]], *, x_label: str, x_names: Mapping[fl
 
 def noise_plot(sizes: Sequence[int], sd: Sequence[float], gap: float | None) -> str:
     """The deviation of a score over validation sets of each size, against the gap between the two best methods."""
-    width, height, left, bottom, top = 460, 230, 52, 40, 16
+    width, height, left, bottom, top, right = 500, 230, 52, 40, 16, 130
     most = max([*sd, gap or 0.0, 1e-6]) * 1.1
     ticks = _ticks(0.0, most)
     most = max(most, ticks[-1])
 
     def at(number: float, value: float) -> tuple[float, float]:
-        across = left + 16 + (width - left - 130) * number / max(len(sizes) - 1, 1)
+        across = left + 16 + (width - left - right - 32) * number / max(len(sizes) - 1, 1)
         return across, height - bottom - (height - top - bottom) * value / most
 
     parts = []
     for tick in ticks:
         y = at(0, tick)[1]
-        parts.append(f'<line x1="{left}" x2="{width - 100}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        parts.append(f'<text x="{left - 5}" y="{y + 3.5:.1f}" class="tick end">{_number(tick)}</text>')
+        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+        parts.append(f'<text x="{left - 5}" y="{y + 3.5:.1f}" class="tick end">{_number(tick, ticks)}</text>')
     points = [at(number, value) for number, value in enumerate(sd)]
     parts.append(_line(points, BLUE, 2.0))
     for (x, y), size, value in zip(points, sizes, sd, strict=True):
@@ -91,7 +91,7 @@ def noise_plot(sizes: Sequence[int], sd: Sequence[float], gap: float | None) -> 
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{BLUE}"><title>{size}: {value:.3f}</title></circle>'
         )
         parts.append(f'<text x="{x:.1f}" y="{height - 24}" class="tick middle">{size}</text>')
-    middle = (left + width - 100) / 2
+    middle = (left + width - right) / 2
     parts.append(f'<text x="{middle}" y="{height - 6}" class="tick middle">buildings in the validation set</text>')
     end = points[-1]
     apart = 0.0
@@ -99,10 +99,12 @@ def noise_plot(sizes: Sequence[int], sd: Sequence[float], gap: float | None) -> 
         y = at(0, gap)[1]
         apart = 10.0 if abs(y - end[1]) < 12 else 0.0
         up = apart if y > end[1] else -apart
-        parts.append(f'<line x1="{left}" x2="{width - 100}" y1="{y:.1f}" y2="{y:.1f}" class="gap"/>')
-        parts.append(f'<text x="{width - 96}" y="{y + 4 + up / 2:.1f}" class="tick warm">gap of the best two</text>')
+        parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}" class="gap"/>')
+        parts.append(
+            f'<text x="{width - right + 5}" y="{y + 4 + up / 2:.1f}" class="tick warm">gap of the best two</text>'
+        )
         apart = -up / 2
-    parts.append(f'<text x="{width - 96}" y="{end[1] + 4 + apart:.1f}" class="tick blue">sd of one score</text>')
+    parts.append(f'<text x="{width - right + 5}" y="{end[1] + 4 + apart:.1f}" class="tick blue">sd of one score</text>')
     label = "Deviation of a validation score by the size of the set"
     extent = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     return f'<svg {extent} role="img" aria-label="{label}">{"".join(parts)}</svg>'
@@ -124,5 +126,7 @@ def _ticks(low: float, high: float) -> list[float]:
     return [round(number * step, 10) for number in range(first, last + 1)]
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}".rstrip("0").rstrip(".") or "0"
+def _number(value: float, ticks: Sequence[float]) -> str:
+    """All ticks of an axis with as many digits as the longest needs."""
+    digits = max(len(f"{each:.4f}".rstrip("0").rpartition(".")[2]) for each in ticks)
+    return f"{value:.{digits}f}"

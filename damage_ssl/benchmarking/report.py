@@ -28,8 +28,8 @@ TITLES = {
     "imbalance": "Few damaged among the labelled",
     "validation": "How much does a small validation set err?",
 }
-_SECRET = ("test_p", "validation_p", "settings")
-"""What a cell's row in the report leaves out: too long; the cell's file has it."""
+_LONG = ("test_p", "validation_p", "settings")
+"""What the report leaves out of a cell; its file has it."""
 _STYLE = """
 :root { color-scheme: light; font: 15px/1.5 system-ui, sans-serif; color: #20252c; }
 body { max-width: 1160px; margin: 2rem auto; padding: 0 1.2rem; }
@@ -39,6 +39,7 @@ p, li { max-width: 78ch; } .quiet { color: #5a636f; }
 th, td { padding: .22rem .7rem .22rem 0; text-align: left; border-bottom: 1px solid #e3e6ea; vertical-align: top; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .panels { display: flex; flex-wrap: wrap; gap: .4rem; }
+svg { max-width: 100%; height: auto; }
 svg text { font: 11px system-ui, sans-serif; fill: #3a414b; } svg .name { font-weight: 600; font-size: 12px; }
 svg .tick { font-size: 10px; fill: #5a636f; } svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
 svg .blue { fill: #1f5fa8; } svg .warm { fill: #9a4a00; } svg .grid { stroke: #eceef1; }
@@ -99,10 +100,10 @@ def _summary(bench: Bench, findings: Findings) -> Iterable[str]:
         yield "<p>No result yet.</p>"
     seeds = len(bench.plan.settings.seeds)
     yield (
-        f'<p class="quiet">AUROC of P(damaged) on held-out blocks, mean ± standard deviation over {seeds} seeds. “No '
-        "difference shown” means that the 95 % intervals of the two means have values in common, not that the methods "
-        "are equally good. All comparisons are looked at together, uncorrected: one of many that do not overlap may be "
-        "chance. This is one event; another may rank the methods otherwise.</p>"
+        f'<p class="quiet">AUROC of P(damaged) on held-out blocks: mean ± standard deviation over {seeds} seeds, in '
+        "brackets the 95 % interval of the mean. “No difference shown” means that two intervals have values in common, "
+        "not that the methods are equally good. All comparisons are looked at together, uncorrected: one of many "
+        "that do not overlap may be chance. This is one event; another may rank the methods otherwise.</p>"
     )
 
 
@@ -121,7 +122,7 @@ def _experiment(bench: Bench, findings: Findings, name: str) -> Iterable[str]:
         for method in settings.methods
     }
     yield curves(dots, x_label=AXES[name], x_names=names, title=TITLES[name])
-    head = ["method", *(f"{AXES[name]}: {each}" for each in names.values())]
+    head = ["method", *(f"{AXES[name]} {each}" for each in names.values())]
     rows = [
         [method, *(_score([m for m in measured if m.method == method and m.value == value]) for value in names)]
         for method in settings.methods
@@ -155,8 +156,9 @@ def _noise(bench: Bench, findings: Findings) -> Iterable[str]:
     yield (
         "<p>Validation sets of each size are drawn again and again, with replacement, from the "
         f"{findings.validation_buildings} validation buildings, and the trained models of the middle number of labels "
-        "are scored on each. Where the deviation of a score is as large as the gap between methods, such a set chooses "
-        "at random. (Sets are drawn building by building: neighbours that look alike make the true noise larger.)</p>"
+        "are scored on each. Where the deviation of a score is as large as the gap between methods, such a set "
+        "chooses little better than by lot. (Sets are drawn building by building; neighbours that look alike make the "
+        "true noise larger. The methods' settings were chosen on these same buildings.)</p>"
     )
     yield noise_plot([each.size for each in noise], [each.sd for each in noise], noise[0].gap)
     head = ["buildings", "sd of one score", "gap of the best two", "chooses as all do", "held-out AUROC lost"]
@@ -202,14 +204,14 @@ def _tuning(bench: Bench) -> Iterable[str]:
 def _protocol(bench: Bench) -> Iterable[str]:
     division, material = bench.division, bench.material
     blocks = len(set(division.block[division.test].tolist()))
-    damaged = material.damaged
+    damaged, statement = material.damaged, material.scheme.statement
     parts = [(name, rows) for name, rows in (("held-out", division.test), ("validation", division.validation))]
     counts = "; ".join(f"{len(rows):,} {name} buildings ({int(damaged[rows].sum()):,} damaged)" for name, rows in parts)
     yield "<h2>How it was measured</h2>"
     yield (
         "<p>After Oliver, Odena, Raffel, Cubuk and Goodfellow 2018, <em>Realistic Evaluation of Deep Semi-Supervised "
         "Learning Algorithms</em> (arXiv:1804.09170). "
-        f"{escape(material.scheme.statement.capitalize())}. Whole blocks of {division.block_m:g} m: {counts}; "
+        f"{escape(statement[:1].upper() + statement[1:])}. Whole blocks of {division.block_m:g} m: {counts}; "
         f"{len(division.pool):,} buildings to be trained on, with or without their labels. No patch of one part "
         f"shares a pixel with one of another ({material.reach_m:g} m apart at least along one axis). A seed draws the "
         "labelled and the unlabelled buildings, the network's start and the views; every method gets the same draws. "
@@ -246,7 +248,7 @@ def _cells(bench: Bench) -> Iterable[str]:
         found = bench.result(cell)
         if found is None:
             continue
-        values.append({name: value for name, value in found.items() if name not in _SECRET})
+        values.append({name: value for name, value in found.items() if name not in _LONG})
         rows.append(
             [
                 cell.kind,

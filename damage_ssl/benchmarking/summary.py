@@ -13,10 +13,17 @@ from damage_ssl.benchmarking.statistics import SelectionNoise, Spread, block_err
 DRAWS = 300
 AXES = {
     "labels": "labels a class",
-    "unlabelled": "share of the unlabelled buildings",
-    "mismatch": "share of the unlabelled that is foreign",
-    "imbalance": "share of damaged among the labelled",
+    "unlabelled": "unlabelled share",
+    "mismatch": "foreign share",
+    "imbalance": "damaged share",
     "validation": "labels a class",
+}
+"""What an experiment's values are called, in few words."""
+
+CHANGES = {
+    "unlabelled": "Share of the unlabelled buildings",
+    "mismatch": "Share of the unlabelled pairs that is foreign",
+    "imbalance": "Share of damaged among the labelled",
 }
 
 
@@ -155,7 +162,7 @@ def _ends(name: str, measured: Sequence[Measured]) -> list[str]:
         one, other = at[method, first], at[method, last]
         if not _overlap(one, other):
             changed.append(f"{method} ({_mean(one):.3f} to {_mean(other):.3f})")
-    opening = f"{AXES[name].capitalize()} from {first:g} to {last:g}"
+    opening = f"{CHANGES[name]} from {first:g} to {last:g}"
     if not changed:
         return [f"{opening}: no difference shown for any of the {len(methods)} methods."]
     rest = "" if len(changed) == len(methods) else f" For the other {len(methods) - len(changed)} no difference shown."
