@@ -5,6 +5,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+MANY = 100_000
+"""Of at most so many, all are shuffled in each draw, which takes a millisecond there."""
+
 
 class BalancedSampler:
     """Labelled rows with the classes in equal shares, whatever their counts; a step's remainder goes to random classes.
@@ -28,6 +31,14 @@ class BalancedSampler:
 
 
 def distinct(available: int, count: int, generator: torch.Generator) -> Tensor:
-    """`count` random positions below `available`, int64; one repeats only when all others have come as often."""
+    """`count` random positions below `available`, int64; one repeats only when all others have come as often.
+
+    Few out of very many take no time in proportion to these: those drawn twice are drawn again.
+    """
+    if available > MANY and count * 2 < available:
+        drawn = torch.randint(available, (count,), generator=generator)
+        while len(kept := drawn.unique(sorted=False)) < count:
+            drawn = torch.cat([kept, torch.randint(available, (count - len(kept),), generator=generator)])
+        return drawn
     rounds = -(-count // available)
     return torch.cat([torch.randperm(available, generator=generator) for _ in range(max(rounds, 1))])[:count]

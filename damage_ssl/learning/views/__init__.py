@@ -6,7 +6,7 @@ its values: no photometry, no cutout. Per-sample parameters are drawn on the CPU
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -42,6 +42,7 @@ class ViewSettings:
     operations out of `operations` (names with spaces between), their ranges multiplied by `photometric_strength`; then
     a grey square of up to `cutout` of the side in both dates. `per_date_photometry` draws the operations of pre and
     post separately: another sensor, sun and haze is what separates two acquisitions of an intact building.
+    Without `quarter_turns` views stay upright, mirrored left to right only: for images that are not taken from above.
     An operation whose name ends in `@building` or `@context` changes only the building, or only its surroundings.
     `strong_policy`: strengths within these ranges are `random` (RandAugment), or learned while training (`ctaugment`);
     `augmix` mixes chains of the operations (`mixing.py`), `autoaugment` follows a found policy, both on a weak view;
@@ -58,6 +59,7 @@ class ViewSettings:
     photometric_strength: float = 1.0
     per_date_photometry: bool = True
     cutout: float = 0.5
+    quarter_turns: bool = True
     strong_policy: Literal["auto", "random", "ctaugment", "augmix", "autoaugment"] = "auto"
     policy: str = ""
 
@@ -105,6 +107,8 @@ class Views:
         """Flip, quarter turn and a shift of whole pixels: values are moved, never changed."""
         close, context = _split(x)
         draws = draw_weak(len(x), x.shape[-1], self.settings.weak_shift, generator)
+        if not self.settings.quarter_turns:
+            draws = replace(draws, turns=torch.zeros_like(draws.turns))
         views = [move_pixels(close, draws)]
         if context is not None:
             still = WeakDraws(turns=draws.turns, mirror=draws.mirror, shift_px=torch.zeros_like(draws.shift_px))
@@ -140,7 +144,11 @@ class Views:
         settings = self.settings
         close, context = _split(x)
         ranges = AffineRanges(
-            rotation_deg=settings.rotation_deg, zoom=settings.zoom, shear=settings.shear, shift=settings.strong_shift
+            rotation_deg=settings.rotation_deg,
+            zoom=settings.zoom,
+            shear=settings.shear,
+            shift=settings.strong_shift,
+            quarter_turns=settings.quarter_turns,
         )
         maps = draw_affine(len(x), ranges, generator, self._affine_draws(policy, x.device, generator))
         views = [resample(close, maps)]

@@ -70,6 +70,7 @@ class AffineRanges:
     zoom: float
     shear: float
     shift: float
+    quarter_turns: bool = True
 
 
 AFFINE_KNOBS = ("rotation", "zoom", "shear", "shift-right", "shift-down")
@@ -86,6 +87,7 @@ def draw_affine(
     """
     u = torch.rand(count, len(AFFINE_KNOBS), generator=generator) * 2 - 1  # [N, 5], each −1 to 1
     turns = torch.randint(4, (count,), generator=generator)
+    turns = turns if ranges.quarter_turns else torch.zeros_like(turns)
     mirror = 1.0 - 2.0 * torch.randint(2, (count,), generator=generator)
     if drawn is not None:
         u = drawn(u)
