@@ -19,6 +19,7 @@ from tests.app.browser.server import running_app
 
 HERE = Path(__file__).resolve().parent
 EVENT = "river-town-quake"
+STEPS = 120
 
 
 def main(folder: Path) -> None:
@@ -132,19 +133,22 @@ def live(screen: Screen, town: SimulatedEvent, workspace: Path) -> None:
     )
     screen.open(EVENT, "label", "Ana")
     screen.wait_for_other_building(None)
-    screen.page.wait_for_selector(".wb[data-live]", timeout=300_000)
+    screen.page.wait_for_selector(".wb[data-live]", timeout=1_200_000)
     screen.fit()
 
 
 def training(screen: Screen) -> None:
-    """A run at work."""
+    """A run at work: the small network, which a laptop trains in minutes."""
+    screen.page.get_by_text("More settings").click()
+    screen.choose("train-network", "Small network")
+    screen.fill("train-steps", str(STEPS))
     screen.press("train")
-    screen.page.wait_for_selector(".ds-spark", timeout=300_000)
+    screen.page.wait_for_selector(".ds-spark", timeout=900_000)
 
 
 def results(screen: Screen) -> None:
     """The map of the finished run."""
-    screen.wait_for_state("train", "finished", timeout_s=900)
+    screen.wait_for_state("train", "finished", timeout_s=1800)
     screen.step("map")
     if screen.page.locator(".wb-close").first.is_visible():
         screen.page.locator(".wb-close").first.click()
@@ -167,10 +171,23 @@ def handover(screen: Screen) -> None:
 
 
 def save(screen: Screen, name: str) -> None:
-    """Save the screen once tiles and footprints have come."""
+    """Save the screen once all pictures have come and nothing changes any more, with the mouse on nothing."""
+    page = screen.page
+    page.mouse.move(1275, 715)
     screen.settle()
-    screen.page.wait_for_timeout(2500)
-    screen.page.screenshot(path=HERE / f"{name}.jpg", type="jpeg", quality=86)
+    page.wait_for_function(ALL_HERE, timeout=120_000)
+    shown = b""
+    for _ in range(20):  # what shows work under way changes all the time
+        page.wait_for_timeout(1200)
+        now = page.screenshot(animations="disabled", caret="hide")
+        if now == shown:
+            break
+        shown = now
+    page.screenshot(path=HERE / f"{name}.jpg", type="jpeg", quality=86, animations="disabled", caret="hide")
+
+
+ALL_HERE = """() => document.fonts.status === 'loaded'
+  && [...document.querySelectorAll('.wb img')].every((image) => image.complete || !image.checkVisibility())"""
 
 
 if __name__ == "__main__":

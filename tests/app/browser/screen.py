@@ -34,7 +34,7 @@ GRADE_KEYS = {"no-damage": "1", "minor-damage": "2", "major-damage": "3", "destr
 
 BROWSER = [
     pytest.mark.browser,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"Chromium is not at {CHROMIUM} (set CHROMIUM to its path)"),
     pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # within rasterio
 ]

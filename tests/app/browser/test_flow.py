@@ -136,7 +136,7 @@ def _label(screen: Screen, event: Event, drawn: Drawn) -> None:
 def _see_live_colours(screen: Screen) -> None:
     """Once the features are there, a label makes the map learn; no reload, no button."""
     page = screen.page
-    page.wait_for_selector(".wb[data-live]", timeout=180_000)
+    page.wait_for_selector(".wb[data-live]", timeout=600_000)  # idle priority: slow beside others
     before = screen.live()
     current = screen.building()
     page.keyboard.press("u")
@@ -159,7 +159,7 @@ def _train_through_a_reload(screen: Screen, event: Event, drawn: Drawn) -> str:
     seen = run.status().step
     screen.wait_for_state("train", r"training \d+%|predicting|finished")
     eventually(lambda: run.status().step > seen or run.status().state == "finished")
-    screen.wait_for_state("train", "finished|failed|stopped", timeout_s=240)
+    screen.wait_for_state("train", "finished|failed|stopped", timeout_s=600)
     assert "finished" in screen.state("train")
     return run.run_id
 
@@ -234,7 +234,7 @@ def _download(screen: Screen, selector: str, path: Path) -> Path:
     return path
 
 
-def eventually(look: Callable[[], Any], timeout_s: float = 180.0) -> Any:
+def eventually(look: Callable[[], Any], timeout_s: float = 600.0) -> Any:
     """What `look` returns as soon as it is not empty."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
