@@ -146,6 +146,11 @@ def test_impossible_options_are_refused_before_anything_begins(options: dict[str
         check_settings(settings(options=options), "test")
 
 
+def test_mixed_sizes_and_a_compiled_network_do_not_go_together(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="for one size"):
+        trained(tmp_path / "run", options={"input_px_low": 32, "input_px_high": 64, "compile": "reduce-overhead"})
+
+
 def test_an_ordinal_head_and_a_second_head_do_not_go_together(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="needs a linear head"):
         trained(tmp_path / "run", options={"head": "ordinal", "imbalance": "abc"})
