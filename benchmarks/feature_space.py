@@ -9,7 +9,7 @@ weights, nothing chosen on the test blocks. Beside the algorithms stand
 
 * `frozen-lite0`: logistic regression on frozen EfficientNet-Lite0 features of the pair, the bar that is to be cleared;
 * `frozen-start`: the same on the features that fine-tuning starts from, seen in four quarter turns;
-* `cached-start`: the same on all cached weak views, where every algorithm here begins.
+* `cached-start`: the same on all cached views, weak and strong, where every algorithm here begins.
 
 Figures are of the mean over four quarter turns, as a predictor takes it. Seconds are of one training, without making
 the cache, which is in the JSON of its own. "closed" is (AUROC − bar) / (1 − bar) of the means.

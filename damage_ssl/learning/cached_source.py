@@ -46,14 +46,18 @@ class CachedViews:
         self.updates = task.options.cache.cached_updates
 
     def start(self, generator: torch.Generator) -> PairNetwork:
-        """A head that is a logistic regression on the weak views of the labelled pairs, or a random one."""
+        """A head that is a logistic regression on all views of the labelled pairs, or a random one.
+
+        AUROC, weak views only / strong ones too, mean of 8 draws of 5, 10 and 25 labels a class: a simulated flood
+        0.889 / 0.890, 0.901 / 0.902, 0.911 / 0.914, a simulated storm 0.952 / 0.958, 0.966 / 0.968, 0.977 / 0.976.
+        """
         network = HeadNetwork(self._frozen, generator)
         if starts_at_regression(network, self._task.options.fit):
-            first, last = self._ranges["weak"]
-            values = self._values[torch.from_numpy(self._task.rows.train_row).to(self._task.device), first:last]
-            classes = np.repeat(self._task.rows.train_class, last - first)
+            values = self._values[torch.from_numpy(self._task.rows.train_row).to(self._task.device)]  # [n, V, D]
+            views = values.shape[1]
+            classes = np.repeat(self._task.rows.train_class, views)
             # a building seen in several views is still one: each view weighs its share
-            share = self._task.options.fit.probe_c / (last - first)
+            share = self._task.options.fit.probe_c / views
             fit_head(network, values.flatten(0, 1).float().cpu(), classes, regularisation=share)
         return network
 
