@@ -20,7 +20,7 @@ def shown_models(view: EventView) -> list[Model]:
     """
     runs = [RunModel(run) for run in runs_of(view.event) if run.finished]
     current = [model for model in runs if _is_current(view.event, view.stamp, model, model.stamp)]
-    trained = [model for model in current if model.finished.has_weights]
+    trained = [model for model in current if model.run.has_weights]
     live = live_model(view)
     return [*trained, *([] if live is None else [live]), *(model for model in current if model not in trained)]
 

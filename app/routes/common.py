@@ -1,20 +1,25 @@
 """What all routes share: errors as answers, the parameters of a request, caching headers."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Awaitable, Callable
 from functools import wraps
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.data import ROLES, EventView, view_of
 from app.filtering import classes_in
+from app.gate import labeller_of
 from app.models import Model
 from app.shown import model_named
 from app.tiles import MAX_ZOOM
 from damage_ssl.errors import DamageSSLError, InputError, StorageError, WorkspaceError
 from damage_ssl.event.imagery import Role
+from damage_ssl.grades import LabelValue
 from damage_ssl.products.selection import Selection
 
 FOR_A_YEAR = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -54,6 +59,63 @@ def same_origin(request: Request) -> bool:
         return False
     origin = request.headers.get("origin")
     return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+Write = Callable[[str, dict[str, Any]], Response]
+
+
+def writing(endpoint: Write, what: str) -> Callable[[Request], Awaitable[Response]]:
+    """A route that writes labels: `endpoint` gets the event's name and the body, a JSON object.
+
+    Its `labeller` is there and of a fair length: the session's where people sign in, else the one that the page sent.
+    Bodies of other sites and errors become answers.
+
+    Args:
+        endpoint: does it; runs in a thread.
+        what: what the body is to hold, for people.
+    """
+
+    async def answer(request: Request) -> Response:
+        if not same_origin(request):
+            return refusal("labels are taken from this app's own pages only", 403)
+        try:
+            body = json.loads(await request.body())
+            if not isinstance(body, dict):
+                raise InputError(f"give {what}")
+            labeller = labeller_of(request, str(body.get("labeller") or "")).strip()
+            if not 0 < len(labeller) <= MAX_NAME:
+                raise InputError(f"give the labeller's name, up to {MAX_NAME} characters")
+            return await run_in_threadpool(endpoint, request.path_params["event"], {**body, "labeller": labeller})
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            return refusal("the body is not JSON", 400)
+        except DamageSSLError as error:
+            return error_answer(error)
+
+    return answer
+
+
+def building_in(view: EventView, body: dict[str, Any]) -> str:
+    """The building that a body names.
+
+    Raises:
+        InputError: the event has none of that id.
+    """
+    building_id = body.get("building_id")
+    if not isinstance(building_id, str) or building_id not in view.position_of:
+        raise InputError("the event has no such building")
+    return building_id
+
+
+def answer_in(body: dict[str, Any]) -> LabelValue:
+    """The answer that a body gives.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    value = LabelValue.parse(str(body["value"]), "label")
+    if value is LabelValue.UNCLASSIFIED:
+        raise InputError("label: 'un-classified' is not an answer; use unclear")
+    return value
 
 
 def view_in(request: Request) -> EventView:

@@ -1,11 +1,9 @@
 """What was ever said of one building, by people and by models; an earlier state can be put back."""
 
-import json
 from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -13,13 +11,12 @@ from starlette.routing import Route
 from app.checking import CHECKS
 from app.colouring import CLASSES
 from app.data import EventView, current_labels, label_store, view_of
-from app.gate import labeller_of
 from app.legend import method_name, name_of
 from app.models import Model
-from app.routes.common import MAX_NAME, NEVER, blind_in, error_answer, guarded, refusal, row_in, same_origin, view_in
+from app.routes.common import NEVER, blind_in, building_in, guarded, row_in, view_in, writing
 from app.shown import shown_models
 from app.standing import model_says
-from damage_ssl.errors import DamageSSLError, InputError
+from damage_ssl.errors import InputError
 from damage_ssl.labelling.queue import RANDOM, SPREAD, UNCERTAIN
 from damage_ssl.labelling.reverting import put_back_from, revert
 from damage_ssl.labelling.schema import REVERT, WITHDRAWN
@@ -51,33 +48,14 @@ def history(request: Request) -> Response:
     return JSONResponse({"rows": _rows(rows), "verdicts": verdicts}, headers=NEVER)
 
 
-async def put_back(request: Request) -> Response:
+def put_back(event: str, body: dict[str, Any]) -> Response:
     """Make the state after row `to` of a building's history the current one again (-1: before any label)."""
-    if not same_origin(request):
-        return refusal("labels are taken from this app's own pages only", 403)
-    try:
-        body = json.loads(await request.body())
-        if not isinstance(body, dict):
-            raise InputError("putting back needs an object with building_id, to and labeller")
-        labeller = labeller_of(request, str(body.get("labeller") or "")).strip()
-        return await run_in_threadpool(_put_back, request.path_params["event"], body, labeller)
-    except json.JSONDecodeError:
-        return refusal("the body is not JSON", 400)
-    except DamageSSLError as error:
-        return error_answer(error)
-
-
-def _put_back(event: str, body: dict[str, Any], labeller: str) -> Response:
     view = view_of(event)
-    building_id, to = body.get("building_id"), body.get("to")
-    if building_id not in view.position_of:
-        raise InputError("the event has no such building")
-    if not 0 < len(labeller) <= MAX_NAME:
-        raise InputError(f"give the labeller's name, up to {MAX_NAME} characters")
+    building_id, to = building_in(view, body), body.get("to")
     if not isinstance(to, int) or isinstance(to, bool):
         raise InputError("to: give the number of a row of the building's history, from 0, or -1 for before any")
     store = label_store(view.event)
-    revert(store, building_id, to, labeller)
+    revert(store, building_id, to, body["labeller"])
     current, revision = current_labels(view.event)
     now = current[current["building_id"] == building_id]
     label = None if now.empty else {"value": now["value"].iloc[-1], "labeller": now["labeller"].iloc[-1]}
@@ -124,5 +102,5 @@ def _verdict(view: EventView, model: Model, row: int, shown: str | None) -> dict
 
 ROUTES = [
     Route("/ds/{event}/history", guarded(history), methods=["GET"]),
-    Route("/ds/{event}/history", put_back, methods=["POST"]),
+    Route("/ds/{event}/history", writing(put_back, "building_id, to and labeller"), methods=["POST"]),
 ]

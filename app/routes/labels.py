@@ -1,20 +1,15 @@
 """Labels sent in by the map."""
 
-import json
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.data import EventView, label_store, view_of
-from app.gate import labeller_of
 from app.live import refit_soon
-from app.routes.common import MAX_NAME, NEVER, bbox_of, error_answer, refusal, role_in, same_origin
+from app.routes.common import MAX_NAME, NEVER, answer_in, bbox_of, building_in, role_in, writing
 from app.routes.live import live_answer
 from damage_ssl.errors import DamageSSLError, InputError
-from damage_ssl.grades import LabelValue
 from damage_ssl.labelling.commenting import comment_on_own
 from damage_ssl.labelling.reverting import before_last, revert
 from damage_ssl.labelling.store import LabelStore
@@ -22,33 +17,13 @@ from damage_ssl.labelling.store import LabelStore
 MAX_COMMENT = 500
 
 
-async def add_label(request: Request) -> Response:
+def add_label(event: str, body: dict[str, Any]) -> Response:
     """Append one answer about one building to the log, or withdraw its label (value null).
 
     `undo` takes this person's last word on it back; `only_comment` keeps a comment with their own answer.
     """
-    if not same_origin(request):
-        return refusal("labels are taken from this app's own pages only", 403)
-    try:
-        body = json.loads(await request.body())
-        if isinstance(body, dict):
-            body["labeller"] = labeller_of(request, str(body.get("labeller") or ""))
-        return await run_in_threadpool(_add_label, request.path_params["event"], body)
-    except json.JSONDecodeError:
-        return refusal("the body is not JSON", 400)
-    except DamageSSLError as error:
-        return error_answer(error)
-
-
-def _add_label(event: str, body: object) -> Response:
     view = view_of(event)
-    if not isinstance(body, dict):
-        raise InputError("a label is an object with building_id, value and labeller")
-    building_id, labeller = body.get("building_id"), str(body.get("labeller") or "").strip()
-    if building_id not in view.position_of:
-        raise InputError("the event has no such building")
-    if not 0 < len(labeller) <= MAX_NAME:
-        raise InputError(f"give the labeller's name, up to {MAX_NAME} characters")
+    building_id, labeller = building_in(view, body), str(body["labeller"])
     store = label_store(view.event)
     if body.get("undo") is True:
         _undo(store, building_id, labeller)
@@ -57,9 +32,7 @@ def _add_label(event: str, body: object) -> Response:
     elif body.get("value") is None:
         store.clear(building_id, labeller)
     else:
-        value = LabelValue.parse(str(body["value"]), "label")
-        if value is LabelValue.UNCLASSIFIED:
-            raise InputError("label: 'un-classified' is not an answer; use unclear")
+        value = answer_in(body)
         probability = body.get("inclusion_probability")
         if not isinstance(probability, int | float | None) or isinstance(probability, bool):
             raise InputError(f"label: inclusion probability {probability!r} is not a number")
@@ -105,4 +78,4 @@ def _undo(store: LabelStore, building_id: str, labeller: str) -> None:
     revert(store, building_id, before_last(rows), labeller)
 
 
-ROUTES = [Route("/ds/{event}/labels", add_label, methods=["POST"])]
+ROUTES = [Route("/ds/{event}/labels", writing(add_label, "a label: building_id, value and labeller"), methods=["POST"])]

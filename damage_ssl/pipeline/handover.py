@@ -85,7 +85,7 @@ def export_event(event: Event, out: Path, *, run_id: str | None = None) -> Expor
     table = export_table(event, run)
     write_geojson(table, out, metadata=_metadata(event, run))
     if run is not None:
-        write_card(run.path / "card.md", table, _card_facts(event, run))
+        write_card(run.path / "card.md", table, card_facts(event, run))
     assessed = int(table["assessed"].sum())
     return ExportSummary(
         out=str(out),
@@ -115,7 +115,8 @@ def _metadata(event: Event, run: Run | None) -> dict[str, str | float | int | No
     }
 
 
-def _card_facts(event: Event, run: Run) -> CardFacts:
+def card_facts(event: Event, run: Run) -> CardFacts:
+    """What a run's card says of how it was made and checked."""
     plan = plan_of(run)
     names = plan.scheme.class_names
     return CardFacts(

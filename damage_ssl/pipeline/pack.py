@@ -17,9 +17,8 @@ from damage_ssl.event.imagery import Role
 from damage_ssl.files import read_json
 from damage_ssl.grades import ClassScheme, LabelValue
 from damage_ssl.learning.runs import Run
-from damage_ssl.pipeline.handover import export_table
+from damage_ssl.pipeline.handover import card_facts, export_table
 from damage_ssl.pipeline.learning import plan_of
-from damage_ssl.pipeline.review import validation_of
 from damage_ssl.pipeline.stages import open_labels
 from damage_ssl.products.card import CardFacts
 from damage_ssl.products.pack import Pack, open_pack, write_pack
@@ -161,17 +160,7 @@ def _card_facts(event: Event, model: MapModel | None) -> CardFacts:
             label_counts=counts,
             statement=NOT_VALIDATED,
         )
-    plan = plan_of(model.run)
-    names = plan.scheme.class_names
-    return CardFacts(
-        event=event.name,
-        hazard=event.hazard,
-        algorithm=plan.train.algorithm,
-        scheme=plan.scheme,
-        label_counts=Counter(names[index] for index in (*plan.train_class, *plan.validation_class)),
-        calibration=Calibration.read(model.run.calibration_path),
-        validation=validation_of(event, model.run),
-    )
+    return card_facts(event, model.run)
 
 
 def _facts(event: Event, model: MapModel | None, licence: str | None) -> PackFacts:
