@@ -45,6 +45,7 @@ def test_from_files_to_a_handed_over_map(
     run_id = _train_through_a_reload(screen, event, drawn)
     corrected = _check(screen, event, drawn)
     _hand_over(screen, event, run_id, corrected, tmp_path)
+    _hand_over_what_a_filter_shows(screen, tmp_path)
 
 
 def test_a_wrong_file_is_named_and_the_form_keeps_its_content(
@@ -205,6 +206,23 @@ def _hand_over(screen: Screen, event: Event, run_id: str, corrected: dict[str, s
     for name, file in by_name.items():
         if name != "manifest.json":
             assert hashlib.sha256(pack.read(file)).hexdigest() in json.dumps(manifest), f"{name} is not in the manifest"
+
+
+def _hand_over_what_a_filter_shows(screen: Screen, tmp_path: Path) -> None:
+    page = screen.page
+    screen.step("map")
+    page.locator(".st-key-filter-classes button").first.click()
+    page.wait_for_selector(".wb-count:not([hidden])")
+    screen.step("handover")
+    page.wait_for_selector(".st-key-download a")
+    screen.settle()
+    collection = json.loads(_download(screen, ".st-key-download a", tmp_path / "part.geojson").read_text("utf-8"))
+    count = len(collection["features"])
+    assert 0 < count < BUILDINGS
+    assert count == int(page.locator(".wb-stage").get_attribute("data-matched") or 0)
+    assert f"{count:,} buildings" in page.locator(".st-key-download").inner_text()
+    screen.fit()  # all of the event is in view: the map draws exactly these buildings
+    page.wait_for_function("count => Number(document.querySelector('.wb-map').dataset.footprints) === count", arg=count)
 
 
 def _is_whole_map(collection: dict[str, Any], event: Event, run_id: str, corrected: dict[str, str]) -> None:
