@@ -126,6 +126,8 @@ def _report(console: Console, report: Report, policy: Path) -> None:
     console.say(f"{'views':<16}{'affinity':>9}{'diversity':>10}{'accuracy':>9}{'loss':>7}  against {DEFAULT}")
     for row in report.rows:
         console.say(_line(row))
+    if any(row.name == "autoaugment" for row in report.rows):
+        console.say("autoaugment was found on validation buildings, perhaps these: its row is then optimistic")
     if report.left_out:
         console.say(f"not measured within the time: {', '.join(report.left_out)}")
     option = f"strong_policy = '{report.chosen}'" + (
