@@ -295,7 +295,7 @@ def test_who_may_only_look_starts_stops_and_deletes_nothing(
 ) -> None:
     run = add_run(event, {})
     at_work(event.path / "features_job", process.pid)
-    monkeypatch.setattr("app.people.server", lambda: replace(server(), anyone="viewer"))
+    monkeypatch.setattr("app.people.server", lambda: replace(server(), read_only=True))
     report = jobs.features(event)
     assert report is not None
     for forbidden in (
