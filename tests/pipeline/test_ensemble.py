@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from damage_ssl import pipeline
 from damage_ssl.assessment.calibration import Calibration
 from damage_ssl.assessment.prediction import read_predictions
+from damage_ssl.cli import stages
 from damage_ssl.cli.commands import cli
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.event.catalog import Event
@@ -163,3 +164,10 @@ def test_pretraining_on_two_events_leaves_a_file_and_is_not_done_twice(event: Ev
 
     with pytest.raises(InputError, match="named twice"):
         pretrain_event(event, PretrainSettings(), also=[event])
+
+
+def test_weights_on_the_command_line_join_the_options_of_the_settings_file(event: Event, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text("[train.options]\nprobe_c = 0.1\n")
+    made = stages._settings(event, tmp_path / "s.toml", {"weights": "w.safetensors", "steps": None})
+    assert made.train.options == {"probe_c": 0.1, "weights": "w.safetensors"}
+    assert stages._settings(event, None, {"weights": None}).train == TrainSettings()
