@@ -1,20 +1,27 @@
-"""`damage-ssl benchmark` with real trainings of two steps, on a simulated town."""
+"""`damage-ssl benchmark` on a simulated town, with a trainer that answers at once."""
 
 import json
+from functools import partial
 
 import pytest
 
+from damage_ssl.cli import benchmark_stage
 from damage_ssl.cli.commands import cli
 from damage_ssl.event.catalog import Event
 from damage_ssl.patches.extract import extract_patches
 from damage_ssl.settings import PatchSettings
 from damage_ssl.simulation import SimulatedEvent
+from tests.benchmarking.material import FakeTrainer
 
 
 def test_benchmark_runs_resumes_and_reports(
-    small_town: tuple[Event, SimulatedEvent], capsys: pytest.CaptureFixture[str]
+    small_town: tuple[Event, SimulatedEvent],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     event, drawn = small_town
+    trainer = FakeTrainer()
+    monkeypatch.setattr(benchmark_stage, "benchmark", partial(benchmark_stage.benchmark, trainer=trainer))
     extract_patches(event, PatchSettings(size_px=32))
 
     def run(*more: str) -> dict[str, object]:
@@ -31,7 +38,7 @@ def test_benchmark_runs_resumes_and_reports(
     done = run()
     assert (done["missing"], done["failed"]) == (0, 0)
     cells = {path: path.stat().st_mtime_ns for path in (event.path / "benchmark" / "cells").glob("*.json")}
-    assert len(cells) == 8
+    assert len(cells) == len(trainer.trainings) == 8
     planned = run("--plan")
     assert (planned["trials"], planned["fits"], planned["missing"], planned["report"]) == (2, 6, 0, None)
     assert {path: path.stat().st_mtime_ns for path in cells} == cells

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from damage_ssl.benchmarking.running import Training
+from damage_ssl.benchmarking.running import StoppedError, Training, train_and_predict
 from damage_ssl.files import read_json, write_json
-from tests.benchmarking.material import FakeTrainer, bench_of
+from damage_ssl.learning.targets import Targets
+from damage_ssl.settings import TrainSettings
+from tests.benchmarking.material import FakeTrainer, bench_of, pairs_of
 
 
 def test_a_killed_benchmark_does_only_what_is_missing(tmp_path: Path) -> None:
@@ -126,3 +128,30 @@ def test_predictions_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
     bench = bench_of(tmp_path, Broken(), experiments=("labels",))
     assert bench.run()
     assert all(found and found["state"] == "failed" for found in map(bench.result, bench.plan.cells))
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_the_real_trainer_predicts_what_it_was_not_trained_on_and_stops_when_told(stop: bool) -> None:
+    pairs = pairs_of([f"b{n}" for n in range(12)], [60, 200] * 6, size_px=32)
+    ids = pairs.building_id
+    training = Training(
+        pairs=pairs.take(np.arange(8)),
+        targets=Targets(
+            train_id=ids[:4],
+            train_class=np.array([0, 1, 0, 1]),
+            validation_id=ids[:0],
+            validation_class=np.zeros(0, dtype=np.int64),
+        ),
+        settings=TrainSettings(algorithm="fixmatch", network="small-cnn", steps=2, input_px=32, batch_labelled=4),
+        scored=pairs.take(np.arange(8, 12)),
+        damaged_from=1,
+        should_stop=lambda: stop,
+    )
+    if stop:
+        with pytest.raises(StoppedError):
+            train_and_predict(training)
+        return
+    p = train_and_predict(training)
+    assert p.shape == (4,)
+    assert ((p >= 0) & (p <= 1)).all()
+    assert p[0] == pytest.approx(p[2])
