@@ -47,8 +47,11 @@ def show(view: EventView, model: Model | None) -> Selection:
     classes = {str(name) for name in table["damage_class"].dropna().unique()}
     wanted = without_idle(read_filter(), classes, not_assessed=int((~table["assessed"].to_numpy(bool)).sum()))
     count = int(wanted.mask(table).sum())
-    headline(f"{count:,}", "buildings to hand over" if wanted.is_open else f"of {len(table):,} buildings")
-    note("Every building, as on the map." if wanted.is_open else f"Only what the map's filter shows: {wanted.words}.")
+    if wanted.is_open:
+        headline(f"{count:,}", "buildings to hand over, as on the map")
+    else:
+        headline(f"{count:,}", f"of {len(table):,} buildings")
+        note(f"Only what the map's filter shows: {wanted.words}.")
     if model is not None and (model.run is None or model.is_change_score):
         caution(STATEMENT if model.is_change_score else NOT_VALIDATED)
     _checks(_found(view, model, table))
