@@ -19,6 +19,7 @@ from damage_ssl.learning.distributed import joined
 from damage_ssl.learning.fitting import Fit
 from damage_ssl.learning.options import FitOptions
 from damage_ssl.learning.runs import Run
+from damage_ssl.learning.sampling import distinct
 from damage_ssl.learning.seen import Passes, SeenNetwork, as_cuda_graphs, passes_of
 from damage_ssl.learning.task import make_task
 from damage_ssl.learning.training import train
@@ -255,3 +256,10 @@ def test_a_training_killed_at_any_moment_goes_on_to_exactly_the_same_weights(
     train(PAIRS, TARGETS, settings(algorithm=algorithm), killed)
     assert killed.status().state == "trained"
     assert largest_difference(read_tensors(killed.checkpoint_path)[0], unbroken) == 0
+
+
+def test_few_draws_out_of_a_million_differ_and_take_no_shuffle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "randperm", lambda *_, **__: pytest.fail("all are shuffled"))
+    drawn = distinct(10**6, 2000, torch.Generator().manual_seed(0))  # two of 2,000 are alike with a chance of 0.86
+    assert len(drawn.unique()) == 2000 and int(drawn.min()) >= 0 and int(drawn.max()) < 10**6
+    assert abs(float(drawn.double().mean()) / 10**6 - 0.5) < 0.03  # 5 standard errors
