@@ -160,8 +160,8 @@ def _pans(screen: Screen, middle: tuple[float, float], results: Results, repeats
     for name, place in (
         ("far out", screen.fit),
         ("in between", lambda: [screen.zoom_in() for _ in range(2)]),
-        ("most outlines", lambda: _show_outlines(screen, middle, 0.0)),
-        ("close", lambda: _show_outlines(screen, middle, 1.5)),
+        ("most outlines", lambda: _show_outlines(screen, middle)),
+        ("close", lambda: [screen.zoom_in() for _ in range(2)]),
     ):
         place()
         page.wait_for_timeout(2500)
@@ -188,10 +188,10 @@ def _a_building(workspace: Path) -> tuple[float, float]:
     return float(lat), float(lon)
 
 
-def _show_outlines(screen: Screen, centre: tuple[float, float], nearer: float) -> None:
-    """Open the page where it draws outlines: the farthest such view, or so many levels nearer."""
+def _show_outlines(screen: Screen, centre: tuple[float, float]) -> None:
+    """Open the page in the farthest view that it draws as outlines."""
     for zoom in np.arange(14.0, 20.0, 0.25):
-        kept = json.dumps({"centre": centre, "zoom": zoom + nearer})
+        kept = json.dumps({"centre": centre, "zoom": zoom})
         screen.page.evaluate("([key, kept]) => sessionStorage.setItem(key, kept)", [f"damage_ssl:view:{EVENT}", kept])
         screen.page.reload()
         screen.ready()

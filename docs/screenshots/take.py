@@ -102,7 +102,7 @@ def prepare(screen: Screen) -> None:
 def first_map(screen: Screen) -> None:
     """The map before any label."""
     screen.press("first-map")
-    screen.wait_for_state("train", "finished", timeout_s=300)
+    screen.wait_for_state("train", "no model yet", timeout_s=300)
     screen.step("map")
 
 

@@ -178,7 +178,7 @@ class Screen:
 
     def show_result(self) -> None:
         """Back from checking to the map's result."""
-        self.page.locator(".st-key-map-part label, .st-key-map-part button").first.click()
+        self.page.locator(".st-key-map-part button").first.click()
         self.page.wait_for_selector(".st-key-checks", state="detached")
 
     def enter_name(self, name: str) -> None:

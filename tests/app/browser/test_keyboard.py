@@ -34,6 +34,7 @@ def test_forty_labels_and_the_start_of_training_by_keyboard_alone(
     page.wait_for_selector(".st-key-body-label")
 
     current = screen.wait_for_other_building(None)
+    screen.settle()
     labelled = []
     for _ in range(40):
         page.keyboard.press(GRADE_KEYS[drawn.truth[current]])
