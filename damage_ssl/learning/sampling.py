@@ -37,7 +37,7 @@ def distinct(available: int, count: int, generator: torch.Generator) -> Tensor:
     """
     if available > MANY and count * 2 < available:
         drawn = torch.randint(available, (count,), generator=generator)
-        while len(kept := torch.unique(drawn)) < count:  # type: ignore[no-untyped-call]
+        while len(kept := torch.unique(drawn)) < count:
             drawn = torch.cat([kept, torch.randint(available, (count - len(kept),), generator=generator)])
         return drawn
     rounds = -(-count // available)
