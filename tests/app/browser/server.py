@@ -1,6 +1,7 @@
 """The app as a user starts it: a process of its own on a free port, its log kept, and its memory read."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +63,16 @@ def running_app(
         _wait_for(app)
         yield app
     finally:
+        jobs = _descendants(process.pid)  # they outlive the app on purpose, which no test should
         process.terminate()
         try:
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(timeout=20)
+        for pid in jobs:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def resident_bytes(pid: int) -> int:
@@ -86,10 +91,10 @@ def _free_port() -> int:
 
 
 def _descendants(pid: int) -> list[int]:
-    try:
-        children = [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    children: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):  # each is listed with the thread that started it
+        with suppress(OSError):
+            children += [int(text) for text in thread.read_text().split()]
     return [*children, *(each for child in children for each in _descendants(child))]
 
 
