@@ -342,11 +342,13 @@ _UNREACHABLE = """() => {
       const scrolls = /auto|scroll/.test(overflow.overflowY) && up.scrollHeight > up.clientHeight;
       if (scrolls) { reachable = around.bottom > 0 && around.top < innerHeight; break; }
       const clips = /hidden|clip/.test(overflow.overflowY) || /hidden|clip/.test(overflow.overflowX);
+      if (clips && (around.width < 4 || around.height < 4)) break; // for screen readers, or laid over it
       if (clips && (y > around.bottom + 1 || y < around.top - 1 || x > around.right + 1 || x < around.left - 1)) {
         reachable = false;
         break;
       }
     }
+    if (element.contains(document.elementFromPoint(x, y))) reachable = true; // what is clipped is not found there
     const name = (element.ariaLabel || element.innerText || element.title || '').slice(0, 40);
     if (!reachable) cut.push(`${element.tagName} '${name}' at ${Math.round(x)}, ${Math.round(y)}`);
   }
