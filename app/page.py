@@ -12,6 +12,7 @@ from app.models import Model
 from app.people import Person, admit, ask_name, head
 from app.queues import QUEUES
 from app.sections import add_event, event, handover, label, map, train
+from app.sections.shown_model import shown_model
 from app.shown import shown_models
 from app.ui import go_to
 from app.workspace import workspace_path
@@ -73,9 +74,9 @@ def _screen(names: list[str], person: Person) -> None:
         view = view_of(chosen)
         step = _current_step(person)
         models = shown_models(view)
-        model = next((each for each in models if each.model_id == st.session_state.get("model")), None)
-        wanted = _steps(view, step, model or next(iter(models), None), models, person)
-    data = workbench_data(view, model or next(iter(models), None), step, wanted, person, _queue(view, step))
+        model = shown_model(models)
+        wanted = _steps(view, step, model, models, person)
+    data = workbench_data(view, model, step, wanted, person, _queue(view, step))
     state = workbench(chosen, data)
     if state.selected:
         st.session_state["selected"] = state.selected

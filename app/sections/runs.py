@@ -7,6 +7,8 @@ import streamlit as st
 from app import jobs
 from app.data import EventView
 from app.legend import age_text, method_name
+from app.sections.shown_model import shown_model
+from app.shown import shown_models
 from app.ui import caution, facts, go_to, note
 from damage_ssl.assessment.calibration import Calibration
 from damage_ssl.assessment.change import ALGORITHM as CHANGE
@@ -62,7 +64,8 @@ def history(view: EventView, reports: list[jobs.RunReport], *, may_write: bool) 
     past = [report for report in reports if not report.active]
     if not past:
         return
-    shown = st.session_state.get("model") or next((each.run.run_id for each in past if each.phase == "finished"), None)
+    model = shown_model(shown_models(view))
+    shown = None if model is None else model.model_id
     with st.expander(f"Runs so far ({len(past)})"):
         for report in past[:_LISTED]:
             _line(view.event, report, shown=report.run.run_id == shown, may_write=may_write)
@@ -105,8 +108,6 @@ def _ask(run_id: str | None) -> None:
 
 def _delete(event: Event, run: Run) -> None:
     _ask(None)
-    if st.session_state.get("model") == run.run_id:
-        st.session_state.pop("model")
     try:
         jobs.delete(event, run)
     except (DamageSSLError, OSError) as error:

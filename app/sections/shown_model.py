@@ -16,6 +16,22 @@ from app.ui import note, progress
 from damage_ssl.errors import DamageSSLError
 
 
+def shown_model(models: Sequence[Model]) -> Model | None:
+    """The model that was chosen on the page, else the default.
+
+    A choice holds until another run has been trained since: that one then replaces what was shown.
+    """
+    chosen, trained = st.session_state.get("model", (None, None))
+    known = {each.model_id: each for each in models}
+    if chosen in known and trained == _newest_trained(models):
+        return known[chosen]
+    return next(iter(models), None)
+
+
+def _newest_trained(models: Sequence[Model]) -> str | None:
+    return next((each.model_id for each in models if each.run is not None and not each.is_change_score), None)
+
+
 def model_choice(
     view: EventView, model: Model | None, models: Sequence[Model], reports: Sequence[jobs.RunReport]
 ) -> None:
@@ -24,9 +40,15 @@ def model_choice(
         return
     if len(models) > 1:
         names = {each.model_id: _name(each, reports) for each in models}
-        if st.session_state.get("model") not in names:
-            st.session_state["model"] = model.model_id
-        st.selectbox("The map shows", list(names), format_func=lambda name: names.get(name, name), key="model")
+        st.session_state["model-choice"] = model.model_id
+        st.selectbox(
+            "The map shows",
+            list(names),
+            format_func=lambda name: names.get(name, name),
+            key="model-choice",
+            on_change=_choose,
+            args=(_newest_trained(models),),
+        )
     else:
         note(f"The map shows: {_name(model, reports)}.")
     live = next((each for each in models if isinstance(each, LiveModel)), None)
@@ -39,6 +61,10 @@ def model_choice(
         return
     note(f"The trained and the live model differ on {count:,} of {of:,} buildings.")
     st.button("Look at where they differ", key="to-differ", width="stretch", on_click=_walk_differing)
+
+
+def _choose(trained: str | None) -> None:
+    st.session_state["model"] = (st.session_state["model-choice"], trained)
 
 
 def _walk_differing() -> None:

@@ -195,6 +195,24 @@ def test_run_of_other_pictures_is_not_shown(open_page: Open, town: Town) -> None
     assert button(page, "first-map").label == "First map without labels"
 
 
+def test_a_new_trained_run_replaces_what_is_shown_even_what_was_chosen(open_page: Open, town: Town) -> None:
+    event = prepared_event(town)
+    add_run(event, {"b03": 0.9, "b04": 0.8}, algorithm="perceptual-change")
+    page = open_page(step="map")
+    assert "2</b> of 16 buildings changed strongly" in text_of(page)
+    add_run(event, {"b03": 0.9})
+    page = page.run()
+    assert "<b>1</b> of 16 buildings damaged" in text_of(page)
+    choice = next(box for box in page.selectbox if box.key == "model-choice")
+    assert choice.value == RUN_ID
+    page = choice.select(next(name for name in choice.options if "First map" in name)).run()
+    assert "2</b> of 16 buildings changed strongly" in text_of(page)
+    page = page.run()
+    assert "2</b> of 16 buildings changed strongly" in text_of(page)
+    add_run(event, {"b01": 0.9, "b02": 0.9, "b03": 0.9}, algorithm="mixmatch")
+    assert "<b>3</b> of 16 buildings damaged" in text_of(page.run())
+
+
 def test_position_set_by_hand_is_kept_and_cuts_the_pictures_again(
     open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
