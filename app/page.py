@@ -68,9 +68,10 @@ def _screen(names: list[str], person: Person) -> None:
     with st.sidebar:
         st.html('<div class="ds-brand">damage_ssl <span>building damage map</span></div>')
         chosen = _choose_event(names)
-        if person.may_write:
-            add_event.entry()
-        head(person)
+        with st.container(key="head"):
+            head(person)
+            if person.may_write:
+                add_event.entry()
         view = view_of(chosen)
         step = _current_step(person)
         models = shown_models(view)

@@ -45,10 +45,9 @@ def wanted() -> bool:
 def entry() -> None:
     """In the side panel of an event: the way to a new one, and how those that are being made stand."""
     newest = next(iter(jobs.new_events()), None)
-    text = "Add an event"
+    st.button("Add an event", key="add-event-open", type="tertiary", icon=":material/add:", on_click=_open)
     if newest is not None:
-        text += f" :gray[· {newest.job.name} {'is being made' if newest.active else 'could not be made'}]"
-    st.button(text, key="add-event-open", type="tertiary", icon=":material/add:", on_click=_open)
+        note(f"{newest.job.name} {'is being made' if newest.active else 'could not be made: see Add an event'}.")
 
 
 def page(names: Sequence[str], person: Person) -> None:
