@@ -44,7 +44,6 @@ from damage_ssl.learning.views.ctaugment import true_probability
 REPOSITORY = Path(__file__).resolve().parents[1]
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 RUNS = (("fixmatch", 250), ("fixmatch", 40), ("mixmatch", 250), ("remixmatch", 250))
-# Sohn et al. 2020 (FixMatch), table 2: 100 - error rate, RandAugment; also for MixMatch and ReMixMatch in one code.
 PUBLISHED = {("fixmatch", 250): "94.93 ± 0.65", ("fixmatch", 40): "86.19 ± 3.37", ("mixmatch", 250): "88.95 ± 0.86"}
 PUBLISHED |= {
     ("remixmatch", 250): "94.56 ± 0.05",
