@@ -44,7 +44,7 @@ class Drawn:
         )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     """A simulated town of 72 buildings."""
     files = simulate(
@@ -54,7 +54,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     return Drawn(files, dict(line.split(",")[:2] for line in lines))  # type: ignore[misc]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """The app on a workspace to which tests add their events."""
     folder = tmp_path_factory.mktemp("app")
@@ -63,7 +63,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> "Iterator[Browser]":
     """Headless Chromium."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -11,7 +11,7 @@ from tests.app.browser.server import App
 pytestmark = BROWSER
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def labelled(app: App, drawn: Drawn) -> str:
     """An event with labels; its name."""
     event = drawn.event(app.workspace, "seen")
