@@ -26,12 +26,15 @@ def test_forty_labels_and_the_start_of_training_by_keyboard_alone(
     page.keyboard.press("Enter")
     page.wait_for_selector('[role="dialog"] .st-key-name-answer input')
     screen.settle()
-    if "INPUT" not in screen.focused():
+    field = ".st-key-name-answer input"
+    if not page.locator(field).evaluate("field => field === document.activeElement"):
         screen.tab_to(".st-key-name-answer")
     page.keyboard.type("Ana")
+    page.wait_for_function(f"() => document.querySelector('{field}')?.value === 'Ana'")
     page.keyboard.press("Enter")
     page.wait_for_selector('[role="dialog"]', state="detached")
     page.wait_for_selector(".st-key-body-label")
+    page.wait_for_function("() => document.querySelector('.st-key-labeller input')?.value === 'Ana'")
 
     current = screen.wait_for_other_building(None)
     screen.settle()
