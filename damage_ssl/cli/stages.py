@@ -272,7 +272,8 @@ def app(console: Console, workspace: Path, *, port: int, address: str, read_only
     options = ["--server.address", address, "--browser.gatherUsageStats", "false", "--server.headless", "true"]
     options += [] if secrets is None else ["--secrets.files", str(secrets.resolve())]
     options += ["--", "--workspace", str(workspace.resolve()), *(["--read-only"] if read_only else [])]
-    environment = {**os.environ, "DAMAGE_SSL_WORKSPACE": str(workspace.resolve())}
+    # Every request has a thread, and glibc gives each an arena of its own: a sixth of the memory at 300,000 buildings.
+    environment = {"MALLOC_ARENA_MAX": "2", **os.environ, "DAMAGE_SSL_WORKSPACE": str(workspace.resolve())}
     raise SystemExit(subprocess.run([*command, *options], env=environment, check=False).returncode)
 
 

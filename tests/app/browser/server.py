@@ -51,11 +51,11 @@ class App:
 def running_app(
     workspace: Path, log: Path, *, before: Sequence[str] = (), environment: dict[str, str] | None = None
 ) -> Iterator[App]:
-    """Start `streamlit run app/main.py` on a workspace; `before` are words in front of the command."""
+    """Start the app on a workspace as `damage-ssl app` does; `before` are words in front of the command."""
     port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(REPOSITORY / "app" / "main.py")]
     command = [*before, *command, "--server.port", str(port), "--", "--workspace", str(workspace)]
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
+    surroundings = {"MALLOC_ARENA_MAX": "2", **os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=REPOSITORY, env=surroundings)
     app = App(port, process, workspace, log)

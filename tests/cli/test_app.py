@@ -1,0 +1,30 @@
+"""How `damage-ssl app` starts the server."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from damage_ssl.cli import stages
+from damage_ssl.cli.console import Console
+
+
+def test_server_listens_here_only_and_shares_few_arenas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(command: list[str], *, env: dict[str, str], **_: Any) -> "subprocess.CompletedProcess[bytes]":
+        started.append((command, env))
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(stages.subprocess, "run", run)
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    options: dict[str, Any] = {"port": 8765, "address": "127.0.0.1", "read_only": True, "secrets": None}
+    with pytest.raises(SystemExit) as ended:
+        stages.app(Console(json_output=False), tmp_path / "new", **options)
+    [(command, environment)] = started
+    assert ended.value.code == 3
+    assert command[command.index("--server.address") + 1] == "127.0.0.1"
+    assert command[-3:] == ["--workspace", str((tmp_path / "new").resolve()), "--read-only"]
+    assert environment["MALLOC_ARENA_MAX"] == "2"
+    assert environment["DAMAGE_SSL_WORKSPACE"] == str((tmp_path / "new").resolve())
