@@ -41,3 +41,14 @@ def test_impossible_hand_over_is_refused(given: tuple[str, ...], said: str, run:
     assert outcome.code == 2
     assert said in " ".join(outcome.err.split())
     assert not event.products_path.exists()
+
+
+def test_map_and_pack_are_written_together_or_not_at_all(run: Run, town: Town, tmp_path: Path) -> None:
+    prepared_event(town)
+    out = tmp_path / "map.geojson"
+    both = ("export", "town", "--pack", "--out", out, "--workspace", town.workspace)
+    assert run(*both, "--class", "detroyed").code == 2
+    assert not out.exists()
+    said = run(*both, "--json").json
+    assert said["out"] == str(out) and Path(said["zip"]).exists()
+    assert len(json.loads(out.read_text(encoding="utf-8"))["features"]) == 16
