@@ -8,7 +8,7 @@ from app.filtering import query_of
 from app.legend import RAMP, date_text, dates_text, legend_rows, model_words, palette
 from app.live import outline_stamp
 from app.models import Model
-from app.people import Person
+from app.people import Person, name_limit
 from app.sections.area import bench_area
 from app.tiles import basemap, native_zoom
 from damage_ssl.pipeline.live import LIVE
@@ -50,6 +50,7 @@ def workbench_data(
         "filter": query_of(wanted),
         "step": step,
         "labeller": person.name,
+        "name_limit": name_limit(person) if step == "label" else None,
         "may_write": person.may_write,
         "queue": queue,
         "basemap": basemap(),

@@ -9,7 +9,7 @@ from app.bench import workbench_data
 from app.components.map.map import workbench
 from app.data import EventView, view_of
 from app.models import Model
-from app.people import Person, admit, ask_name, head
+from app.people import Person, admit, head, take_name
 from app.queues import QUEUES
 from app.sections import add_event, event, handover, label, map, train
 from app.sections.shown_model import shown_model
@@ -78,7 +78,7 @@ def _screen(names: list[str], person: Person) -> None:
         model = shown_model(models)
         wanted = _steps(view, step, model, models, person)
     data = workbench_data(view, model, step, wanted, person, _queue(view, step))
-    state = workbench(chosen, data)
+    state = workbench(chosen, data, take_name)
     if state.selected:
         st.session_state["selected"] = state.selected
 
@@ -127,7 +127,6 @@ def _steps(view: EventView, active: str, model: Model | None, models: list[Model
                 case "event":
                     event.show(view, reports)
                 case "label":
-                    ask_name(person)
                     label.show(view, model, models, reports, person)
                 case "train":
                     train.show(view, reports)

@@ -11,7 +11,7 @@ from app.access import MAX_NAME, RENEW_S, Person, person_of, sealed, server
 from app.ui import note
 from damage_ssl.errors import InputError
 
-__all__ = ["UNNAMED", "Person", "admit", "ask_name", "head", "may_write", "who", "writers_only"]
+__all__ = ["UNNAMED", "Person", "admit", "head", "may_write", "name_limit", "take_name", "who", "writers_only"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,24 +31,6 @@ export default function({ data, setStateValue }) {
     .catch(() => told.delete(data.ticket));
 }
 """
-
-# The name is typed at once, and no key meant for it labels a building behind the dialog.
-_FOCUS_JS = """
-export default function({ parentElement }) {
-  const dialog = parentElement.closest('[role="dialog"]');
-  if (!dialog) return;
-  const guard = (event) => {
-    if (!dialog.isConnected) window.removeEventListener('keydown', guard, true);
-    else if (event.key !== 'Escape' && !dialog.contains(event.target)) event.stopImmediatePropagation();
-  };
-  window.addEventListener('keydown', guard, true);
-  const focus = () => dialog.querySelector('input')?.focus();
-  focus();
-  const later = setTimeout(focus, 150);
-  return () => { clearTimeout(later); window.removeEventListener('keydown', guard, true); };
-}
-"""
-
 
 def who() -> Person:
     """The person at this page. A typed name survives steps and reloads in the page's address.
@@ -125,35 +107,26 @@ def head(person: Person) -> None:
             note("Read-only: look, filter and download.")
 
 
-def ask_name(person: Person) -> None:
-    """Ask once for the name that goes with the labels, before the first one; who waves it away labels as `analyst`."""
+def name_limit(person: Person) -> int | None:
+    """The most letters of the name that goes with the labels, where it is still to be asked for; else None.
+
+    Asked once, before the first label; who waves it away labels as `analyst`.
+    """
     if person.signed_in or not person.may_write or _typed() or st.session_state.get("name-asked"):
-        return
-    _name_dialog()
+        return None
+    return MAX_NAME
+
+
+def take_name(name: str) -> None:
+    """What was answered; an empty name is an answer too."""
+    st.session_state["name-asked"] = True
+    if name := name.strip()[:MAX_NAME]:
+        st.session_state["labeller"] = name
 
 
 def _typed() -> str:
     typed = st.session_state.get("labeller")
     return str(st.query_params.get("name", "") if typed is None else typed).strip()
-
-
-def _asked() -> None:
-    st.session_state["name-asked"] = True
-
-
-def _named() -> None:
-    _asked()
-    if name := str(st.session_state.get("name-answer") or "").strip():
-        st.session_state["labeller"] = name
-
-
-@st.dialog("Who is labelling?", on_dismiss=_asked)
-def _name_dialog() -> None:
-    with st.form("name-form", border=False):
-        st.text_input("Your name, kept with each label", key="name-answer", max_chars=MAX_NAME)
-        if st.form_submit_button("Start labelling", type="primary", on_click=_named):
-            st.rerun()
-    _focus_component()(key="ds-focus")
 
 
 def _stay_out(person: Person) -> None:
@@ -206,11 +179,6 @@ def _session_component(ticket: str | None) -> Any:
 @lru_cache(maxsize=1)
 def _component() -> Any:
     return st.components.v2.component("damage_ssl_session", html="<i hidden></i>", js=_SESSION_JS)
-
-
-@lru_cache(maxsize=1)
-def _focus_component() -> Any:
-    return st.components.v2.component("damage_ssl_focus", html="<i hidden></i>", js=_FOCUS_JS, isolate_styles=False)
 
 
 def _ignore() -> None:

@@ -12,6 +12,7 @@ import { Guide } from './guide.js';
 import { Labelling } from './labelling.js';
 import { Legend } from './legend.js';
 import { Live } from './live.js';
+import { Naming } from './naming.js';
 import { Pulse } from './pulse.js';
 import { Views } from './views.js';
 
@@ -62,6 +63,7 @@ class Workbench {
     this.live = new Live(this);
     this.inspector.live = this.live;
     this.guide = new Guide(root, this);
+    this.naming = new Naming(this);
     this.pulse = new Pulse(this);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
@@ -87,7 +89,10 @@ class Workbench {
     this.views = new Views(L, this.map, this.stage, this.api, data);
     this.footprints = new Footprints(L, this.map, this.api, this.views, {
       onSelect: (id) => this.select(id, { drawn: 'map' }),
-      onCount: (answer) => this.showCount(answer),
+      onCount: (answer) => {
+        this.showCount(answer);
+        this.pulse.shown(answer.revision);
+      },
       onError: (message) => this.toast(message, true),
     });
     this.choosing = new Choosing(this);
@@ -126,6 +131,7 @@ class Workbench {
     this.live.update(data);
     this.choosing.update();
     this.controls.update(data);
+    this.naming.update(data);
     const sameModel = before.run_id === data.run_id;
     const sameQueue = JSON.stringify(before.queue) === JSON.stringify(data.queue);
     if (before.step !== null && !(sameModel && sameQueue)) this.labelling.forget();

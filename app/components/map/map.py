@@ -1,6 +1,7 @@
 """The workbench component: the map, the selected building and the queue; its code is the scripts beside this file."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -67,14 +68,17 @@ class WorkbenchState:
     revision: int | None
 
 
-def workbench(event: str, data: dict[str, Any]) -> WorkbenchState:
+def workbench(event: str, data: dict[str, Any], on_name: Callable[[str], None]) -> WorkbenchState:
     """Mount the workbench of one event; `data` is what `app.bench.workbench_data` returns.
 
     The page's script runs again when a building is selected or labels were saved, never on panning or zooming.
+    `on_name` is called, before the script runs again, with the name that was asked for: empty where none was given.
     """
+    key = f"workbench-{event}"
     result = _component()(
-        key=f"workbench-{event}",
+        key=key,
         data=data,
+        on_name_change=lambda: on_name(str((st.session_state[key].get("name") or {}).get("text") or "")),
         on_selected_change=_ignore,
         on_revision_change=_ignore,
         on_area_change=_ignore,

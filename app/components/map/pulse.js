@@ -6,11 +6,12 @@ const TELL_PAGE_EVERY_MS = 10_000;
 export class Pulse {
   constructor(bench) {
     this.bench = bench;
-    this.revision = null;
+    this.revision = null; // of the labels that this page shows, the oldest of what it has fetched
     this.told = 0;
     this.onVisible = () => document.hidden || this.beat();
     document.addEventListener('visibilitychange', this.onVisible);
     this.timer = setInterval(() => this.beat(), EVERY_MS);
+    this.beat(); // what is fetched from now on is no older than the answer
   }
 
   stop() {
@@ -23,11 +24,11 @@ export class Pulse {
     if (document.hidden || this.asking || this.bench.gone) return;
     this.asking = true;
     try {
-      // The first question goes by what the map shows, so that nothing falls between the two.
-      const shown = this.bench.map.getContainer().dataset.revision;
-      const since = this.revision ?? (shown === undefined ? null : Number(shown));
+      const since = this.revision;
       const answer = await this.bench.api.get('pulse', { since });
-      if (!this.bench.gone) this.take(answer);
+      if (this.bench.gone) return;
+      this.revision = this.revision === since ? answer.revision : Math.min(this.revision, answer.revision);
+      this.take(answer);
     } catch {
       /* the server rests or restarts: asked again soon, and what the analyst does says so itself */
     } finally {
@@ -35,8 +36,12 @@ export class Pulse {
     }
   }
 
+  /** The map shows the labels of this revision: newer ones are still to be asked for. */
+  shown(revision) {
+    this.revision = Math.min(this.revision ?? revision, revision);
+  }
+
   take({ revision, changed, many }) {
-    this.revision = revision;
     const { footprints, inspector, data } = this.bench;
     if (many) {
       inspector.known.clear();

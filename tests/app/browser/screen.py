@@ -158,7 +158,7 @@ class Screen:
             self.page.wait_for_selector(".st-key-add-event .up-drop")
         elif overlay == "name":
             self.open(event, "label", name=None)
-            self.page.wait_for_selector(".st-key-name-answer input")
+            self.page.wait_for_selector(".wb-name")
         elif overlay == "check":
             self.open(event, "map")
             self.show_check()
@@ -183,9 +183,9 @@ class Screen:
 
     def enter_name(self, name: str) -> None:
         """Answer the question who is labelling."""
-        self.page.locator(".st-key-name-answer input").fill(name)
-        self.page.locator(".st-key-name-answer input").press("Enter")
-        self.page.wait_for_selector('[role="dialog"]', state="detached")
+        self.page.locator(".wb-name").fill(name)
+        self.page.locator(".wb-name").press("Enter")
+        self.page.wait_for_selector(".wb-sheet", state="detached")
 
     def upload(self, files: Sequence[Path]) -> None:
         """Choose files in the page of a new event."""

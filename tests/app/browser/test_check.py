@@ -1,6 +1,7 @@
 """Checking in the browser: a blind audit by keys, history and put back, what another analyst does, accessibility."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import BROWSER, Screen
 from tests.app.browser.server import App
 from tests.app.town_app import add_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytestmark = BROWSER
 
@@ -93,8 +97,31 @@ def test_label_of_another_analyst_appears_without_moving_the_map(
     LabelStore(event.labels_path).add(
         building, LabelValue.OFFSET, labeller="Ben", drawn="map", inclusion_probability=None
     )
-    screen.page.locator(".wb-state", has_text="Offset · Ben").wait_for(timeout=15_000)
+    screen.page.locator(".wb-state", has_text="Offset · Ben").wait_for()
     screen.wait_for_state("label", "13 labelled")
+
+
+def test_label_that_another_analyst_gave_while_the_page_opened_is_shown(
+    open_screen: Callable[..., Screen], app: App, drawn: Drawn
+) -> None:
+    event = drawn.event(app.workspace, "opening")  # without a model: nothing else has the building shown again
+    screen, told = open_screen(), False
+    held: "list[Route]" = []
+    asked: list[str] = []
+    screen.page.on("request", lambda request: asked.append(request.url))
+    screen.page.route("**/footprints?*", lambda route: route.continue_() if told else held.append(route))
+    screen.page.goto(f"{screen.address}/?event={event.name}&step=label&name=Ana")
+    building = screen.wait_for_other_building(None)
+    screen.page.wait_for_function("() => document.querySelector('.wb').dataset.ready")
+    assert [url for url in asked if "/pulse" in url]  # before anything that is shown was fetched, not seconds later
+    LabelStore(event.labels_path).add(
+        building, LabelValue.OFFSET, labeller="Ben", drawn="map", inclusion_probability=None
+    )
+    told = True
+    assert held
+    for route in held:  # the map comes with the new label, the building was shown before it
+        route.continue_()
+    screen.page.locator(".wb-state", has_text="Offset · Ben").wait_for()
 
 
 def test_checking_has_no_serious_violation_and_no_control_out_of_reach(

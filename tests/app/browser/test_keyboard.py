@@ -24,15 +24,10 @@ def test_forty_labels_and_the_start_of_training_by_keyboard_alone(
     screen.tab_to(".st-key-to-label")
     assert screen.focus_shows(), f"the focus is not visible on {screen.focused()}"
     page.keyboard.press("Enter")
-    page.wait_for_selector('[role="dialog"] .st-key-name-answer input')
-    screen.settle()
-    field = ".st-key-name-answer input"
-    if not page.locator(field).evaluate("field => field === document.activeElement"):
-        screen.tab_to(".st-key-name-answer")
+    page.wait_for_selector(".wb-name:focus")
     page.keyboard.type("Ana")
-    page.wait_for_function(f"() => document.querySelector('{field}')?.value === 'Ana'")
     page.keyboard.press("Enter")
-    page.wait_for_selector('[role="dialog"]', state="detached")
+    page.wait_for_selector(".wb-sheet", state="detached")
     page.wait_for_selector(".st-key-body-label")
     page.wait_for_function("() => document.querySelector('.st-key-labeller input')?.value === 'Ana'")
 

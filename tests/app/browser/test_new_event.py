@@ -80,6 +80,7 @@ def test_from_uploaded_files_to_a_prepared_event_of_a_drawn_area(
     assert len(event.footprints()) == inside
 
     screen.press("prepare")
+    page.wait_for_selector(".st-key-prepare", state="detached")  # it has begun
     page.reload()  # the work goes on
     page.wait_for_selector(".st-key-to-label", timeout=180_000)
     assert event.patches_path.exists()
