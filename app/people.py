@@ -32,6 +32,7 @@ export default function({ data, setStateValue }) {
 }
 """
 
+
 def who() -> Person:
     """The person at this page. A typed name survives steps and reloads in the page's address.
 

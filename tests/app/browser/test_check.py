@@ -106,7 +106,7 @@ def test_label_that_another_analyst_gave_while_the_page_opened_is_shown(
 ) -> None:
     event = drawn.event(app.workspace, "opening")  # without a model: nothing else has the building shown again
     screen, told = open_screen(), False
-    held: "list[Route]" = []
+    held: list[Route] = []
     asked: list[str] = []
     screen.page.on("request", lambda request: asked.append(request.url))
     screen.page.route("**/footprints?*", lambda route: route.continue_() if told else held.append(route))
