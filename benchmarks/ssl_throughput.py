@@ -1,25 +1,33 @@
-"""Images a second of a FixMatch step against the same network fed as usual, and against semilearn.
+"""Images a second of a FixMatch step against the same network in other people's loops.
 
-`OMP_NUM_THREADS=2 python -m benchmarks.ssl_throughput [--peer-python VENV/bin/python] [--out FILE]` takes 64 labelled
-pairs and seven times as many unlabelled ones, 64 px, six channels of colour, and lets the feeds take turns in one run:
+`OMP_NUM_THREADS=2 python -m benchmarks.ssl_throughput [--precision auto bfloat16] [--peer-python VENV/bin/python]
+[--out FILE]` takes 64 labelled pairs and seven times as many unlabelled ones, 64 px, six channels of colour, and lets
+these take turns in one run:
 
-- ours: pairs on the device as bytes, views by batched tensor operations, `damage_ssl.learning.fitting`
-- loader: the same network, loss, optimiser and average, fed by a DataLoader whose workers make PIL views (RandAugment)
+- ours: pairs on the device as bytes, views by batched tensor operations, `damage_ssl.learning.fitting`; one more,
+  `ours_bfloat16`, for each further `--precision`
+- usual: `benchmarks/ssl_usual.py`, the loop that public FixMatch implementations have, on the same network: views from
+  a DataLoader with PIL (RandAugment), and a step without what this product does to make one cheaper
+- feed_only: all of our step (weak views without a graph, memory format, averaging) on views from that DataLoader: what
+  the feed alone is worth
 - semilearn: `benchmarks/ssl_peer_semilearn.py`, where `--peer-python` is an interpreter that has semilearn 0.3.2
 
-An image is a pair of a batch (64 + 448 a step), whatever the number of its views. Reported are the medians over rounds,
-and the median of the rounds' ratios, which machines with other work on them leave alone. `--device cuda --networks
-smp:resnet18 smp:resnet50 --sizes 64 128 --workers 16` adds achieved TFLOP/s (operations counted by torch's
-FlopCounterMode over one whole step) and their share of what bf16 matrix products reach on that GPU.
+`usual` and `semilearn` are processes of their own that wait while the others run. An image is a pair of a batch (64 +
+448 a step), whatever the number of its views. Reported are the medians over rounds, and the median of the rounds'
+ratios, which other work on the machine disturbs less. `--device cuda --networks smp:resnet18 smp:resnet50 --sizes 64
+128 --workers 16` adds achieved TFLOP/s (operations counted by torch's FlopCounterMode over one whole step) and their
+share of what bf16 matrix products reach on that GPU.
 """
 
 import argparse
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +53,7 @@ Timed = Callable[[int], float]
 """Steps → their seconds, without what comes before the first."""
 
 
-def new_task(arguments: argparse.Namespace, network: str, size_px: int, folder: Path) -> Task:
+def new_task(arguments: argparse.Namespace, network: str, size_px: int, folder: Path, precision: str = "auto") -> Task:
     """A task of random pairs, half of the labelled ones damaged."""
     drawn = drawn_pairs(arguments.pairs, size_px).transpose(0, 3, 1, 2)
     mask = np.ones((arguments.pairs, size_px, size_px), dtype=np.uint8)
@@ -67,7 +75,7 @@ def new_task(arguments: argparse.Namespace, network: str, size_px: int, folder: 
         unlabelled_ratio=arguments.ratio,
         steps=10**6,
         device=arguments.device,
-        options={"compile": arguments.compile, "precision": arguments.precision},
+        options={"compile": arguments.compile, "precision": precision},
     )
     pairs = PairSet(building_id=building_id, close=views)
     return make_task(pairs, targets, settings, Run(folder), lambda _: None, lambda: False)
@@ -98,8 +106,8 @@ def ours(task: Task) -> tuple[Timed, Callable[[], None]]:
     return timed, one
 
 
-def by_loader(task: Task, pairs: np.ndarray, workers: int) -> Timed:
-    """Steps of the same network, loss, optimiser and average on what the workers of a DataLoader make."""
+def by_feed_only(task: Task, pairs: np.ndarray, workers: int) -> Timed:
+    """Our step, with its network, loss, optimiser and average, on what the workers of a DataLoader make."""
     settings, options, device = task.settings, task.options.fit, task.device
     student: PairNetwork = Fit(task, lambda: 0.0).student
     algorithm = ALGORITHMS["fixmatch"]({}, "benchmark")
@@ -138,32 +146,32 @@ def by_loader(task: Task, pairs: np.ndarray, workers: int) -> Timed:
     return timed
 
 
-def by_semilearn(arguments: argparse.Namespace, network: str, size_px: int) -> Timed:
-    """Steps of semilearn in a process of its own interpreter, which waits while the others run."""
-    values = {"repository": REPOSITORY, "network": network, "size": size_px, "device": arguments.device}
-    values |= {name: getattr(arguments, name) for name in ("labelled", "ratio", "pairs", "workers")}
-    flags = [text for name, value in values.items() for text in (f"--{name}", str(value))]
-    script = REPOSITORY / "benchmarks" / "ssl_peer_semilearn.py"
-    peer = subprocess.Popen(
-        [arguments.peer_python, str(script), *flags],
+@contextmanager
+def by_process(module: str, python: str, flags: dict[str, Any]) -> Iterator[Timed]:
+    """Steps of a script of this folder in a process of its own, which waits while the others run."""
+    command = [python, "-m", f"benchmarks.{module}", *(t for name, value in flags.items() for t in (name, str(value)))]
+    with subprocess.Popen(
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         bufsize=1,
-    )
-    assert peer.stdin is not None and peer.stdout is not None
-    answers: Iterator[str] = iter(peer.stdout)
-    if not any(line.strip() == "ready" for line in answers):
-        raise SystemExit(f"{arguments.peer_python}: semilearn did not start; run {script} {' '.join(flags)} to see why")
-    told = peer.stdin
+        cwd=REPOSITORY,
+    ) as peer:
+        told, said = peer.stdin, peer.stdout
+        assert told is not None and said is not None
+        answers = iter(said)
+        if not any(line.strip() == "ready" for line in answers):
+            raise SystemExit(f"{module} did not start; run {' '.join(command)} to see why")
 
-    def timed(steps: int) -> float:
-        told.write(f"{steps}\n")
-        told.flush()
-        return float(next(answers))
+        def timed(steps: int) -> float:
+            told.write(f"{steps}\n")
+            told.flush()
+            seconds: str = next(answers)
+            return float(seconds)
 
-    return timed
+        yield timed
 
 
 def peak_teraflops(device: torch.device, seconds: float = 3.0) -> float:
@@ -183,25 +191,34 @@ def teraflops_of_step(one: Callable[[], None]) -> float:
     """Operations of one step / 10¹², forward and backward; views are not counted, they are no matrix products."""
     with FlopCounterMode(display=False) as counter:
         one()
-    return counter.get_total_flops() / 1e12
+    return float(counter.get_total_flops()) / 1e12
 
 
 def measure(arguments: argparse.Namespace, network: str, size_px: int, folder: Path) -> dict[str, Any]:
     """Figures of one network at one size."""
-    task = new_task(arguments, network, size_px, folder)
-    pairs = drawn_pairs(arguments.pairs, size_px)
+    first, *others = arguments.precision
+    task = new_task(arguments, network, size_px, folder / "ours", first)
     own, one = ours(task)
-    feeds: dict[str, Timed] = {"ours": own, "loader": by_loader(task, pairs, arguments.workers)}
-    if arguments.peer_python:
-        feeds["semilearn"] = by_semilearn(arguments, network, size_px)
-    seconds: dict[str, list[float]] = {name: [] for name in feeds}
-    for number in range(arguments.rounds):
-        for name, timed in feeds.items():
-            seconds[name].append(timed(arguments.steps) / arguments.steps)
-        said = ", ".join(f"{name} {each[-1]:.3f} s" for name, each in seconds.items())
-        print(f"{network} {size_px} px, round {number + 1} of {arguments.rounds}: {said}", flush=True)
+    feeds: dict[str, Timed] = {"ours": own}
+    for precision in others:
+        feeds[f"ours_{precision}"] = ours(new_task(arguments, network, size_px, folder / precision, precision))[0]
+    feeds["feed_only"] = by_feed_only(task, drawn_pairs(arguments.pairs, size_px), arguments.workers)
+    flags = {"--network": network, "--size": size_px, "--device": arguments.device}
+    flags |= {f"--{name}": getattr(arguments, name) for name in ("labelled", "ratio", "pairs", "workers")}
+    with ExitStack() as peers:
+        feeds["usual"] = peers.enter_context(by_process("ssl_usual", sys.executable, flags))
+        if arguments.peer_python:
+            told = {"--repository": REPOSITORY, **flags}
+            feeds["semilearn"] = peers.enter_context(by_process("ssl_peer_semilearn", arguments.peer_python, told))
+        seconds: dict[str, list[float]] = {name: [] for name in feeds}
+        for number in range(arguments.rounds):
+            for name, timed in feeds.items():
+                seconds[name].append(timed(arguments.steps) / arguments.steps)
+            said = ", ".join(f"{name} {each[-1]:.3f} s" for name, each in seconds.items())
+            print(f"{network} {size_px} px, round {number + 1} of {arguments.rounds}: {said}", flush=True)
     images = arguments.labelled * (1 + arguments.ratio)
     line: dict[str, Any] = {"network": network, "size_px": size_px, "device": str(task.device)}
+    line |= {"precision": first, "threads": torch.get_num_threads(), "torch": torch.__version__}
     for name, each in seconds.items():
         line[f"{name}_images_per_s"] = round(images / statistics.median(each), 1)
         if name != "ours":
@@ -224,7 +241,7 @@ def main(given: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--peer-python", help="interpreter of an environment with semilearn 0.3.2")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", default="off", choices=["off", "reduce-overhead"])
-    parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    parser.add_argument("--precision", nargs="+", default=["auto"], choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--out", type=Path, help="JSON lines; appended to")
     sizes = {"labelled": 64, "ratio": 7, "pairs": 4096, "workers": 2, "rounds": 5, "steps": 8}
     for name, value in sizes.items():

@@ -1,6 +1,7 @@
 """The benchmarks of the trainer run on tiny inputs; what they would measure is not checked here."""
 
 import argparse
+import copy
 import io
 import tarfile
 from dataclasses import replace
@@ -11,9 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import cifar10, ssl_throughput, step_memory
+from benchmarks import cifar10, ssl_throughput, ssl_usual, step_memory
 from benchmarks.ssl_feeds import PilPairs, drawn_pairs
 from benchmarks.wide_resnet import WideResNet
+from damage_ssl.learning.algorithms import ALGORITHMS, Batch
+from damage_ssl.learning.networks import PairNetwork
 
 
 @pytest.fixture(autouse=True)
@@ -83,11 +86,41 @@ def test_throughput_reports_ratios_of_the_same_run() -> None:
         "1",
         "--sizes",
         "32",
+        "--precision",
+        "auto",
+        "float32",
     ]
     (line,) = ssl_throughput.main(given)
     assert line["ours_images_per_s"] > 0 and line["teraflop_per_step"] > 0
-    expected = line["ours_images_per_s"] / line["loader_images_per_s"]
-    assert line["ours_over_loader"] == pytest.approx(expected, rel=0.02, abs=0.006)
+    for name in ("usual", "feed_only", "ours_float32"):
+        expected = line["ours_images_per_s"] / line[f"{name}_images_per_s"]
+        assert line[f"ours_over_{name}"] == pytest.approx(expected, rel=0.02, abs=0.006)
+
+
+def test_the_usual_loop_is_fixmatch_on_the_same_network() -> None:
+    loop = ssl_usual.UsualLoop(ssl_usual.usual_network("small-cnn", 32), torch.device("cpu"))
+    spec, weights = loop.model.spec, copy.deepcopy(loop.model.state_dict())
+    known = {"weak": torch.rand(4, 6, 32, 32), "index": torch.arange(4)}
+    other = {"weak": torch.rand(8, 6, 32, 32), "strong": torch.rand(8, 6, 32, 32)}
+    loop.step(known, other)
+    ours = PairNetwork(spec)
+    ours.load_state_dict(weights)
+
+    def shown(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
+
+    batch = Batch(
+        target=known["index"] % 2,
+        labelled_weak=shown(known["weak"]),
+        unlabelled=(shown(other["weak"]), shown(other["strong"])),
+    )
+    terms = ALGORITHMS["fixmatch"]({}, "test").loss(ours, None, batch, progress=0.5, generator=torch.Generator())
+    expected = (terms.loss, terms.supervised, terms.unlabelled, terms.mask_rate)
+    assert loop.losses == pytest.approx([float(each.detach()) for each in expected], abs=1e-5)
+    averaged, new = loop.average.state_dict(), loop.model.state_dict()
+    name = "head.weight"
+    assert torch.allclose(averaged[name], ssl_usual.DECAY * weights[name] + (1 - ssl_usual.DECAY) * new[name])
+    assert not torch.equal(new[name], weights[name])
 
 
 def test_pil_views_are_those_of_a_pair() -> None:
