@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from damage_ssl.benchmarking.frozen_scores import FrozenScores, leaves_encoder
 from damage_ssl.benchmarking.material import Division, Material, draw, joined
 from damage_ssl.benchmarking.plan import Cell, Plan
 from damage_ssl.benchmarking.search import Value, settings_of, trial_values
@@ -27,6 +28,7 @@ from damage_ssl.patches.pairs import PairSet
 from damage_ssl.settings import TrainSettings, to_mapping
 
 P = NDArray[np.float64]
+_FROZEN_SCORES = FrozenScores()
 
 
 class StoppedError(Exception):
@@ -36,7 +38,7 @@ class StoppedError(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What a trainer gets: nothing of the held-out blocks but, in a fit, the pixels of `scored`, which it predicts
-    when it is trained."""
+    when it is trained. `cache` is where trainings on cached features share them (None: nowhere)."""
 
     pairs: PairSet
     targets: Targets
@@ -44,6 +46,7 @@ class Training:
     scored: PairSet
     damaged_from: int
     should_stop: Callable[[], bool]
+    cache: Path | None = None
 
 
 Trainer = Callable[[Training], P]
@@ -64,10 +67,21 @@ def train_and_predict(training: Training) -> P:
     """The trainer of real benchmarks: a run in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="damage-ssl-benchmark-") as folder:
         run = Run(Path(folder))
-        train(training.pairs, training.targets, training.settings, run, should_stop=training.should_stop)
+        train(
+            training.pairs,
+            training.targets,
+            training.settings,
+            run,
+            should_stop=training.should_stop,
+            cache=training.cache,
+        )
         if run.status().state == "cancelled":
             raise StoppedError
-        p = load_predictor(run, training.settings.device).predict(training.scored)
+        predictor = load_predictor(run, training.settings.device)
+        if leaves_encoder(training.settings):
+            p = _FROZEN_SCORES.predict(predictor, training.scored)
+        else:
+            p = predictor.predict(training.scored)
     return np.asarray(p[:, training.damaged_from :].sum(axis=1), dtype=np.float64)
 
 
@@ -206,10 +220,13 @@ class Bench:
             if cell.unlabelled_count is None
             else cell.unlabelled_count - (cell.foreign_count or 0),
         )
-        pairs = material.pairs.take(np.concatenate([drawn.labelled, drawn.unlabelled]))
+        # in one order whatever the seed, so that trainings on the same buildings share cached features
+        pairs = material.pairs.take(np.sort(np.concatenate([drawn.labelled, drawn.unlabelled])))
         if cell.foreign_count and self.foreign is not None:
             rng = np.random.default_rng([cell.seed, 2])
-            pairs = joined(pairs, self.foreign.pairs.take(rng.permutation(len(self.foreign))[: cell.foreign_count]))
+            pairs = joined(
+                pairs, self.foreign.pairs.take(np.sort(rng.permutation(len(self.foreign))[: cell.foreign_count]))
+            )
         scored = division.validation
         if cell.kind == "fit":
             scored = np.concatenate([division.validation, division.test])
@@ -228,6 +245,7 @@ class Bench:
                 scored=material.pairs.take(scored),
                 damaged_from=material.scheme.damaged_from,
                 should_stop=over,
+                cache=self.folder.parent / "views",
             )
         )
         if not np.isfinite(p).all():

@@ -1,12 +1,17 @@
 """Cells are done once, on what they may see, and a failure stays with its own."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
+from damage_ssl.benchmarking import frozen_scores, running
 from damage_ssl.benchmarking.running import StoppedError, Training, train_and_predict
 from damage_ssl.files import read_json, write_json
+from damage_ssl.learning.embedding import embed
+from damage_ssl.learning.networks import PairNetwork
 from damage_ssl.learning.targets import Targets
 from damage_ssl.settings import TrainSettings
 from tests.benchmarking.material import FakeTrainer, bench_of, pairs_of
@@ -155,3 +160,43 @@ def test_the_real_trainer_predicts_what_it_was_not_trained_on_and_stops_when_tol
     assert p.shape == (4,)
     assert ((p >= 0) & (p <= 1)).all()
     assert p[0] == pytest.approx(p[2])
+
+
+@pytest.mark.parametrize("algorithm", ["fixmatch", "frozen-lite0"])
+def test_trainings_on_cached_features_share_them_and_score_as_their_predictors_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+) -> None:
+    pairs = pairs_of([f"b{n}" for n in range(12)], [60, 200, 90, 170] * 3, size_px=32)
+    ids = pairs.building_id
+    training = Training(
+        pairs=pairs.take(np.arange(8)),
+        targets=Targets(
+            train_id=ids[:4],
+            train_class=np.array([0, 1, 0, 1]),
+            validation_id=ids[:0],
+            validation_class=np.zeros(0, dtype=np.int64),
+        ),
+        settings=TrainSettings(
+            algorithm=algorithm, network="cached-lite0", steps=2, input_px=32, options={"texture_filters": 4}
+        ),
+        scored=pairs.take(np.arange(8, 12)),
+        damaged_from=1,
+        should_stop=lambda: False,
+        cache=tmp_path / "views",
+    )
+    encoded: list[int] = []
+    whole = embed
+
+    def counted(network: PairNetwork, pixels: Tensor, **options: Any) -> Tensor:
+        encoded.append(len(pixels))
+        return whole(network, pixels, **options)
+
+    monkeypatch.setattr(frozen_scores, "embed", counted)
+    monkeypatch.setattr(running, "_FROZEN_SCORES", frozen_scores.FrozenScores())
+    p = train_and_predict(training)
+    assert np.array_equal(train_and_predict(training), p)
+    assert encoded == [4] * training.settings.prediction_rotations  # the second one took them from the first
+    monkeypatch.setattr(running, "leaves_encoder", lambda _: False)
+    assert p == pytest.approx(train_and_predict(training), abs=1e-6)
+    if algorithm == "fixmatch":
+        assert len(list((tmp_path / "views").iterdir())) == 1
