@@ -146,6 +146,20 @@ class SplitSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceSettings:
+    """How much is taken from the other events that a training learns from.
+
+    Of their labelled buildings, held-out ones included, at most `max_labelled` in all are drawn, the classes in equal
+    shares and within each the events, as far as they go (32 KiB of memory a pair).
+    """
+
+    max_labelled: int = 2000
+
+    def __post_init__(self) -> None:
+        check_within("sources: max_labelled", self.max_labelled, 2, 1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """One training run. Hyper-parameters of a single algorithm go into `options`, checked by that algorithm.
 

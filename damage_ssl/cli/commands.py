@@ -39,7 +39,8 @@ Hazard = Annotated[str | None, typer.Option(help="earthquake, fire, flood, wind,
 PreDate = Annotated[str | None, typer.Option(help="Acquisition date of the pre images, where the files do not say.")]
 PostDate = Annotated[str | None, typer.Option(help="Acquisition date of the post images, where the files do not say.")]
 SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", metavar="TOML", help="Settings file with [patches], [train], [split].")
+    Path | None,
+    typer.Option("--settings", metavar="TOML", help="Settings file: [patches], [train], [split], [sources]."),
 ]
 Algorithm = Annotated[str | None, typer.Option(help="fixmatch, mixmatch, supervised-strong, frozen-lite0 …")]
 Scheme = Annotated[str | None, typer.Option(help="binary-major, binary-minor or grades.")]
@@ -188,6 +189,13 @@ def train(
     settings: SettingsFile = None,
     run_id: RunId = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run just as it was begun.")] = None,
+    source: Annotated[
+        list[str],
+        typer.Option(
+            metavar="EVENT",
+            help="Another event of the workspace whose labels are learned from too; repeat. Try --algorithm adamatch.",
+        ),
+    ] = [],  # noqa: B006 (typer copies it)
     workers: Workers = 0,
     memory: Memory = MEMORY,
     cluster: Cluster = None,
@@ -202,7 +210,13 @@ def train(
         given = _train_options(algorithm, scheme, network, seed, steps, minutes)
         given["weights"] = None if weights is None else str(weights.resolve())
         resources = resources_of(workers, memory, cluster)
-        stages.train(console, workspace, event, settings, given, run_id=run_id, resume=resume, resources=resources)
+        stages.train(
+            *(console, workspace, event, settings, given),
+            run_id=run_id,
+            resume=resume,
+            sources=source,
+            resources=resources,
+        )
 
 
 @cli.command()

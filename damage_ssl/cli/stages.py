@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from damage_ssl.settings import (
     FootprintSettings,
     PatchSettings,
     Resources,
+    SourceSettings,
     SplitSettings,
     TrainSettings,
     from_mapping,
@@ -33,7 +34,7 @@ from damage_ssl.settings import (
 if TYPE_CHECKING:
     from damage_ssl.learning.training import TrainProgress
 
-_TABLES = {"patches": PatchSettings, "train": TrainSettings, "split": SplitSettings}
+_TABLES = {"patches": PatchSettings, "train": TrainSettings, "split": SplitSettings, "sources": SourceSettings}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class AllSettings:
     patches: PatchSettings | None
     train: TrainSettings
     split: SplitSettings
+    sources: SourceSettings
 
 
 def init(
@@ -134,21 +136,26 @@ def train(
     *,
     run_id: str | None = None,
     resume: str | None = None,
+    sources: Sequence[str] = (),
     resources: Resources | None = None,
 ) -> Run:
     """Train, calibrate and predict; a run that was stopped goes on, a run that is done is not done again.
 
     `resume` names a run that goes on as it was planned, whatever was labelled since; then nothing else may be given.
+    `sources` are other events of the workspace whose labels are learned from too.
     """
     event = Event.open(workspace, name)
     if resume is not None:
-        if settings_file is not None or run_id is not None or any(value is not None for value in given.values()):
+        if settings_file or run_id or sources or any(value is not None for value in given.values()):
             raise SettingsError("--resume: the run goes on with its own settings; leave the others out")
         planned = pipeline.resumed_run(event, resume)
     else:
         settings = _settings(event, settings_file, given)
+        pipeline.named_sources(event, sources)  # a misspelt name is said before any work
         _cut(console, event, settings.patches, resources)
-        planned = pipeline.start_run(event, settings.train, settings.split, run_id=run_id)
+        planned = pipeline.start_run(
+            event, settings.train, settings.split, run_id=run_id, sources=sources, source_settings=settings.sources
+        )
     if planned.done:
         console.say(f"run {planned.run.run_id} was trained with the same labels, pixels and settings: nothing to do")
     else:
@@ -160,10 +167,12 @@ def train(
             pipeline.predict_event(event, planned.run, progress=bar, resources=resources)
     summary = pipeline.run_summary(planned.run)
     console.say(
-        f"run {summary.run_id}: {summary.algorithm}, trained on {summary.trained_on} and validated on "
-        f"{summary.validated_on} labelled buildings; damaged from p = {summary.threshold:.2f} "
+        f"run {summary.run_id}: {summary.algorithm}, trained on {summary.trained_on}{_of_others(summary)} and "
+        f"validated on {summary.validated_on} labelled buildings; damaged from p = {summary.threshold:.2f} "
         f"({summary.threshold_method})"
     )
+    if summary.statement is not None:
+        console.warn(summary.statement)
     console.say(f"next: damage-ssl export {name} --out map.geojson --workspace {workspace}")
     console.result(dataclasses.asdict(summary))
     return planned.run
@@ -195,6 +204,8 @@ def export(console: Console, workspace: Path, name: str, out: Path, *, run_id: s
     event = Event.open(workspace, name)
     summary = pipeline.export_event(event, out, run_id=run_id)
     console.say(summary.sentence)
+    if summary.statement is not None:
+        console.warn(summary.statement)
     console.say(f"written to {out}")
     console.result(dataclasses.asdict(summary))
 
@@ -315,6 +326,7 @@ def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllS
         patches=patch_settings(event, file, {}),
         train=from_mapping(TrainSettings, train, f"{where}, [train]"),
         split=from_mapping(SplitSettings, tables.get("split", {}), f"{where}, [split]"),
+        sources=from_mapping(SourceSettings, tables.get("sources", {}), f"{where}, [sources]"),
     )
 
 
@@ -365,6 +377,11 @@ def _reasons(not_assessed: Mapping[str, int]) -> str:
     if not not_assessed:
         return ""
     return "; not: " + ", ".join(f"{count:,} {reason}" for reason, count in not_assessed.items())
+
+
+def _of_others(summary: pipeline.RunSummary) -> str:
+    counts = ", ".join(f"{count} of event {name}" for name, count in summary.trained_on_sources.items())
+    return f" ({counts})" if counts else ""
 
 
 def _remark(progress: "TrainProgress") -> str:

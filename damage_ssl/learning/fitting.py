@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
-from damage_ssl.errors import DamageSSLError, SettingsError, WorkspaceError
+from damage_ssl.errors import DamageSSLError, WorkspaceError
 from damage_ssl.learning.algorithms import ALGORITHMS, Algorithm, Batch, ViewName
 from damage_ssl.learning.algorithms.augmix import with_consistency
 from damage_ssl.learning.algorithms.base import InFloat32
@@ -35,7 +35,7 @@ from damage_ssl.learning.sampling import BalancedSampler, distinct
 from damage_ssl.learning.seen import SeenNetwork, begin_step, passes_of
 from damage_ssl.learning.sizes import MixedSizes
 from damage_ssl.learning.start import starts_at_regression
-from damage_ssl.learning.task import Task, TrainProgress
+from damage_ssl.learning.task import Task, TrainProgress, unlabelled_rows
 from damage_ssl.learning.transfer import to_device
 from damage_ssl.learning.view_source import PixelViews, ViewSource
 from damage_ssl.learning.views.ctaugment import true_probability
@@ -82,7 +82,7 @@ class Fit:
             CachedViews(task) if cached else PixelViews(task, getattr(plain, "strong_policy", "random"))
         )
         precision = "float32" if isinstance(plain, InFloat32) else task.options.fit.precision
-        self._unlabelled_rows = _unlabelled_rows(task)
+        self._unlabelled_rows = unlabelled_rows(task)
         self._sampler = BalancedSampler(task.rows.train_row, task.rows.train_class)
         self._generators = {
             name: torch.Generator().manual_seed(task.settings.seed * len(STREAMS) + index)
@@ -342,21 +342,6 @@ def score(task: Task, predict: Callable[[NDArray[np.intp]], NDArray[np.float64]]
 def validation_score(network: PairNetwork, task: Task) -> float | None:
     """`score` of a network that sees pixels, on the pairs as they are."""
     return score(task, lambda rows: PixelViews(task, "random").predict(network, rows))
-
-
-def _unlabelled_rows(task: Task) -> Tensor:
-    """Rows of the pairs that serve as unlabelled, int64."""
-    rows = torch.arange(len(task.pixels))
-    if task.options.fit.unlabelled_rows == "all":
-        return rows
-    known = np.union1d(task.rows.train_row, task.rows.validation_row)
-    rest = rows[torch.from_numpy(~np.isin(rows.numpy(), known))]
-    if not len(rest):
-        raise SettingsError(
-            f"{task.run.run_id}: training: unlabelled_rows is 'unlabelled', but all {len(rows)} pairs have labels; "
-            "use 'all', or pairs of an event without labels beside these"
-        )
-    return rest
 
 
 def _freeze_norms(network: PairNetwork) -> None:

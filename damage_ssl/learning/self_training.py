@@ -26,7 +26,7 @@ from damage_ssl.learning.encoders import is_cached
 from damage_ssl.learning.fitting import Fit
 from damage_ssl.learning.networks import PairNetwork
 from damage_ssl.learning.runs import Run
-from damage_ssl.learning.task import Task, TrainProgress
+from damage_ssl.learning.task import Task, TrainProgress, unlabelled_rows
 from damage_ssl.learning.view_source import PixelViews
 
 ROUNDS: dict[str, Callable[[Mapping[str, Any], str], NoisyStudentSettings]] = {
@@ -94,9 +94,10 @@ def read_student(path: Path, task: Task, settings: NoisyStudentSettings) -> Nois
     values = read_json(path)
     if values.get("kind") != KIND:
         raise WorkspaceError(f"{path}: is no file of pseudo-labels; delete it and train again")
-    row_of = {str(each): row for row, each in enumerate(task.building_id)}
-    soft = torch.zeros(len(task.building_id), len(task.scheme))
-    mask = torch.zeros(len(task.building_id))
+    pool = task.building_id[unlabelled_rows(task).numpy()]  # a batch says places among these
+    row_of = {str(each): row for row, each in enumerate(pool)}
+    soft = torch.zeros(len(pool), len(task.scheme))
+    mask = torch.zeros(len(pool))
     for building, p in values["probabilities"].items():
         if building not in row_of:
             raise WorkspaceError(f"{path}: building '{building}' has no pair here; delete the file and train again")

@@ -1,6 +1,6 @@
 """What is known of which building when training starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,15 @@ from damage_ssl.patches.pairs import PairSet
 class Targets:
     """Class indices of the labelled buildings, by id; those of validation are never trained on and may be none.
 
-    Every other pair is unlabelled; the labelled ones serve as unlabelled too.
+    Every other pair is unlabelled; the labelled ones serve as unlabelled too, but for those of `foreign_id`, which are
+    of other events.
     """
 
     train_id: NDArray[np.str_]
     train_class: NDArray[np.int64]
     validation_id: NDArray[np.str_]
     validation_class: NDArray[np.int64]
+    foreign_id: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, dtype=np.str_))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,7 @@ class TargetRows:
     train_class: NDArray[np.int64]
     validation_row: NDArray[np.intp]
     validation_class: NDArray[np.int64]
+    foreign_row: NDArray[np.intp]
 
 
 def target_rows(targets: Targets, pairs: PairSet, scheme: ClassScheme) -> TargetRows:
@@ -51,6 +54,7 @@ def target_rows(targets: Targets, pairs: PairSet, scheme: ClassScheme) -> Target
         )
     try:
         train_row, validation_row = pairs.rows_of(targets.train_id), pairs.rows_of(targets.validation_id)
+        foreign_row = pairs.rows_of(targets.foreign_id)
     except KeyError as missing:
         raise WorkspaceError(
             f"labels: building {missing} has no pair of patches; leave out what was not assessed, or run "
@@ -61,4 +65,5 @@ def target_rows(targets: Targets, pairs: PairSet, scheme: ClassScheme) -> Target
         train_class=np.asarray(targets.train_class, dtype=np.int64),
         validation_row=validation_row,
         validation_class=np.asarray(targets.validation_class, dtype=np.int64),
+        foreign_row=foreign_row,
     )

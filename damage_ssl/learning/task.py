@@ -122,6 +122,25 @@ def make_task(
     )
 
 
+def unlabelled_rows(task: Task) -> Tensor:
+    """Rows of the pairs that serve as unlabelled, int64; those of other events never do.
+
+    Raises:
+        SettingsError: the settings leave none.
+    """
+    left_out = task.rows.foreign_row
+    if task.options.fit.unlabelled_rows == "unlabelled":
+        left_out = np.union1d(left_out, np.union1d(task.rows.train_row, task.rows.validation_row))
+    rows = torch.arange(len(task.pixels))
+    rest = rows[torch.from_numpy(~np.isin(rows.numpy(), left_out))]
+    if not len(rest):
+        raise SettingsError(
+            f"{task.run.run_id}: training: unlabelled_rows is '{task.options.fit.unlabelled_rows}', but all "
+            f"{len(rows)} pairs have labels; use 'all', or pairs of an event without labels beside these"
+        )
+    return rest
+
+
 def check_values(settings: TrainSettings, where: str) -> None:
     """Check the numbers of the settings.
 
@@ -164,6 +183,8 @@ def _fingerprint(pairs: PairSet, pixels: Tensor, rows: TargetRows, settings: Tra
     digest.update(pixels[:: max(len(pixels) // 1000, 1)].contiguous().numpy().data)
     for array in (rows.train_row, rows.train_class):
         digest.update(array.tobytes())
+    if len(rows.foreign_row):
+        digest.update(b"foreign" + rows.foreign_row.tobytes())
     if given := settings.options.get("weights"):
         digest.update(read_weights(Path(str(given))).path.read_bytes())
     return digest.hexdigest()

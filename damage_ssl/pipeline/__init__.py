@@ -8,7 +8,6 @@ from damage_ssl.pipeline.ensemble import Gain, combine, common_gain, gain_on_tru
 from damage_ssl.pipeline.handover import ExportSummary, export_event, export_table
 from damage_ssl.pipeline.learning import (
     PlannedRun,
-    RunPlan,
     RunSummary,
     chosen_run,
     plan_of,
@@ -19,7 +18,9 @@ from damage_ssl.pipeline.learning import (
     start_run,
     train_run,
 )
+from damage_ssl.pipeline.plans import RunPlan
 from damage_ssl.pipeline.review import EvaluationReport, evaluate_event
+from damage_ssl.pipeline.sources import SourcePlan, named_sources
 from damage_ssl.pipeline.stages import (
     EventStatus,
     cut_patches,
@@ -39,6 +40,7 @@ __all__ = [
     "PlannedRun",
     "RunPlan",
     "RunSummary",
+    "SourcePlan",
     "chosen_run",
     "combine",
     "common_gain",
@@ -51,6 +53,7 @@ __all__ = [
     "import_labels",
     "made_from",
     "members_of",
+    "named_sources",
     "next_to_label",
     "open_labels",
     "plan_of",

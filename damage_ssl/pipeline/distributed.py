@@ -19,22 +19,26 @@ from damage_ssl.event.catalog import Event
 from damage_ssl.learning.distributed import World, joined
 from damage_ssl.learning.runs import Run
 from damage_ssl.pipeline.learning import start_run, train_run
-from damage_ssl.settings import SplitSettings, TrainSettings, from_mapping
+from damage_ssl.settings import SourceSettings, SplitSettings, TrainSettings, from_mapping
 
 
-def train_together(workspace: Path, name: str, tables: dict[str, Any]) -> Run:
+def train_together(workspace: Path, name: str, tables: dict[str, Any], sources: Sequence[str] = ()) -> Run:
     """Train an event's run in this process and those that torchrun started beside it; alone without torchrun.
 
-    `tables` are those of a settings file, of which `train` and `split` are read.
+    `tables` are those of a settings file, of which `train`, `split` and `sources` are read; `sources` are other events
+    whose labels are learned from too.
 
     Raises:
         DamageSSLError: as `start_run` and `train_run` do.
     """
     train = from_mapping(TrainSettings, tables.get("train", {}), "settings, [train]")
     split = from_mapping(SplitSettings, tables.get("split", {}), "settings, [split]")
+    taken = from_mapping(SourceSettings, tables.get("sources", {}), "settings, [sources]")
     event = Event.open(workspace, name)
     with joined() as world:
-        begun = start_run(event, train, split).run.run_id if world.rank == 0 else ""
+        begun = ""
+        if world.rank == 0:
+            begun = start_run(event, train, split, sources=sources, source_settings=taken).run.run_id
         run = Run(event.runs_path / str(world.said_by_first(begun)))
         with own_folder(run, world) as own:
             train_run(event, own)
@@ -60,10 +64,11 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("event")
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
-    parser.add_argument("--settings", type=Path, help="TOML with the tables [train] and [split]")
+    parser.add_argument("--settings", type=Path, help="TOML with the tables [train], [split] and [sources]")
+    parser.add_argument("--source", action="append", default=[], help="another event to learn from too; repeat")
     arguments = parser.parse_args(given)
     tables = tomllib.loads(arguments.settings.read_text(encoding="utf-8")) if arguments.settings else {}
-    run = train_together(arguments.workspace, arguments.event, tables)
+    run = train_together(arguments.workspace, arguments.event, tables, arguments.source)
     if os.environ.get("RANK", "0") == "0":
         print(f"{run.run_id}: {run.status().state}")
 

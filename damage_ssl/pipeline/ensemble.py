@@ -29,7 +29,8 @@ from damage_ssl.files import atomic_path, read_json, write_json
 from damage_ssl.grades import ClassScheme
 from damage_ssl.learning.runs import ENSEMBLE, Run, runs_in
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline.learning import PlannedRun, RunPlan, chosen_run, plan_of, planned_run
+from damage_ssl.pipeline.learning import PlannedRun, chosen_run, plan_of, planned_run
+from damage_ssl.pipeline.plans import RunPlan
 from damage_ssl.pipeline.review import known_grades
 from damage_ssl.settings import SplitSettings, TrainSettings
 

@@ -16,6 +16,7 @@ from damage_ssl.event.catalog import Event
 from damage_ssl.learning.runs import Run, latest_finished
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline.learning import chosen_run, plan_of
+from damage_ssl.pipeline.plans import RunPlan
 from damage_ssl.pipeline.review import validation_of
 from damage_ssl.pipeline.stages import open_labels
 from damage_ssl.products.card import CardFacts, write_card
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSummary:
-    """What an exported map holds. `damaged` and `run_id` are None before any training."""
+    """What an exported map holds. `damaged` and `run_id` are None before any training.
+
+    `statement` must be said with a map whose threshold comes from other events.
+    """
 
     out: str
     footprints: int
@@ -38,6 +42,7 @@ class ExportSummary:
     by_analyst: int
     run_id: str | None
     is_change_score: bool = False
+    statement: str | None = None
 
     @property
     def sentence(self) -> str:
@@ -96,6 +101,7 @@ def export_event(event: Event, out: Path, *, run_id: str | None = None) -> Expor
         by_analyst=int(table["label_source"].eq("analyst").sum()),
         run_id=None if run is None else run.run_id,
         is_change_score=run is not None and plan_of(run).train.algorithm == CHANGE,
+        statement=None if run is None else plan_of(run).statement,
     )
 
 
@@ -111,8 +117,14 @@ def _metadata(event: Event, run: Run | None) -> dict[str, str | float | int | No
         "scheme": None if plan is None else plan.scheme.name,
         "scale": None if plan is None else plan.scheme.statement,
         "threshold": None if run is None else Calibration.read(run.calibration_path).threshold,
-        **({"statement": STATEMENT} if plan is not None and plan.train.algorithm == CHANGE else {}),
+        **({} if (statement := _statement(plan)) is None else {"statement": statement}),
     }
+
+
+def _statement(plan: RunPlan | None) -> str | None:
+    if plan is None:
+        return None
+    return STATEMENT if plan.train.algorithm == CHANGE else plan.statement
 
 
 def card_facts(event: Event, run: Run) -> CardFacts:
@@ -127,6 +139,11 @@ def card_facts(event: Event, run: Run) -> CardFacts:
         label_counts=Counter(names[index] for index in (*plan.train_class, *plan.validation_class)),
         calibration=Calibration.read(run.calibration_path),
         validation=validation_of(event, run),
+        source_label_counts={
+            source.event: Counter(names[index] for index in (*source.train_class, *source.validation_class))
+            for source in plan.sources
+        },
+        statement=plan.statement,
     )
 
 

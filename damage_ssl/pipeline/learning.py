@@ -1,78 +1,43 @@
 """From labels to a run: who is trained on and who is held out, training, calibration, prediction."""
 
-import hashlib
-import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from damage_ssl import __version__
 from damage_ssl.assessment.calibration import Calibration
 from damage_ssl.assessment.change import ALGORITHM as CHANGE
 from damage_ssl.assessment.prediction import calibrate_run, predict_run
 from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
-from damage_ssl.event.blocks import split_by_position
+from damage_ssl.event.blocks import BlockSplit, split_by_position
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import read_json, write_json
-from damage_ssl.grades import ClassScheme, LabelValue, scheme_named
+from damage_ssl.grades import scheme_named
 from damage_ssl.learning.runs import ENSEMBLE, Run, latest_finished, new_run_id, runs_in
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline.stages import Progress, open_labels
-from damage_ssl.settings import Resources, SplitSettings, TrainSettings, from_mapping, to_mapping
+from damage_ssl.pipeline.plans import RunPlan
+from damage_ssl.pipeline.sources import (
+    JointPatches,
+    joint_patches,
+    labelled_buildings,
+    plan_sources,
+)
+from damage_ssl.pipeline.stages import Progress
+from damage_ssl.settings import (
+    Resources,
+    SourceSettings,
+    SplitSettings,
+    TrainSettings,
+)
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from damage_ssl.learning.training import TrainProgress
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunPlan:
-    """All that determines a run's weights: settings, who is trained on, who is held out, which pixels.
-
-    Classes are indices of `scheme`. Two plans with the same fingerprint give the same run, so it is not trained twice.
-    """
-
-    train: TrainSettings
-    split: SplitSettings
-    train_id: tuple[str, ...]
-    train_class: tuple[int, ...]
-    validation_id: tuple[str, ...]
-    validation_class: tuple[int, ...]
-    block_m: float
-    patches_fingerprint: str
-    version: str = __version__
-
-    @property
-    def scheme(self) -> ClassScheme:
-        """The classes that the model tells apart."""
-        return scheme_named(self.train.scheme)
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of everything above."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, read back by `from_json`."""
-        return {**asdict(self), "train": to_mapping(self.train), "split": to_mapping(self.split)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any], where: str) -> "RunPlan":
-        """Read what `to_json` wrote.
-
-        Raises:
-            SettingsError: a setting that this version does not know.
-        """
-        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        train = from_mapping(TrainSettings, values["train"], where)
-        split = from_mapping(SplitSettings, values["split"], where)
-        return cls(**{**values, **lists, "train": train, "split": split})
 
 
 @dataclass(frozen=True)
@@ -85,7 +50,11 @@ class PlannedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """What to say of a finished run."""
+    """What to say of a finished run.
+
+    `trained_on` and `validated_on` count labelled buildings of all events, `trained_on_sources` those of other events,
+    by event. `statement` must be said beside the threshold where it comes from other events.
+    """
 
     run_id: str
     algorithm: str
@@ -95,6 +64,8 @@ class RunSummary:
     validated_on: int
     threshold: float
     threshold_method: str
+    trained_on_sources: Mapping[str, int] = field(default_factory=dict)
+    statement: str | None = None
 
     @property
     def is_change_score(self) -> bool:
@@ -102,28 +73,49 @@ class RunSummary:
         return self.algorithm == CHANGE
 
 
-def plan_run(event: Event, store: PatchStore, train: TrainSettings, split: SplitSettings) -> RunPlan:
+def plan_run(
+    event: Event,
+    store: PatchStore,
+    train: TrainSettings,
+    split: SplitSettings,
+    sources: Sequence[str] = (),
+    source_settings: SourceSettings | None = None,
+) -> RunPlan:
     """Decide who is trained on and who is held out, from the labels as they are now.
+
+    With `sources`, other events of the workspace by name, their labelled buildings are trained on too. The event's own
+    labels are held out where they suffice for it; where they do not, all of them are trained on and some of the
+    sources' are held out instead.
 
     Raises:
         LabelsError: no usable labels, one class only, or too few to train and validate.
+        WorkspaceError, InputError: a source cannot be used; see `plan_sources`.
     """
     scheme = scheme_named(train.scheme)
     labelled = labelled_buildings(event, store, scheme)
-    if labelled.empty:
+    if labelled.empty and not sources:
         raise LabelsError(
             f"event '{event.name}': no building has a label that '{scheme.name}' can use; label some in the app or "
-            f"with `damage-ssl label import`, or compare without labels: `damage-ssl zero-label {event.name}`"
+            f"with `damage-ssl label import`, learn from another event with `--source`, or compare without labels: "
+            f"`damage-ssl zero-label {event.name}`"
         )
     building_id = labelled["building_id"].to_numpy(str)
-    parts = split_by_position(
-        building_id,
-        labelled["x_m"].to_numpy(float),
-        labelled["y_m"].to_numpy(float),
-        np.array(scheme.class_names)[labelled["class_index"].to_numpy(np.int64)],
-        split,
-        np.random.default_rng(train.seed),
-    )
+    try:
+        parts = split_by_position(
+            building_id,
+            labelled["x_m"].to_numpy(float),
+            labelled["y_m"].to_numpy(float),
+            np.array(scheme.class_names)[labelled["class_index"].to_numpy(np.int64)],
+            split,
+            np.random.default_rng(train.seed),
+        )
+    except LabelsError:
+        if not sources:
+            raise
+        parts = BlockSplit(train=building_id, validation=building_id[:0], block_m=split.block_m)
+    hold_out = not len(parts.validation)
+    settings = source_settings or SourceSettings()
+    others = plan_sources(event, store, sources, scheme, split, settings, train.seed, hold_out=hold_out)
     class_of = dict(zip(building_id.tolist(), labelled["class_index"].tolist(), strict=True))
     return RunPlan(
         train=train,
@@ -134,16 +126,26 @@ def plan_run(event: Event, store: PatchStore, train: TrainSettings, split: Split
         validation_class=tuple(int(class_of[building]) for building in parts.validation.tolist()),
         block_m=parts.block_m,
         patches_fingerprint=store.fingerprint,
+        sources=others,
     )
 
 
-def start_run(event: Event, train: TrainSettings, split: SplitSettings, *, run_id: str | None = None) -> PlannedRun:
+def start_run(
+    event: Event,
+    train: TrainSettings,
+    split: SplitSettings,
+    *,
+    run_id: str | None = None,
+    sources: Sequence[str] = (),
+    source_settings: SourceSettings | None = None,
+) -> PlannedRun:
     """Find the run of this plan (finished, or stopped and to be gone on with), or begin a new one.
 
-    With `run_id`, the run of that name is gone on with if it is of this plan, or a new one gets that name.
+    With `run_id`, the run of that name is gone on with if it is of this plan, or a new one gets that name. `sources`
+    are other events of the workspace whose labels are learned from too; see `plan_run`.
 
     Raises:
-        LabelsError: the labels do not allow training.
+        LabelsError: the labels do not allow training. InputError: a source cannot be used.
         WorkspaceError: the run is being trained right now, or the named one is of another plan.
     """
     from damage_ssl.learning.training import check_settings
@@ -153,7 +155,8 @@ def start_run(event: Event, train: TrainSettings, split: SplitSettings, *, run_i
         raise SettingsError(f"algorithm '{CHANGE}' needs no labels and no training: damage-ssl zero-label {event.name}")
     train = replace(train, options=with_policy_text(train.options, event.path))
     check_settings(train, "settings, [train]")
-    return planned_run(event, plan_run(event, PatchStore.open(event.patches_path), train, split), run_id=run_id)
+    plan = plan_run(event, PatchStore.open(event.patches_path), train, split, sources, source_settings)
+    return planned_run(event, plan, run_id=run_id)
 
 
 def planned_run(event: Event, plan: RunPlan, *, run_id: str | None = None) -> PlannedRun:
@@ -182,16 +185,18 @@ def resumed_run(event: Event, run_id: str) -> PlannedRun:
     """A run that was begun before, to be gone on with just as it was planned, whatever was labelled since.
 
     Raises:
-        WorkspaceError: there is no such run, it never got as far as a plan, the patches were cut again since, or it is
-            being worked on.
+        WorkspaceError: there is no such run, it never got as far as a plan, the patches (the event's or a source's)
+            were cut again since, or it is being worked on.
     """
     run = Run(event.runs_path / run_id)
     if not (run.settings_path.exists() and run.status_path.exists()):
         raise WorkspaceError(f"run '{run_id}': is no run of event '{event.name}' that was begun; start a new one")
     _refuse_if_alive(run)
     plan = plan_of(run)
-    if PatchStore.open(event.patches_path).fingerprint != plan.patches_fingerprint:
+    store = PatchStore.open(event.patches_path)
+    if store.fingerprint != plan.patches_fingerprint:
         raise WorkspaceError(f"run '{run_id}': the patches were cut again since it was begun; start a new run")
+    joint_patches(event, store, plan.sources)
     if not run.finished:
         run.set_status("queued", step=run.status().step, steps=plan.train.steps)
     return PlannedRun(run, done=run.finished)
@@ -205,28 +210,24 @@ def train_run(
 ) -> None:
     """Train what was planned (going on from its checkpoint if it was stopped) and calibrate it.
 
-    At most `max_unlabelled` unlabelled buildings, drawn at random, are held in memory.
+    At most `max_unlabelled` unlabelled buildings of the event, drawn at random, are held in memory, and of its sources
+    only the labelled ones of the plan.
 
     Raises:
-        WorkspaceError: the patches changed since the run was planned.
+        WorkspaceError: the patches, or those of a source, changed since the run was planned.
     """
-    from damage_ssl.learning.training import Targets, train
+    from damage_ssl.learning.training import train
 
     plan, store = plan_of(run), PatchStore.open(event.patches_path)
     if plan.train.algorithm == ENSEMBLE:
         return  # there is nothing to train: `predict_event` averages
     if store.fingerprint != plan.patches_fingerprint:
         raise WorkspaceError(f"{run.path}: the patches were cut again since this run was planned; start a new run")
-    targets = Targets(
-        train_id=np.array(plan.train_id, dtype=str),
-        train_class=np.array(plan.train_class, dtype=np.int64),
-        validation_id=np.array(plan.validation_id, dtype=str),
-        validation_class=np.array(plan.validation_class, dtype=np.int64),
-    )
-    pairs = store.load(_buildings_in_memory(plan, store))
+    patches, targets = joint_patches(event, store, plan.sources), plan.targets()
+    pairs = patches.load(np.concatenate([_buildings_in_memory(plan, store), targets.foreign_id]))
     train(pairs, targets, plan.train, run, progress=progress, should_stop=should_stop, cache=event.path / "views")
     if run.status().state == "trained":
-        _calibrate(run, store)
+        _calibrate(run, patches)
 
 
 def predict_event(
@@ -248,7 +249,7 @@ def predict_event(
         return combine(event, run, progress)
     store, status = PatchStore.open(event.patches_path), run.status()
     if not run.calibration_path.exists():
-        _calibrate(run, store)
+        _calibrate(run, joint_patches(event, store, plan_of(run).sources))
     table = predict_run(run, store, progress=progress, resources=resources, client=client)
     run.set_status("finished", step=status.step, steps=status.steps)
     return table
@@ -284,21 +285,13 @@ def run_summary(run: Run) -> RunSummary:
         algorithm=plan.train.algorithm,
         network=plan.train.network,
         scheme=plan.scheme.statement,
-        trained_on=len(plan.train_id),
-        validated_on=len(plan.validation_id),
+        trained_on=len(plan.train_id) + sum(len(source.train_id) for source in plan.sources),
+        validated_on=len(plan.held_out),
         threshold=calibration.threshold,
         threshold_method=calibration.method,
+        trained_on_sources={source.event: len(source.train_id) for source in plan.sources},
+        statement=plan.statement,
     )
-
-
-def labelled_buildings(event: Event, store: PatchStore, scheme: ClassScheme) -> pd.DataFrame:
-    """Assessable buildings whose current label has a class in the scheme: building_id, class_index, x_m, y_m."""
-    current = open_labels(event).current()
-    class_index = [scheme.index_of(LabelValue(value)) for value in current["value"]]
-    current = current.assign(class_index=pd.array(class_index, dtype="Int64")).dropna(subset=["class_index"])
-    index = store.index()
-    assessed = index.loc[index["assessed"], ["building_id", "x_m", "y_m"]]
-    return current[["building_id", "class_index"]].merge(assessed, on="building_id", validate="one_to_one")
 
 
 def _buildings_in_memory(plan: RunPlan, store: PatchStore) -> NDArray[np.str_]:
@@ -319,9 +312,13 @@ def _has_plan(run: Run, plan: RunPlan) -> bool:
         return False  # of another version, or not planned here: it cannot be gone on with
 
 
-def _calibrate(run: Run, store: PatchStore) -> None:
+def _calibrate(run: Run, patches: JointPatches) -> None:
     plan = plan_of(run)
-    calibrate_run(run, store, np.array(plan.validation_id, dtype=str), np.array(plan.validation_class, dtype=np.int64))
+    held_out = plan.held_out
+    classes = np.array(list(held_out.values()), dtype=np.int64)
+    found = calibrate_run(run, patches, np.array(list(held_out), dtype=str), classes)
+    if plan.statement is not None:
+        replace(found, method=f"{found.method}; {plan.statement}").write(run.calibration_path)
 
 
 def _refuse_if_alive(run: Run) -> None:

@@ -175,7 +175,7 @@ def _facts(event: Event, model: MapModel | None, licence: str | None) -> PackFac
         algorithm=None if model is None else model.algorithm,
         scheme=None if model is None else model.scheme,
         threshold=None if model is None else model.threshold,
-        statement=NOT_VALIDATED if live else STATEMENT if change else None,
+        statement=NOT_VALIDATED if live else STATEMENT if change else _elsewhere(model),
         validated=is_validated(model),
         imagery=[line for role in _ROLES for line in _scene_lines(event, role)],
         sources=_source_lines(event),
@@ -188,10 +188,26 @@ def is_validated(model: MapModel | None) -> bool:
     return model is not None and model.run is not None and bool(plan_of(model.run).validation_id)
 
 
+def _elsewhere(model: MapModel | None) -> str | None:
+    return None if model is None or model.run is None else plan_of(model.run).statement
+
+
 def _settings(run: Run) -> dict[str, Any]:
     """Settings without the lists of buildings, which labels.csv and the run itself hold."""
-    values = plan_of(run).to_json()
-    return {key: values[key] for key in ("train", "split", "block_m", "patches_fingerprint", "version")}
+    plan = plan_of(run)
+    values = plan.to_json()
+    kept = {key: values[key] for key in ("train", "split", "block_m", "patches_fingerprint", "version")}
+    if plan.sources:
+        kept["sources"] = [
+            {
+                "event": source.event,
+                "trained_on": len(source.train_id),
+                "validated_on": len(source.validation_id),
+                "patches_fingerprint": source.patches_fingerprint,
+            }
+            for source in plan.sources
+        ]
+    return kept
 
 
 def _scene_lines(event: Event, role: Role) -> list[str]:

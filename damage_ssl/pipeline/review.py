@@ -27,7 +27,8 @@ class EvaluationReport:
 
     `seen`: trained or calibrated on; `not_assessed`: no usable imagery; `ungraded`: an answer that is no grade;
     `unknown`: not a building of the event. `unseen_blocks` is the evaluation on the blocks of `block_m` metres without
-    any building that the run has seen, None where there are none with both classes.
+    any building that the run has seen, None where there are none with both classes. `statement` must be said where the
+    run's threshold comes from other events.
     """
 
     run_id: str
@@ -38,6 +39,7 @@ class EvaluationReport:
     not_assessed: int
     ungraded: int
     unknown: int
+    statement: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, the evaluation's own at the top level."""
@@ -46,6 +48,7 @@ class EvaluationReport:
             "run_id": self.run_id,
             "unseen_blocks": None if self.unseen_blocks is None else self.unseen_blocks.to_json(),
             "block_m": self.block_m,
+            "statement": self.statement,
             "left_out": {
                 "seen": self.seen,
                 "not_assessed": self.not_assessed,
@@ -58,6 +61,8 @@ class EvaluationReport:
         """The report for a person."""
         names = ", ".join(self.evaluation.class_names)
         yield f"run {self.run_id}, on buildings that it has not seen"
+        if self.statement is not None:
+            yield self.statement
         yield (
             f"left out: {self.seen} trained or calibrated on, {self.not_assessed} not assessed, "
             f"{self.ungraded} without a grade, {self.unknown} not in the event"
@@ -108,6 +113,7 @@ def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> Eva
         not_assessed=int((in_event & ~assessed & ~seen).sum()),
         ungraded=int((assessed & ~graded & ~seen).sum()),
         unknown=int((~in_event).sum()),
+        statement=plan.statement,
     )
 
 

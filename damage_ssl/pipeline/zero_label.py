@@ -13,7 +13,9 @@ from damage_ssl.files import atomic_path, write_json
 from damage_ssl.grades import scheme_named
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline.learning import PlannedRun, RunPlan, labelled_buildings, plan_of, planned_run
+from damage_ssl.pipeline.learning import PlannedRun, plan_of, planned_run
+from damage_ssl.pipeline.plans import RunPlan
+from damage_ssl.pipeline.sources import labelled_buildings
 from damage_ssl.pipeline.stages import Progress
 from damage_ssl.settings import SplitSettings, TrainSettings
 

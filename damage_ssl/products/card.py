@@ -1,7 +1,7 @@
 """The card of a product: what it shows, what it was made from, and how far to trust it. Markdown, one page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import geopandas as gpd
@@ -24,7 +24,7 @@ class CardFacts:
 
     `label_counts` are the labels that the run was trained and validated with, by value; `validation` are the metrics
     on the run's held-out blocks. Everything about the model is None before any training. `statement` is a warning that
-    comes before all else.
+    comes before all else. `source_label_counts` are the labels of other events that the run learned from, by event.
     """
 
     event: str
@@ -35,6 +35,7 @@ class CardFacts:
     calibration: Calibration | None = None
     validation: Evaluation | None = None
     statement: str | None = None
+    source_label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def is_change_score(self) -> bool:
@@ -65,6 +66,7 @@ def run_card(product: gpd.GeoDataFrame, facts: CardFacts) -> str:
         *_coverage(product),
         "## Labels",
         *(_bullets({value: f"{count:,}" for value, count in (facts.label_counts or {}).items()}) or ["- none"]),
+        *_bullets({f"of event {name}": _counts(counts) for name, counts in facts.source_label_counts.items()}),
         "## Threshold and validation",
         *_validation(facts),
         "## Before you use it",
@@ -152,7 +154,7 @@ def _caveats(facts: CardFacts) -> list[str]:
     ]
     if facts.is_change_score:
         caveats.insert(0, "`p_damaged` is a change score between 0 and 1, not a probability: do not add it up.")
-    if facts.calibration is not None and facts.calibration.n_validation:
+    if facts.calibration is not None and facts.calibration.n_validation and facts.validation is not None:
         caveats.append(
             "The threshold was chosen on the validation buildings, so the numbers above are somewhat optimistic; "
             "`damage-ssl evaluate` with independent labels is the honest measure."
@@ -163,6 +165,10 @@ def _caveats(facts: CardFacts) -> list[str]:
                 "make it firm."
             )
     return caveats
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {value}" for value, count in counts.items())
 
 
 def _count(number: int, noun: str) -> str:

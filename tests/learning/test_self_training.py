@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms.noisy_student import NoisyStudent, confident
+from damage_ssl.learning.algorithms.noisy_student import NoisyStudent, NoisyStudentSettings, confident
+from damage_ssl.learning.self_training import KIND, read_student
+from damage_ssl.learning.task import make_task, unlabelled_rows
 from damage_ssl.learning.training import check_settings, train
 from tests.learning import oracles, oracles_aligned
 from tests.learning.linear_student import CLASSES, LinearStudent, draw_batch, step, weight_gradient
@@ -63,6 +65,22 @@ def test_rounds_leave_pseudo_labels_with_provenance_and_go_on_exactly_after_a_st
     known = set(TARGETS.train_id.tolist()) | set(TARGETS.validation_id.tolist())
     assert not known & values["probabilities"].keys()
     assert not (unbroken.path / "round-0" / "pseudo_labels.json").exists()
+
+
+def test_pseudo_labels_are_of_the_pairs_that_a_batch_names_where_only_some_serve_as_unlabelled(tmp_path: Path) -> None:
+    foreign = PAIRS.building_id[20:24]
+    chosen = settings(algorithm="noisy-student", options={"unlabelled_rows": "unlabelled"})
+    targets = replace(TARGETS, foreign_id=foreign)
+    task = make_task(PAIRS, targets, chosen, new_run(tmp_path / "run"), lambda _: None, lambda: False)
+    rows = unlabelled_rows(task).tolist()
+    left_out = {*TARGETS.train_id.tolist(), *TARGETS.validation_id.tolist(), *foreign.tolist()}
+    assert [row for row, name in enumerate(PAIRS.building_id.tolist()) if name not in left_out] == rows
+    name = str(PAIRS.building_id[rows[3]])
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"kind": KIND, "probabilities": {name: [0.1, 0.9]}}))
+    student = read_student(path, task, NoisyStudentSettings())
+    assert student.mask.nonzero().tolist() == [[3]]  # the fourth of those that a batch is drawn from
+    torch.testing.assert_close(student.soft_labels[3], torch.tensor([0.1, 0.9]))
 
 
 def test_impossible_options_are_refused_before_any_work() -> None:
