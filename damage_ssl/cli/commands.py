@@ -167,13 +167,24 @@ def zero_label(
 
 
 @cli.command()
-def features(event: EventName, workspace: Workspace = WORKSPACE, json: Json = False) -> None:
+def features(
+    event: EventName,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Weights of the frozen network: see pretrain; packaged: EfficientNet-Lite0's."
+        ),
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="What the weights are of, where the file does not say.")] = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
     """Describe every building by frozen features, so that the app's map follows your labels. Goes on where stopped."""
     console = Console(json_output=json)
     with console.errors():
         from damage_ssl.cli.features_stage import features as describe
 
-        describe(console, workspace, event)
+        describe(console, workspace, event, weights=weights, network=network)
 
 
 @cli.command()

@@ -15,10 +15,12 @@ from damage_ssl.files import atomic_directory, read_json, storage_errors, write_
 from damage_ssl.learning.channels import pair_bytes
 from damage_ssl.learning.device import keep_freed_memory
 from damage_ssl.learning.embedding import embed, standardise_on
+from damage_ssl.learning.instant import FeatureStart
 from damage_ssl.learning.networks import NetworkSpec, PairNetwork, build_network
 from damage_ssl.learning.options import FitOptions
 from damage_ssl.learning.random_features import draw_filters
 from damage_ssl.learning.start import FROZEN, IMAGES
+from damage_ssl.learning.weights import EncoderWeights, load_weights, read_weights
 from damage_ssl.patches.pairs import PairSet
 
 FORMAT_VERSION = 1
@@ -45,9 +47,11 @@ def write_features(
     *,
     input_px: int = 64,
     seed: int = 0,
+    weights: FeatureStart | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write the features of these buildings into `folder`, unless they are there already from the same patches.
+    """Write the features of these buildings into `folder`, unless they are there already from the same patches and
+    weights.
 
     A process that was stopped leaves what it had computed in a hidden file beside `folder`; the next one goes on there.
 
@@ -62,19 +66,24 @@ def write_features(
         folder: a folder of its own, replaced in one step.
         input_px: size that patches are brought to.
         seed: of the sample and the random filters.
+        weights: where the encoder starts; None: at EfficientNet-Lite0's own.
         progress: called with the buildings done and all buildings.
 
     Raises:
+        InputError: the file of weights cannot be read. SettingsError: it is of another network.
         StorageError: the disk is full or read-only.
     """
+    given = None if weights is None else read_weights(weights.path)
     fingerprint = f"{FORMAT_VERSION}-{store.fingerprint}-{input_px}-{seed}-{len(building_id)}"
+    if weights is not None:
+        fingerprint += f"-{weights.digest}"
     if (folder / "features.json").exists() and read_json(folder / "features.json").get("fingerprint") == fingerprint:
         return
     keep_freed_memory()
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randperm(len(building_id), generator=generator)[:SAMPLE_BUILDINGS].numpy()
     sample = pair_bytes(store.load(building_id[drawn]))
-    network = _network(sample, input_px, generator)
+    network = _network(sample, input_px, generator, given, None if weights is None else weights.network)
     embedded = embed(network, sample)
     standardise_on(network, embedded)
     axes = _principal_axes(_standardised(network, embedded))
@@ -90,7 +99,8 @@ def write_features(
     cluster = _clusters(values, seed)
     with atomic_directory(folder) as temporary:
         np.savez(temporary / "features.npz", building_id=building_id.astype(str), values=values, cluster=cluster)
-        write_json(temporary / "features.json", {"fingerprint": fingerprint, "patches": store.fingerprint})
+        notes = {"fingerprint": fingerprint, "patches": store.fingerprint}
+        write_json(temporary / "features.json", notes if weights is None else {**notes, "weights": weights.notes()})
     begun.remove()
 
 
@@ -130,18 +140,24 @@ class _Begun:
         self.notes.unlink(missing_ok=True)
 
 
-def _network(pixels: Tensor, input_px: int, generator: torch.Generator) -> PairNetwork:
+def _network(
+    pixels: Tensor, input_px: int, generator: torch.Generator, weights: EncoderWeights | None, encoder: str | None
+) -> PairNetwork:
     """The frozen network, its random filters drawn from the event's own imagery."""
     start = FROZEN["frozen-start"]
+    said = weights.facts["network"] if weights is not None and weights.ours else start.encoder
     spec = NetworkSpec(
-        network=start.encoder,
+        network=encoder or said,
         fusion=start.fusion,
         channels=int(pixels.shape[1]),
         input_px=input_px,
         classes=2,
         texture_filters=FitOptions().texture_filters,
+        norm="group" if weights is None else weights.norm,
     )
     network = build_network(spec, generator)
+    if weights is not None:
+        load_weights(network.encoder, spec.network, weights)
     images = torch.cat([pixels[:, channels] for channels in IMAGES[start.fusion]])
     for part in network.random_features:
         part.set_filters(draw_filters(images, len(part.filters), generator))

@@ -3,6 +3,7 @@
 `event_features` writes the features once; here they are only read.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +54,29 @@ class EventFeatures:
         except (OSError, ValueError, KeyError) as error:
             raise WorkspaceError(f"{folder}: cannot be read ({error!r}); delete it and make them again") from error
         return cls(building_id, values.astype(np.float32), cluster.astype(np.int64), patches)
+
+
+@dataclass(frozen=True)
+class FeatureStart:
+    """Weights that the frozen network takes instead of those that come with EfficientNet-Lite0.
+
+    `network` names the encoder that they are of; None: what a file of `damage-ssl pretrain` says of itself, else
+    EfficientNet-Lite0.
+    """
+
+    path: Path
+    network: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """A hash of the file and of the network's name: features of other weights are other features."""
+        found = hashlib.blake2b(self.path.read_bytes(), digest_size=12)
+        found.update((self.network or "").encode())
+        return found.hexdigest()
+
+    def notes(self) -> dict[str, str | None]:
+        """What is kept beside features, to make them again in the same way."""
+        return {"path": str(self.path), "network": self.network, "digest": self.digest}
 
 
 def fit_instant(

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from damage_ssl.assessment.calibration import damaged_probability, normalised_entropy
 from damage_ssl.assessment.prediction import prediction_table
-from damage_ssl.errors import LabelsError, WorkspaceError
+from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import read_json
 from damage_ssl.grades import ClassScheme, LabelValue
-from damage_ssl.learning.instant import EventFeatures, fit_instant
+from damage_ssl.learning.instant import EventFeatures, FeatureStart, fit_instant
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline.stages import Progress
 
@@ -32,27 +32,46 @@ def features_path(event: Event) -> Path:
     return event.path / "features"
 
 
-def make_features(event: Event, progress: Progress | None = None) -> int:
-    """Compute the features of every assessed building, unless they are there from the same patches.
+PACKAGED = "packaged"
+"""In place of a file of weights: those that come with EfficientNet-Lite0."""
+
+
+def make_features(
+    event: Event, progress: Progress | None = None, *, weights: str | None = None, network: str | None = None
+) -> int:
+    """Compute the features of every assessed building, unless they are there from the same patches and weights.
 
     An interrupted computation is gone on with.
+
+    Args:
+        event: the event.
+        progress: told the buildings done and all buildings.
+        weights: a file that the frozen network starts from, `PACKAGED`, or None: as the last time.
+        network: the encoder that the file's weights are of, where the file does not say.
 
     Returns:
         How many buildings have features.
 
     Raises:
+        InputError: there is no such file of weights. SettingsError: it is of another network.
         WorkspaceError: the patches are not cut, hold no assessed building, or another process is at it.
         StorageError: the disk is full or read-only.
     """
     from damage_ssl.learning.event_features import write_features
 
+    if network is not None and weights in (None, PACKAGED):
+        raise SettingsError(f"features: network '{network}' is for a file of weights; give one with --weights FILE")
+    if weights is None:
+        start = features_start(event)
+    else:
+        start = None if weights == PACKAGED else FeatureStart(Path(weights).resolve(), network)
     store = PatchStore.open(event.patches_path)
     index = store.index()
     building_id = index.loc[index["assessed"].to_numpy(bool), "building_id"].to_numpy(str)
     if not len(building_id):
         raise WorkspaceError(f"event '{event.name}': no building can be assessed, so there is nothing to describe")
     with _only_one(event):
-        write_features(store, building_id, features_path(event), progress=progress)
+        write_features(store, building_id, features_path(event), weights=start, progress=progress)
     return len(building_id)
 
 
@@ -63,6 +82,31 @@ def features_ready(event: Event) -> bool:
         return bool(notes["patches"] == PatchStore.open(event.patches_path).fingerprint)
     except (OSError, ValueError, KeyError, WorkspaceError):
         return False
+
+
+def features_start(event: Event) -> FeatureStart | None:
+    """The weights that the event's features were made with last; None where they were the packaged ones.
+
+    A file that moved with the event's folder is found there.
+
+    Raises:
+        WorkspaceError: the file is gone, or was replaced by another.
+    """
+    try:
+        notes = read_json(features_path(event) / "features.json").get("weights")
+    except (OSError, ValueError):
+        return None
+    if notes is None:
+        return None
+    path = Path(notes["path"])
+    for place in (path, event.path / "pretrained" / path.name):
+        start = FeatureStart(place, notes["network"])
+        if place.is_file() and start.digest == notes["digest"]:
+            return start
+    raise WorkspaceError(
+        f"event '{event.name}': its features were made with the weights {path}, which are gone or were changed; say "
+        f"which to use: `damage-ssl features {event.name} --weights FILE`, or `--weights {PACKAGED}`"
+    )
 
 
 def read_features(event: Event) -> EventFeatures:

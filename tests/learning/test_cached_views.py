@@ -18,7 +18,8 @@ from damage_ssl.learning.algorithms import ALGORITHMS, ViewName
 from damage_ssl.learning.cached_source import CachedViews
 from damage_ssl.learning.cached_views import TURNS, CachingStoppedError, draw_views, encode, open_cache
 from damage_ssl.learning.channels import pair_bytes, to_unit
-from damage_ssl.learning.checkpoints import load_model, resume_path
+from damage_ssl.learning.checkpoints import load_model, resume_path, write_tensors
+from damage_ssl.learning.encoders import encoder_named, seeded
 from damage_ssl.learning.head_network import HeadNetwork
 from damage_ssl.learning.lite0 import Lite0
 from damage_ssl.learning.predictor import load_predictor, rotation_average
@@ -248,3 +249,17 @@ def test_another_scheme_or_head_uses_the_same_cache(tmp_path: Path, shared: Path
     train(PAIRS, TARGETS, chosen, run, cache=shared)
     assert set(shared.iterdir()) == before
     assert load_predictor(run).predict(PAIRS).shape == (40, 4)
+
+
+def test_features_of_given_weights_have_a_cache_of_their_own_and_the_run_keeps_them(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    encoder = seeded(lambda: encoder_named("small-cnn", 3), torch.Generator().manual_seed(7))
+    write_tensors(path, encoder.state_dict(), {"kind": "encoder", "network": "small-cnn", "norm": "group"})
+    train(PAIRS, TARGETS, settings(steps=1), new_run(tmp_path / "plain"), cache=tmp_path / "views")
+    run = new_run(tmp_path / "given")
+    train(PAIRS, TARGETS, settings(steps=1, options={"weights": str(path)}), run, cache=tmp_path / "views")
+    assert len(list((tmp_path / "views").iterdir())) == 2
+    kept, card = load_model(run)
+    assert card.training["options"]["weights"] == str(path)
+    for name, each in kept.encoder.state_dict().items():
+        assert torch.equal(each, encoder.state_dict()[name]), name

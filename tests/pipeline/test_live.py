@@ -1,5 +1,6 @@
 """The live model: features of an event, refitted on its labels."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from typer.testing import CliRunner
 
 from damage_ssl import pipeline
-from damage_ssl.errors import LabelsError, WorkspaceError
+from damage_ssl.cli.commands import cli
+from damage_ssl.errors import InputError, LabelsError, SettingsError, WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import read_json, write_json
 from damage_ssl.grades import scheme_named
@@ -19,6 +22,7 @@ from damage_ssl.learning.instant import REGULARISATION, EventFeatures
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline import stages
 from damage_ssl.pipeline.live import (
+    PACKAGED,
     features_path,
     features_ready,
     fit_live,
@@ -126,6 +130,101 @@ def test_interrupted_features_go_on_where_they_stopped_and_come_out_the_same(
     assert told[0] == 12
     np.testing.assert_array_equal(EventFeatures.read(features_path(event)).values, whole)
     assert not list(event.path.glob(".features.begun*"))
+
+
+def drawn_weights(path: Path, seed: int = 0) -> Path:
+    """A file as `damage-ssl pretrain` leaves it, of a small network."""
+    import torch
+
+    from damage_ssl.learning.checkpoints import write_tensors
+    from damage_ssl.learning.encoders import encoder_named, seeded
+
+    encoder = seeded(lambda: encoder_named("small-cnn", 3), torch.Generator().manual_seed(seed))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(path, encoder.state_dict(), {"kind": "encoder", "network": "small-cnn", "norm": "group"})
+    return path
+
+
+def test_features_of_given_weights_are_other_features_and_are_not_mixed_up(event: Event, tmp_path: Path) -> None:
+    make_features(event)
+    packaged = read_features(event).values
+    one, other = drawn_weights(tmp_path / "one.safetensors"), drawn_weights(tmp_path / "other.safetensors", seed=1)
+    made = {}
+    for path in (one, other):
+        make_features(event, weights=str(path))
+        notes = read_json(features_path(event) / "features.json")
+        assert notes["weights"]["path"] == str(path) and features_ready(event)
+        made[path] = read_features(event).values
+    assert packaged.shape == made[one].shape
+    assert not np.array_equal(made[one], made[other]) and not np.array_equal(made[one], packaged)
+    told: list[int] = []
+    make_features(event, lambda done, _: told.append(done))  # as the last time: nothing to do
+    assert not told and np.array_equal(read_features(event).values, made[other])
+    make_features(event, weights=PACKAGED)
+    assert np.array_equal(read_features(event).values, packaged)
+    assert "weights" not in read_json(features_path(event) / "features.json")
+
+
+def test_features_begun_with_other_weights_are_not_gone_on_with(
+    event: Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_features, "BUILDINGS_AT_ONCE", 4)
+
+    def stop(done: int, _: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    one, other = drawn_weights(tmp_path / "one.safetensors"), drawn_weights(tmp_path / "other.safetensors", seed=1)
+    for path, first in ((one, 4), (other, 4), (other, 12)):
+        told: list[int] = []
+
+        def count(done: int, total: int, told: list[int] = told) -> None:
+            told.append(done)
+            stop(done, total)
+
+        if first == 4:
+            with pytest.raises(KeyboardInterrupt):
+                make_features(event, count, weights=str(path))
+        else:
+            make_features(event, count, weights=str(path))
+        assert told[0] == first
+
+
+def test_weights_that_are_gone_changed_or_of_another_network_are_errors(event: Event, tmp_path: Path) -> None:
+    path = drawn_weights(tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="there is no such file"):
+        make_features(event, weights=str(tmp_path / "nowhere.safetensors"))
+    with pytest.raises(SettingsError, match="are of the network 'small-cnn', not of 'timm:resnet10t'"):
+        make_features(event, weights=str(path), network="timm:resnet10t")
+    with pytest.raises(SettingsError, match="give one with --weights FILE"):
+        make_features(event, network="small-cnn")
+    assert not features_path(event).exists()
+    make_features(event, weights=str(path))
+    drawn_weights(path, seed=1)
+    with pytest.raises(WorkspaceError, match=r"gone or were changed; say which to use: `damage-ssl features town"):
+        make_features(event)
+    kept = drawn_weights(event.path / "pretrained" / path.name)  # the event's folder was moved, its weights with it
+    told: list[int] = []
+    make_features(event, lambda done, _: told.append(done))
+    assert not told
+    kept.unlink()
+    path.unlink()
+    with pytest.raises(WorkspaceError, match="or `--weights packaged`"):
+        make_features(event)
+    assert features_ready(event)
+
+
+def test_the_command_says_which_weights_features_are_of(event: Event, tmp_path: Path) -> None:
+    path = drawn_weights(tmp_path / "w.safetensors")
+    at = ["--workspace", str(event.path.parent), "--json"]
+    first = json.loads(CliRunner().invoke(cli, ["features", "town", "--weights", str(path), *at]).stdout)
+    assert first["made"] and first["weights"] == str(path)
+    again = json.loads(CliRunner().invoke(cli, ["features", "town", *at]).stdout)
+    assert again == {**first, "made": False}
+    packaged = json.loads(CliRunner().invoke(cli, ["features", "town", "--weights", PACKAGED, *at]).stdout)
+    assert packaged["made"] and packaged["weights"] is None
+    refused = CliRunner().invoke(cli, ["features", "town", "--weights", str(tmp_path / "no"), *at])
+    assert refused.exit_code == 2
 
 
 def test_second_process_does_not_make_the_same_features(event: Event) -> None:
