@@ -107,7 +107,8 @@ def make_plan(settings: BenchmarkSettings, *, fingerprint: str, pool: int, class
             count = left if most == 0 else min(left, int(foreign / most))
             points[name] = _points(settings, settings.foreign_shares, _foreign(count, left))
     fits = dict.fromkeys(cell for several in points.values() for point in several for cell in point.cells)
-    order = sorted(fits, key=lambda cell: settings.seeds.index(cell.seed))
+    # those with pairs of their own come last: on cached features each of them has these made
+    order = sorted(fits, key=lambda cell: (cell.unlabelled_count is not None, settings.seeds.index(cell.seed)))
     values = {
         "event": fingerprint,
         "train": {k: v for k, v in to_mapping(settings.train).items() if k not in ("device", "algorithm", "seed")},

@@ -192,6 +192,13 @@ def _tuning(bench: Bench) -> Iterable[str]:
             values = "" if found is None else _values(found["values"]) or "defaults"
             taken = "chosen" if found is not None and chosen is not None and found["values"] == chosen else ""
             rows.append([method, str(cell.trial), score, values, taken])
+    blind = [m for m in plan.settings.methods if (best := _best_trial(bench, m)) is not None and best <= 0.5]
+    if blind:
+        yield (
+            f"<p><strong>The validation blocks do not tell the settings of {escape(', '.join(blind))} apart:</strong> "
+            "not even the best trial ranks their buildings better than chance, so what was chosen is as good as drawn "
+            "by lot.</p>"
+        )
     yield _table("tuning", ["method", "trial", "validation AUROC", "settings", ""], rows, numbers_from=1, numbers_to=3)
     spaces = [
         [method, "; ".join(f"{k}: {v}" for k, v in search_space(method, network).items())]
@@ -201,9 +208,16 @@ def _tuning(bench: Bench) -> Iterable[str]:
     yield f"<details><summary>Search spaces</summary>{table}</details>"
 
 
+def _best_trial(bench: Bench, method: str) -> float | None:
+    """The highest validation score of a method's trials; None while there is none."""
+    found = [bench.result(cell) for cell in bench.plan.trials if cell.method == method]
+    scores = [float(each["validation_auroc"]) for each in found if each is not None and each["state"] == "done"]
+    return max(scores, default=None)
+
+
 def _protocol(bench: Bench) -> Iterable[str]:
     division, material = bench.division, bench.material
-    blocks = len(set(division.block[division.test].tolist()))
+    blocks, validating = (len(set(division.block[rows].tolist())) for rows in (division.test, division.validation))
     damaged, statement = material.damaged, material.scheme.statement
     parts = [(name, rows) for name, rows in (("held-out", division.test), ("validation", division.validation))]
     counts = "; ".join(f"{len(rows):,} {name} buildings ({int(damaged[rows].sum()):,} damaged)" for name, rows in parts)
@@ -221,6 +235,8 @@ def _protocol(bench: Bench) -> Iterable[str]:
     )
     if blocks < 8:
         yield f"<p>{blocks} held-out blocks are few: the intervals may be too narrow.</p>"
+    if validating < 8:
+        yield f"<p>{validating} validation blocks are few: what is chosen on them may not be best elsewhere.</p>"
 
 
 def _run(bench: Bench, command: str) -> Iterable[str]:

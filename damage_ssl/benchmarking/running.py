@@ -102,14 +102,17 @@ class Bench:
         return self.folder / f"{cell.key(self.plan.fingerprint)}.json"
 
     def result(self, cell: Cell) -> dict[str, Any] | None:
-        """What is known of a cell; None where it was not done, or was done with settings that are not chosen now."""
+        """What is known of a cell; None where it was not done, or was done with settings that are not chosen now (a
+        trial: not drawn)."""
         path = self.path_of(cell)
         if path not in self._read:
             if not path.exists():
                 return None
             self._read[path] = read_json(path)
         found = self._read[path]
-        if cell.kind == "fit" and (chosen := self.chosen(cell.method)) is not None and found["values"] != chosen:
+        if cell.kind == "trial":
+            return found if found["values"] == self._tried(cell) else None
+        if (chosen := self.chosen(cell.method)) is not None and found["values"] != chosen:
             return None
         return found
 
@@ -198,9 +201,12 @@ class Bench:
         write_json(self.path_of(cell), result)
         self._read[self.path_of(cell)] = result
 
+    def _tried(self, cell: Cell) -> dict[str, Value]:
+        return trial_values(cell.method, self.plan.settings.train.network, cell.trial or 0)
+
     def _values(self, cell: Cell) -> dict[str, Value]:
         if cell.kind == "trial":
-            return trial_values(cell.method, self.plan.settings.train.network, cell.trial or 0)
+            return self._tried(cell)
         chosen = self.chosen(cell.method)
         if chosen is None:
             raise DamageSSLError(f"{cell.method}: none of its {self.plan.settings.trials} trials ended with a score")
@@ -230,6 +236,7 @@ class Bench:
         scored = division.validation
         if cell.kind == "fit":
             scored = np.concatenate([division.validation, division.test])
+        whole = len(division.pool) - len(drawn.labelled)  # nearly all trainings are on the whole pool: it stays cached
         ids = material.pairs.building_id
         targets = Targets(
             train_id=ids[drawn.labelled],
@@ -245,7 +252,7 @@ class Bench:
                 scored=material.pairs.take(scored),
                 damaged_from=material.scheme.damaged_from,
                 should_stop=over,
-                cache=self.folder.parent / "views",
+                cache=self.folder.parent / "views" / ("pool" if len(drawn.unlabelled) == whole else "parts"),
             )
         )
         if not np.isfinite(p).all():

@@ -14,7 +14,7 @@ import numpy as np
 
 from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.learning.algorithms import ALGORITHMS
-from damage_ssl.learning.encoders import is_pretrained
+from damage_ssl.learning.encoders import is_cached, is_pretrained
 from damage_ssl.learning.options import sort_options
 from damage_ssl.learning.self_training import ROUNDS
 from damage_ssl.learning.start import FROZEN
@@ -58,6 +58,9 @@ FINE_TUNED: Space = {
     "start_weight": Choice((0.0, 0.25, 0.5, 0.75)),
     **PROBE,
 }
+ON_CACHED: Space = {name: each for name, each in FINE_TUNED.items() if name != "learning_rate_encoder"}
+"""A head on cached features is trained as a pretrained network is, and there is no encoder to train."""
+
 FROM_SCRATCH: Space = {
     "sgd_learning_rate": LogUniform(3e-3, 0.3),
     "weight_decay": LogUniform(1e-5, 1e-2),
@@ -97,7 +100,12 @@ def search_space(method: str, network: str) -> Space:
     """
     if method not in (*ALGORITHMS, *ROUNDS, *FROZEN):
         raise SettingsError(f"benchmark: method '{method}' is unknown: {nearest_name(method, algorithm_names())}")
-    common = PROBE if method in FROZEN else FINE_TUNED if is_pretrained(network) else FROM_SCRATCH
+    if method in FROZEN:
+        common = PROBE
+    elif is_cached(network):
+        common = ON_CACHED
+    else:
+        common = FINE_TUNED if is_pretrained(network) else FROM_SCRATCH
     return {**common, **OF_METHOD.get(method, {})}
 
 

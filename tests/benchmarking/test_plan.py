@@ -37,7 +37,7 @@ def test_every_method_gets_the_same_number_of_trials_and_the_first_is_its_defaul
         assert len({str(each) for each in values}) == 5
 
 
-@pytest.mark.parametrize("network", ["small-cnn", "efficientnet-lite0"])
+@pytest.mark.parametrize("network", ["small-cnn", "efficientnet-lite0", "cached-lite0"])
 def test_every_setting_that_a_search_draws_is_one_that_the_method_knows(network: str) -> None:
     for method in algorithm_names():
         for trial in range(4):
@@ -47,6 +47,12 @@ def test_every_setting_that_a_search_draws_is_one_that_the_method_knows(network:
             check_settings(settings, "test")
             known = dict(settings.options)
             assert all(known.get(name, getattr(settings, name, None)) == value for name, value in values.items())
+
+
+def test_a_head_on_cached_features_is_tuned_by_what_it_is_trained_with() -> None:
+    space = search_space("fixmatch", "cached-lite0")
+    assert {"learning_rate_head", "start_weight", "probe_c", "threshold"} <= set(space)
+    assert not {"learning_rate_encoder", "sgd_learning_rate"} & set(space)
 
 
 def test_options_of_one_algorithm_stay_with_it() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from damage_ssl.benchmarking.report import write_report
+from damage_ssl.benchmarking.running import Training
 from damage_ssl.benchmarking.summary import sentences
 from tests.benchmarking.material import FakeTrainer, bench_of
 
@@ -116,3 +117,19 @@ def test_the_summary_tells_methods_apart_only_where_their_intervals_are_apart(
     assert any("best method that uses unlabelled" in each and verdict in each for each in said)
     other = {"no difference shown": "do not overlap", "do not overlap": "no difference shown"}[verdict]
     assert not any(other in each for each in said)
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_tuning_on_blocks_that_tell_nothing_is_said_to_be_by_lot(tmp_path: Path, blind: bool) -> None:
+    class Upside(FakeTrainer):
+        """Ranks the wrong way round where it is told to."""
+
+        def __call__(self, training: Training) -> np.ndarray:
+            p = super().__call__(training)
+            return -p if blind else p
+
+    bench = bench_of(tmp_path / "cells", Upside(), experiments=("labels",))
+    bench.run()
+    write_report(bench, tmp_path / "report.html", event="town", command="")
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert ("do not tell the settings of supervised-strong, fixmatch apart" in page.text) == blind

@@ -125,6 +125,17 @@ def test_other_trials_make_the_fits_of_the_old_choice_stale(tmp_path: Path) -> N
     assert again.missing() == [cell]
 
 
+def test_trials_that_drew_from_another_search_space_are_done_again(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, FakeTrainer(), experiments=("labels",))
+    bench.run()
+    cell = next(each for each in bench.plan.trials if each.trial == 1)
+    path = bench.path_of(cell)
+    write_json(path, read_json(path) | {"values": {"sgd_learning_rate": 0.123}})
+    again = bench_of(tmp_path, FakeTrainer(), experiments=("labels",))
+    assert cell in again.missing()
+    assert again.run() and not again.missing()
+
+
 def test_predictions_that_are_no_numbers_are_a_failure(tmp_path: Path) -> None:
     class Broken(FakeTrainer):
         def __call__(self, training: Training) -> np.ndarray:
