@@ -3,8 +3,8 @@
 Berthelot et al. 2022, arXiv:2106.04732, section 3; each function names its paragraph. The same loss serves all three
 tasks, which differ in where the pairs come from: semi-supervised learning (both kinds from one event), unsupervised
 domain adaptation (labelled pairs of other events, unlabelled ones of this), semi-supervised domain adaptation (this
-event's few labels among the labelled pairs as well). For the last two, `damage-ssl train EVENT --source OTHER` joins the
-pairs; the training option `unlabelled_rows` set to `unlabelled` keeps labelled ones out of the unlabelled, as here.
+event's few labels among the labelled pairs as well). For the last two, `damage-ssl train EVENT --source OTHER` joins
+the pairs; the training option `unlabelled_rows` set to `unlabelled` keeps labelled ones out of the unlabelled, as here.
 
 Where paper and released code differ: pseudo-labels are the aligned probabilities, in the code their likeliest
 class (`labels` `hard`); the alignment takes the means of the batch, in the code running ones.
