@@ -134,9 +134,15 @@ def unlabelled_rows(task: Task) -> Tensor:
     rows = torch.arange(len(task.pixels))
     rest = rows[torch.from_numpy(~np.isin(rows.numpy(), left_out))]
     if not len(rest):
+        where, chosen = f"{task.run.run_id}: training", task.options.fit.unlabelled_rows
+        if chosen == "all":
+            raise SettingsError(
+                f"{where}: all {len(rows)} pairs are of other events; set max_unlabelled "
+                f"({task.settings.max_unlabelled}) above 0, so that some are of the event itself"
+            )
         raise SettingsError(
-            f"{task.run.run_id}: training: unlabelled_rows is '{task.options.fit.unlabelled_rows}', but all "
-            f"{len(rows)} pairs have labels; use 'all', or pairs of an event without labels beside these"
+            f"{where}: unlabelled_rows is 'unlabelled', but all {len(rows)} pairs have labels; use 'all', or pairs of "
+            "an event without labels beside these"
         )
     return rest
 

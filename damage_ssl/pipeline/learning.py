@@ -317,8 +317,8 @@ def _calibrate(run: Run, patches: JointPatches) -> None:
     held_out = plan.held_out
     classes = np.array(list(held_out.values()), dtype=np.int64)
     found = calibrate_run(run, patches, np.array(list(held_out), dtype=str), classes)
-    if plan.statement is not None:
-        replace(found, method=f"{found.method}; {plan.statement}").write(run.calibration_path)
+    if judges := ", ".join(source.event for source in plan.sources if source.validation_id):
+        replace(found, method=f"{found.method}; all of other events: {judges}").write(run.calibration_path)
 
 
 def _refuse_if_alive(run: Run) -> None:

@@ -172,7 +172,7 @@ def test_an_event_without_labels_is_judged_on_buildings_of_the_sources(town: Eve
     assert summary.validated_on == calibration.n_validation == len(plan.held_out) > 0
     assert summary.trained_on + summary.validated_on == 2 * len(CENTRES)
     assert summary.statement is not None and "north, south" in summary.statement
-    assert summary.statement in calibration.method
+    assert calibration.method.endswith("; all of other events: north, south")
     assert sorted(read_predictions(run)["building_id"]) == [f"b{number:02d}" for number in EVERY]
     card = pipeline.export_event(town, run.path / "map.geojson")
     assert card.statement == summary.statement
@@ -386,6 +386,8 @@ def test_memory_holds_the_plan_s_labelled_and_max_unlabelled_of_the_event(
     monkeypatch.setattr(training, "make_task", make_task)
     pipeline.train_run(town, start(town, "north", most=10, max_unlabelled=7))
     assert sum("/" not in name for name in held[0]) == 7 and sum("/" in name for name in held[0]) == 10
+    with pytest.raises(SettingsError, match=r"all 10 pairs are of other events; set max_unlabelled \(0\) above 0"):
+        pipeline.train_run(town, start(town, "north", most=10, max_unlabelled=0))
 
 
 def test_joint_patches_give_each_building_its_own_pixels_in_the_order_asked_for(town: Event, north: Event) -> None:
