@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="train or patches settings to try")
     parser.add_argument("--name", default="default", help="name of this group of settings in the results")
+    parser.add_argument("--keep", type=Path, help="folder for the probabilities of each case")
     parser.add_argument("--results", type=Path, default=WORK / "accuracy.jsonl")
     arguments = parser.parse_args()
     patches, settings = chosen_settings(arguments.set)
@@ -96,15 +97,18 @@ def main() -> None:
                 continue
             buildings = load_buildings(event, patches)
             for case in todo:
-                row = measure(case, buildings, settings) | {"name": arguments.name, "set": arguments.set}
+                row = measure(case, buildings, settings, arguments.keep) | {
+                    "name": arguments.name,
+                    "set": arguments.set,
+                }
                 arguments.results.parent.mkdir(parents=True, exist_ok=True)
                 with arguments.results.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 print(f"{row['auroc']:.3f}  {row['seconds']:5.0f} s  {arguments.name}  {case}", flush=True)
 
 
-def measure(case: Case, buildings: Buildings, settings: TrainSettings) -> dict[str, Any]:
-    """Train on one draw of labels and measure on the held-out blocks."""
+def measure(case: Case, buildings: Buildings, settings: TrainSettings, keep: Path | None = None) -> dict[str, Any]:
+    """Train on one draw of labels and measure on the held-out blocks; probabilities of all buildings go to `keep`."""
     train_rows, test_rows = draw(buildings, case.labels, np.random.default_rng(case.seed))
     options = settings.options if case.algorithm == settings.algorithm else {}
     values = to_mapping(settings) | {"algorithm": case.algorithm, "seed": case.seed, "options": options}
@@ -120,8 +124,11 @@ def measure(case: Case, buildings: Buildings, settings: TrainSettings) -> dict[s
         )
         train(buildings.pairs, targets, from_mapping(TrainSettings, values, case.algorithm), run)
         seconds = time.monotonic() - started
-        probabilities = load_predictor(run).predict(buildings.pairs.take(test_rows))
-    auroc = roc_auc_score(buildings.class_index[test_rows], probabilities[:, SCHEME.damaged_from :].sum(axis=1))
+        probabilities = load_predictor(run).predict(buildings.pairs)
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        np.savez(keep / f"{'_'.join(map(str, vars(case).values()))}.npz", probabilities=probabilities, test=test_rows)
+    auroc = roc_auc_score(buildings.class_index[test_rows], probabilities[test_rows, SCHEME.damaged_from :].sum(axis=1))
     return {**vars(case), "auroc": float(auroc), "seconds": seconds, "test": len(test_rows)}
 
 

@@ -1,4 +1,8 @@
-"""Table and plot of what `benchmarks.accuracy` measured: `python -m benchmarks.accuracy_report --name default`."""
+"""Table and plot of what `benchmarks.accuracy` measured: `python -m benchmarks.accuracy_report --name default`.
+
+"closed" is the share of what the bar (frozen Lite0 features + logistic regression) lacks to 1 that an algorithm closes,
+(AUROC - bar) / (1 - bar) of the means over seeds, averaged over the events.
+"""
 
 import argparse
 from pathlib import Path
@@ -10,6 +14,7 @@ import pandas as pd
 from benchmarks.accuracy import ALGORITHMS, WORK, read_rows
 
 mpl.use("Agg")
+BAR = "frozen-lite0"
 COLOURS = {
     "supervised-weak": "#999999",
     "supervised-strong": "#555555",
@@ -26,11 +31,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=WORK / "accuracy.jsonl")
     parser.add_argument("--name", default="default")
-    parser.add_argument("--plot", type=Path, default=Path("benchmarks/results/main_job_accuracy.png"))
+    parser.add_argument("--plot", type=Path, help="a PNG file")
+    parser.add_argument("--digits", type=int, default=3)
     arguments = parser.parse_args()
     rows = pd.DataFrame(row for row in read_rows(arguments.results) if row["name"] == arguments.name)
-    print(markdown(rows))
-    draw(rows, arguments.plot)
+    print(markdown(rows, arguments.digits))
+    if arguments.plot:
+        draw(rows, arguments.plot)
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -41,14 +48,27 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def markdown(rows: pd.DataFrame) -> str:
+def closed(rows: pd.DataFrame, algorithm: str, labels: int) -> float | None:
+    """Share of what the bar lacks to 1 that the algorithm closes, over events and seeds with both; None without any."""
+    each = rows[rows["labels"] == labels].pivot_table(index=["event", "seed"], columns="algorithm", values="auroc")
+    if algorithm not in each or BAR not in each:
+        return None
+    means = pd.DataFrame({"own": each[algorithm], "bar": each[BAR]}).dropna().groupby("event").mean()
+    return float(((means["own"] - means["bar"]) / (1 - means["bar"])).mean()) if len(means) else None
+
+
+def markdown(rows: pd.DataFrame, digits: int = 3) -> str:
     """A row an algorithm, a column an event and number of labels a class: mean ± sd; the best of a column in bold."""
     table = summary(rows)
+    budgets = sorted(set(rows["labels"]))
     columns = sorted({(event, labels) for _, event, labels in table.index})
     best = {column: table.xs(column, level=["event", "labels"])["mean"].max() for column in columns}
     lines = [
-        "| Algorithm | " + " | ".join(f"{event}, {labels}" for event, labels in columns) + " | seconds a run |",
-        "|---|" + "---|" * (len(columns) + 1),
+        "| Algorithm | "
+        + " | ".join(f"{event}, {labels}" for event, labels in columns)
+        + "".join(f" | closed at {labels}" for labels in budgets)
+        + " | seconds a run | seeds |",
+        "|---|" + "---|" * (len(columns) + len(budgets) + 2),
     ]
     for algorithm in ordered(rows):
         cells = []
@@ -57,10 +77,15 @@ def markdown(rows: pd.DataFrame) -> str:
                 cells.append("–")
                 continue
             found = table.loc[(algorithm, *column)]
-            text = f"{found['mean']:.3f} ± {found['sd']:.3f}"
+            text = f"{found['mean']:.{digits}f} ± {found['sd']:.{digits}f}"
             cells.append(f"**{text}**" if found["mean"] == best[column] else text)
-        seconds = table.xs(algorithm, level="algorithm")["seconds"].median()
-        lines.append(f"| {algorithm} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+        for labels in budgets:
+            share = closed(rows, algorithm, labels)
+            cells.append("" if share is None else f"{share:+.2f}")
+        own = table.xs(algorithm, level="algorithm")
+        lines.append(
+            f"| {algorithm} | " + " | ".join(cells) + f" | {own['seconds'].median():.0f} | {own['seeds'].min()} |"
+        )
     return "\n".join(lines)
 
 
@@ -83,7 +108,9 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
                 values = here[(here["algorithm"] == algorithm) & (here["labels"] == labels)]["auroc"].to_numpy()
                 x = place + (offset - (len(budgets) - 1) / 2) * 0.38
                 if len(values):
-                    panel.bar(x, values.mean(), 0.34, color=COLOURS[algorithm], alpha=0.45 + 0.5 * offset)
+                    panel.bar(
+                        x, values.mean(), 0.34, color=COLOURS.get(algorithm, "#6a8f5a"), alpha=0.45 + 0.5 * offset
+                    )
                     panel.plot(np.full(len(values), x), values, ".", color="black", markersize=4)
         panel.set_xticks(range(len(algorithms)), algorithms, rotation=35, ha="right")
         panel.set_ylim(max(0.4, here["auroc"].min() - 0.05), 1.0)
