@@ -171,7 +171,7 @@ class TrainSettings:
     attend to pre tokens do not find there beside those of `change` (`cross-attention`); or they are `stacked` channels.
     """
 
-    algorithm: str = "fixmatch"
+    algorithm: str = "mixmatch"
     scheme: str = "binary-major"
     network: str = "efficientnet-lite0"
     fusion: Literal["siamese", "change", "stacked", "post", "concatenate", "subtract", "cross-attention"] = "change"

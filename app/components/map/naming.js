@@ -22,7 +22,7 @@ export class Naming {
       h('form', { method: 'dialog' },
         h('h2', {}, 'Who is labelling?'),
         h('label', {}, 'Your name, kept with each label', field),
-        h('footer', {},
+        h('div', { class: 'wb-foot' },
           h('button', { class: 'wb-ghost', type: 'button', onclick: () => this.sheet.close('unnamed') }, 'Without a name'),
           h('button', { type: 'submit', value: 'named' }, 'Start labelling'))));
     this.sheet.addEventListener('close', () => this.told(this.sheet.returnValue === 'named' ? field.value.trim() : ''));

@@ -25,6 +25,7 @@ def test_forty_labels_and_the_start_of_training_by_keyboard_alone(
     assert screen.focus_shows(), f"the focus is not visible on {screen.focused()}"
     page.keyboard.press("Enter")
     page.wait_for_selector(".wb-name:focus")
+    assert page.get_by_role("button", name="Start labelling").is_visible()
     page.keyboard.type("Ana")
     page.keyboard.press("Enter")
     page.wait_for_selector(".wb-sheet", state="detached")
@@ -61,3 +62,23 @@ def test_forty_labels_and_the_start_of_training_by_keyboard_alone(
     screen.tab_to(".st-key-cancel")
     page.keyboard.press("Enter")
     screen.wait_for_state("train", "stopped")
+
+
+def test_who_gives_no_name_labels_as_analyst_and_is_not_asked_again(
+    open_screen: Callable[..., Screen], app: App, drawn: Drawn
+) -> None:
+    event = drawn.event(app.workspace, "nameless")
+    screen = open_screen()
+    page = screen.page
+    screen.open("nameless", "label", name=None)
+    page.wait_for_selector(".wb-name:focus")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".wb-sheet", state="detached")
+    current = screen.wait_for_other_building(None)
+    page.keyboard.press("1")
+    screen.wait_for_other_building(current)
+    screen.saved(1)
+    screen.step("event")
+    screen.step("label")
+    assert page.locator(".wb-name").count() == 0
+    assert LabelStore(event.labels_path).current()["labeller"].tolist() == ["analyst"]
