@@ -16,6 +16,7 @@ from app.sections.shown_model import model_choice
 from app.standing import standing_of
 from app.ui import bar, caution, go_to, headline, note
 from damage_ssl.assessment.change import STATEMENT
+from damage_ssl.pipeline import plan_of
 from damage_ssl.products.selection import Selection
 
 _ORDER = ("damaged", "destroyed", "major-damage", "minor-damage", "intact", "no-damage")
@@ -106,6 +107,8 @@ def _result(view: EventView, model: Model | None, reports: list[jobs.RunReport])
                 f"{statement[0].upper()}{statement[1:]}. The model says so from {model.threshold:.0%}; "
                 "your labels override it."
             )
+            if model.run is not None and (elsewhere := plan_of(model.run).statement):
+                caution(elsewhere)
     counts = standing.counts()
     classes = [name for name in _ORDER if counts.get(name, 0)]
     bar([(colour_of(name), counts[name]) for name in classes])

@@ -48,7 +48,9 @@ def outcome(report: jobs.RunReport) -> None:
                 f"Of a damaged and an intact building that it has not learned from, it puts the damaged one higher in "
                 f"{100 * score:.0f} of 100 cases (AUROC {score:.2f}; 0.50 is guessing)."
             )
-        if summary.validated_on < _STEADY_FROM:
+        if summary.statement is not None:
+            caution(summary.statement[:1].upper() + summary.statement[1:])
+        elif summary.validated_on < _STEADY_FROM:
             caution(f"This rests on {summary.validated_on:,} labels only: the true score may well be another.")
     st.button("Show the map", type="primary", width="stretch", key="to-map", on_click=go_to, args=("map",))
 

@@ -116,11 +116,10 @@ def _line(points: Sequence[tuple[float, float]], colour: str, width: float) -> s
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Three to six round numbers that span low to high."""
+    """Round numbers, 1, 2 or 5 times a power of ten apart, that span low to high."""
     reach = max(high - low, 1e-3)
     step = 10.0 ** math.floor(math.log10(reach))
-    while reach / step < 3:
-        step /= 2
+    step *= next(part for part in (1.0, 0.5, 0.2) if part == 0.2 or reach / (step * part) >= 3)
     first = math.floor(low / step + 1e-9)
     last = math.ceil(high / step - 1e-9)
     return [round(number * step, 10) for number in range(first, last + 1)]

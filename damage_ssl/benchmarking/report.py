@@ -313,7 +313,8 @@ def _spread(each: Spread | None) -> str:
         return ""
     if each.sd is None or each.low is None or each.high is None:
         return f"{each.mean:.4f} (n = 1)"
-    return f"{each.mean:.4f} ± {each.sd:.4f} [{each.low:.3f}, {each.high:.3f}] n = {each.n}"
+    low, high = max(each.low, 0.0), min(each.high, 1.0)  # Student's interval knows no bounds, AUROC does
+    return f"{each.mean:.4f} ± {each.sd:.4f} [{low:.3f}, {high:.3f}] n = {each.n}"
 
 
 def _table(

@@ -1,6 +1,7 @@
 """The side panel without a browser: what each step shows, and that the floor on labels holds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -14,6 +15,8 @@ from damage_ssl.event.catalog import Event
 from damage_ssl.files import write_json
 from damage_ssl.grades import LabelValue
 from damage_ssl.patches.nudges import Nudge, read_nudges
+from damage_ssl.pipeline import plan_of
+from damage_ssl.pipeline.sources import SourcePlan
 from damage_ssl.products.selection import Selection
 from tests.app.town_app import RUN_ID, add_run, prepared_event, repository
 from tests.conftest import Town
@@ -250,3 +253,21 @@ def test_shares_moved_by_one_analyst_hold_for_another_and_survive_a_reload(open_
     assert shares_of(event) == Shares(random=0.25, second=0.4)
     other = open_page(step="label", name="ben")
     assert {each.key: each.value for each in other.slider}["second-share"] == 40
+
+
+@pytest.mark.parametrize("step", ["map", "train"])
+def test_threshold_of_other_events_is_called_that(open_page: Open, town: Town, step: str) -> None:
+    run = add_run(prepared_event(town), {"b01": 0.9})
+    assert "other events" not in text_of(open_page(step=step))
+    source = SourcePlan(
+        event="elsewhere",
+        train_id=("x",),
+        train_class=(1,),
+        validation_id=("y",),
+        validation_class=(1,),
+        patches_fingerprint="",
+    )
+    write_json(run.settings_path, replace(plan_of(run), sources=(source,)).to_json())
+    page = open_page(step=step)
+    assert not page.exception
+    assert "Threshold and calibration come from other events (elsewhere)" in text_of(page)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from damage_ssl.benchmarking import plots
 from damage_ssl.benchmarking.report import write_report
 from damage_ssl.benchmarking.running import Training
 from damage_ssl.benchmarking.summary import sentences
@@ -133,3 +134,20 @@ def test_tuning_on_blocks_that_tell_nothing_is_said_to_be_by_lot(tmp_path: Path,
     write_report(bench, tmp_path / "report.html", event="town", command="")
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert ("do not tell the settings of supervised-strong, fixmatch apart" in page.text) == blind
+
+
+def test_the_report_shows_no_auroc_above_one(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path / "cells", FakeTrainer(), experiments=("labels",))
+    bench.run()
+    write_report(bench, tmp_path / "report.html", event="town", command="")
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    shown = [cell for row in page.tables["experiment-labels"][1:] for cell in row[1:]]
+    assert all(0.0 <= float(end) <= 1.0 for cell in shown for end in cell.split("[")[1].split("]")[0].split(", "))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.9982, 0.9991), (0.971, 0.9993), (0.4, 0.97), (0.0, 0.0)])
+def test_ticks_are_round_and_equally_far_apart_as_they_are_written(low: float, high: float) -> None:
+    ticks = plots._ticks(low, high)
+    written = [float(plots._number(tick, ticks)) for tick in ticks]
+    assert written == pytest.approx(ticks, abs=1e-9)
+    assert ticks[0] <= low and ticks[-1] >= high and 3 <= len(ticks) <= 12
