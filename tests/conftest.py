@@ -1,6 +1,7 @@
 """Shared fixtures: tiny rasters and footprints drawn on the spot, and the real events where they are there."""
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,3 +133,13 @@ def town(tmp_path: Path) -> Town:
         ),
         workspace=tmp_path / "workspace",
     )
+
+
+def eventually(look: Callable[[], Any], timeout_s: float = 600.0) -> Any:
+    """What `look` returns as soon as it is not empty."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.2)
+    pytest.fail("it did not happen in time")

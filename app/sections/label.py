@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from app import jobs
+from app import jobs, outlooks
 from app.access import Person
-from app.data import EventView, current_labels, view_at
+from app.data import EventView, current_labels
 from app.legend import colour_of, name_of
 from app.live import SCHEME, features_stamp
 from app.models import Model
@@ -18,7 +17,7 @@ from app.sections.import_labels import import_labels
 from app.sections.shown_model import features_state, model_choice
 from app.shares import Shares, keep_shares, shares_of
 from app.ui import bars, go_to, note
-from damage_ssl.assessment.guidance import Outlook, outlook
+from damage_ssl.assessment.guidance import Outlook, OutlookQuestion
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import ClassScheme, DamageGrade, LabelValue, scheme_named
@@ -27,7 +26,7 @@ from damage_ssl.settings import SplitSettings, TrainSettings
 
 COMFORTABLE_PER_CLASS = 20
 _TOLD_EVERY = 5
-"""Answers after which the outlook is worked out again: it takes a fifth of a second, and moves little with each."""
+"""Answers after which the outlook is worked out again: it moves little with each."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,7 @@ def show(
         args=("train",),
     )
     features_state(view, may_write=person.may_write)
-    if promise := promise_of(view):
-        note(promise)
+    st.fragment(_promise, run_every="2s" if promise_of(view)[1] else None)(view)
     model_choice(view, model, models, reports)
     with st.expander("Which buildings you are asked about", key="queue-settings"):
         _shares(view.event)
@@ -167,26 +165,36 @@ def _keep_shares(event: Event) -> None:
         chosen["shares-error"] = str(error)
 
 
-def promise_of(view: EventView) -> str:
-    """What the next ten labels would bring, in a sentence; empty without any labels or features."""
+def _promise(view: EventView) -> None:
+    if sentence := promise_of(view)[0]:
+        note(sentence)
+
+
+def promise_of(view: EventView) -> tuple[str, bool]:
+    """What the next ten labels would bring, in a sentence, and whether a newer one is being worked out.
+
+    The sentence is empty without any labels or features, and until it is first known.
+    """
     features, (labels, revision) = features_stamp(view), current_labels(view.event)
     if not features or labels.empty:
-        return ""
-    found = _outlook(view.event, view.stamp, features, revision // _TOLD_EVERY)
-    if found.gain is None or found.score is None or found.gain_high is None:
+        return "", False
+    state = f"{view.stamp}-{features}-{revision // _TOLD_EVERY}"
+    told = outlooks.told(str(view.event.path), state, lambda: _question(view))
+    return ("" if told.outlook is None else _sentence(told.outlook)), told.waiting
+
+
+def _sentence(found: Outlook) -> str:
+    if found.gain is None or found.score is None or found.gain_low is None or found.gain_high is None:
         return f"Not enough labels to tell yet what ten more would bring: {found.reason}."
     now = f"Away from your labels the live model is right for about {100 * found.score:.0f} %"
     if found.gain_high < 0.005:
         return f"{now}. Ten more labels would change little."
-    low, high = (round(100 * (value or 0.0)) for value in (found.gain_low, found.gain_high))
+    low, high = round(100 * found.gain_low), round(100 * found.gain_high)
     return f"{now}. Ten more labels would add about {100 * found.gain:.1f} points ({low} to {high})."
 
 
-@lru_cache(maxsize=8)
-def _outlook(event: Event, stamp: str, features: str, revision_in_fives: int) -> Outlook:
-    view = view_at(event, stamp)
-    known = read_features(event)
-    labels = usable_labels(known, current_labels(event)[0], scheme_named(SCHEME))
+def _question(view: EventView) -> OutlookQuestion:
+    known = read_features(view.event)
+    labels = usable_labels(known, current_labels(view.event)[0], scheme_named(SCHEME))
     at = view.pairs[["x_m", "y_m"]].loc[known.building_id[labels.rows].tolist()].to_numpy(float)
-    rng = np.random.default_rng(0)  # the same labels give the same sentence
-    return outlook(known.values[labels.rows], labels.classes, at[:, 0], at[:, 1], rng)
+    return OutlookQuestion(features=known.values[labels.rows], classes=labels.classes, x_m=at[:, 0], y_m=at[:, 1])

@@ -1,6 +1,15 @@
-"""What the next labels would bring, extrapolated from how the instant model has learned so far. Needs no torch."""
+"""What the next labels would bring, extrapolated from how the instant model has learned so far. Needs no torch.
 
-from dataclasses import dataclass
+`python -m damage_ssl.assessment.guidance` answers a question on its standard input, see `elsewhere`.
+"""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +24,9 @@ HELD_OUT = 0.3
 STEPS = 4
 MOST_LABELS = 400
 """Of more labels a random part is looked at: by then the curve is flat, and fits would take seconds."""
+
+MORE = 10
+"""The next labels whose gain is told."""
 
 _SMALLEST = 6
 _INTERVAL = (10.0, 90.0)
@@ -44,6 +56,35 @@ class Outlook:
         return self.gain is not None
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutlookQuestion:
+    """What `outlook` is asked, its arguments of the same names; with one `seed` equal questions have one answer."""
+
+    features: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    x_m: NDArray[np.float64]
+    y_m: NDArray[np.float64]
+    seed: int = 0
+
+
+def elsewhere(question: OutlookQuestion, timeout_s: float = 120.0) -> Outlook:
+    """Ask in a process of its own at low priority and wait for it; of too few labels there is nothing to ask.
+
+    Raises:
+        subprocess.SubprocessError: the process failed or took longer than `timeout_s`.
+        OSError: it could not be started.
+    """
+    if reason := _too_few(question.classes):
+        return Outlook(labels=len(question.classes), more=MORE, reason=reason)
+    asked = io.BytesIO()
+    np.savez(asked, **asdict(question))
+    command = [sys.executable, "-m", "damage_ssl.assessment.guidance"]
+    told = subprocess.run(command, input=asked.getvalue(), capture_output=True, check=True, timeout=timeout_s)
+    answer: dict[str, Any] = json.loads(told.stdout)
+    answer["curve"] = tuple((int(labels), float(score)) for labels, score in answer["curve"])
+    return Outlook(**answer)
+
+
 def outlook(
     features: NDArray[np.float32],
     classes: NDArray[np.int64],
@@ -51,7 +92,7 @@ def outlook(
     y_m: NDArray[np.float64],
     rng: np.random.Generator,
     *,
-    more: int = 10,
+    more: int = MORE,
     block_m: float = 150.0,
 ) -> Outlook:
     """Estimate how much better the instant model would be with `more` labels.
@@ -72,9 +113,8 @@ def outlook(
         block_m: width of the spatial blocks; halved where there are too few.
     """
     count = len(classes)
-    present, per_class = np.unique(classes, return_counts=True)
-    if len(present) < 2 or per_class.min() < LEAST_PER_CLASS:
-        return Outlook(labels=count, more=more, reason=f"it takes {LEAST_PER_CLASS} of each of two classes")
+    if reason := _too_few(classes):
+        return Outlook(labels=count, more=more, reason=reason)
     if count > MOST_LABELS:
         kept = np.sort(rng.choice(count, MOST_LABELS, replace=False))
         features, classes, x_m, y_m = features[kept], classes[kept], x_m[kept], y_m[kept]
@@ -98,6 +138,13 @@ def outlook(
         gain_high=float(high),
         curve=tuple(_mean_curve(curves)),
     )
+
+
+def _too_few(classes: NDArray[np.int64]) -> str:
+    """Why so few labels tell nothing; empty where they may."""
+    present, per_class = np.unique(classes, return_counts=True)
+    few = len(present) < 2 or per_class.min() < LEAST_PER_CLASS
+    return f"it takes {LEAST_PER_CLASS} of each of two classes" if few else ""
 
 
 def _curve(
@@ -152,3 +199,16 @@ def _mean_curve(curves: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -
     full = [curve for curve in curves if len(curve[0]) == steps]
     sizes, scores = (np.mean([curve[part] for curve in full], axis=0) for part in (0, 1))
     return [(round(float(size)), float(score)) for size, score in zip(sizes, scores, strict=True)]
+
+
+def _answer() -> None:
+    if hasattr(os, "nice"):
+        os.nice(10)
+    with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as asked:
+        values = {name: asked[name] for name in asked.files}
+    rng = np.random.default_rng(int(values.pop("seed")))
+    print(json.dumps(asdict(outlook(**values, rng=rng))))
+
+
+if __name__ == "__main__":
+    _answer()

@@ -26,7 +26,7 @@ from damage_ssl.grades import DamageGrade, LabelValue
 from damage_ssl.labelling.queue import next_buildings
 from damage_ssl.pipeline.live import features_ready
 from tests.app.town_app import RUN_ID, Server, add_features, add_run, prepared_event, served
-from tests.conftest import Town
+from tests.conftest import Town, eventually
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # within rasterio
 
@@ -260,9 +260,11 @@ def test_labels_of_buildings_that_cannot_be_assessed_do_not_count_towards_the_fl
 
 
 def test_promise_says_so_when_there_are_too_few_labels(event: Event) -> None:
-    assert promise_of(view_of("town")) == ""
+    assert promise_of(view_of("town")) == ("", False)
     say(event, "b00", LabelValue.NO_DAMAGE)
-    assert "Not enough labels to tell yet" in promise_of(view_of("town"))
+    sentence = eventually(lambda: promise_of(view_of("town"))[0])
+    assert "Not enough labels to tell yet" in sentence
+    assert promise_of(view_of("town")) == (sentence, False)
 
 
 def test_guide_shows_labelled_examples_with_who_said_so(event: Event, server: Server) -> None:

@@ -1,11 +1,20 @@
 """What the next labels would bring."""
 
+import subprocess
 import time
 
 import numpy as np
 import pytest
 
-from damage_ssl.assessment.guidance import LEAST_PER_CLASS, MOST_LABELS, _curve, _fit, outlook
+from damage_ssl.assessment.guidance import (
+    LEAST_PER_CLASS,
+    MOST_LABELS,
+    OutlookQuestion,
+    _curve,
+    _fit,
+    elsewhere,
+    outlook,
+)
 
 
 def labelled_town(count: int, *, gap: float, seed: int = 0, size_m: float = 2000.0) -> tuple[np.ndarray, ...]:
@@ -91,3 +100,16 @@ def test_thousand_labels_take_under_a_second() -> None:
     got = outlook(*town, np.random.default_rng(0))
     assert got.known and got.labels == 1000 > MOST_LABELS
     assert time.process_time() - begun < 1.5
+
+
+@pytest.mark.parametrize("count", [4, 60])
+def test_process_of_its_own_says_the_same(count: int) -> None:
+    features, classes, x_m, y_m = labelled_town(count, gap=0.35)
+    here = outlook(features, classes, x_m, y_m, np.random.default_rng(3))
+    assert elsewhere(OutlookQuestion(features=features, classes=classes, x_m=x_m, y_m=y_m, seed=3)) == here
+
+
+def test_process_that_fails_is_an_error_and_no_answer() -> None:
+    features, classes, x_m, y_m = labelled_town(60, gap=0.35)
+    with pytest.raises(subprocess.CalledProcessError):
+        elsewhere(OutlookQuestion(features=features, classes=classes, x_m=x_m[:3], y_m=y_m))

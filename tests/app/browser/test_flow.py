@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from damage_ssl.learning.runs import runs_in
 from tests.app.browser.conftest import BUILDINGS, Drawn
 from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
 from tests.app.browser.server import App, running_app
+from tests.conftest import eventually
 
 pytestmark = BROWSER
 
@@ -253,13 +253,3 @@ def _download(screen: Screen, selector: str, path: Path) -> Path:
         screen.page.locator(selector).first.click()
     download.value.save_as(path)
     return path
-
-
-def eventually(look: Callable[[], Any], timeout_s: float = 600.0) -> Any:
-    """What `look` returns as soon as it is not empty."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.2)
-    pytest.fail("it did not happen in time")
