@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from damage_ssl.errors import DamageSSLError, WorkspaceError
 from damage_ssl.learning.algorithms import ALGORITHMS, Algorithm, Batch, ViewName
 from damage_ssl.learning.algorithms.augmix import with_consistency
-from damage_ssl.learning.algorithms.base import InFloat32
+from damage_ssl.learning.algorithms.base import DriftingShares, InFloat32
 from damage_ssl.learning.algorithms.heads import Beginning, Finishing, UsesHeads
 from damage_ssl.learning.algorithms.imbalance import with_remedy
 from damage_ssl.learning.cached_source import CachedViews, options_without_pixels
@@ -26,6 +26,7 @@ from damage_ssl.learning.checkpoints import (
     without_prefix,
     write_tensors,
 )
+from damage_ssl.learning.class_shares import intercepts
 from damage_ssl.learning.distributed import current_world
 from damage_ssl.learning.encoders import is_cached
 from damage_ssl.learning.frozen_norm import FrozenNormConv
@@ -81,6 +82,8 @@ class Fit:
         self._source: ViewSource = (
             CachedViews(task) if cached else PixelViews(task, getattr(plain, "strong_policy", "random"))
         )
+        # a remedy for unequal classes has its own idea of their shares
+        self._drifting = isinstance(plain, DriftingShares) and task.options.imbalance.imbalance == "none"
         precision = "float32" if isinstance(plain, InFloat32) else task.options.fit.precision
         self._unlabelled_rows = unlabelled_rows(task)
         self._sampler = BalancedSampler(task.rows.train_row, task.rows.train_class)
@@ -127,6 +130,7 @@ class Fit:
                 self.save()
                 saved = time.monotonic()
         self._blend_with_start()
+        self._match_class_shares()
         self._validate(1.0)
         self._finish(self._ema.network)
         self._report()
@@ -156,6 +160,15 @@ class Fit:
         for name, tensor in self._ema.network.state_dict().items():
             if tensor.is_floating_point():
                 tensor.lerp_(self._start[name], weight)
+
+    @torch.no_grad()
+    def _match_class_shares(self) -> None:
+        """Set the head's intercepts by the labelled pairs, where the algorithm lets class shares drift."""
+        network, rows = self._ema.network, self.task.rows
+        if not self._drifting or not isinstance(network.head, nn.Linear):
+            return
+        found = intercepts(self._source.predict(network, rows.train_row), rows.train_class)
+        network.head.bias.add_(torch.from_numpy(found).to(network.head.bias))
 
     def _share(self) -> float:
         """Share of the training done, by steps or by time, whichever is further."""

@@ -105,6 +105,10 @@ class InFloat32:
     """Marker of algorithms whose networks run in float32 even where the training uses mixed precision."""
 
 
+class DriftingShares:
+    """Marker of algorithms whose loss lets predicted class shares drift; `class_shares` brings them back at the end."""
+
+
 class RunningMeans:
     """Exponential moving averages of tensors, by name; they are all that an algorithm with them has learnt.
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from damage_ssl.learning.algorithms.base import (
     Batch,
+    DriftingShares,
     LossTerms,
     Network,
     Stateless,
@@ -86,7 +87,7 @@ class MixMatchSettings:
 
 
 @dataclass(frozen=True)
-class MixMatch(Stateless):
+class MixMatch(Stateless, DriftingShares):
     """The paper's loss, eq. 5, with λᵤ ramped up.
 
     Where the paper's network takes batch statistics, they come from the first group only; networks here take none, so
