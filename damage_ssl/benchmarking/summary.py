@@ -38,6 +38,11 @@ class Measured:
     missing: int
     seconds: float | None
 
+    @property
+    def comparable(self) -> bool:
+        """True where no seed is still to come: with fewer, a method may be first by the luck of its draws."""
+        return self.spread is not None and self.missing == 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
@@ -63,13 +68,16 @@ def find(bench: Bench) -> Findings:
 
 
 def sentences(bench: Bench, findings: Findings) -> list[str]:
-    """The summary in plain words, one sentence or two for each experiment that has results."""
+    """The summary in plain words, one sentence or two for each experiment that has results; of whole points only."""
     said = []
     for name, measured in findings.measured.items():
         if name == "labels":
             for value in dict.fromkeys(each.value for each in measured):
                 here = [each for each in measured if each.value == value and each.spread is not None]
-                said += _ranking(f"With {value:g} labels a class", here)
+                opening = f"With {value:g} labels a class"
+                said += _ranking(opening, [each for each in here if each.comparable])
+                if waiting := [each.method for each in here if not each.comparable]:
+                    said.append(f"{opening}, not compared yet because seeds are missing: {', '.join(waiting)}.")
         elif name in ("unlabelled", "mismatch", "imbalance"):
             said += _ends(name, measured)
     if findings.noise:
@@ -153,7 +161,7 @@ def _ends(name: str, measured: Sequence[Measured]) -> list[str]:
     if len(values) < 2:
         return []
     first, last = values[0], values[-1]
-    at = {(each.method, each.value): each for each in measured if each.spread is not None}
+    at = {(each.method, each.value): each for each in measured if each.comparable}
     methods = [m for m in dict.fromkeys(each.method for each in measured) if (m, first) in at and (m, last) in at]
     if not methods:
         return []

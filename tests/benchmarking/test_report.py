@@ -10,7 +10,7 @@ import pytest
 from damage_ssl.benchmarking import plots
 from damage_ssl.benchmarking.report import write_report
 from damage_ssl.benchmarking.running import Training
-from damage_ssl.benchmarking.summary import sentences
+from damage_ssl.benchmarking.summary import find, sentences
 from tests.benchmarking.material import FakeTrainer, bench_of
 
 
@@ -96,6 +96,18 @@ def test_report_of_a_stopped_benchmark_says_so_and_names_failures(tmp_path: Path
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "Not complete:" in page.text
     assert "ValueError: does <not> learn" in [row[-1] for row in page.tables["trainings"]]
+
+
+def test_method_with_seeds_to_come_is_not_compared(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, FakeTrainer(), experiments=("labels",))
+    bench.run()
+    point = next(each for each in bench.plan.points["labels"] if (each.method, each.value) == ("fixmatch", 5))
+    bench.path_of(point.cells[0]).unlink()
+    again = bench_of(tmp_path, FakeTrainer(), experiments=("labels",))
+    said = sentences(again, find(again))
+    assert "With 5 labels a class, not compared yet because seeds are missing: fixmatch." in said
+    assert not any("fixmatch (" in each for each in said if each.startswith("With 5"))
+    assert any("fixmatch (" in each for each in said if each.startswith("With 2"))
 
 
 @pytest.mark.parametrize(("noise", "verdict"), [(0.0, "no difference shown"), (5.0, "do not overlap")])
