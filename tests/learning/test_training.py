@@ -43,6 +43,7 @@ def new_run(path: Path) -> Run:
 
 def settings(**changes: Any) -> TrainSettings:
     values: dict[str, Any] = {
+        "algorithm": "fixmatch",
         "network": "small-cnn",
         "input_px": 32,
         "steps": 6,
