@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from damage_ssl.assessment.guidance import Outlook, OutlookQuestion, elsewhere
+from damage_ssl.errors import DamageSSLError
 
 _LOG = logging.getLogger(__name__)
 _LOCK = threading.Lock()
@@ -43,7 +44,7 @@ def _ask(subject: str, state: str, question: Callable[[], OutlookQuestion]) -> N
         return  # asked again since, of a newer state
     try:
         answer = elsewhere(question())
-    except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+    except (DamageSSLError, OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
         _LOG.warning("what more labels would bring is not known: %s", error)
         answer = None
     with _LOCK:

@@ -8,6 +8,7 @@ import pytest
 
 from app.outlooks import Told, told
 from damage_ssl.assessment.guidance import OutlookQuestion
+from damage_ssl.errors import WorkspaceError
 from tests.conftest import eventually
 
 
@@ -36,11 +37,12 @@ def test_page_never_waits_and_keeps_the_last_answer_until_there_is_a_newer_one(t
     assert newest is not None and newest.labels == 6
 
 
+@pytest.mark.parametrize("kind", [OSError, WorkspaceError])
 def test_question_that_cannot_be_answered_leaves_nothing_to_say(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    kind: type[Exception], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken() -> OutlookQuestion:
-        raise OSError("the disk is gone")
+        raise kind("the disk is gone")
 
     assert told(str(tmp_path), "now", broken).waiting
     assert eventually(lambda: told(str(tmp_path), "now", broken) == Told(None, waiting=False))
