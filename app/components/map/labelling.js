@@ -39,7 +39,7 @@ export class Labelling {
   /** Take the next building of the queue; ask for more in good time. */
   async next() {
     this.queue = this.queue.filter((item) => this.isOpen(item));
-    if (this.queue.length === 0) await this.refill();
+    while (this.queue.length === 0 && !(await this.refill())); // what was asked of another queue or model is asked again
     const item = this.queue.shift();
     if (!item) {
       this.atEnd();
@@ -86,17 +86,19 @@ export class Labelling {
     return this.refilling;
   }
 
+  /** False where the queue or the model changed meanwhile, so that the answer no longer holds. */
   async fetchQueue() {
     const { run_id: run, queue } = this.data;
     try {
       const fresh = await this.fresh(run, queue);
-      if (!fresh) return; // asked before the queue was changed
+      if (!fresh) return this.bench.gone ?? false;
       for (const item of fresh.filter((each) => !each.blind)) this.bench.inspector.learn(item.detail, run);
       this.queue.push(...fresh);
       this.preload();
     } catch (error) {
       this.bench.toast(`The queue could not be read: ${error.message}`, true);
     }
+    return true;
   }
 
   /** Items that were not offered yet. A queue with a fixed order begins with what was skipped: that is passed over. */

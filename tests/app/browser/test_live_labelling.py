@@ -1,6 +1,7 @@
 """The map follows the labels; large pictures, comment, guide and keys; a second opinion is blind."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
 from tests.app.browser.server import App
 from tests.app.town_app import add_features
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytestmark = BROWSER
 
@@ -46,6 +50,41 @@ def test_map_recolours_after_a_label_without_fetching_outlines_again(
     if page.evaluate(shown) == before:  # else the map has followed to the next building
         assert not [url for url in asked if GEOMETRY in url]
     assert [url for url in asked if url.endswith("/labels")]
+
+
+def test_live_model_that_appears_while_the_queue_is_asked_does_not_end_it(
+    open_screen: Callable[..., Screen], app: App, drawn: Drawn
+) -> None:
+    """The features are made while somebody labels; the keys wait for the queue's next page just when they are there."""
+    from playwright.sync_api import TimeoutError
+
+    drawn.event(app.workspace, "appears")
+    screen = open_screen()
+    page = screen.page
+    asked: list[Route] = []
+    told = False
+
+    def gate(route: "Route") -> None:
+        asked.append(route)
+        if told or len(asked) == 1:
+            route.continue_()
+
+    page.route("**/queue?*", gate)
+    screen.open("appears", "label", name="ana")
+    current = screen.wait_for_other_building(None)
+    page.set_default_timeout(4000)
+    try:
+        while True:
+            page.keyboard.press(GRADE_KEYS[drawn.truth[current]])
+            current = screen.wait_for_other_building(current)
+    except TimeoutError:
+        page.set_default_timeout(120_000)
+    assert len(asked) > 1
+    page.locator(".wb-model-name", has_text="Live model").wait_for()
+    waiting, told = asked[1:], True
+    for route in waiting:
+        route.continue_()
+    screen.wait_for_other_building(current)
 
 
 def test_large_pictures_comment_guide_and_keys_by_keyboard(
