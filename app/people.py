@@ -16,6 +16,7 @@ __all__ = ["UNNAMED", "Person", "admit", "head", "may_write", "name_limit", "tak
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_ANSWERED = "name-answered"
 UNNAMED = "analyst"
 """The name with labels of somebody who gave none."""
 
@@ -92,6 +93,9 @@ def head(person: Person) -> None:
     with st.container(key="person"):
         if not person.signed_in and person.may_write:
             st.session_state.setdefault("labeller", st.query_params.get("name", ""))
+            if not st.session_state["labeller"].strip():
+                # a browser that has not yet been told the answered name sends the empty field back
+                st.session_state["labeller"] = st.session_state.get(_ANSWERED, "")
             st.text_input(
                 "You are",
                 key="labeller",
@@ -122,12 +126,13 @@ def take_name(name: str) -> None:
     """What was answered; an empty name is an answer too."""
     st.session_state["name-asked"] = True
     if name := name.strip()[:MAX_NAME]:
-        st.session_state["labeller"] = name
+        st.session_state["labeller"] = st.session_state[_ANSWERED] = name
 
 
 def _typed() -> str:
     typed = st.session_state.get("labeller")
-    return str(st.query_params.get("name", "") if typed is None else typed).strip()
+    said = str(st.query_params.get("name", "") if typed is None else typed).strip()
+    return said or str(st.session_state.get(_ANSWERED, ""))
 
 
 def _stay_out(person: Person) -> None:

@@ -271,3 +271,14 @@ def test_threshold_of_other_events_is_called_that(open_page: Open, town: Town, s
     page = open_page(step=step)
     assert not page.exception
     assert "Threshold and calibration come from other events (elsewhere)" in text_of(page)
+
+
+def test_answered_name_outlives_a_browser_that_sends_the_empty_field_again(open_page: Open, town: Town) -> None:
+    prepared_event(town)
+    page = open_page(step="event")
+    page.session_state["name-answered"] = "Ana"
+    page.text_input(key="labeller").set_value("").run()
+    assert page.text_input(key="labeller").value == "Ana"
+    assert page.query_params["name"] in ("Ana", ["Ana"])
+    page.text_input(key="labeller").set_value("Ben").run()
+    assert page.text_input(key="labeller").value == "Ben"
