@@ -4,7 +4,6 @@ Files are safetensors, or PyTorch's own format read without unpickling code (`we
 where weights were asked for: whatever does not fit is an error that names it.
 """
 
-import pickle
 import re
 import urllib.error
 import urllib.request
@@ -62,10 +61,9 @@ def read_weights(path: Path) -> EncoderWeights:
         return EncoderWeights(path, tensors, facts)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(
-            f"weights: {path}: is not a file of plain tensors ({str(error).splitlines()[0]}); save its state_dict"
-        ) from error
+    except Exception as error:  # bytes that are no pickle make the reader fail in any way
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"weights: {path}: is not a file of plain tensors ({said}); save its state_dict") from error
     for key in ("state_dict", "model", "model_state_dict"):
         loaded = loaded[key] if isinstance(loaded, dict) and isinstance(loaded.get(key), dict) else loaded
     if not isinstance(loaded, dict) or not all(isinstance(each, Tensor) for each in loaded.values()):

@@ -157,3 +157,11 @@ def test_training_starts_at_the_file_and_the_checkpoint_knows_its_norms(algorith
     assert isinstance(network.encoder, TimmEncoder) and card.spec.norm == "frozen" and card.spec.texture_filters == 8
     torch.testing.assert_close(network.encoder.state_dict()["encoder.bn1.running_var"], state["bn1.running_var"])
     assert np.isfinite(load_predictor(run).predict(pairs)).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"junk\n", b"%PDF-1.7 no weights", b"\x80\x02."])
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_file_that_holds_no_weights_is_named(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DamageSSLError, match=name):
+        read_weights(tmp_path / name)
