@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from damage_ssl.errors import DamageSSLError, InputError, SettingsError
+from damage_ssl.errors import DamageSSLError, InputError, SettingsError, WorkspaceError
 from damage_ssl.learning.checkpoints import read_tensors
 from damage_ssl.learning.encoders import Norm, SmpEncoder, TimmEncoder
 
@@ -57,8 +57,10 @@ def read_weights(path: Path) -> EncoderWeights:
     if not path.is_file():
         raise InputError(f"weights: {path}: there is no such file; damage-ssl pretrain says where it writes one")
     if path.suffix == ".safetensors":
-        tensors, facts = read_tensors(path)
-        return EncoderWeights(path, tensors, facts)
+        try:
+            return EncoderWeights(path, *read_tensors(path))
+        except WorkspaceError as error:
+            raise InputError(f"weights: {path}: is not a whole safetensors file; write it again") from error
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes that are no pickle make the reader fail in any way

@@ -163,5 +163,5 @@ def test_training_starts_at_the_file_and_the_checkpoint_knows_its_norms(algorith
 @pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
 def test_file_that_holds_no_weights_is_named(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DamageSSLError, match=name):
+    with pytest.raises(InputError, match=name):
         read_weights(tmp_path / name)
