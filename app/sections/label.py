@@ -121,7 +121,7 @@ def show(
         on_click=go_to,
         args=("train",),
     )
-    features_state(view, may_write=person.may_write)
+    features_state(view, models, may_write=person.may_write)
     st.fragment(_promise, run_every="2s" if promise_of(view)[1] else None)(view)
     model_choice(view, model, models, reports)
     with st.expander("Which buildings you are asked about", key="queue-settings"):

@@ -8,7 +8,7 @@ import streamlit as st
 from app import jobs
 from app.data import EventView
 from app.legend import age_text, method_name
-from app.live import LiveModel, differing, features_work, needs_features
+from app.live import LiveModel, differing, features_work, live_model, needs_features
 from app.models import Model
 from app.processes import JobReport
 from app.sections.work import stop_button
@@ -82,10 +82,18 @@ def _name(model: Model, reports: Sequence[jobs.RunReport]) -> str:
     return f"{method_name(model.algorithm)}{age}"
 
 
-def features_state(view: EventView, *, may_write: bool) -> None:
-    """While the live model's features are missing: make them, and say how far that is or why it failed."""
-    if not needs_features(view):
-        return
+def features_state(view: EventView, models: Sequence[Model], *, may_write: bool) -> None:
+    """While the live model's features are missing: make them, and say how far that is or why it failed.
+
+    Draws the page again where the live model has appeared since `models` were listed: nothing else would.
+    """
+    if needs_features(view):
+        _make_features(view, may_write=may_write)
+    if not any(isinstance(each, LiveModel) for each in models) and live_model(view) is not None:
+        st.rerun()
+
+
+def _make_features(view: EventView, *, may_write: bool) -> None:
     work = features_work(view)
     if work is None and may_write and not jobs.preparing(view.event):
         _start(view)

@@ -8,7 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import jobs
-from app.data import assessment, label_store, view_of
+from app.data import EventView, assessment, label_store, view_of
+from app.sections import label as label_section
 from app.shares import Shares, shares_of
 from app.shown import model_named
 from damage_ssl.event.catalog import Event
@@ -16,9 +17,10 @@ from damage_ssl.files import write_json
 from damage_ssl.grades import LabelValue
 from damage_ssl.patches.nudges import Nudge, read_nudges
 from damage_ssl.pipeline import plan_of
+from damage_ssl.pipeline.live import features_ready
 from damage_ssl.pipeline.sources import SourcePlan
 from damage_ssl.products.selection import Selection
-from tests.app.town_app import RUN_ID, add_run, prepared_event, repository
+from tests.app.town_app import RUN_ID, add_features, add_run, prepared_event, repository
 from tests.conftest import Town
 
 # Streamlit's test runtime leaves its event loop and sockets to the garbage collector.
@@ -75,6 +77,25 @@ def test_event_without_pairs_offers_to_prepare_them(open_page: Open, town: Town)
     page = open_page(step="event")
     assert not page.exception
     assert button(page, "prepare").label == "Prepare imagery"
+
+
+def test_live_model_that_appears_while_the_page_is_drawn_is_shown(
+    open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models are listed before the panel is drawn; no work is left then that would draw the page again."""
+    event = prepared_event(town)
+    label(event, enough())
+    counted: Callable[[EventView], dict[LabelValue, int]] = label_section.label_counts
+
+    def features_end_meanwhile(view: EventView) -> dict[LabelValue, int]:
+        if not features_ready(event):
+            add_features(event, {f"b{n:02d}" for n in range(5, 10)})
+        return counted(view)
+
+    monkeypatch.setattr(label_section, "label_counts", features_end_meanwhile)
+    page = open_page(step="label")
+    assert not page.exception
+    assert "The map shows: Live model, from 10 labels" in text_of(page)
 
 
 def test_label_step_says_how_many_labels_are_missing(open_page: Open, town: Town) -> None:

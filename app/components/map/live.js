@@ -59,6 +59,11 @@ export class Live {
     }
   }
 
+  /** Ask once more where no question was answered yet: nothing else would before the next label or movement. */
+  retry() {
+    if (!this.stamp && !this.asking) this.refresh();
+  }
+
   take(answer) {
     const { stamp, revision, id, p } = answer;
     if (revision < this.revision) return; // overtaken by a newer one

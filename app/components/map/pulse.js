@@ -29,6 +29,7 @@ export class Pulse {
       if (this.bench.gone) return;
       this.revision = this.revision === since ? answer.revision : Math.min(this.revision, answer.revision);
       this.take(answer);
+      this.bench.live.retry();
     } catch {
       /* the server rests or restarts: asked again soon, and what the analyst does says so itself */
     } finally {

@@ -52,6 +52,28 @@ def test_map_recolours_after_a_label_without_fetching_outlines_again(
     assert [url for url in asked if url.endswith("/labels")]
 
 
+def test_colours_come_although_the_first_question_for_them_failed(
+    open_screen: Callable[..., Screen], app: App, drawn: Drawn
+) -> None:
+    event = drawn.event(app.workspace, "failed-once")
+    add_features(event, damaged(drawn))
+    drawn.label(event, list(drawn.truth)[:30])
+    screen = open_screen()
+    asked: list[str] = []
+
+    def fail_once(route: "Route") -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.fulfill(status=503, body="busy")
+        else:
+            route.continue_()
+
+    screen.page.route("**/live?*", fail_once)
+    screen.open("failed-once", "label", name="ana")
+    screen.page.wait_for_selector('.wb[data-live="30"]')
+    assert len(asked) > 1
+
+
 def test_live_model_that_appears_while_the_queue_is_asked_does_not_end_it(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn
 ) -> None:
