@@ -1,6 +1,7 @@
 """One Chromium, one running app and one drawn town for all browser tests; each test has an event of its own."""
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 BUILDINGS = 72
+SCREENS = pytest.StashKey[list[Screen]]()
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture
 def open_screen(browser: "Browser", app: App, request: pytest.FixtureRequest) -> "Iterator[Callable[..., Screen]]":
     """Opens pages of separate sessions; none may ask anybody outside this machine, nor raise an error."""
-    pages, entered = [], []
+    pages: list[Screen] = []
+    entered = []
+    request.node.stash[SCREENS] = pages
 
     def open_one(address: str | None = None) -> Screen:
         manager = opened(browser, address or app.address)
@@ -96,6 +100,20 @@ def open_screen(browser: "Browser", app: App, request: pytest.FixtureRequest) ->
         manager.__exit__(None, None, None)
     assert [url for screen in pages for url in screen.outside] == []
     assert [error for screen in pages for error in screen.errors] == []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails says what its pages and its app said: where CI runs it nobody can look at the picture."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for number, screen in enumerate(item.stash.get(SCREENS, [])):
+            with contextlib.suppress(Exception):  # a page that has crashed says nothing
+                report.sections.append((f"page {number}", screen.page.inner_text("body", timeout=5000)))
+        for name in ("app", "empty_app"):
+            if isinstance(app := getattr(item, "funcargs", {}).get(name), App):
+                report.sections.append((f"log of {name}", app.said()))
+    return report
 
 
 @pytest.fixture

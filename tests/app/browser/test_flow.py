@@ -139,7 +139,7 @@ def _label(screen: Screen, event: Event, drawn: Drawn) -> None:
 def _see_live_colours(screen: Screen) -> None:
     """Once the features are there, a label makes the map learn; no reload, no button."""
     page = screen.page
-    page.wait_for_selector(".wb[data-live]", timeout=600_000)  # idle priority: slow beside others
+    page.wait_for_selector(".wb[data-live]", timeout=300_000)  # low priority: slow beside others
     before = screen.live()
     current = screen.building()
     page.keyboard.press("u")
