@@ -95,7 +95,9 @@ def features_state(view: EventView, models: Sequence[Model], *, may_write: bool)
 
 def _make_features(view: EventView, *, may_write: bool) -> None:
     work = features_work(view)
-    if work is None and may_write and not jobs.preparing(view.event):
+    if jobs.preparing(view.event):
+        _after_preparation(view)
+    elif work is None and may_write:
         _start(view)
         work = features_work(view)
     if work is not None and work.active:
@@ -104,6 +106,13 @@ def _make_features(view: EventView, *, may_write: bool) -> None:
         _failed(view, work)
     if error := st.session_state.pop("features-error", None):
         st.error(error)
+
+
+@st.fragment(run_every="2s")
+def _after_preparation(view: EventView) -> None:
+    if not jobs.preparing(view.event):
+        st.rerun()
+    note("The map is coloured while you label once the pictures have been cut.")
 
 
 @st.fragment(run_every="1.5s")

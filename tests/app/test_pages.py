@@ -98,6 +98,21 @@ def test_live_model_that_appears_while_the_page_is_drawn_is_shown(
     assert "The map shows: Live model, from 10 labels" in text_of(page)
 
 
+def test_features_wait_for_the_pictures_that_are_being_cut(
+    open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = prepared_event(town)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(jobs, "preparing", lambda event: True)
+        page = open_page(step="label")
+    assert "once the pictures have been cut" in text_of(page)
+    assert jobs.features(event) is None
+    page.run()
+    assert not page.exception
+    assert "once the pictures have been cut" not in text_of(page)
+    assert jobs.features(event) is not None
+
+
 def test_label_step_says_how_many_labels_are_missing(open_page: Open, town: Town) -> None:
     label(
         prepared_event(town), {"b00": LabelValue.NO_DAMAGE, "b01": LabelValue.MAJOR_DAMAGE, "b02": LabelValue.UNCLEAR}
