@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app import jobs
 from app.colouring import CLASSES
 from app.data import EventView, current_labels
-from app.models import Model
+from app.models import Model, Said
 from app.processes import JobReport
 from app.standing import ModelSays, model_says
 from damage_ssl.assessment.calibration import DEFAULT_THRESHOLD
@@ -77,6 +77,15 @@ class LiveModel:
 
     def predictions(self) -> pd.DataFrame:
         return self.prediction.table()
+
+    def said(self) -> Said:
+        known = self.prediction
+        return Said(
+            building_id=known.building_id,
+            probabilities=known.probabilities,
+            p_damaged=known.p_damaged,
+            uncertainty=known.uncertainty,
+        )
 
 
 _FITTING = threading.Lock()

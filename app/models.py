@@ -3,11 +3,24 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from damage_ssl.assessment.change import ALGORITHM as CHANGE
-from damage_ssl.assessment.prediction import read_predictions
+from damage_ssl.assessment.prediction import class_probabilities, read_predictions
 from damage_ssl.pipeline.pack import FinishedRun, MapModel
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Said:
+    """What a model says, as arrays over the assessed buildings: `Model.predictions` without the cost of a table."""
+
+    building_id: NDArray[np.str_]
+    probabilities: NDArray[np.float64]
+    """[N, C], the classes of the model's scheme."""
+    p_damaged: NDArray[np.float64]
+    uncertainty: NDArray[np.float64]
 
 
 class Model(MapModel, Protocol):
@@ -23,6 +36,9 @@ class Model(MapModel, Protocol):
     def predictions(self) -> pd.DataFrame:
         """Every assessed building: `building_id`, a probability a class, `p_damaged`, `uncertainty`."""
 
+    def said(self) -> Said:
+        """The same as arrays."""
+
 
 @dataclass(frozen=True)
 class RunModel(FinishedRun):
@@ -34,3 +50,12 @@ class RunModel(FinishedRun):
 
     def predictions(self) -> pd.DataFrame:
         return read_predictions(self.run)
+
+    def said(self) -> Said:
+        table = self.predictions()
+        return Said(
+            building_id=table["building_id"].to_numpy(str),
+            probabilities=class_probabilities(table, self.scheme),
+            p_damaged=table["p_damaged"].to_numpy(np.float64),
+            uncertainty=table["uncertainty"].to_numpy(np.float64),
+        )

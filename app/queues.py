@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from app.checking import CHECKS, queue_of
 from app.data import EventView, current_labels, view_at
@@ -84,8 +85,8 @@ def _second_opinions(ask: Ask) -> pd.DataFrame:
 def _uncertainty(event: Event, stamp: str, model: Model, predicted: str) -> pd.Series:
     """A model's uncertainty of every building in the order of the event, NaN where it says nothing."""
     view = view_at(event, stamp)
-    said = model.predictions().set_index("building_id")["uncertainty"]
-    return pd.Series(_in_order(view, said), index=view.pairs.index)
+    said = model.said()
+    return pd.Series(_in_order(view, said.building_id, said.uncertainty), index=view.pairs.index)
 
 
 @lru_cache(maxsize=2)
@@ -94,16 +95,16 @@ def _clusters(event: Event, stamp: str, features: str) -> pd.Series | None:
     if not features:
         return None
     view, known = view_at(event, stamp), read_features(event)
-    return pd.Series(_in_order(view, pd.Series(known.cluster, index=known.building_id)), index=view.pairs.index)
+    return pd.Series(_in_order(view, known.building_id, known.cluster), index=view.pairs.index)
 
 
-def _in_order(view: EventView, said: pd.Series) -> np.ndarray:
+def _in_order(view: EventView, building_id: NDArray[np.str_], said: NDArray[Any]) -> NDArray[np.float64]:
     assessed = np.flatnonzero(view.assessed)
     values = np.full(len(view.building_id), np.nan)
-    if np.array_equal(said.index.to_numpy(str), view.building_id[assessed]):
-        values[assessed] = said.to_numpy(float)
+    if np.array_equal(building_id, view.building_id[assessed]):
+        values[assessed] = said
         return values
-    return said.reindex(view.building_id).to_numpy(float)
+    return pd.Series(said, index=building_id).reindex(view.building_id).to_numpy(float)
 
 
 def next_in_queue(kind: str, ask: Ask) -> list[dict[str, Any]]:

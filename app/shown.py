@@ -2,11 +2,10 @@
 
 from functools import lru_cache
 
-import numpy as np
-
 from app.data import EventView, view_at
 from app.live import live_model
 from app.models import Model, RunModel
+from damage_ssl.assessment.prediction import predicted_buildings
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.learning.runs import Run, runs_in
@@ -59,5 +58,5 @@ def model_named(view: EventView, model_id: str | None) -> Model | None:
 @lru_cache(maxsize=64)
 def _is_current(event: Event, stamp: str, model: RunModel, predicted: str) -> bool:
     view = view_at(event, stamp)
-    found, current = model.predictions()["building_id"].to_numpy(str), view.building_id[view.assessed]
-    return np.array_equal(found, current) or set(found.tolist()) == set(current.tolist())
+    found, current = predicted_buildings(model.run), view.footprints["building_id"][view.assessed]
+    return found.equals(current.reset_index(drop=True)) or set(found) == set(current)

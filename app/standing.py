@@ -17,7 +17,6 @@ from app.colouring import CLASSES, LABELS, MODES, Mode, codes_with, unlabelled_c
 from app.data import NOT_PREPARED, EventView, current_labels, view_at
 from app.models import Model
 from damage_ssl.assessment.calibration import decide
-from damage_ssl.assessment.prediction import class_probabilities
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.grades import ClassScheme, LabelValue
@@ -144,11 +143,10 @@ def _model_says(event: Event, stamp: str, model: Model | None, predicted: str) -
     p = np.full(len(view.building_id), np.nan, dtype=np.float64)
     model_class = np.full(len(p), -1, dtype=np.int8)
     if model is not None and view.index is not None:
-        predictions = model.predictions()
-        rows = _rows_of(view, predictions)
-        scheme = model.scheme
-        decided = decide(class_probabilities(predictions, scheme), scheme, model.threshold)
-        p[rows] = predictions["p_damaged"].to_numpy(np.float64)
+        said, scheme = model.said(), model.scheme
+        rows = _rows_of(view, said.building_id)
+        decided = decide(said.probabilities, scheme, model.threshold)
+        p[rows] = said.p_damaged
         model_class[rows] = np.array([CLASSES.index(name) for name in scheme.class_names], dtype=np.int8)[decided]
     # Before anything is cut the outlines are there to be looked at, for their position: none is dimmed.
     assessed = view.assessed if view.index is not None else np.ones(len(p), dtype=bool)
@@ -156,9 +154,8 @@ def _model_says(event: Event, stamp: str, model: Model | None, predicted: str) -
     return ModelSays(p, model_class, {mode: unlabelled_codes(mode, **facts) for mode in MODES})
 
 
-def _rows_of(view: EventView, predictions: pd.DataFrame) -> NDArray[np.intp]:
+def _rows_of(view: EventView, predicted: NDArray[np.str_]) -> NDArray[np.intp]:
     """Rows of the predicted buildings, which must be just those that can be assessed."""
-    predicted = predictions["building_id"].to_numpy(str)
     rows = np.flatnonzero(view.assessed)
     if np.array_equal(predicted, view.building_id[rows]):
         return rows

@@ -38,9 +38,8 @@ from damage_ssl.files import atomic_directory, write_json
 from damage_ssl.grades import LabelValue, scheme_named
 from damage_ssl.grid import crs_of_epsg, transformer
 from damage_ssl.labelling.store import LabelStore, NewLabel
-from damage_ssl.learning.event_features import FORMAT_VERSION as FEATURES_VERSION
 from damage_ssl.learning.event_features import write_features
-from damage_ssl.learning.instant import EventFeatures
+from damage_ssl.learning.instant import FORMAT_VERSION, EventFeatures
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.store import CHUNK_BUILDINGS, PatchStore, make_pairs, write_index
 from damage_ssl.settings import SplitSettings, TrainSettings
@@ -258,17 +257,16 @@ def _write_features(event: Event, town: Event, source: pd.DataFrame, rng: np.ran
     row_of = {name: row for row, name in enumerate(small.building_id.tolist())}
     there = source[source["assessed"].to_numpy(bool)]
     rows = np.array([row_of[name] for name in there["town_id"]])
-    values = np.empty((len(rows), small.values.shape[1]), dtype=np.float16)
+    values = np.empty((len(rows), small.values.shape[1]), dtype=np.float32)
     spread = 0.1 * small.values.std(axis=0)
     for start in range(0, len(rows), 20_000):
         part = small.values[rows[start : start + 20_000]]
         values[start : start + len(part)] = part + rng.normal(size=part.shape).astype(np.float32) * spread
     fingerprint = PatchStore.open(event.patches_path).fingerprint
+    ids = there["building_id"].to_numpy(str)
     with atomic_directory(event.path / "features") as folder:
-        ids = there["building_id"].to_numpy(str)
-        np.savez(folder / "features.npz", building_id=ids, values=values, cluster=small.cluster[rows])
-        name = f"{FEATURES_VERSION}-{fingerprint}-64-0-{len(ids)}"
-        write_json(folder / "features.json", {"fingerprint": name, "patches": fingerprint})
+        features = EventFeatures(ids, values, small.cluster[rows], fingerprint)
+        features.write(folder, fingerprint=f"{FORMAT_VERSION}-{fingerprint}-64-0-{len(ids)}")
 
 
 def _write_labels(

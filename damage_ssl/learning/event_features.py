@@ -15,7 +15,7 @@ from damage_ssl.files import atomic_directory, read_json, storage_errors, write_
 from damage_ssl.learning.channels import pair_bytes
 from damage_ssl.learning.device import keep_freed_memory
 from damage_ssl.learning.embedding import embed, standardise_on
-from damage_ssl.learning.instant import FeatureStart
+from damage_ssl.learning.instant import FORMAT_VERSION, NOTES, VALUES, EventFeatures, FeatureStart
 from damage_ssl.learning.networks import NetworkSpec, PairNetwork, build_network
 from damage_ssl.learning.options import FitOptions
 from damage_ssl.learning.random_features import draw_filters
@@ -23,7 +23,6 @@ from damage_ssl.learning.start import FROZEN, IMAGES
 from damage_ssl.learning.weights import EncoderWeights, load_weights, read_weights
 from damage_ssl.patches.pairs import PairSet
 
-FORMAT_VERSION = 1
 DIMENSIONS = 128
 SAMPLE_BUILDINGS = 2000
 BUILDINGS_AT_ONCE = 512
@@ -58,7 +57,7 @@ def write_features(
     The network is the one that training starts from (`frozen-start`: EfficientNet-Lite0 and random filters, post and
     post - pre). Its features are standardised and projected on their first `DIMENSIONS` principal components, both
     learned from a sample; then buildings are clustered by them. Memory does not grow with the event but for the
-    result: 256 bytes a building.
+    result: 512 bytes a building, in a file that is mapped into memory.
 
     Args:
         store: the event's patches.
@@ -77,7 +76,7 @@ def write_features(
     fingerprint = f"{FORMAT_VERSION}-{store.fingerprint}-{input_px}-{seed}-{len(building_id)}"
     if weights is not None:
         fingerprint += f"-{weights.digest}"
-    if (folder / "features.json").exists() and read_json(folder / "features.json").get("fingerprint") == fingerprint:
+    if (folder / NOTES).exists() and read_json(folder / NOTES).get("fingerprint") == fingerprint:
         return
     keep_freed_memory()
     generator = torch.Generator().manual_seed(seed)
@@ -92,23 +91,22 @@ def write_features(
         begun = _Begun.open(folder, fingerprint, (len(building_id), axes.shape[1]))
         for start, pixels in _chunks(store, building_id, begun.done):
             part = _standardised(network, embed(network, pixels)) @ axes
-            begun.add(start, part.numpy().astype(np.float16))
+            begun.add(start, part.numpy())
             if progress is not None:
                 progress(begun.done, len(building_id))
-    values = np.array(begun.values)
-    cluster = _clusters(values, seed)
-    with atomic_directory(folder) as temporary:
-        np.savez(temporary / "features.npz", building_id=building_id.astype(str), values=values, cluster=cluster)
-        notes = {"fingerprint": fingerprint, "patches": store.fingerprint}
-        write_json(temporary / "features.json", notes if weights is None else {**notes, "weights": weights.notes()})
-    begun.remove()
+        values = begun.values.view(np.ndarray)
+        features = EventFeatures(building_id, values, _clusters(values, seed), store.fingerprint)
+        notes = {} if weights is None else {"weights": weights.notes()}
+        with atomic_directory(folder) as temporary:
+            begun.move(temporary / VALUES)
+            features.write(temporary, fingerprint=fingerprint, **notes)
 
 
 @dataclass
 class _Begun:
     """Features computed so far, in two files beside the folder: values on disk, and a note of how many and of what."""
 
-    values: "np.memmap[tuple[int, int], np.dtype[np.float16]]"
+    values: "np.memmap[tuple[int, int], np.dtype[np.float32]]"
     notes: Path
     fingerprint: str
     done: int
@@ -124,20 +122,20 @@ class _Begun:
             if values.shape == shape:
                 return cls(values, notes, fingerprint, int(left["done"]))
         notes.unlink(missing_ok=True)
-        values = np.lib.format.open_memmap(data, mode="w+", dtype=np.float16, shape=shape)
+        values = np.lib.format.open_memmap(data, mode="w+", dtype=np.float32, shape=shape)
         return cls(values, notes, fingerprint, 0)
 
-    def add(self, start: int, part: NDArray[np.float16]) -> None:
+    def add(self, start: int, part: NDArray[np.float32]) -> None:
         """Keep the features of the next buildings."""
         self.done = start + len(part)
         self.values[start : self.done] = part
         self.values.flush()
         write_json(self.notes, {"fingerprint": self.fingerprint, "done": self.done})
 
-    def remove(self) -> None:
-        """Forget what was begun: it is finished."""
-        Path(str(self.values.filename)).unlink(missing_ok=True)
+    def move(self, path: Path) -> None:
+        """It is finished: the values are put where they belong."""
         self.notes.unlink(missing_ok=True)
+        Path(str(self.values.filename)).replace(path)
 
 
 def _network(
@@ -177,13 +175,13 @@ def _principal_axes(features: Tensor) -> Tensor:
     return axes
 
 
-def _clusters(values: NDArray[np.float16], seed: int) -> NDArray[np.int64]:
+def _clusters(values: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
     """Which buildings look alike, by k-means: [N]."""
     count = min(CLUSTERS, len(values))
     if count < 2:
         return np.zeros(len(values), dtype=np.int64)
     model = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2048)
-    return np.asarray(model.fit_predict(values.astype(np.float32)), dtype=np.int64)
+    return np.asarray(model.fit_predict(values), dtype=np.int64)
 
 
 def _chunks(store: PairSource, building_id: NDArray[np.str_], done: int) -> Iterator[tuple[int, Tensor]]:

@@ -7,14 +7,17 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from damage_ssl.errors import LabelsError, WorkspaceError
-from damage_ssl.files import read_json
+from damage_ssl.files import read_json, write_json
 
+FORMAT_VERSION = 2
+NOTES, VALUES, BUILDINGS = "features.json", "values.npy", "buildings.npz"
 REGULARISATION = 10.0
 """scikit-learn's C on features whose squares sum to about 1: that of the frozen baselines, 0.01 a feature."""
 
@@ -25,6 +28,9 @@ class EventFeatures:
 
     `values` is float32 [N, D], in the order of `building_id` [N]; `cluster` [N] numbers the kinds of buildings and of
     change; `patches` is the fingerprint of the patches that they are of.
+
+    On disk: `values.npy`, which is mapped into memory, not read (an app that just started would wait for it);
+    `buildings.npz` with the ids and clusters; `features.json`, which says of what they are.
     """
 
     building_id: NDArray[np.str_]
@@ -45,15 +51,25 @@ class EventFeatures:
             WorkspaceError: there are none yet, or they cannot be read.
         """
         try:
-            notes = read_json(folder / "features.json")
-            with np.load(folder / "features.npz", allow_pickle=False) as file:
-                building_id, values, cluster = file["building_id"].astype(str), file["values"], file["cluster"]
+            notes = read_json(folder / NOTES)
+            values = np.load(folder / VALUES, mmap_mode="r").view(np.ndarray)
+            with np.load(folder / BUILDINGS, allow_pickle=False) as file:
+                building_id, cluster = file["building_id"], file["cluster"]
+            if notes["format"] != FORMAT_VERSION or len({len(values), len(building_id), len(cluster)}) > 1:
+                raise ValueError("of another version, or of different lengths")
             patches = str(notes["patches"])
         except FileNotFoundError:
             raise WorkspaceError(f"{folder}: no features yet; make them with `write_features`") from None
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError) as error:
             raise WorkspaceError(f"{folder}: cannot be read ({error!r}); delete it and make them again") from error
-        return cls(building_id, values.astype(np.float32), cluster.astype(np.int64), patches)
+        return cls(building_id, values, cluster, patches)
+
+    def write(self, folder: Path, **notes: Any) -> None:
+        """Leave them in an empty folder, with further notes of what they are; `VALUES` may lie there already."""
+        if not (folder / VALUES).exists():
+            np.save(folder / VALUES, np.asarray(self.values, dtype=np.float32))
+        np.savez(folder / BUILDINGS, building_id=self.building_id.astype(str), cluster=self.cluster.astype(np.int64))
+        write_json(folder / NOTES, {"format": FORMAT_VERSION, "patches": self.patches, **notes})
 
 
 @dataclass(frozen=True)

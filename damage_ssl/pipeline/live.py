@@ -19,7 +19,7 @@ from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import read_json
 from damage_ssl.grades import ClassScheme, LabelValue
-from damage_ssl.learning.instant import EventFeatures, FeatureStart, fit_instant
+from damage_ssl.learning.instant import FORMAT_VERSION, NOTES, EventFeatures, FeatureStart, fit_instant
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline.stages import Progress
 
@@ -76,10 +76,11 @@ def make_features(
 
 
 def features_ready(event: Event) -> bool:
-    """True where the features are there and of the patches as they are now."""
+    """True where the features are there, of the patches as they are now and as this version writes them."""
     try:
-        notes = read_json(features_path(event) / "features.json")
-        return bool(notes["patches"] == PatchStore.open(event.patches_path).fingerprint)
+        notes = read_json(features_path(event) / NOTES)
+        current = (FORMAT_VERSION, PatchStore.open(event.patches_path).fingerprint)
+        return bool((notes["format"], notes["patches"]) == current)
     except (OSError, ValueError, KeyError, WorkspaceError):
         return False
 
@@ -93,7 +94,7 @@ def features_start(event: Event) -> FeatureStart | None:
         WorkspaceError: the file is gone, or was replaced by another.
     """
     try:
-        notes = read_json(features_path(event) / "features.json").get("weights")
+        notes = read_json(features_path(event) / NOTES).get("weights")
     except (OSError, ValueError):
         return None
     if notes is None:
@@ -116,14 +117,14 @@ def read_features(event: Event) -> EventFeatures:
         WorkspaceError: they are missing, or the patches were cut again since.
     """
     folder, command = features_path(event), f"`damage-ssl features {event.name}`"
-    if not (folder / "features.json").exists():
+    if not (folder / NOTES).exists():
         raise WorkspaceError(f"event '{event.name}': has no features for the live model yet; make them with {command}")
     if not features_ready(event):
         raise WorkspaceError(
-            f"event '{event.name}': its patches were cut again since the features were made; make them again with "
-            f"{command}"
+            f"event '{event.name}': its patches were cut again since the features were made, or an older version made "
+            f"them; make them again with {command}"
         )
-    return _read(folder, (folder / "features.json").stat().st_mtime_ns)
+    return _read(folder, (folder / NOTES).stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=2)

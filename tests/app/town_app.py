@@ -23,6 +23,7 @@ from damage_ssl.assessment.prediction import prediction_table
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import write_json
 from damage_ssl.grades import scheme_named
+from damage_ssl.learning.instant import EventFeatures
 from damage_ssl.learning.runs import Run
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.pipeline.live import features_path
@@ -76,10 +77,7 @@ def add_features(event: Event, damaged: set[str]) -> None:
     values = np.random.default_rng(0).normal(0, 0.02, (len(building_id), 8)) + np.where(apart, 0.5, -0.5)[:, None]
     folder = features_path(event)
     folder.mkdir()
-    np.savez(
-        folder / "features.npz", building_id=building_id, values=values.astype(np.float16), cluster=apart.astype(int)
-    )
-    write_json(folder / "features.json", {"fingerprint": "by hand", "patches": store.fingerprint})
+    EventFeatures(building_id, values, apart.astype(int), store.fingerprint).write(folder)
 
 
 @dataclass(frozen=True)

@@ -98,9 +98,24 @@ def test_one_class_only_is_refused_with_what_to_do() -> None:
 def test_missing_and_broken_features_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="write_features"):
         EventFeatures.read(tmp_path / "none")
-    (tmp_path / "features.json").write_text('{"fingerprint": "x"}')
-    (tmp_path / "features.npz").write_bytes(b"PK broken")
-    with pytest.raises(WorkspaceError, match="cannot be read"):
+    whole = EventFeatures(np.array(["a", "b"]), np.eye(2, dtype=np.float32), np.zeros(2, dtype=np.int64), "x")
+    whole.write(tmp_path, fingerprint="y")
+    read = EventFeatures.read(tmp_path)
+    assert (read.values == whole.values).all() and read.row_of == {"a": 0, "b": 1} and read.patches == "x"
+    for name, content in (
+        ("features.json", b'{"format": 1, "patches": "x"}'),
+        ("features.json", b'{"fingerprint": "x"}'),
+        ("buildings.npz", b"PK broken"),
+        ("values.npy", (tmp_path / "values.npy").read_bytes()[:-4]),
+        ("values.npy", b""),
+    ):
+        kept = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(WorkspaceError, match="cannot be read"):
+            EventFeatures.read(tmp_path)
+        (tmp_path / name).write_bytes(kept)
+    np.save(tmp_path / "values.npy", np.eye(3, dtype=np.float32))
+    with pytest.raises(WorkspaceError, match="of different lengths"):
         EventFeatures.read(tmp_path)
 
 

@@ -103,10 +103,11 @@ def test_features_of_an_event_are_made_once_and_refused_when_the_pairs_are_cut_a
     assert read_features(event).building_id.tolist() == index.loc[index["assessed"], "building_id"].tolist()
     assert read_features(event) is read_features(event)
     notes = read_json(features_path(event) / "features.json")
-    write_json(features_path(event) / "features.json", {**notes, "patches": "older"})
-    assert not features_ready(event)
-    with pytest.raises(WorkspaceError, match=r"cut again.*damage-ssl features town"):
-        read_features(event)
+    for change in ({"patches": "older"}, {"format": 1}):
+        write_json(features_path(event) / "features.json", {**notes, **change})
+        assert not features_ready(event)
+        with pytest.raises(WorkspaceError, match=r"cut again.*older version.*damage-ssl features town"):
+            read_features(event)
 
 
 def test_interrupted_features_go_on_where_they_stopped_and_come_out_the_same(

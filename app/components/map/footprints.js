@@ -121,7 +121,7 @@ export class Footprints {
   }
 
   repaint() {
-    for (const { layer } of this.faces) layer.paint();
+    for (const { layer } of this.faces) layer.repaint();
   }
 
   /** Another imagery is looked at: outlines stand where that shows the buildings. */

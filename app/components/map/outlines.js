@@ -1,4 +1,7 @@
-/** One canvas with the outlines where one date's imagery shows them. Drawn anew at the end of a move, never during one. */
+/**
+ * One canvas with the outlines where one date's imagery shows them. Drawn anew at the end of a move, never during one;
+ * the second date a frame after the first, because both in one would hold up the page for over a tenth of a second.
+ */
 
 const SELECTED = [['#0b1118', 6], ['#19e3ff', 3]];
 const CHOSEN = [['#0b1118', 5], ['#19e3ff', 2.4]];
@@ -7,6 +10,7 @@ const SMALL_PX = 14;
 
 /** A Leaflet layer that paints what `store` holds for `role`; `visible()` says whether that side is looked at. */
 export function outlineLayer(L, store, role, pane, visible) {
+  const isSecond = role === 'post';
   const Outlines = L.Renderer.extend({
     options: { pane, padding: 0.25 },
 
@@ -23,14 +27,44 @@ export function outlineLayer(L, store, role, pane, visible) {
       delete this._context;
     },
 
+    /** A view set anew, without a movement: the old picture would stand in the wrong place until the next one. */
+    _reset() {
+      this.place();
+      this._updateTransform(this._center, this._zoom);
+    },
+
     _update() {
-      if (this._map._animatingZoom && this._bounds) return;
+      if (isSecond && this._zoom === this._map.getZoom()) this.soon('place');
+      else this.place();
+    },
+
+    /** Paint where the map is now. */
+    place() {
+      if (!this._map || (this._map._animatingZoom && this._bounds)) return;
       L.Renderer.prototype._update.call(this);
       L.DomUtil.setPosition(this._container, this._bounds.min);
       this.paint();
     },
 
     _updatePaths() {},
+
+    /** What is shown has changed, often several things at once: painted once. */
+    repaint() {
+      this.soon('paint');
+    },
+
+    /** In the next frame, or the one after; `place` paints too. */
+    soon(work) {
+      const waits = Boolean(this._due);
+      if (this._due !== 'place') this._due = work;
+      if (waits) return;
+      const now = () => {
+        const due = this._due;
+        this._due = null;
+        this[due]();
+      };
+      requestAnimationFrame(isSecond ? () => requestAnimationFrame(now) : now);
+    },
 
     paint() {
       if (!this._map || !this._bounds) return;
