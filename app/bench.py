@@ -31,7 +31,7 @@ def workbench_data(
         "bounds": [west, south, east, north],
         "native_zoom": native,
         "max_zoom": native + 3,
-        "min_zoom": max(native - 9, 0),
+        "min_zoom": max(native - 9, 1),
         "dates": {
             role: {
                 "text": dates_text([scene.datetime for scene in view.scenes[role]]),

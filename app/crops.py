@@ -1,6 +1,7 @@
 """Where a building's crops lie, and its outline within them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import shapely
@@ -53,5 +54,6 @@ def outline_in(footprint: BaseGeometry, frame: Frame) -> list[list[list[float]]]
     return rings
 
 
+@lru_cache(maxsize=1)  # to look it up by its systems takes as long as to use it
 def _to_mercator() -> Transformer:
     return transformer(crs_of_epsg(4326), crs_of_epsg(3857))

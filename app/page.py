@@ -78,9 +78,7 @@ def _screen(names: list[str], person: Person) -> None:
         model = shown_model(models)
         wanted = _steps(view, step, model, models, person)
     data = workbench_data(view, model, step, wanted, person, _queue(view, step))
-    state = workbench(chosen, data, take_name)
-    if state.selected:
-        st.session_state["selected"] = state.selected
+    workbench(chosen, data, take_name)
 
 
 def _queue(view: EventView, step: str) -> dict[str, str]:

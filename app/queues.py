@@ -115,7 +115,7 @@ def next_in_queue(kind: str, ask: Ask) -> list[dict[str, Any]]:
     """
     if kind not in QUEUES:
         raise InputError(f"queue '{kind}' is not one of {', '.join(QUEUES)}")
-    drawn = QUEUES[kind](ask)
+    drawn, labels = QUEUES[kind](ask), current_labels(ask.view.event)[0]
     return [
         {
             "id": str(row["building_id"]),
@@ -128,6 +128,7 @@ def next_in_queue(kind: str, ask: Ask) -> list[dict[str, Any]]:
                 ask.model,
                 ask.view.position_of[str(row["building_id"])],
                 blind=row.get("blind") is True,
+                labels=labels,
             ),
         }
         for row in drawn.to_dict("records")

@@ -137,7 +137,7 @@ def model_says(view: EventView, model: Model | None) -> ModelSays:
 
 
 @shared
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=6)  # a live model has a new one after each label, which must not drive out the trained run's
 def _model_says(event: Event, stamp: str, model: Model | None, predicted: str) -> ModelSays:
     view = view_at(event, stamp)
     p = np.full(len(view.building_id), np.nan, dtype=np.float64)

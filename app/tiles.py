@@ -23,7 +23,7 @@ from damage_ssl.errors import SettingsError
 from damage_ssl.event.imagery import Scene, gdal_environment, gdal_path, rgb_indexes
 from damage_ssl.event.quality import FILL_LEVEL, black_fill
 
-TILE_PX = 256
+TILE_PX = 512
 _WEB_MERCATOR = grids.get("WebMercatorQuad")
 MAX_ZOOM = 24
 BASEMAP_ZOOM = 19
@@ -47,7 +47,7 @@ NOTHING = Picture(b"", "image/png")
 
 
 def tile(scenes: Sequence[Scene], z: int, x: int, y: int) -> Picture:
-    """One 256-pixel web map tile; scenes first in the list lie on top. Transparent where there are no data."""
+    """One web map tile of `TILE_PX`; scenes first in the list lie on top. Transparent where there are no data."""
     wgs84 = _WEB_MERCATOR.bounds(Tile(x, y, z))
     over = _overlapping(scenes, (wgs84.left, wgs84.bottom, wgs84.right, wgs84.top))
     return _mosaic(over, lambda reader, bands: reader.tile(x, y, z, tilesize=TILE_PX, indexes=bands, **_SMOOTH))

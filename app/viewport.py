@@ -145,13 +145,18 @@ def ids_that_begin(view: EventView, typed: str, count: int) -> dict[str, Any]:
     return {"ids": list(dict.fromkeys([*exact, *ids[:count]]))[:count], "count": len(ids)}
 
 
-def building_detail(view: EventView, model: Model | None, row: int, *, blind: bool = False) -> dict[str, Any]:
-    """Facts of one building for the inspector; null where unknown. Blind: not what others or the model say."""
+def building_detail(
+    view: EventView, model: Model | None, row: int, *, blind: bool = False, labels: pd.DataFrame | None = None
+) -> dict[str, Any]:
+    """Facts of one building for the inspector; null where unknown. Blind: not what others or the model say.
+
+    `labels`: the current ones, for whoever asks about many buildings and has them.
+    """
+    labels = current_labels(view.event)[0] if labels is None else labels
     if blind:
-        return {**building_detail(view, None, row), "label": None}
+        return {**building_detail(view, None, row, labels=labels), "label": None}
     building = str(view.building_id[row])
     places = {role: view.places[role][row] for role in ROLES}
-    labels = current_labels(view.event)[0]
     label = labels[labels["building_id"] == building]
     says = model_says(view, model)
     code = int(says.model_class[row])

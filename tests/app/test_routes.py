@@ -60,10 +60,10 @@ def sent_outline(answer: dict[str, Any], building: str, role: str) -> Polygon:
     return Polygon(np.array(answer["origin"]) + points * viewport.DEGREE)
 
 
-def test_tile_within_the_imagery_is_a_256_pixel_picture(event: Event, server: Server) -> None:
+def test_tile_within_the_imagery_is_a_picture_of_512_pixels(event: Event, server: Server) -> None:
     answer = server.get(f"/ds/town/tiles/pre/{tile_of(event)}")
     assert answer.status == 200
-    assert Image.open(io.BytesIO(answer.body)).size == (256, 256)
+    assert Image.open(io.BytesIO(answer.body)).size == (512, 512)
 
 
 def test_pre_and_post_tiles_differ(event: Event, server: Server) -> None:

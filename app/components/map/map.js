@@ -220,7 +220,6 @@ class Workbench {
     this.footprints.select(id, detail.geometry, { blind });
     clearTimeout(this.moving); // fast keys: the map follows when the hand rests
     if (!keepView && drawn !== 'map') this.moving = setTimeout(() => this.centre(this.selected), FOLLOW_MS);
-    this.setStateValue('selected', id);
   }
 
   /** A label that came otherwise than by an answer of this page: one that was put back. */
@@ -241,7 +240,6 @@ class Workbench {
     this.inspector.toggleLarge(false);
     this.footprints.select(null, null);
     this.showInspector();
-    this.setStateValue('selected', null);
   }
 
   /** Outside the labelling step the map takes the whole width until a building is selected. */

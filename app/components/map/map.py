@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -60,30 +59,20 @@ _HTML = """
 """
 
 
-@dataclass(frozen=True)
-class WorkbenchState:
-    """What the browser told the page: the selected building, and the newest label revision it wrote."""
-
-    selected: str | None
-    revision: int | None
-
-
-def workbench(event: str, data: dict[str, Any], on_name: Callable[[str], None]) -> WorkbenchState:
+def workbench(event: str, data: dict[str, Any], on_name: Callable[[str], None]) -> None:
     """Mount the workbench of one event; `data` is what `app.bench.workbench_data` returns.
 
-    The page's script runs again when a building is selected or labels were saved, never on panning or zooming.
+    The page's script runs again when labels were saved, never on panning, zooming or selecting.
     `on_name` is called, before the script runs again, with the name that was asked for: empty where none was given.
     """
     key = f"workbench-{event}"
-    result = _component()(
+    _component()(
         key=key,
         data=data,
         on_name_change=lambda: on_name(str((st.session_state[key].get("name") or {}).get("text") or "")),
-        on_selected_change=_ignore,
         on_revision_change=_ignore,
         on_area_change=_ignore,
     )
-    return WorkbenchState(selected=result.selected, revision=result.revision)
 
 
 def assets_version() -> str:
@@ -109,4 +98,4 @@ def _component() -> Any:
 
 
 def _ignore() -> None:
-    """A state value needs a callback to exist; what it says is read from the result."""
+    """A state value needs a callback to exist; that it changed is all that the page wants to know."""

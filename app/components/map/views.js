@@ -2,6 +2,7 @@
 
 const FLICK_MS = 1200;
 const ROLES = ['pre', 'post'];
+const TILE_PX = 512; // as in app/tiles.py: half the server's work that tiles of 256 would be
 
 export class Views {
   constructor(L, map, stage, api, data) {
@@ -31,7 +32,7 @@ export class Views {
     outlines.style.pointerEvents = 'none';
     const { data, L } = this;
     const layer = L.tileLayer(`${this.api.base.href}tiles/${role}/{z}/{x}/{y}?v=${encodeURIComponent(data.stamp)}`, {
-      pane: role, minZoom: data.min_zoom, maxZoom: data.max_zoom, maxNativeZoom: data.native_zoom, keepBuffer: 3, updateWhenZooming: false,
+      pane: role, tileSize: TILE_PX, zoomOffset: -1, minZoom: data.min_zoom, maxZoom: data.max_zoom, maxNativeZoom: data.native_zoom, keepBuffer: 3, updateWhenZooming: false,
     }).addTo(map);
     this.layers.push({ map, role, layer });
   }
