@@ -199,7 +199,7 @@ export class Controls {
     const box = h('input', {
       type: 'checkbox', onchange: () => {
         owed.hidden = !box.checked;
-        this.layer ??= this.L.tileLayer(basemap.url, { pane: 'basemap', maxNativeZoom: basemap.max_zoom, maxZoom: this.bench.map.getMaxZoom() });
+        this.layer ??= this.L.tileLayer(basemap.url, { pane: 'basemap', className: 'wb-basemap', maxNativeZoom: basemap.max_zoom, maxZoom: this.bench.map.getMaxZoom() });
         if (!this.bench.map.getPane('basemap')) this.bench.map.createPane('basemap').style.zIndex = 205;
         if (box.checked) this.layer.addTo(this.bench.map);
         else this.layer.remove();

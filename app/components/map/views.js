@@ -32,7 +32,7 @@ export class Views {
     outlines.style.pointerEvents = 'none';
     const { data, L } = this;
     const layer = L.tileLayer(`${this.api.base.href}tiles/${role}/{z}/{x}/{y}?v=${encodeURIComponent(data.stamp)}`, {
-      pane: role, tileSize: TILE_PX, zoomOffset: -1, minZoom: data.min_zoom, maxZoom: data.max_zoom, maxNativeZoom: data.native_zoom, keepBuffer: 3, updateWhenZooming: false,
+      pane: role, tileSize: TILE_PX, zoomOffset: -1, minZoom: data.min_zoom, maxZoom: data.max_zoom, maxNativeZoom: data.native_zoom, keepBuffer: 3, updateWhenZooming: false, className: 'wb-imagery',
     }).addTo(map);
     this.layers.push({ map, role, layer });
   }

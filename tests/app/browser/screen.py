@@ -258,6 +258,21 @@ class Screen:
         west, south, east, north = (float(value) for value in text.split(","))
         return west, south, east, north
 
+    def imagery(self, role: str) -> list[dict[str, float]]:
+        """The imagery tiles of one side that have come: `z`, `x`, `y`, `left`, `top`, `width`, `height` in the map."""
+        return self.page.evaluate(  # type: ignore[no-any-return]
+            """role => {
+              const map = document.querySelector('.wb-map').getBoundingClientRect();
+              return [...document.querySelectorAll(`.leaflet-${role}-pane img.leaflet-tile`)]
+                .filter((image) => image.complete && image.naturalWidth).map((image) => {
+                  const [z, x, y] = new URL(image.src).pathname.split('/').slice(-3).map(Number);
+                  const { left, top, width, height } = image.getBoundingClientRect();
+                  return { z, x, y, left: left - map.left, top: top - map.top, width, height };
+                });
+            }""",
+            role,
+        )
+
     def click_building(self, footprints: Any, without: set[str]) -> str:
         """Show the whole event and click in the middle of a building on the right half of the map; its id."""
         box = self.page.locator(".wb-map").bounding_box()
