@@ -136,14 +136,22 @@ def read_predictions(run: Run) -> pd.DataFrame:
     Raises:
         WorkspaceError: the run has not predicted yet.
     """
-    if not run.predictions_path.exists():
-        raise WorkspaceError(f"{run.predictions_path}: no predictions yet; make them with `damage-ssl predict`")
-    return pd.read_parquet(run.predictions_path)
+    return _columns(run, None)
 
 
 def predicted_buildings(run: Run) -> pd.Series:
-    """The ids of the buildings that `predict_run` wrote of, in its order: quicker than to read all of it."""
-    return pd.read_parquet(run.predictions_path, columns=["building_id"])["building_id"]
+    """The ids of the buildings that `predict_run` wrote of, in its order: quicker than to read all of it.
+
+    Raises:
+        WorkspaceError: the run has not predicted yet.
+    """
+    return _columns(run, ["building_id"])["building_id"]
+
+
+def _columns(run: Run, names: list[str] | None) -> pd.DataFrame:
+    if not run.predictions_path.exists():
+        raise WorkspaceError(f"{run.predictions_path}: no predictions yet; make them with `damage-ssl predict`")
+    return pd.read_parquet(run.predictions_path, columns=names)
 
 
 def prediction_table(

@@ -12,6 +12,7 @@ from damage_ssl.assessment.prediction import (
     calibrate_run,
     class_probabilities,
     predict_run,
+    predicted_buildings,
     prediction_table,
     probability_column,
     read_predictions,
@@ -82,6 +83,7 @@ def test_no_more_than_a_chunk_is_read_at_a_time_and_progress_is_told(run: Run) -
 def test_predictions_come_back_from_their_file(run: Run) -> None:
     table = predict_run(run, FakeStore(20), predictor=FakeModel())
     assert read_predictions(run)["building_id"].tolist() == table["building_id"].tolist()
+    assert predicted_buildings(run).tolist() == table["building_id"].tolist()
     assert read_predictions(run)["p_damaged"].to_numpy() == pytest.approx(table["p_damaged"].to_numpy())
     assert [path.name for path in run.path.iterdir()] == ["predictions.parquet"]
 
@@ -154,6 +156,8 @@ def test_schemes_with_the_same_class_names_agree_on_which_are_damaged() -> None:
 def test_missing_predictions_are_a_workspace_error(run: Run) -> None:
     with pytest.raises(WorkspaceError, match="no predictions yet"):
         read_predictions(run)
+    with pytest.raises(WorkspaceError, match="no predictions yet"):
+        predicted_buildings(run)
 
 
 def test_column_of_a_class_is_a_plain_identifier() -> None:
