@@ -5,7 +5,7 @@ tenth, and their boxes are read from the bytes at once.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,9 @@ from damage_ssl.event.catalog import Event
 COLUMNS = ("building_id", "area_m2", "confidence")
 _HEADER = 13
 """Bytes of a WKB polygon of one ring before its first point: byte order, type, number of rings, number of points."""
+_POINT = 16
+"""Bytes of a point."""
+_AT_ONCE = 8192
 
 
 class Shapes:
@@ -46,13 +49,16 @@ class Shapes:
     def boxes(self) -> NDArray[np.float64]:
         """West, south, east, north of each [N, 4]."""
         boxes = np.empty((len(self), 4))
-        simple, points, starts = self._rings()
-        if len(starts):
-            boxes[simple, :2] = np.minimum.reduceat(points, starts)
-            boxes[simple, 2:] = np.maximum.reduceat(points, starts)
-        rest = np.flatnonzero(~simple)
-        if len(rest):
-            boxes[rest] = shapely.bounds(self.at(rest))
+        rest = np.ones(len(self), dtype=bool)
+        for rows, points in self._rings():
+            low, high = points[:, 0].copy(), points[:, 0].copy()
+            for point in points.transpose(1, 0, 2)[1:]:  # a third of the time of `min` along so short an axis
+                np.minimum(low, point, out=low)
+                np.maximum(high, point, out=high)
+            boxes[rows, :2], boxes[rows, 2:] = low, high
+            rest[rows] = False
+        if rest.any():
+            boxes[rest] = shapely.bounds(self.at(np.flatnonzero(rest)))
         return boxes
 
     @property
@@ -60,24 +66,34 @@ class Shapes:
         """Longitude and latitude of the middle of each box [N, 2]."""
         return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
 
-    def _rings(self) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.intp]]:
-        """Which geometries are a polygon of one ring in two dimensions; the points of these, and where each begins."""
-        _, offset_buffer, data_buffer = self._wkb.buffers()
+    def _rings(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+        """The geometries that are a polygon of one ring in two dimensions, thousands of equally many points at a time:
+        their rows [n] and points [n, P, 2]."""
         if not len(self):
-            return np.zeros(0, dtype=bool), np.zeros((0, 2)), np.zeros(0, dtype=np.intp)
+            return
+        _, offset_buffer, data_buffer = self._wkb.buffers()
         offsets = np.frombuffer(offset_buffer, dtype=np.int64)[: len(self) + 1]
         data = np.frombuffer(data_buffer, dtype=np.uint8)
         sizes = np.diff(offsets)
-        long_enough = sizes >= _HEADER
-        at_header = np.where(long_enough, offsets[:-1], 0)[:, None] + np.arange(_HEADER)
-        header = data[np.minimum(at_header, len(data) - 1)]
+        long_enough = np.flatnonzero(sizes >= _HEADER)
+        header = _slices(data, offsets[long_enough], _HEADER)
         of_type, rings, count = np.ascontiguousarray(header[:, 1:]).view("<u4").T.astype(np.int64)
-        simple = long_enough & (header[:, 0] == 1) & (of_type == 3) & (rings == 1) & (count > 0)
-        simple &= sizes == _HEADER + 16 * count
-        keep = np.repeat(simple, sizes)
-        keep[at_header[simple].ravel() - offsets[0]] = False
-        points = np.ascontiguousarray(data[offsets[0] : offsets[-1]][keep]).view("<f8").reshape(-1, 2)
-        return simple, points, np.cumsum(count[simple]) - count[simple]
+        simple = (header[:, 0] == 1) & (of_type == 3) & (rings == 1) & (count > 0)
+        simple &= sizes[long_enough] == _HEADER + _POINT * count
+        rows, count = long_enough[simple], count[simple]
+        for each in np.unique(count).tolist():
+            alike = rows[count == each]
+            for part in np.array_split(alike, len(alike) // _AT_ONCE + 1):
+                points = _slices(data, offsets[part] + _HEADER, _POINT * each)
+                yield part, points.view("<f8").reshape(len(part), each, 2)
+
+
+def _slices(data: NDArray[np.uint8], starts: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
+    """`size` bytes from each start [n, size], copied whole instead of byte by byte."""
+    if not len(starts):
+        return np.empty((0, size), dtype=np.uint8)
+    whole: NDArray[np.void] = np.ndarray((len(data) - size + 1,), dtype=f"V{size}", buffer=data, strides=(1,))
+    return whole[starts].view(np.uint8).reshape(len(starts), size)
 
 
 def read_shapes(event: Event) -> tuple[pd.DataFrame, Shapes]:

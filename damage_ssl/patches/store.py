@@ -127,9 +127,11 @@ class PatchStore:
         # Equal texts become one object: of 300,000 buildings the dates alone would take 40 MB else.
         repeated = [name for name in _TEXT_COLUMNS if name != "building_id"]
         index: pd.DataFrame = pq.read_table(self.path / _INDEX, read_dictionary=repeated).to_pandas()
-        for name in _TEXT_COLUMNS:
-            text = index[name].astype(object)
-            index[name] = text.where(text.notna(), None)
+        for name in repeated:
+            each = index[name].astype("category").array
+            texts = np.array([*each.categories, None], dtype=object)  # the last for code -1, a missing text
+            index[name] = pd.Series(texts[each.codes], index=index.index, dtype=object)
+        index["building_id"] = index["building_id"].astype(object)
         return index
 
     def load(self, building_ids: ArrayLike | None = None) -> PairSet:
