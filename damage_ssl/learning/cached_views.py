@@ -20,6 +20,7 @@ from torch import Tensor
 
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import read_json, storage_errors, write_json
+from damage_ssl.learning.array_files import new_array_file
 from damage_ssl.learning.channels import to_unit, turned
 from damage_ssl.learning.checkpoints import read_tensors, with_prefix, without_prefix, write_tensors
 from damage_ssl.learning.distributed import current_world
@@ -186,7 +187,7 @@ def _begun_values(begun: Path, shape: tuple[int, int, int]) -> tuple["np.memmap[
         values = np.lib.format.open_memmap(begun / _VALUES, mode="r+")
         if values.shape == shape:
             return values, int(read_json(notes)["done"])
-    return np.lib.format.open_memmap(begun / _VALUES, mode="w+", dtype=np.float16, shape=shape), 0
+    return new_array_file(begun / _VALUES, shape, np.float16), 0
 
 
 def _read(folder: Path, network: PairNetwork, options: CacheOptions) -> ViewCache:

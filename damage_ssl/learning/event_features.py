@@ -12,6 +12,7 @@ from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from damage_ssl.files import atomic_directory, read_json, storage_errors, write_json
+from damage_ssl.learning.array_files import new_array_file
 from damage_ssl.learning.channels import pair_bytes
 from damage_ssl.learning.device import keep_freed_memory
 from damage_ssl.learning.embedding import embed, standardise_on
@@ -122,7 +123,7 @@ class _Begun:
             if values.shape == shape:
                 return cls(values, notes, fingerprint, int(left["done"]))
         notes.unlink(missing_ok=True)
-        values = np.lib.format.open_memmap(data, mode="w+", dtype=np.float32, shape=shape)
+        values = new_array_file(data, shape, np.float32)
         return cls(values, notes, fingerprint, 0)
 
     def add(self, start: int, part: NDArray[np.float32]) -> None:

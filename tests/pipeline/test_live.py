@@ -1,6 +1,8 @@
 """The live model: features of an event, refitted on its labels."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ from typer.testing import CliRunner
 
 from damage_ssl import pipeline
 from damage_ssl.cli.commands import cli
-from damage_ssl.errors import InputError, LabelsError, SettingsError, WorkspaceError
+from damage_ssl.errors import InputError, LabelsError, SettingsError, StorageError, WorkspaceError
 from damage_ssl.event.catalog import Event
 from damage_ssl.files import read_json, write_json
 from damage_ssl.grades import scheme_named
@@ -144,6 +146,18 @@ def drawn_weights(path: Path, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, encoder.state_dict(), {"kind": "encoder", "network": "small-cnn", "norm": "group"})
     return path
+
+
+def test_a_full_disk_is_an_error_of_the_features_that_leaves_none(
+    event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", no_room)
+    with pytest.raises(StorageError, match="the disk is full"):
+        make_features(event)
+    assert not features_ready(event) and not list(event.path.glob(".features.begun.*"))
 
 
 def test_features_of_given_weights_are_other_features_and_are_not_mixed_up(event: Event, tmp_path: Path) -> None:
