@@ -1,7 +1,8 @@
 """Take the screenshots of this folder: `python -m docs.screenshots.take FOLDER`, from the repository's root.
 
-Draws a town into FOLDER, starts the app on an empty workspace there and goes the whole way as an analyst would. Needs
-Chromium and playwright. A state that cannot be reached is named at the end; the others are taken all the same.
+Draws a town into FOLDER, which must be empty, starts the app on an empty workspace there and goes the whole way as an
+analyst would. Needs Chromium and playwright. A state that cannot be reached is named at the end; the others are taken
+all the same.
 """
 
 import sys
@@ -24,9 +25,13 @@ STEPS = 120
 
 def main(folder: Path) -> None:
     """Walk through the app, one JPEG a state."""
-    town = simulate(folder / "town", SimulationSettings(buildings=300, seed=5, damaged_share=0.35))
     workspace = folder / "workspace"
-    workspace.mkdir(parents=True, exist_ok=True)
+    if workspace.exists():
+        raise SystemExit(
+            f"{workspace}: an earlier walk was here, and states would not be reached; give an empty folder"
+        )
+    town = simulate(folder / "town", SimulationSettings(buildings=300, seed=5, damaged_share=0.35))
+    workspace.mkdir(parents=True)
     with running_app(workspace, folder / "log.txt") as app, sync_playwright() as playwright:
         browser = launch(playwright)
         with opened(browser, app.address) as screen:
