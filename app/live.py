@@ -140,6 +140,8 @@ def features_work(view: EventView) -> JobReport | None:
     report = jobs.features(view.event)
     if report is None or report.active:
         return report
+    if report.state == "done" and not features_ready(view.event):
+        return None  # what it made is of other pairs, or of an older version
     return report if report.job.started > view.event.patches_path.stat().st_mtime else None
 
 

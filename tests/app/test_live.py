@@ -22,9 +22,10 @@ from app.shares import Shares, keep_shares
 from app.shown import model_named, shown_models
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.event.catalog import Event
+from damage_ssl.files import read_json, write_json
 from damage_ssl.grades import DamageGrade, LabelValue
 from damage_ssl.labelling.queue import next_buildings
-from damage_ssl.pipeline.live import features_ready
+from damage_ssl.pipeline.live import features_path, features_ready
 from tests.app.town_app import RUN_ID, Server, add_features, add_run, prepared_event, served
 from tests.conftest import Town, eventually
 
@@ -304,6 +305,9 @@ def test_features_are_made_once_by_a_process_that_two_pages_share(town: Town, mo
         time.sleep(0.2)
     assert work is not None and work.state == "done", work
     assert features_ready(event) and not needs_features(view)
+    notes = features_path(event) / "features.json"
+    write_json(notes, {**read_json(notes), "format": 1})
+    assert needs_features(view) and features_work(view) is None, "those of an older version are made again"
 
 
 def test_failed_features_say_why(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
