@@ -10,11 +10,11 @@ from typing import Any
 import streamlit as st
 from starlette.middleware import Middleware
 
-from app.access import open_server
-from app.gate import Gate
-from app.routes import host_check, routes
-from app.warming import warm_in_background
-from app.workspace import choose_workspace
+from app.api import host_check, routes
+from app.auth.access import open_server
+from app.auth.gate import Gate
+from app.jobs.warm_up import warm_in_background
+from app.state.configuration import choose_workspace
 from damage_ssl.errors import DamageSSLError, SettingsError
 
 
@@ -43,5 +43,9 @@ def open_or_exit() -> None:
 
 
 open_or_exit()
+
+
 warm_in_background()
+
+
 app = st.App("page.py", routes=routes(), middleware=[Middleware(Gate), host_check()])

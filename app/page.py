@@ -4,21 +4,22 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import jobs
-from app.bench import workbench_data
+from app.auth.access import Person
+from app.auth.people import admit, head, take_name
 from app.components.map.map import workbench
-from app.data import EventView, view_of
-from app.models import Model
-from app.people import Person, admit, head, take_name
-from app.queues import QUEUES
-from app.sections import add_event, event, handover, label, map, train
-from app.sections.shown_model import shown_model
-from app.shown import shown_models
-from app.ui import go_to
-from app.workspace import workspace_path
+from app.components.widgets import go_to
+from app.jobs import run_reports
+from app.panels import event, handover, labels, map, new_event, training
+from app.panels.model_choice import shown_model
+from app.panels.workbench import workbench_data
+from app.state.configuration import workspace_path
+from app.state.event_view import EventView, view_of
+from app.state.queues import QUEUES
+from app.state.shown_models import shown_models
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.event.catalog import list_events
+from damage_ssl.events.event import list_events
 from damage_ssl.products.selection import Selection
+from damage_ssl.runs.model import Model
 
 TITLES = {
     "event": "1 · Event",
@@ -29,11 +30,9 @@ TITLES = {
 }
 STEPS = tuple(TITLES)
 VIEWED = ("event", "map", "handover")
-# (Comments, not docstrings: Streamlit shows a text that stands alone in its main script on the page.)
-# VIEWED: the steps of somebody who may look and download only.
+
 
 KEPT = ("model", "queue", "map-part", *map.FILTER_KEYS)
-# KEPT: choices that belong to the event, forgotten with another one.
 
 
 def main() -> None:
@@ -48,8 +47,8 @@ def main() -> None:
     try:
         person = admit()
         names = list_events(workspace_path())
-        if not names or (person.may_write and add_event.wanted()):
-            add_event.page(names, person)
+        if not names or (person.may_write and new_event.wanted()):
+            new_event.page(names, person)
             return
         _keep_choices()
         _screen(names, person)
@@ -71,7 +70,7 @@ def _screen(names: list[str], person: Person) -> None:
         with st.container(key="head"):
             head(person)
             if person.may_write:
-                add_event.entry()
+                new_event.entry()
         view = view_of(chosen)
         step = _current_step(person)
         models = shown_models(view)
@@ -84,7 +83,7 @@ def _screen(names: list[str], person: Person) -> None:
 def _queue(view: EventView, step: str) -> dict[str, str]:
     """Which queue the arrow keys walk: in the map step the one that was chosen there, else the one for labelling."""
     kind = st.session_state.get("queue", "label") if step == "map" else "label"
-    return {"kind": kind} if kind in QUEUES and kind != "label" else label.queue_settings(view)
+    return {"kind": kind} if kind in QUEUES and kind != "label" else labels.queue_settings(view)
 
 
 def _choose_event(names: list[str]) -> str:
@@ -104,12 +103,12 @@ def _current_step(person: Person) -> str:
 
 
 def _steps(view: EventView, active: str, model: Model | None, models: list[Model], person: Person) -> Selection:
-    reports = jobs.reports(view.event)
+    reports = run_reports.reports(view.event)
     wanted = Selection()
     states = {
         "event": event.summary(view),
-        "label": label.summary(view),
-        "train": train.summary(reports),
+        "label": labels.summary(view),
+        "train": training.summary(reports),
         "map": map.summary(reports, model),
         "handover": handover.summary(view),
     }
@@ -125,9 +124,9 @@ def _steps(view: EventView, active: str, model: Model | None, models: list[Model
                 case "event":
                     event.show(view, reports)
                 case "label":
-                    label.show(view, model, models, reports, person)
+                    labels.show(view, model, models, reports, person)
                 case "train":
-                    train.show(view, reports)
+                    training.show(view, reports)
                 case "map":
                     wanted = map.show(view, model, models, reports)
                 case _:
@@ -152,10 +151,10 @@ def _header(step: str, state: str, *, active: bool, live: bool = False) -> None:
 @st.fragment(run_every="2s")
 def _live_header(view: EventView, *, active: bool) -> None:
     """While a run works: its progress, whichever step is open, and the new map as soon as it is done."""
-    reports = jobs.reports(view.event)
+    reports = run_reports.reports(view.event)
     if not reports or not reports[0].active:
         st.rerun()
-    _header("train", train.summary(reports), active=active, live=True)
+    _header("train", training.summary(reports), active=active, live=True)
 
 
 def _style() -> str:

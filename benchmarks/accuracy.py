@@ -25,15 +25,16 @@ import numpy as np
 from scipy.spatial import cKDTree
 from sklearn.metrics import roc_auc_score
 
-from damage_ssl.event.blocks import block_of
-from damage_ssl.event.catalog import Event, list_events
-from damage_ssl.grades import LabelValue, scheme_named
-from damage_ssl.labelling.label_csv import read_label_csv
+from damage_ssl.damage_scale import LabelValue, scheme_named
+from damage_ssl.evaluation.spatial_blocks import block_of
+from damage_ssl.events.event import Event, list_events
+from damage_ssl.labels.label_csv import read_label_csv
 from damage_ssl.learning.predictor import load_predictor
-from damage_ssl.learning.runs import Run
-from damage_ssl.learning.training import Targets, train
-from damage_ssl.patches.extract import extract_patches
+from damage_ssl.learning.trainer.data import Targets
+from damage_ssl.learning.training import train
+from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.patches.pairs import PairSet
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import PatchSettings, TrainSettings, from_mapping, to_mapping
 
 ALGORITHMS = (

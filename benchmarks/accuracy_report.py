@@ -14,6 +14,8 @@ import pandas as pd
 from benchmarks.accuracy import ALGORITHMS, WORK, read_rows
 
 mpl.use("Agg")
+
+
 BAR = "frozen-lite0"
 COLOURS = {
     "supervised-weak": "#999999",

@@ -30,8 +30,8 @@ import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
-from app.shapes import read_shapes
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
+from damage_ssl.footprints.lazy_shapes import read_shapes
 from tests.app.browser.screen import Screen, launch, opened
 from tests.app.browser.server import App, running_app
 
@@ -183,7 +183,7 @@ def _pans(screen: Screen, middle: tuple[float, float], results: Results, repeats
 
 def _a_building(workspace: Path) -> tuple[float, float]:
     """Latitude and longitude of the building next to the middle of the event."""
-    middles = read_shapes(Event.open(workspace, EVENT))[1].middles
+    middles = read_shapes(Event.open(workspace, EVENT).footprints_path)[1].middles
     lon, lat = middles[np.argmin(np.hypot(*(middles - middles.mean(axis=0)).T))]
     return float(lat), float(lon)
 

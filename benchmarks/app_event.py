@@ -30,20 +30,21 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from damage_ssl import pipeline
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.prediction import prediction_table
-from damage_ssl.event.catalog import Event
+from damage_ssl import workflow
+from damage_ssl.damage_scale import LabelValue, scheme_named
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_directory, write_json
-from damage_ssl.grades import LabelValue, scheme_named
 from damage_ssl.grid import crs_of_epsg, transformer
-from damage_ssl.labelling.store import LabelStore, NewLabel
-from damage_ssl.learning.event_features import write_features
-from damage_ssl.learning.instant import FORMAT_VERSION, EventFeatures
-from damage_ssl.learning.runs import Run
+from damage_ssl.labels.label_log import LabelStore, NewLabel
+from damage_ssl.learning.features.event_features import write_features
+from damage_ssl.learning.features.linear_probe import FORMAT_VERSION, EventFeatures
 from damage_ssl.patches.store import CHUNK_BUILDINGS, PatchStore, make_pairs, write_index
+from damage_ssl.runs.predictions import prediction_table
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import SplitSettings, TrainSettings
-from damage_ssl.simulation import SimulatedEvent, SimulationSettings, simulate
+from damage_ssl.simulation.event import SimulatedEvent, simulate
+from damage_ssl.simulation.settings import SimulationSettings
 
 NAME = "large"
 TOWN_BUILDINGS = 1200
@@ -152,7 +153,7 @@ def _town_event(workspace: Path, drawn: SimulatedEvent) -> Event:
     shutil.rmtree(workspace, ignore_errors=True)
     inputs = {"pre": [drawn.pre], "post": [drawn.post], "footprints": drawn.footprints}
     event = Event.create(workspace, "town", **inputs)
-    pipeline.cut_patches(event)
+    workflow.cut_patches(event)
     return event
 
 
@@ -225,7 +226,7 @@ def _link_chunks(source: Path, target: Path, towns: int, chunks: int) -> None:
 def _write_run(event: Event, source: pd.DataFrame, damaged: NDArray[np.bool_], rng: np.random.Generator) -> None:
     run = Run(event.runs_path / "20310820T060000000-fixmatch")
     run.path.mkdir(parents=True)
-    plan = pipeline.RunPlan(
+    plan = workflow.RunPlan(
         train=TrainSettings(algorithm="fixmatch"),
         split=SplitSettings(),
         train_id=(),

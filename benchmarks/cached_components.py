@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.accuracy import WORK, Buildings, draw, load_buildings
 from benchmarks.feature_space import Shown, load_workspace_event, pairs_of
-from damage_ssl.learning.cached_views import TURNS
+from damage_ssl.learning.trainer.view_cache import TURNS
 from damage_ssl.settings import PatchSettings, TrainSettings
 
 COMPONENTS = (16, 32, 64, 128, 256, 512, 0)

@@ -28,29 +28,31 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.wide_resnet import WideResNet
-from damage_ssl.learning.algorithms import ALGORITHMS, Algorithm, Batch
-from damage_ssl.learning.algorithms.heads import UsesHeads
-from damage_ssl.learning.channels import POST, PRE, VIEW_CHANNELS, to_unit
-from damage_ssl.learning.device import autocast, device_named
-from damage_ssl.learning.encoders import seeded
-from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.optimisation import Ema, rate_factor, set_rate
-from damage_ssl.learning.sampling import BalancedSampler, distinct
-from damage_ssl.learning.seen import as_cuda_graphs, begin_step
-from damage_ssl.learning.transfer import to_device
-from damage_ssl.learning.views import Views, ViewSettings
-from damage_ssl.learning.views.ctaugment import true_probability
+from damage_ssl.learning.algorithms import ALGORITHMS
+from damage_ssl.learning.algorithms.base import Algorithm, TrainingBatch, UsesHeads
+from damage_ssl.learning.augmentation.ctaugment import true_probability
+from damage_ssl.learning.augmentation.views import Views, ViewSettings
+from damage_ssl.learning.device import autocast, device_named, to_device
+from damage_ssl.learning.networks.encoders import seeded
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.pair_tensor import POST, PRE, VIEW_CHANNELS, to_unit
+from damage_ssl.learning.trainer.data import BalancedSampler, distinct
+from damage_ssl.learning.trainer.forward_pass import as_cuda_graphs, begin_step
+from damage_ssl.learning.trainer.optimiser import Ema, rate_factor, set_rate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 RUNS = (("fixmatch", 250), ("fixmatch", 40), ("mixmatch", 250), ("remixmatch", 250))
 PUBLISHED = {("fixmatch", 250): "94.93 ± 0.65", ("fixmatch", 40): "86.19 ± 3.37", ("mixmatch", 250): "88.95 ± 0.86"}
+
+
 PUBLISHED |= {
     ("remixmatch", 250): "94.56 ± 0.05",
     ("mixmatch", 40): "52.46 ± 11.50",
     ("remixmatch", 40): "80.90 ± 9.64",
 }
 """Test accuracy in %, Sohn et al. 2020 (FixMatch, arXiv:2001.07685), table 2: five folds, 2²⁰ steps of 64 labelled."""
+
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "fixmatch": {"weak_pass": "fused"},  # the batch norms' statistics are those of all views, as in the paper
@@ -170,7 +172,7 @@ class Trainer:
         pool = self.taken(some)
         draw = {"weak": self.views.weak, "strong": self.views.strong}
         known = {name: draw[name](labelled, self.generator) for name in self.algorithm.labelled_views}
-        batch = Batch(
+        batch = TrainingBatch(
             target=target,
             labelled_weak=known.get("weak"),
             labelled_strong=known.get("strong"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.patches.store import PatchStore
 

@@ -22,14 +22,16 @@ import numpy as np
 import shapely
 from PIL import Image, ImageDraw
 
-from damage_ssl.detection.area import Area, Square, read_square
-from damage_ssl.detection.detect import detect_buildings, simulated_sources, train_for
-from damage_ssl.detection.evaluation import score_footprints
-from damage_ssl.detection.model import Detector
-from damage_ssl.detection.samples import TrainingSource
+from damage_ssl.detection.building_detection import detect_buildings, simulated_sources, train_for
+from damage_ssl.detection.detector import Detector
+from damage_ssl.detection.scores import score_footprints
+from damage_ssl.detection.search_grid import Area, Square, read_square
 from damage_ssl.detection.settings import DetectionSettings, DetectionTraining
-from damage_ssl.event.imagery import Scene, inspect_scene
-from damage_ssl.simulation import SimulationSettings, simulate
+from damage_ssl.detection.training_tiles import TrainingSource
+from damage_ssl.imagery.inspection import inspect_scene
+from damage_ssl.imagery.scene import Scene
+from damage_ssl.simulation.event import simulate
+from damage_ssl.simulation.settings import SimulationSettings
 
 HELD_OUT_SCENES = 8
 TRAINED_ON = "santa-rosa-wildfire"

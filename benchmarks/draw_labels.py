@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from damage_ssl.grades import scheme_named
-from damage_ssl.labelling.label_csv import read_label_csv
+from damage_ssl.damage_scale import scheme_named
+from damage_ssl.labels.label_csv import read_label_csv
 
 
 def main() -> None:

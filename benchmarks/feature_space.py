@@ -30,20 +30,20 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.accuracy import SCHEME, WORK, Buildings, chosen_settings, draw, load_buildings
-from damage_ssl.event.catalog import Event
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.label_csv import read_label_csv
+from damage_ssl.labels.label_csv import read_label_csv
 from damage_ssl.learning.algorithms import ALGORITHMS
-from damage_ssl.learning.cached_views import TURNS, open_cache
 from damage_ssl.learning.checkpoints import load_model
-from damage_ssl.learning.embedding import embed, fit_head
-from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.runs import Run
-from damage_ssl.learning.start import start_network
-from damage_ssl.learning.task import Task, make_task
-from damage_ssl.learning.training import Targets, train
+from damage_ssl.learning.features.embedding import embed, fit_head
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.trainer.data import Targets, Task, make_task
+from damage_ssl.learning.trainer.initialisation import initialised_network
+from damage_ssl.learning.trainer.view_cache import TURNS, open_cache
+from damage_ssl.learning.training import train
 from damage_ssl.patches.store import PatchStore
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import TrainSettings
 
 EVENTS = ("santa-rosa-wildfire", "hurricane-harvey")
@@ -167,7 +167,9 @@ class Shown:
         if method not in self._turns:
             with tempfile.TemporaryDirectory() as folder:
                 plain = replace(settings, algorithm=method, network="efficientnet-lite0", seed=0)
-                network = start_network(self._task(Run(Path(folder)), plain, rows), torch.Generator().manual_seed(0))
+                network = initialised_network(
+                    self._task(Run(Path(folder)), plain, rows), torch.Generator().manual_seed(0)
+                )
             self._frozen[method], self._turns[method] = network, self._embedded(network)
         network = self._frozen[method]
         features = torch.cat([turn[torch.from_numpy(rows)] for turn in self._turns[method]])

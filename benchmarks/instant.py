@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from damage_ssl.assessment.guidance import outlook
-from damage_ssl.grades import LabelValue, scheme_named
-from damage_ssl.labelling.queue import next_buildings
-from damage_ssl.labelling.store import LabelStore, NewLabel
-from damage_ssl.learning.instant import EventFeatures
-from damage_ssl.pipeline.live import fit_live, usable_labels
+from damage_ssl.damage_scale import LabelValue, scheme_named
+from damage_ssl.evaluation.learning_curve import outlook
+from damage_ssl.labels.label_log import LabelStore, NewLabel
+from damage_ssl.labels.sampling import next_buildings
+from damage_ssl.learning.features.linear_probe import EventFeatures
+from damage_ssl.runs.live import fit_live, usable_labels
 
 SCHEME = scheme_named("binary-major")
 DIMENSIONS = 128

@@ -11,7 +11,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
 
 EPSG = 32632
 CORNER_X, CORNER_Y, GSD_M = 500_000.0, 5_300_000.0, 0.5

@@ -32,13 +32,15 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from benchmarks.large_event import Imagery, make_event, write_footprints, write_scene
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.imagery import Scene, close_rasters
-from damage_ssl.event.quality import FILL_REACH_PX
-from damage_ssl.patches import cutting, layers, pairing
-from damage_ssl.patches.batches import make_batches
-from damage_ssl.patches.cutting import View, plan_reading
-from damage_ssl.patches.extract import extract_patches
+from damage_ssl.events.event import Event
+from damage_ssl.imagery.bands import FILL_REACH_PX
+from damage_ssl.imagery.raster import close_rasters
+from damage_ssl.imagery.scene import Scene
+from damage_ssl.mosaic import pair_mosaic, scene_windows
+from damage_ssl.mosaic.batches import make_batches
+from damage_ssl.mosaic.pair_mosaic import View, plan_reading
+from damage_ssl.patches import pair_cutting
+from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.settings import PatchSettings, Resources
 
 SETTINGS = PatchSettings(align="off")
@@ -89,7 +91,7 @@ def best(function: Callable[[], Any], repeat: int) -> tuple[float, Any]:
 def blocks_read(event: Event) -> dict[str, set[tuple[int, int]]]:
     """The file blocks of each scene that extraction touches."""
     touched: dict[str, set[tuple[int, int]]] = {}
-    read = layers.read_chunks
+    read = scene_windows.read_chunks
 
     def noting(scene: Scene, windows: Sequence[Any], **more: Any) -> Any:
         with rasterio.open(scene.href) as source:
@@ -101,11 +103,11 @@ def blocks_read(event: Event) -> dict[str, set[tuple[int, int]]]:
             blocks |= set(product(range(top // size, -(-bottom // size)), range(left // size, -(-right // size))))
         return read(scene, windows, **more)
 
-    layers.read_chunks = noting
+    scene_windows.read_chunks = noting
     try:
         cut_all(event)
     finally:
-        layers.read_chunks = read
+        scene_windows.read_chunks = read
     return touched
 
 
@@ -128,7 +130,7 @@ def against_decoding(event: Event, repeat: int) -> dict[str, float]:
     ours, theirs, masks = [], [], []
     for _ in range(repeat):  # in turns, so that other load on the machine meets both
         close_rasters()
-        with Timer(cutting, "footprint_masks") as drawing:
+        with Timer(pair_mosaic, "footprint_masks") as drawing:
             seconds, pairs = best(lambda: cut_all(event), 1)
         ours.append(seconds)
         masks.append(drawing.seconds)
@@ -153,12 +155,12 @@ def each_building(event: Event) -> dict[str, float]:
 
 def stages(event: Event) -> dict[str, float]:
     """Microseconds a pair of each part of a whole extraction with the store on disk, in this process."""
-    names = [(cutting, "footprint_masks"), (pairing, "measure_quality")]
+    names = [(pair_mosaic, "footprint_masks"), (pair_cutting, "measure_quality")]
     timers = [Timer(*name) for name in names]
     for timer in timers:
         timer.__enter__()
-    writing = Timer(pairing.RowWriter, "write")
-    closing = Timer(pairing.RowWriter, "close")
+    writing = Timer(pair_cutting.RowWriter, "write")
+    closing = Timer(pair_cutting.RowWriter, "close")
     try:
         with writing, closing:
             seconds, store = best(lambda: _afresh(event, Resources()), 1)

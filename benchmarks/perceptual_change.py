@@ -25,18 +25,19 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.metrics import f1_score, roc_auc_score
 
-from damage_ssl import pipeline
-from damage_ssl.assessment.prediction import read_predictions
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import scheme_named
-from damage_ssl.labelling.label_csv import read_label_csv
-from damage_ssl.labelling.queue import next_buildings
-from damage_ssl.labelling.schema import LABEL_COLUMNS
-from damage_ssl.learning import perceptual
+from damage_ssl import workflow
+from damage_ssl.damage_scale import scheme_named
+from damage_ssl.events.event import Event
+from damage_ssl.labels.label_csv import read_label_csv
+from damage_ssl.labels.sampling import next_buildings
+from damage_ssl.labels.schema import LABEL_COLUMNS
+from damage_ssl.learning.features import perceptual_distance
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.patches.store import PatchStore
+from damage_ssl.runs.predictions import read_predictions
 from damage_ssl.settings import PatchSettings, from_mapping
-from damage_ssl.simulation import SimulationSettings, simulate
+from damage_ssl.simulation.event import simulate
+from damage_ssl.simulation.settings import SimulationSettings
 
 REAL = ("santa-rosa-wildfire", "hurricane-harvey", "hurricane-florence", "mexico-earthquake")
 SIMULATED = ("sim-earthquake", "sim-fire", "sim-flood", "sim-wind")
@@ -56,10 +57,10 @@ def main() -> None:
         workspace = arguments.workspace or Path(folder)
         for name in arguments.events:
             event, truth = make_event(name, workspace / arguments.align)
-            pipeline.cut_patches(event, from_mapping(PatchSettings, {"align": arguments.align}, "--align"))
+            workflow.cut_patches(event, from_mapping(PatchSettings, {"align": arguments.align}, "--align"))
             began = time.monotonic()
-            planned = pipeline.start_zero_label(event)
-            pipeline.score_changes(event, planned.run)
+            planned = workflow.start_zero_label(event)
+            workflow.score_changes(event, planned.run)
             seconds = time.monotonic() - began
             table = graded(event, truth, read_predictions(planned.run))
             others = other_scores(PatchStore.open(event.patches_path), table)
@@ -67,7 +68,7 @@ def main() -> None:
             scores = {"score": table["change"].to_numpy(float), **others}
             aurocs = {key: roc_auc_score(damaged, value) for key, value in scores.items()}
             rows.append({"event": name, "n": len(table), "damaged": damaged.mean(), **aurocs})
-            threshold = pipeline.run_summary(planned.run).threshold
+            threshold = workflow.run_summary(planned.run).threshold
             called = table["p_damaged"].to_numpy(float) >= threshold
             decisions.append(
                 {
@@ -124,16 +125,16 @@ def other_scores(store: PatchStore, table: pd.DataFrame) -> Scores:
 
 def other_designs(pairs: PairSet) -> Scores:
     """The same features, compared in plainer ways; each a mean over the depths of log distances."""
-    kept = perceptual.SURROUNDINGS_WEIGHT, perceptual.COLLAR_M, perceptual._best_match
+    kept = perceptual_distance.SURROUNDINGS_WEIGHT, perceptual_distance.COLLAR_M, perceptual_distance._best_match
     found: Scores = {}
     try:
-        perceptual.SURROUNDINGS_WEIGHT, perceptual.COLLAR_M = 0.0, 0.0
-        found["footprint only"] = log_mean(perceptual.pair_distances(pairs))
-        perceptual.SURROUNDINGS_WEIGHT, perceptual.COLLAR_M = kept[:2]
-        perceptual._best_match = lambda a, b: 1 - (a * b).sum(dim=1)
-        found["no search (LPIPS)"] = log_mean(perceptual.pair_distances(pairs))
+        perceptual_distance.SURROUNDINGS_WEIGHT, perceptual_distance.COLLAR_M = 0.0, 0.0
+        found["footprint only"] = log_mean(perceptual_distance.pair_distances(pairs))
+        perceptual_distance.SURROUNDINGS_WEIGHT, perceptual_distance.COLLAR_M = kept[:2]
+        perceptual_distance._best_match = lambda a, b: 1 - (a * b).sum(dim=1)
+        found["no search (LPIPS)"] = log_mean(perceptual_distance.pair_distances(pairs))
     finally:
-        perceptual.SURROUNDINGS_WEIGHT, perceptual.COLLAR_M, perceptual._best_match = kept
+        perceptual_distance.SURROUNDINGS_WEIGHT, perceptual_distance.COLLAR_M, perceptual_distance._best_match = kept
     return found
 
 

@@ -25,11 +25,12 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.accuracy import SCHEME, WORK, Buildings, draw, load_buildings
 from damage_ssl.benchmarking.frozen_scores import FrozenScores
 from damage_ssl.files import read_json, write_json
-from damage_ssl.learning.channels import VIEW_CHANNELS, pair_bytes
+from damage_ssl.learning.pair_tensor import VIEW_CHANNELS, pair_bytes
 from damage_ssl.learning.predictor import load_predictor
 from damage_ssl.learning.pretraining import Pretraining, PretrainSettings, pretraining_fingerprint
-from damage_ssl.learning.runs import Run
-from damage_ssl.learning.training import Targets, train
+from damage_ssl.learning.trainer.data import Targets
+from damage_ssl.learning.training import train
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import PatchSettings, TrainSettings
 
 HEADS = ("frozen-lite0", "frozen-start")

@@ -26,14 +26,15 @@ from scipy import ndimage
 
 from benchmarks.contact_sheet import contact_sheet
 from benchmarks.perceptual_change import markdown
-from damage_ssl import pipeline
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.quality import measure_quality, quality_reason
-from damage_ssl.labelling.label_csv import read_label_csv
+from damage_ssl import workflow
+from damage_ssl.events.event import Event
+from damage_ssl.imagery.quality.measures import measure_quality, quality_reason
+from damage_ssl.labels.label_csv import read_label_csv
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import PatchSettings, from_mapping
-from damage_ssl.simulation import SimulationSettings, simulate
+from damage_ssl.simulation.event import simulate
+from damage_ssl.simulation.settings import SimulationSettings
 
 REAL = (
     "santa-rosa-wildfire",
@@ -72,7 +73,7 @@ def main() -> None:
         for name in given.events:
             rng = np.random.default_rng(given.seed)
             event, truth = make_event(name, Path(folder), given.buildings)
-            pipeline.cut_patches(event, from_mapping(PatchSettings, {"align": given.align}, "--align"))
+            workflow.cut_patches(event, from_mapping(PatchSettings, {"align": given.align}, "--align"))
             store = PatchStore.open(event.patches_path)
             pairs, index = store.load(), store.index()
             outcomes += outcome_rows(name, index, truth)

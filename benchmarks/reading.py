@@ -22,9 +22,12 @@ from affine import Affine
 from rasterio.shutil import copy
 from scipy import ndimage
 
-from damage_ssl.event import inspection
-from damage_ssl.event.imagery import Scene, close_rasters, inspect_scene, read_chunk, side_by_side
-from tests.event.web import serve
+from damage_ssl.imagery import inspection
+from damage_ssl.imagery.chunks import read_chunk
+from damage_ssl.imagery.inspection import inspect_scene, side_by_side
+from damage_ssl.imagery.raster import close_rasters
+from damage_ssl.imagery.scene import Scene
+from tests.web import serve
 
 _ROUNDS = 3
 _CHUNK_PX = 2048

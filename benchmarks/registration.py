@@ -29,13 +29,14 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.event import Event
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
-from damage_ssl.patches.extract import extract_patches
-from damage_ssl.patches.registration import Registration, register
+from damage_ssl.patches.extraction import extract_patches
+from damage_ssl.registration.event_registration import Registration, register
 from damage_ssl.settings import PatchSettings, TrainSettings
-from damage_ssl.simulation import SimulationSettings, simulate
+from damage_ssl.simulation.event import simulate
+from damage_ssl.simulation.settings import SimulationSettings
 
 SIMULATED = ("simulated-earthquake", "simulated-fire", "simulated-flood", "simulated-wind")
 REAL = (

@@ -9,7 +9,6 @@ Reads a number of steps from each line of its input and answers with their secon
 """
 
 import argparse
-import importlib
 import importlib.machinery
 import sys
 import time
@@ -20,9 +19,13 @@ from unittest.mock import MagicMock
 import torch
 
 declared = torch.library.Library("torchvision", "FRAGMENT")
+
+
 for operator in ("nms", "qnms"):  # torchvision's extension of another build of torch cannot load
     if not hasattr(torch.ops.torchvision, operator):
         declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
 for name in ("torchaudio", "aim"):
     try:
         importlib.import_module(name)
@@ -53,7 +56,7 @@ def build(arguments: argparse.Namespace) -> Any:
     from semilearn.datasets.augmentation import RandAugment
 
     from benchmarks.ssl_feeds import PilPairs, drawn_pairs
-    from damage_ssl.learning.networks import NetworkSpec, build_network
+    from damage_ssl.learning.networks.pair_network import NetworkSpec, build_network
 
     spec = NetworkSpec(network=arguments.network, fusion="stacked", channels=7, input_px=arguments.size, classes=2)
     pairs, change = drawn_pairs(arguments.pairs, arguments.size), RandAugment(2, 5)

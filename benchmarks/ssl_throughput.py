@@ -36,16 +36,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ssl_feeds import PilPairs, batches, drawn_pairs
-from damage_ssl.learning.algorithms import ALGORITHMS, Batch
+from damage_ssl.learning.algorithms import ALGORITHMS
+from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.device import device_named, keep_freed_memory
-from damage_ssl.learning.fitting import Fit
-from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.optimisation import Ema, make_optimizer
-from damage_ssl.learning.runs import Run
-from damage_ssl.learning.seen import SeenNetwork, passes_of
-from damage_ssl.learning.targets import Targets
-from damage_ssl.learning.task import Task, make_task
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.trainer.data import Targets, Task, make_task
+from damage_ssl.learning.trainer.forward_pass import TrainedNetwork, passes_of
+from damage_ssl.learning.trainer.optimiser import Ema, make_optimizer
+from damage_ssl.learning.trainer.trainer import Trainer
 from damage_ssl.patches.pairs import PairSet, PairViews
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import TrainSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -90,7 +90,7 @@ def waited(device: torch.device) -> float:
 
 def ours(task: Task) -> tuple[Timed, Callable[[], None]]:
     """Steps of the product's own training, and one of them."""
-    fit = Fit(task, lambda: 0.0)
+    fit = Trainer(task, lambda: 0.0)
 
     def one() -> None:
         fit._one_step(0.5)
@@ -109,10 +109,10 @@ def ours(task: Task) -> tuple[Timed, Callable[[], None]]:
 def by_feed_only(task: Task, pairs: np.ndarray, workers: int) -> Timed:
     """Our step, with its network, loss, optimiser and average, on what the workers of a DataLoader make."""
     settings, options, device = task.settings, task.options.fit, task.device
-    student: PairNetwork = Fit(task, lambda: 0.0).student
+    student: PairNetwork = Trainer(task, lambda: 0.0).student
     algorithm = ALGORITHMS["fixmatch"]({}, "benchmark")
     optimizer, average = make_optimizer(student, settings, options), Ema(student, settings.ema_decay)
-    seen = SeenNetwork(
+    seen = TrainedNetwork(
         student, device, options.precision, gradient=True, passes=passes_of(options, device, "benchmark")
     )
     generator = torch.Generator().manual_seed(0)
@@ -121,7 +121,7 @@ def by_feed_only(task: Task, pairs: np.ndarray, workers: int) -> Timed:
         return torch.cat([views, torch.ones_like(views[:, :1])], dim=1).to(device)
 
     def step(known: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-        batch = Batch(
+        batch = TrainingBatch(
             target=(known["index"] % 2).to(device),
             labelled_weak=on_device(known["weak"]),
             unlabelled=(on_device(other["weak"]), on_device(other["strong"])),

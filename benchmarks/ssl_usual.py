@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.ssl_feeds import PilPairs, batches, drawn_pairs
-from damage_ssl.learning.networks import NetworkSpec, PairNetwork, resized
+from damage_ssl.learning.networks.pair_network import NetworkSpec, PairNetwork, resized
 
 THRESHOLD, DECAY, WEIGHT_DECAY = 0.95, 0.999, 5e-4
 Batch = dict[str, Tensor]

@@ -27,9 +27,9 @@ from typing import Any
 import torch
 
 from benchmarks.ssl_throughput import new_task, waited
-from damage_ssl.learning.channels import VIEW_CHANNELS
 from damage_ssl.learning.device import device_named, keep_freed_memory
-from damage_ssl.learning.fitting import Fit
+from damage_ssl.learning.pair_tensor import VIEW_CHANNELS
+from damage_ssl.learning.trainer.trainer import Trainer
 
 COUNTS = (1_000, 10_000, 100_000, 1_000_000)
 
@@ -95,7 +95,7 @@ def measure(arguments: argparse.Namespace, algorithm: str, count: int) -> dict[s
         keep_freed_memory()
         highest = Highest(task.device)
         bare = highest.now()
-        fit = Fit(task, lambda: 0.0)
+        fit = Trainer(task, lambda: 0.0)
         before, seconds = highest.now(), []
         with highest:
             for _ in range(arguments.warm + arguments.steps):

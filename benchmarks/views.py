@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.accuracy import WORK, Buildings, draw, load_buildings, read_rows
-from damage_ssl.learning.channels import pair_bytes
-from damage_ssl.learning.views.measure import Draw, measure, policies, single_operations
-from damage_ssl.learning.views.scorer import LabelledPairs
-from damage_ssl.learning.views.search import find_policy
+from damage_ssl.learning.augmentation.affinity import Draw, measure, policies, single_operations
+from damage_ssl.learning.augmentation.frozen_scorer import LabelledPairs
+from damage_ssl.learning.augmentation.policy_search import find_policy
+from damage_ssl.learning.pair_tensor import pair_bytes
 from damage_ssl.settings import PatchSettings
 
 PAIRS, SIZE_PX, ROUNDS = 448, 64, 5

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from damage_ssl.learning.channels import POST
+from damage_ssl.learning.pair_tensor import POST
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

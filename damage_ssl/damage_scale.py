@@ -1,8 +1,13 @@
-"""The words for damage: grades, other answers, and the classes that a model tells apart.
+"""Grades, answers, classes, what counts as damaged, reasons for not assessing, other agencies' scales.
+
+The words for damage: grades, other answers, and the classes that a model tells apart.
 
 Class codes exist only here; everything else goes through these types.
+
+The nearest words of other agencies' damage scales. Indicative: the scales do not ask the same questions.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -128,3 +133,99 @@ def scheme_named(name: str) -> ClassScheme:
         return SCHEMES[name]
     except KeyError:
         raise SettingsError(f"scheme '{name}' is unknown: {nearest_name(name, SCHEMES)}") from None
+
+
+EMS_NOT_APPLICABLE = "Not applicable"
+
+_EMS = {
+    DamageGrade.NO_DAMAGE: "No visible damage",
+    DamageGrade.MINOR_DAMAGE: "Possibly damaged",
+    DamageGrade.MAJOR_DAMAGE: "Damaged",
+    DamageGrade.DESTROYED: "Destroyed",
+}
+_UNOSAT = {
+    DamageGrade.NO_DAMAGE: 6,  # no visible damage
+    DamageGrade.MINOR_DAMAGE: 3,  # moderate
+    DamageGrade.MAJOR_DAMAGE: 2,  # severe
+    DamageGrade.DESTROYED: 1,
+}
+
+
+def mildest_grade(damage_class: str, scheme: ClassScheme | None) -> DamageGrade | None:
+    """The mildest xBD grade that a class covers: a binary "damaged" is crossed over as no worse than was shown.
+
+    Without a scheme, "damaged" is taken in its widest sense (minor and up).
+    """
+    value = LabelValue(damage_class)
+    if value.grade is not None:
+        return value.grade
+    if value is LabelValue.INTACT:
+        return DamageGrade.NO_DAMAGE
+    if value is not LabelValue.DAMAGED:
+        return None
+    if scheme is None:
+        return DamageGrade.MINOR_DAMAGE
+    return min(
+        grade
+        for values in scheme.members[scheme.damaged_from :]
+        for member in values
+        if (grade := member.grade) is not None
+    )
+
+
+def ems_damage_gra(grade: DamageGrade) -> str:
+    """Copernicus EMS rapid mapping, field `damage_gra`."""
+    return _EMS[grade]
+
+
+def unosat_class(grade: DamageGrade) -> int:
+    """UNOSAT, field `Main_Damage_Site_Class`."""
+    return _UNOSAT[grade]
+
+
+class Reason(StrEnum):
+    """Why a footprint is not assessed."""
+
+    NO_PRE = "no_pre"
+    NO_POST = "no_post"
+    NODATA = "nodata"
+    EDGE = "edge"
+    TOO_SMALL = "too_small"
+    CLOUD_OR_SMOKE = "cloud_or_smoke"
+    SHADOW = "shadow"
+    BLUR = "blur"
+    SATURATED = "saturated"
+    MISALIGNED = "misaligned"
+    SOURCE_FAILED = "source_failed"
+
+
+REASON_WORDS: Mapping[str, str] = {
+    "no_pre": "no pre imagery",
+    "no_post": "no post imagery",
+    "nodata": "missing pixels",
+    "edge": "cut by the image edge",
+    "too_small": "footprint too small",
+    "cloud_or_smoke": "cloud or smoke",
+    "shadow": "deep shadow",
+    "blur": "too blurred",
+    "saturated": "overexposed",
+    "misaligned": "outline may be off the building",
+    "source_failed": "image could not be read",
+    "unclear": "analyst: unclear",
+    "bad_imagery": "analyst: bad imagery",
+    "not_a_building": "analyst: not a building",
+}
+
+
+def reason_words(reason: str | None) -> str:
+    """A reason for people; a code without words of its own with blanks for its underscores."""
+    return REASON_WORDS.get(reason or "", (reason or "unknown reason").replace("_", " "))
+
+
+REASON_OF_ANSWER: Mapping[LabelValue, str] = {
+    LabelValue.UNCLEAR: "unclear",
+    LabelValue.BAD_IMAGERY: "bad_imagery",
+    LabelValue.OFFSET: "misaligned",
+    LabelValue.NOT_A_BUILDING: "not_a_building",
+}
+"""What an analyst's answer other than a grade puts into `not_assessed_reason`."""

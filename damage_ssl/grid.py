@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 
@@ -54,3 +56,26 @@ def crs_of_epsg(epsg: int) -> CRS:
 def transformer(source: CRS, target: CRS) -> Transformer:
     """A cached transformer, always in (x, y) = (lon, lat) order."""
     return Transformer.from_crs(source, target, always_xy=True)
+
+
+@dataclass(frozen=True)
+class GridBatch:
+    """N north-up square grids of one CRS, size and GSD, around centres (`x_m`, `y_m`) [N]."""
+
+    crs: CRS
+    x_m: NDArray[np.float64]
+    y_m: NDArray[np.float64]
+    size_px: int
+    gsd_m: float
+
+    def __len__(self) -> int:
+        return len(self.x_m)
+
+    @property
+    def half_m(self) -> float:
+        """Half the width of a grid."""
+        return self.size_px * self.gsd_m / 2
+
+    def take(self, rows: NDArray[np.intp]) -> "GridBatch":
+        """The grids at these rows."""
+        return GridBatch(self.crs, self.x_m[rows], self.y_m[rows], self.size_px, self.gsd_m)

@@ -8,10 +8,10 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.files import read_json, write_json
@@ -26,7 +26,7 @@ State = Literal["running", "done", "failed", "stopped"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class ProgressState:
     """What a command says of itself: `done` of `total` in its present `stage`, times in seconds since the epoch.
 
     `total` is 0 where it is not known. `message` is the error of a command that failed.
@@ -50,10 +50,10 @@ class Progress:
         return spent / self.done * (self.total - self.done)
 
 
-def read_progress(path: Path) -> Progress | None:
+def read_progress(path: Path) -> ProgressState | None:
     """What was last written to a progress file; None where there is none, or nothing that can be understood."""
     try:
-        return Progress(**read_json(path))
+        return ProgressState(**read_json(path))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -63,7 +63,7 @@ class Reporter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._now = Progress(stage_started=time.time())
+        self._now = ProgressState(stage_started=time.time())
         self._written = 0.0
 
     def move(self, stage: str, done: int, total: int, remark: str = "") -> None:
@@ -125,3 +125,27 @@ def reported() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, before)
         _REPORTER = None
+
+
+def process_start_of(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks, so that a number given anew is not taken for the old process.
+
+    `gone` for one that has ended but was not yet waited for; None where there is no /proc.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()
+    except OSError:
+        return None
+    return "gone" if fields[0] == "Z" else fields[19]
+
+
+ProgressCallback = Callable[[int, int], None]
+
+
+class Move(Protocol):
+    """Told how far a download is: bytes or rows `done` of `total` (0 where it is not known), and a remark."""
+
+    def __call__(self, done: int, total: int, remark: str = "") -> None: ...
+
+
+StageCallback = Callable[[int, int, str], None]

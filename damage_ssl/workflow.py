@@ -1,7 +1,15 @@
-"""Patches, labels and the state of an event: everything up to the model. Needs no torch."""
+"""The steps in order; the state of an event.
+
+Patches, labels and the state of an event: everything up to the model. Needs no torch.
+
+The stages in order, on one event. The command line and the app call these; each reads what the one before wrote.
+
+`cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`, `evaluate_event`; without labels
+`start_zero_label` → `score_changes` → `export_event`.
+"""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,26 +18,68 @@ import numpy as np
 import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
-from damage_ssl.assessment.prediction import read_predictions
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.event.catalog import Event, extent_of
-from damage_ssl.event.footprints import read_aoi, read_footprints
-from damage_ssl.event.sources import expand_rasters
-from damage_ssl.labelling.label_csv import ImportReport
-from damage_ssl.labelling.queue import next_buildings
-from damage_ssl.labelling.store import LabelStore
-from damage_ssl.learning.runs import latest_finished, runs_in
-from damage_ssl.patches.extract import extract_patches
+from damage_ssl.events.event import LABELS_URL, Event, extent_of, open_labels
+from damage_ssl.events.inputs import EventInputs, expand_rasters
+from damage_ssl.events.xbd import import_xbd
+from damage_ssl.footprints.reader import read_aoi, read_footprints
+from damage_ssl.labels.label_csv import ImportReport
+from damage_ssl.labels.sampling import next_buildings
+from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.patches.store import PatchStore
+from damage_ssl.products.handover.map_export import ExportSummary, export_event, export_table
+from damage_ssl.progress import ProgressCallback
+from damage_ssl.runs.change_score import score_changes, start_zero_label
+from damage_ssl.runs.ensemble import Gain, combine, common_gain, gain_on_truth, members_of, start_ensemble
+from damage_ssl.runs.kinds import RunSummary, predict_event, run_summary
+from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, resumed_run
+from damage_ssl.runs.predictions import read_predictions
+from damage_ssl.runs.run import chosen_run, latest_finished, runs_in
+from damage_ssl.runs.trained import plan_run, start_run, train_run
+from damage_ssl.runs.transfer import SourcePlan, named_sources
+from damage_ssl.runs.validation import EvaluationReport, evaluate_event
 from damage_ssl.settings import PatchSettings, Resources
 
 if TYPE_CHECKING:
     from distributed import Client
 
-Progress = Callable[[int, int], None]
 
-LABELS_URL = "DAMAGE_SSL_LABELS"
-"""The environment variable with the URL of a database that keeps the labels of all events."""
+__all__ = [
+    "EvaluationReport",
+    "EventStatus",
+    "ExportSummary",
+    "Gain",
+    "PlannedRun",
+    "RunPlan",
+    "RunSummary",
+    "SourcePlan",
+    "chosen_run",
+    "combine",
+    "common_gain",
+    "create_event",
+    "cut_patches",
+    "evaluate_event",
+    "event_status",
+    "export_event",
+    "export_table",
+    "gain_on_truth",
+    "import_labels",
+    "made_from",
+    "members_of",
+    "named_sources",
+    "next_to_label",
+    "open_labels",
+    "plan_of",
+    "plan_run",
+    "predict_event",
+    "resumed_run",
+    "run_summary",
+    "score_changes",
+    "start_ensemble",
+    "start_run",
+    "start_zero_label",
+    "train_run",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +127,33 @@ class EventStatus:
         return f"export the map: damage-ssl export {self.name} --out map.geojson"
 
 
-def open_labels(event: Event) -> LabelStore:
-    """The event's label log: a file in its folder, or where `$DAMAGE_SSL_LABELS` says (`postgresql://user@host/database`).
-
-    In a database the events are told apart by their names.
+def create_event(workspace: Path, name: str, inputs: EventInputs, *, overwrite: bool = False) -> Event:
+    """Make an event from rasters and footprints, or from a folder in xBD's own layout.
 
     Raises:
-        InputError: the URL cannot be used. StorageError: the place cannot be reached or written to.
+        InputError: an input is missing or cannot be used.
+        WorkspaceError: the event exists already and `overwrite` is False.
+        StorageError: the disk is full or read-only.
     """
-    url = os.environ.get(LABELS_URL)
-    if url and not url.startswith("postgres"):
-        raise InputError(f"${LABELS_URL}: only PostgreSQL keeps the labels of several events; give postgresql://…")
-    return LabelStore(url or event.labels_path, event=event.name)
+    if inputs.from_xbd is not None:
+        event = Event.vacant(Path(workspace), name, overwrite=overwrite)
+        import_xbd(event, inputs.from_xbd)
+        return event
+    if not inputs.pre or not inputs.post:
+        raise InputError("init: give --pre and --post (or --from-xbd with an xBD folder, or --from-catalog)")
+    return Event.create(
+        workspace,
+        name,
+        pre=inputs.pre,
+        post=inputs.post,
+        footprints=inputs.footprints or None,
+        aoi=inputs.aoi,
+        hazard=inputs.hazard,
+        pre_datetime=inputs.pre_datetime,
+        post_datetime=inputs.post_datetime,
+        footprint_settings=inputs.footprint_settings,
+        overwrite=overwrite,
+    )
 
 
 def made_from(
@@ -136,9 +201,9 @@ def _same_area(one: BaseGeometry | None, other: BaseGeometry | None) -> bool:
 def cut_patches(
     event: Event,
     settings: PatchSettings | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     *,
-    registering: Progress | None = None,
+    registering: ProgressCallback | None = None,
     resources: Resources | None = None,
     client: "Client | None" = None,
 ) -> PatchStore:
@@ -185,7 +250,7 @@ def next_to_label(event: Event, count: int, rng: np.random.Generator) -> pd.Data
         uncertainty = predictions.set_index("building_id")["uncertainty"]
     except WorkspaceError:
         uncertainty = None
-    from damage_ssl.pipeline.live import features_ready, read_features
+    from damage_ssl.runs.live import features_ready, read_features
 
     cluster = None
     if features_ready(event):

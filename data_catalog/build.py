@@ -9,8 +9,9 @@ from typing import Any
 
 import pystac
 
-from damage_ssl.event.catalog import Event
-from damage_ssl.simulation import SimulationSettings, simulate
+from damage_ssl.events.event import Event
+from damage_ssl.simulation.event import simulate
+from damage_ssl.simulation.settings import SimulationSettings
 from data_catalog.kinds import sources_of
 
 HERE = Path(__file__).parent

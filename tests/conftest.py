@@ -15,8 +15,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from damage_ssl.event.catalog import Event
-from tests.postgres import postgres_server as postgres_server
+from damage_ssl.events.event import Event
 
 REPOSITORY = Path(__file__).parent.parent
 UTM = "EPSG:32610"

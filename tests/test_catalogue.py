@@ -10,7 +10,7 @@ import pystac
 import pytest
 
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.open_events import PACKAGED, find_event, known_events
+from damage_ssl.events.catalogue import PACKAGED, find_event, known_events
 from data_catalog.build import HERE, SAMPLE, build
 
 WANTED = {"haiti-2010", "joplin-2011", "santa-rosa-2017", "palu-2018", "beirut-2020", "turkiye-syria-2023", "maui-2023"}

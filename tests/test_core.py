@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from pyproj import CRS
 
+from damage_ssl.damage_scale import SCHEMES, DamageGrade, LabelValue, scheme_named
 from damage_ssl.errors import InputError, SettingsError, StorageError
 from damage_ssl.files import atomic_directory, atomic_path, write_json
-from damage_ssl.grades import SCHEMES, DamageGrade, LabelValue, scheme_named
 from damage_ssl.grid import PixelGrid, utm_epsg
 from damage_ssl.settings import PatchSettings, TrainSettings, from_mapping, to_mapping
 

@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
+from damage_ssl import parallel
 from damage_ssl.errors import InputError, WorkerError
-from damage_ssl.event.catalog import Event
-from damage_ssl.patches import batches, extract, tasks
-from damage_ssl.patches.cluster import check_shared_folder
-from damage_ssl.patches.extract import extract_patches
-from damage_ssl.patches.tasks import run_tasks
+from damage_ssl.events.event import Event
+from damage_ssl.mosaic import batches
+from damage_ssl.parallel import check_shared_folder, run_tasks
+from damage_ssl.patches import extraction
+from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.settings import PatchSettings, Resources
 from tests.conftest import Town
-from tests.patches.test_extract import SMALL, content
+from tests.patches.stores import content
+from tests.patches.test_extract import SMALL
 
 
 def squared(number: int) -> int:
@@ -103,7 +105,7 @@ def test_no_more_tasks_are_asked_for_than_the_workers_need() -> None:
 
     results = run_tasks(squared, Counted(range(50)), Resources(workers=1))
     next(results)
-    assert Counted.asked <= 2 * tasks._AHEAD
+    assert Counted.asked <= 2 * parallel._AHEAD
     results.close()  # type: ignore[attr-defined]
 
 
@@ -190,5 +192,5 @@ def test_less_memory_changes_no_byte(town: Town, monkeypatch: pytest.MonkeyPatch
     settings = PatchSettings(size_px=32, context_gsd_m=1.5, align="off")
     alone = content(extract_patches(event, settings).path)
     (event.patches_path / "store.json").unlink()
-    monkeypatch.setattr(extract, "reading_bytes", lambda *_, **__: 1)
+    monkeypatch.setattr(extraction, "reading_bytes", lambda *_, **__: 1)
     assert content(extract_patches(event, settings).path) == alone

@@ -1,35 +1,28 @@
-"""What the map asks for while the page's script rests: tiles, crops, footprints, queues; and what it sends in.
+"""All routes.
+
+What the map asks for while the page's script rests: tiles, crops, footprints, queues; and what it sends in.
 
 An event is named, never a path; the imagery is addressed by its role. Everything comes from the workspace.
+
+The scripts of the map component.
 """
 
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from app.access import server
-from app.routes import (
-    assets,
-    footprints,
-    guide,
-    handover,
-    history,
-    imagery,
-    labels,
-    live,
-    many_labels,
-    pulse,
-    queue,
-    session,
-    uploads,
-)
+from app.api import footprints, handover, history, imagery, labels, live, session, uploads
+from app.api.parameters import FOR_A_YEAR
+from app.auth.access import server
+from app.components.map.map import ASSETS
 
 
 def routes() -> list[Route]:
     """All routes of the app; their paths start with `/ds/`."""
-    labelling = (queue, labels, many_labels, history, live, guide)
-    modules = (assets, imagery, footprints, *labelling, pulse, uploads, handover, session)
-    return [route for module in modules for route in module.ROUTES]
+    modules = (imagery, footprints, labels, history, live, uploads, handover, session)
+    return [*ROUTES, *(route for module in modules for route in module.ROUTES)]
 
 
 def host_check() -> Middleware:
@@ -39,3 +32,15 @@ def host_check() -> Middleware:
     `$DAMAGE_SSL_HOSTS`, separated by commas.
     """
     return Middleware(TrustedHostMiddleware, allowed_hosts=list(server().hosts))
+
+
+def asset(request: Request) -> Response:
+    """A script, by name."""
+    found = ASSETS.get(request.path_params["name"])
+    if found is None:
+        return Response(status_code=404)
+    path, media_type = found
+    return FileResponse(path, media_type=media_type, headers=FOR_A_YEAR)
+
+
+ROUTES = [Route("/ds/assets/{version}/{name}", asset)]

@@ -4,12 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app import overview, viewport
-from app.caching import ByteCache
-from app.colouring import MODES, Mode
-from app.data import EventView
-from app.models import Model
-from app.routes.common import (
+from app.api.parameters import (
     FOR_A_YEAR,
     MAX_NAME,
     NEVER,
@@ -24,10 +19,16 @@ from app.routes.common import (
     tile_in,
     view_in,
 )
-from app.standing import standing_of
+from app.state import viewport
+from app.state.caching import ByteCache
+from app.state.event_view import EventView
+from app.state.map_assessment import assessment_of
 from damage_ssl.errors import InputError
-from damage_ssl.event.imagery import Role
+from damage_ssl.imagery.scene import Role
+from damage_ssl.products import footprint_tiles
+from damage_ssl.products.map_style import MODES, Mode
 from damage_ssl.products.selection import Selection
+from damage_ssl.runs.model import Model
 
 _SUGGESTED = 8
 _MOST_REACH_DEG = 0.1
@@ -79,7 +80,7 @@ def overview_tile(request: Request) -> Response:
     view, address = view_in(request), tile_in(request)
     mode, role, wanted = _mode(request), _on(request), filter_in(request)
     model = model_in(request, view)
-    key = (view.event, standing_of(view, model).stamp, mode, role, wanted, address)
+    key = (view.event, assessment_of(view, model).stamp, mode, role, wanted, address)
     picture = _TILES.get(key, lambda: _draw(view, model, mode, role, wanted, address))
     if not picture:
         return Response(status_code=204, headers=FOR_A_YEAR)
@@ -89,9 +90,9 @@ def overview_tile(request: Request) -> Response:
 def _draw(
     view: EventView, model: Model | None, mode: Mode, role: Role, wanted: Selection, address: tuple[int, int, int]
 ) -> bytes:
-    standing, places = standing_of(view, model), view.places[role]
+    standing, places = assessment_of(view, model), view.places[role]
     shown = None if wanted.is_open else standing.passes(wanted)
-    return overview.tile(address, places.on_map, standing.codes(mode), places.at, shown)
+    return footprint_tiles.tile(address, places.on_map, standing.codes(mode), places.at, shown)
 
 
 def _mode(request: Request) -> Mode:

@@ -5,8 +5,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from app import handing
-from app.routes.common import NEVER, error_answer, filter_in, model_in, refusal, view_in
+from app.api.parameters import NEVER, error_answer, filter_in, model_in, refusal, view_in
+from app.jobs import handover_jobs
 from damage_ssl.errors import DamageSSLError, InputError
 
 _KINDS = {"map.geojson": "application/geo+json", "pack.zip": "application/zip"}
@@ -31,8 +31,8 @@ def _download(request: Request) -> Response:
     licence = request.query_params.get("licence", "").strip()
     if len(licence) > _MAX_LICENCE:
         raise InputError(f"the licence has more than {_MAX_LICENCE} characters")
-    asked = handing.Handing(view, model_in(request, view), filter_in(request), licence or None)
-    pack = handing.ready(asked) or handing.start(asked).result()
+    asked = handover_jobs.HandoverJob(view, model_in(request, view), filter_in(request), licence or None)
+    pack = handover_jobs.ready(asked) or handover_jobs.start(asked).result()
     part = "damage" if asked.wanted.is_open else "damage-selection"
     path, ending = (pack.map_path, "geojson") if kind == "map.geojson" else (pack.zip_path, "zip")
     return FileResponse(path, media_type=_KINDS[kind], filename=f"{view.event.name}-{part}.{ending}", headers=NEVER)

@@ -8,19 +8,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.checking import CHECKS
-from app.colouring import CLASSES
-from app.data import EventView, current_labels, label_store, view_of
-from app.legend import method_name, name_of
-from app.models import Model
-from app.routes.common import NEVER, blind_in, building_in, guarded, row_in, view_in, writing
-from app.shown import shown_models
-from app.standing import model_says
+from app.api.parameters import NEVER, blind_in, building_in, guarded, row_in, view_in, writing
+from app.state.event_view import EventView, current_labels, label_store, view_of
+from app.state.legend import method_name
+from app.state.map_assessment import model_says
+from app.state.review_queues import CHECKS
+from app.state.shown_models import shown_models
 from damage_ssl.errors import InputError
-from damage_ssl.labelling.queue import RANDOM, SPREAD, UNCERTAIN
-from damage_ssl.labelling.reverting import put_back_from, revert
-from damage_ssl.labelling.schema import REVERT, WITHDRAWN
-from damage_ssl.pipeline import plan_of
+from damage_ssl.labels.history import put_back_from, revert
+from damage_ssl.labels.sampling import RANDOM, SPREAD, UNCERTAIN
+from damage_ssl.labels.schema import REVERT, WITHDRAWN
+from damage_ssl.products.map_style import CLASSES, name_of
+from damage_ssl.runs.model import Model
+from damage_ssl.runs.plan import plan_of
 
 _WHY = {
     **{check.drawn: check.title.lower() for check in CHECKS.values()},

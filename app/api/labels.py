@@ -1,18 +1,43 @@
-"""Labels sent in by the map."""
+"""Labels sent in, one or many; the queue; the guide.
+
+Labels sent in by the map.
+
+One answer for many buildings at once, given on the map: all are written or none.
+
+The next buildings of a queue.
+
+The labelling guide with examples from the event.
+"""
 
 from typing import Any
 
+import numpy as np
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.data import EventView, label_store, view_of
-from app.live import refit_soon
-from app.routes.common import MAX_NAME, NEVER, answer_in, bbox_of, building_in, role_in, writing
-from app.routes.live import live_answer
+from app.api.live import live_answer
+from app.api.parameters import (
+    MAX_NAME,
+    NEVER,
+    answer_in,
+    bbox_of,
+    building_in,
+    guarded,
+    model_in,
+    number_in,
+    role_in,
+    view_in,
+    writing,
+)
+from app.state.event_view import EventView, label_store, view_of
+from app.state.labelling_guide import guide
+from app.state.queues import Ask, next_in_queue
+from app.state.shown_models import refit_soon, shown_models
+from app.state.viewport import CHOICE_CAP
 from damage_ssl.errors import DamageSSLError, InputError
-from damage_ssl.labelling.commenting import comment_on_own
-from damage_ssl.labelling.reverting import before_last, revert
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.labels.history import before_last, comment_on_own, revert, undo_last
+from damage_ssl.labels.label_log import LabelStore, NewLabel, withdrawal
 
 MAX_COMMENT = 500
 
@@ -78,4 +103,65 @@ def _undo(store: LabelStore, building_id: str, labeller: str) -> None:
     revert(store, building_id, before_last(rows), labeller)
 
 
-ROUTES = [Route("/ds/{event}/labels", writing(add_label, "a label: building_id, value and labeller"), methods=["POST"])]
+def add_labels(event: str, body: dict[str, Any]) -> Response:
+    """Give the `building_ids` the label `value` (null: withdraw theirs), or `undo` this person's last on each."""
+    view = view_of(event)
+    buildings = _buildings(view, body.get("building_ids"))
+    labeller = str(body["labeller"])
+    store = label_store(view.event)
+    if body.get("undo") is True:
+        undo_last(store, buildings, labeller)
+    elif body.get("value") is None:
+        store.add_many([withdrawal(building, labeller) for building in buildings])
+    else:
+        value = answer_in(body)
+        drawn = str(body.get("drawn") or "map-box")[:MAX_NAME]
+        store.add_many(
+            [NewLabel(building_id=building, value=value, labeller=labeller, drawn=drawn) for building in buildings]
+        )
+    revision = store.revision()
+    refit_soon(view)
+    return JSONResponse({"revision": revision, "labelled": len(buildings)}, headers=NEVER)
+
+
+def _buildings(view: EventView, given: object) -> list[str]:
+    if not isinstance(given, list) or not given:
+        raise InputError("labels: building_ids is a list of at least one building")
+    buildings = list(dict.fromkeys(str(building) for building in given))
+    if len(buildings) > CHOICE_CAP:
+        raise InputError(
+            f"labels: {len(buildings)} buildings were chosen; at most {CHOICE_CAP} can be labelled at once"
+        )
+    unknown = [building for building in buildings if building not in view.position_of]
+    if unknown:
+        raise InputError(f"labels: the event has no building '{unknown[0][:MAX_NAME]}'; none was labelled")
+    return buildings
+
+
+def queue(request: Request) -> Response:
+    """The next buildings of the queue `kind`, each with how it was drawn: `n` of them after the first `start`."""
+    view = view_in(request)
+    ask = Ask(
+        view=view,
+        model=model_in(request, view),
+        labeller=request.query_params.get("labeller", "")[:MAX_NAME],
+        count=min(max(int(number_in(request, "n", 12)), 1), 100),
+        rng=np.random.default_rng(),
+        start=max(int(number_in(request, "start", 0)), 0),
+    )
+    return JSONResponse({"items": next_in_queue(request.query_params.get("kind", "label"), ask)}, headers=NEVER)
+
+
+def labelling_guide(request: Request) -> Response:
+    """Texts for each grade, up to three example buildings of each, and hints for hard cases."""
+    view = view_in(request)
+    change = next((model for model in shown_models(view) if model.is_change_score), None)
+    return JSONResponse(guide(view, change), headers=NEVER)
+
+
+ROUTES = [
+    Route("/ds/{event}/labels", writing(add_label, "a label: building_id, value and labeller"), methods=["POST"]),
+    Route("/ds/{event}/labels/many", writing(add_labels, "labels: building_ids, value and labeller"), methods=["POST"]),
+    Route("/ds/{event}/queue", guarded(queue)),
+    Route("/ds/{event}/guide", guarded(labelling_guide)),
+]

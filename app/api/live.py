@@ -1,4 +1,9 @@
-"""What the live model says of the buildings in view, so that the map recolours while somebody labels."""
+"""What the live model and other analysts say.
+
+What the live model says of the buildings in view, so that the map recolours while somebody labels.
+
+What an open page asks every few seconds: has anybody labelled, and which buildings?
+"""
 
 from typing import Any
 
@@ -7,13 +12,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.colouring import MODES
-from app.data import EventView
-from app.live import live_model
-from app.routes.common import NEVER, bbox_in, guarded, role_in, view_in
-from app.standing import standing_of
-from app.viewport import POLYGON_CAP, Box
-from damage_ssl.event.imagery import Role
+from app.api.parameters import NEVER, bbox_in, guarded, number_in, role_in, view_in
+from app.state.event_view import EventView, label_store
+from app.state.map_assessment import assessment_of
+from app.state.shown_models import live_model
+from app.state.viewport import POLYGON_CAP, Box
+from damage_ssl.errors import InputError
+from damage_ssl.imagery.scene import Role
+from damage_ssl.labels.schema import WITHDRAWN
+from damage_ssl.products.map_style import MODES
 
 
 def live(request: Request) -> Response:
@@ -32,7 +39,7 @@ def live_answer(view: EventView, box: Box, role: Role) -> dict[str, Any]:
     if model is None:
         return {"stamp": ""}
     rows = view.places[role].within(box)
-    standing = standing_of(view, model)
+    standing = assessment_of(view, model)
     if len(rows) > POLYGON_CAP:
         rows = rows[:0]
     p = [None if np.isnan(value) else round(value, 3) for value in standing.says.p[rows].tolist()]
@@ -47,4 +54,30 @@ def live_answer(view: EventView, box: Box, role: Role) -> dict[str, Any]:
     }
 
 
-ROUTES = [Route("/ds/{event}/live", guarded(live))]
+MOST = 2000
+"""With more buildings changed than this the page fetches its footprints again instead."""
+
+
+def pulse(request: Request) -> Response:
+    """The revision of the labels, and the label of each building that changed `since` an earlier one (null: none).
+
+    `many` instead of the buildings where there are more than `MOST`.
+    """
+    view, since = view_in(request), number_in(request, "since", -1)
+    if since != int(since):
+        raise InputError("since must be a whole number: the revision of an earlier answer")
+    store = label_store(view.event)
+    revision = store.revision()
+    if since < 0 or revision <= since:
+        return JSONResponse({"revision": revision, "changed": []}, headers=NEVER)
+    table = store.changed_since(int(since))
+    if len(table) > MOST:
+        return JSONResponse({"revision": revision, "changed": [], "many": True}, headers=NEVER)
+    changed = [
+        {"id": building, "value": None if value == WITHDRAWN else value, "labeller": labeller}
+        for building, value, labeller in zip(table["building_id"], table["value"], table["labeller"], strict=True)
+    ]
+    return JSONResponse({"revision": revision, "changed": changed}, headers=NEVER)
+
+
+ROUTES = [Route("/ds/{event}/live", guarded(live)), Route("/ds/{event}/pulse", guarded(pulse))]

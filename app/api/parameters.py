@@ -11,16 +11,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.data import ROLES, EventView, view_of
-from app.filtering import classes_in
-from app.gate import labeller_of
-from app.models import Model
-from app.shown import model_named
-from app.tiles import MAX_ZOOM
+from app.auth.gate import labeller_of
+from app.state.event_view import ROLES, EventView, view_of
+from app.state.shown_models import model_named
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import DamageSSLError, InputError, StorageError, WorkspaceError
-from damage_ssl.event.imagery import Role
-from damage_ssl.grades import LabelValue
-from damage_ssl.products.selection import Selection
+from damage_ssl.imagery.map_tiles import MAX_ZOOM
+from damage_ssl.imagery.scene import Role
+from damage_ssl.products.selection import Selection, classes_in
+from damage_ssl.runs.model import Model
 
 FOR_A_YEAR = {"Cache-Control": "private, max-age=31536000, immutable"}
 NEVER = {"Cache-Control": "no-store"}

@@ -6,9 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.access import COOKIE, SESSION_S, sealed, server, unsealed
-from app.gate import SESSION_PATH
-from app.routes.common import NEVER, refusal, same_origin
+from app.api.parameters import NEVER, refusal, same_origin
+from app.auth.access import COOKIE, SESSION_S, server
+from app.auth.gate import SESSION_PATH
+from app.auth.tickets import sealed, unsealed
 
 _MAX_TICKET = 4096
 

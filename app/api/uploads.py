@@ -11,17 +11,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app import uploads
-from app.routes.common import NEVER, error_answer, refusal
+from app.api.parameters import NEVER, error_answer, refusal
+from app.jobs import inbox
+from app.jobs import upload as upload_module
 from damage_ssl.errors import DamageSSLError, InputError
 
 _BODY = "application/octet-stream"
 _WRITE_BYTES = 1 << 20
 _DRAIN_BYTES = 64 << 20
 _STATUS: dict[type[DamageSSLError], int] = {
-    uploads.TooLargeError: 413,
-    uploads.WrongKindError: 415,
-    uploads.ConflictError: 409,
+    upload_module.TooLargeError: 413,
+    inbox.WrongKindError: 415,
+    upload_module.ConflictError: 409,
 }
 
 
@@ -35,7 +36,10 @@ async def put_piece(request: Request) -> Response:
         return refusal("files are taken from this app's own pages only", 403)
     try:
         upload = await run_in_threadpool(
-            uploads.Upload, request.path_params["name"], request.query_params.get("key", ""), _whole(request, "size")
+            upload_module.Upload,
+            request.path_params["name"],
+            request.query_params.get("key", ""),
+            _whole(request, "size"),
         )
         await run_in_threadpool(upload.check_room)
         with upload.piece(_whole(request, "offset")) as piece:
@@ -62,7 +66,7 @@ async def put_piece(request: Request) -> Response:
 def state(request: Request) -> Response:
     """What there is of one file: bytes received so far, or that a whole file of that name is there."""
     try:
-        upload = uploads.Upload(request.path_params["name"], request.query_params.get("key", ""), 1, check=False)
+        upload = upload_module.Upload(request.path_params["name"], request.query_params.get("key", ""), 1, check=False)
         taken = upload.target.exists()
         return JSONResponse({"name": upload.name, "received": upload.received, "taken": taken}, headers=NEVER)
     except DamageSSLError as error:
@@ -74,7 +78,7 @@ def discard(request: Request) -> Response:
     if not _from_here(request):
         return refusal("files are taken from this app's own pages only", 403)
     try:
-        uploads.discard(request.path_params["name"], request.query_params.get("key", ""))
+        upload_module.discard(request.path_params["name"], request.query_params.get("key", ""))
         return Response(status_code=204)
     except DamageSSLError as error:
         return _error(error)
@@ -107,9 +111,9 @@ async def _drain(request: Request) -> None:
 def _error(error: DamageSSLError) -> JSONResponse:
     status = _STATUS.get(type(error))
     if status is None:
-        answer = error_answer(type(error)(uploads.plain(str(error))))
+        answer = error_answer(type(error)(inbox.plain(str(error))))
     else:
-        answer = refusal(uploads.plain(str(error)), status)
+        answer = refusal(inbox.plain(str(error)), status)
     return answer
 
 

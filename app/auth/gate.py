@@ -15,8 +15,9 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.access import COOKIE, Person, is_loopback, server, unsealed
-from app.tiles import basemap_origin
+from app.auth.access import COOKIE, Person, is_loopback, server
+from app.auth.tickets import unsealed
+from app.state.configuration import basemap_origin
 
 _GUARDED = re.compile(r"/ds/|(?<!/static)/media/|/_stcore/upload_file")
 """Ours, the files that Streamlit keeps for downloads, and its uploads; the page itself is guarded by its script."""

@@ -7,11 +7,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import streamlit as st
 
-from app.access import MAX_NAME, RENEW_S, Person, person_of, sealed, server
-from app.ui import note
+from app.auth.access import MAX_NAME, RENEW_S, Person, person_of, server
+from app.auth.tickets import sealed
+from app.components.widgets import note
 from damage_ssl.errors import InputError
 
 __all__ = ["UNNAMED", "Person", "admit", "head", "may_write", "name_limit", "take_name", "who", "writers_only"]
+
 
 P = ParamSpec("P")
 R = TypeVar("R")

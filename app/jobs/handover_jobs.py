@@ -9,14 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.data import EventView, assessment
-from app.models import Model
-from app.people import writers_only
-from app.workspace import workspace_path
+from app.auth.people import writers_only
+from app.state.configuration import workspace_path
+from app.state.event_view import EventView, assessment
 from damage_ssl.errors import DamageSSLError, StorageError
-from damage_ssl.pipeline.pack import hand_over, pack_folder
-from damage_ssl.products.pack import Pack, open_pack
+from damage_ssl.products.handover.pack import Pack, hand_over, open_pack, pack_folder
 from damage_ssl.products.selection import Selection
+from damage_ssl.runs.model import Model
 
 AT_ONCE = 20_000
 """Up to this many buildings a pack takes seconds and is written when it is asked for."""
@@ -33,7 +32,7 @@ _processes: dict[Path, "subprocess.Popen[str]"] = {}
 
 
 @dataclass(frozen=True)
-class Handing:
+class HandoverJob:
     """A map to hand over: which model's, which buildings, under which licence."""
 
     view: EventView
@@ -52,12 +51,12 @@ class Handing:
         return len(self.view.footprints) <= AT_ONCE
 
 
-def ready(handing: Handing) -> Pack | None:
+def ready(handing: HandoverJob) -> Pack | None:
     """The pack, if it was written."""
     return open_pack(handing.folder)
 
 
-def start(handing: Handing) -> "Future[Pack]":
+def start(handing: HandoverJob) -> "Future[Pack]":
     """Begin to write the pack, or join whoever began before."""
     folder = handing.folder
     with _lock:
@@ -69,14 +68,14 @@ def start(handing: Handing) -> "Future[Pack]":
         return running
 
 
-def working(handing: Handing) -> bool:
+def working(handing: HandoverJob) -> bool:
     """True while the pack is being written."""
     with _lock:
         return handing.folder in _running
 
 
 @writers_only
-def cancel(handing: Handing) -> None:
+def cancel(handing: HandoverJob) -> None:
     """Stop writing the pack, where a process of its own does; nothing half-written is kept."""
     with _lock:
         process = _processes.get(handing.folder)
@@ -85,7 +84,7 @@ def cancel(handing: Handing) -> None:
         process.terminate()
 
 
-def failure(handing: Handing) -> str | None:
+def failure(handing: HandoverJob) -> str | None:
     """What the last attempt at this pack failed with."""
     return _failed.get(handing.folder)
 
@@ -97,7 +96,7 @@ def _ended(folder: Path, done: "Future[Pack]") -> None:
             _failed[folder] = str(error) if isinstance(error, DamageSSLError) else "it could not be written"
 
 
-def _write(handing: Handing) -> Pack:
+def _write(handing: HandoverJob) -> Pack:
     pack = _written(handing)
     _prune(pack)
     return pack
@@ -112,7 +111,7 @@ def _prune(written: Pack) -> None:
         shutil.rmtree(old.folder, ignore_errors=True)
 
 
-def _written(handing: Handing) -> Pack:
+def _written(handing: HandoverJob) -> Pack:
     event, model = handing.view.event, handing.model
     here = handing.at_once or handing.wanted.classes == () or (model is not None and model.run is None)
     if here:
@@ -125,7 +124,7 @@ def _written(handing: Handing) -> Pack:
     return pack
 
 
-def _export(handing: Handing) -> None:
+def _export(handing: HandoverJob) -> None:
     """A large event in a process of its own, so that neither its time nor its memory is the app's."""
     selection, model = handing.wanted, handing.model
     command = [sys.executable, "-m", "damage_ssl", "export", handing.view.event.name, "--pack"]

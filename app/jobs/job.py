@@ -18,10 +18,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from app.workspace import workspace_path
+from app.state.configuration import workspace_path
 from damage_ssl.files import read_json, write_json
-from damage_ssl.learning.runs import process_start_of
-from damage_ssl.progress import VARIABLE, read_progress
+from damage_ssl.progress import VARIABLE, process_start_of, read_progress
 
 _LOG_TAIL_BYTES = 6000
 _STOP_WITHIN_S = 15.0
@@ -240,3 +239,10 @@ def error_in(log: str) -> str:
     lines = log.splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith("error ")]
     return " ".join(lines[starts[-1] :])[len("error ") :].strip() if starts else ""
+
+
+def start_job(
+    arguments: Sequence[str], folder: Path, algorithm: str, title: str = "", *, remember: Sequence[str] | None = None
+) -> None:
+    """Start a command of the command line that works on the run in `folder`."""
+    start(arguments, folder, algorithm=algorithm, title=title, remember=remember)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from damage_ssl.assessment.guidance import Outlook, OutlookQuestion, elsewhere
 from damage_ssl.errors import DamageSSLError
+from damage_ssl.evaluation.learning_curve import LearningCurve, OutlookQuestion, elsewhere
 
 _LOG = logging.getLogger(__name__)
 _LOCK = threading.Lock()
@@ -19,11 +19,11 @@ _WAITING = ThreadPoolExecutor(1, thread_name_prefix="outlook")
 class Told:
     """The newest answer (None before the first), and whether a newer one is being worked out."""
 
-    outlook: Outlook | None
+    outlook: LearningCurve | None
     waiting: bool
 
 
-_KNOWN: dict[str, tuple[str, Outlook | None]] = {}  # subject → the state that was asked about, and the answer
+_KNOWN: dict[str, tuple[str, LearningCurve | None]] = {}  # subject → the state that was asked about, and the answer
 _ASKED: dict[str, str] = {}
 
 

@@ -4,12 +4,12 @@ import gc
 import logging
 import threading
 
-from app.data import ROLES, view_of
-from app.shown import shown_models
-from app.standing import standing_of
-from app.workspace import workspace_path
+from app.state.configuration import workspace_path
+from app.state.event_view import ROLES, view_of
+from app.state.map_assessment import assessment_of
+from app.state.shown_models import shown_models
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.event.catalog import list_events
+from damage_ssl.events.event import list_events
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def warm() -> None:
             return
         view = view_of(names[0])
         model = next(iter(shown_models(view)), None)
-        standing_of(view, model)
+        assessment_of(view, model)
         for role in ROLES:
             _ = view.places[role].on_map
     except DamageSSLError as error:

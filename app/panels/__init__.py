@@ -1,1 +1,1 @@
-"""The steps of the side panel, one file each."""
+"""The steps of the side panel."""

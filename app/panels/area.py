@@ -5,12 +5,14 @@ from typing import Any
 import streamlit as st
 from shapely.geometry.base import BaseGeometry
 
-from app import areas, jobs, uploads
-from app.data import EventView
-from app.ui import facts, note
+from app.components.widgets import facts, note
+from app.jobs import event_jobs, inbox
+from app.state import event_view
+from app.state.event_view import EventView
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.event.area import set_area
-from damage_ssl.event.footprints import read_aoi
+from damage_ssl.events import area as event_area
+from damage_ssl.events.area import set_area
+from damage_ssl.footprints.reader import read_aoi
 
 _DEALT = "area-dealt"
 _BUILDINGS_A_SECOND = 60_000
@@ -19,8 +21,8 @@ _BUILDINGS_A_SECOND = 60_000
 def bench_area(view: EventView, *, may_write: bool) -> dict[str, Any]:
     """What the map needs to know of the area: its shape, whether one may draw, and which drawing is dealt with."""
     return {
-        "shape": areas.shape_of(view.event),
-        "editable": may_write and view.event.has_footprints and not jobs.preparing(view.event),
+        "shape": event_area.shape_of(view.event),
+        "editable": may_write and view.event.has_footprints and not event_jobs.preparing(view.event),
         "dealt": st.session_state.get(_DEALT),
     }
 
@@ -48,7 +50,7 @@ def area(view: EventView) -> bool:
             max_chars=120,
             on_change=_typed,
         )
-        files = [file.name for file in uploads.inbox_files("area")]
+        files = [file.name for file in inbox.inbox_files("area")]
         if files:
             st.selectbox(
                 "Polygons of a file",
@@ -74,7 +76,7 @@ def _drawn(view: EventView) -> BaseGeometry | None:
     if not value or value.get("nonce") == st.session_state.get(_DEALT):
         return None
     try:
-        return areas.drawn_area(value)
+        return event_area.drawn_area(value)
     except DamageSSLError as error:
         st.session_state["area-message"] = str(error)
         _drop(view)
@@ -83,9 +85,9 @@ def _drawn(view: EventView) -> BaseGeometry | None:
 
 def _offer(view: EventView, drawn: BaseGeometry) -> None:
     try:
-        count, total = areas.count_inside(view, drawn)
+        count, total = event_view.count_inside(view, drawn)
     except DamageSSLError as error:
-        st.session_state["area-message"] = uploads.plain(str(error))
+        st.session_state["area-message"] = inbox.plain(str(error))
         _drop(view)
         st.rerun()
     facts([("Buildings in this area", f"{count:,} of {total:,}")])
@@ -104,10 +106,10 @@ def _apply(view: EventView, chosen: BaseGeometry | None, buildings: int) -> None
     seconds = buildings // _BUILDINGS_A_SECOND
     try:
         with st.spinner(f"Setting the area, about {seconds} s" if seconds else "Setting the area"):
-            jobs.refuse_beside(view.event, *jobs.ALL_WORK)
+            event_jobs.refuse_beside(view.event, *event_jobs.ALL_WORK)
             set_area(view.event, chosen)
     except (DamageSSLError, OSError) as error:
-        st.session_state["area-message"] = uploads.plain(str(error))
+        st.session_state["area-message"] = inbox.plain(str(error))
     _drop(view)
     st.rerun()
 
@@ -125,7 +127,7 @@ def _typed() -> None:
     if not text:
         return
     try:
-        st.session_state["area-given"] = (st.session_state["event"], areas.typed_area(text))
+        st.session_state["area-given"] = (st.session_state["event"], event_area.typed_area(text))
     except DamageSSLError as error:
         st.session_state["area-message"] = str(error)
 
@@ -135,6 +137,6 @@ def _from_file() -> None:
     if name is None:
         return
     try:
-        st.session_state["area-given"] = (st.session_state["event"], read_aoi(uploads.picked(name, "area")))
+        st.session_state["area-given"] = (st.session_state["event"], read_aoi(inbox.picked(name, "area")))
     except (DamageSSLError, OSError) as error:
-        st.session_state["area-message"] = uploads.plain(str(error))
+        st.session_state["area-message"] = inbox.plain(str(error))

@@ -5,16 +5,16 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import streamlit as st
 
-from app import jobs, uploads
-from app.data import EventView
-from app.legend import dates_text
-from app.people import who
-from app.sections.area import area
-from app.sections.first_map import first_map
-from app.sections.position import position
-from app.sections.work import log_of, stop_button, watch, work_progress
-from app.ui import bar, facts, go_to, note
-from app.viewport import reason_text
+from app.auth.people import who
+from app.components.widgets import bar, facts, go_to, note
+from app.jobs import event_jobs, inbox, run_reports
+from app.panels.area import area
+from app.panels.job_progress import log_of, stop_button, watch, work_progress
+from app.panels.model_choice import first_map
+from app.panels.position import position
+from app.state.event_view import EventView
+from app.state.legend import dates_text
+from app.state.viewport import reason_text
 from damage_ssl.errors import DamageSSLError
 
 _BUILDINGS_A_MINUTE = 3000
@@ -28,7 +28,7 @@ def summary(view: EventView) -> str:
     return f"{count:,} buildings" if view.index is not None else f"{count:,} buildings, not prepared"
 
 
-def show(view: EventView, reports: Sequence[jobs.RunReport]) -> None:
+def show(view: EventView, reports: Sequence[run_reports.RunReport]) -> None:
     """Hazard, dates, buildings assessed and not with the reasons; prepares the imagery where that is still to do."""
     pre, post = (dates_text([scene.datetime for scene in view.scenes[role]]) for role in ("pre", "post"))
     facts(
@@ -40,7 +40,7 @@ def show(view: EventView, reports: Sequence[jobs.RunReport]) -> None:
         ]
     )
     may_write = who().may_write
-    if jobs.preparing(view.event):
+    if event_jobs.preparing(view.event):
         _wait(view, may_write=may_write)
         return
     if may_write:
@@ -60,7 +60,9 @@ def _scenes(count: int) -> str:
     return f"{count} scene{'' if count == 1 else 's'}"
 
 
-def _coverage(view: EventView, index: pd.DataFrame, reports: Sequence[jobs.RunReport], *, may_write: bool) -> None:
+def _coverage(
+    view: EventView, index: pd.DataFrame, reports: Sequence[run_reports.RunReport], *, may_write: bool
+) -> None:
     assessed = int(view.assessed.sum())
     total = len(view.footprints)
     bar([("#2f7d5b", assessed), ("#c3cad2", total - assessed)])
@@ -88,7 +90,7 @@ def _footprints(view: EventView) -> None:
         key="detect",
         icon=":material/home_work:",
         on_click=_begin,
-        args=(lambda: jobs.start_detection(view.event),),
+        args=(lambda: event_jobs.start_detection(view.event),),
     )
     note("Or get mapped ones (Overture Maps) from the internet:")
     st.button(
@@ -97,9 +99,9 @@ def _footprints(view: EventView) -> None:
         key="fetch",
         icon=":material/cloud_download:",
         on_click=_begin,
-        args=(lambda: jobs.start_fetch(view.event),),
+        args=(lambda: event_jobs.start_fetch(view.event),),
     )
-    files = [file.name for file in uploads.inbox_files("footprints")]
+    files = [file.name for file in inbox.inbox_files("footprints")]
     if files:
         note("Or use files that were uploaded, or lie in the inbox:")
         st.multiselect(
@@ -124,7 +126,7 @@ def _footprints(view: EventView) -> None:
 
 def _use(view: EventView) -> None:
     names = st.session_state["own-footprints"]
-    jobs.start_footprints(view.event, [uploads.picked(name, "footprints") for name in names])
+    event_jobs.start_footprints(view.event, [inbox.picked(name, "footprints") for name in names])
 
 
 def _preparation(view: EventView) -> None:
@@ -133,7 +135,7 @@ def _preparation(view: EventView) -> None:
     minutes = len(view.footprints) / _BUILDINGS_A_MINUTE
     about = "less than a minute" if minutes < 0.8 else f"about {max(minutes, 1):.0f} min"
     note(f"Do the outlines lie on the buildings? Then have their pictures cut from the imagery; this takes {about}.")
-    report = jobs.preparation(view.event)
+    report = event_jobs.preparation(view.event)
     again = report is not None and report.state in ("stopped", "interrupted")
     st.button(
         "Go on preparing" if again else "Prepare imagery",
@@ -141,7 +143,7 @@ def _preparation(view: EventView) -> None:
         width="stretch",
         key="prepare",
         on_click=_begin,
-        args=(lambda: jobs.start_preparation(view.event),),
+        args=(lambda: event_jobs.start_preparation(view.event),),
     )
     position(view)
 
@@ -151,34 +153,36 @@ def _begin(start: Callable[[], None]) -> None:
     try:
         start()
     except (DamageSSLError, OSError) as error:
-        st.session_state["event-error"] = uploads.plain(str(error))
+        st.session_state["event-error"] = inbox.plain(str(error))
 
 
 def _failure(view: EventView) -> None:
     """What went wrong stays until it is dealt with: by another try, or by putting it away."""
     if error := st.session_state.pop("event-error", None):
         st.warning(error, icon=":material/info:")
-    report = jobs.preparation(view.event)
+    report = event_jobs.preparation(view.event)
     if report is not None and report.state == "stopped":
         note(f"{report.job.title or 'Preparing the imagery'} was stopped; what was finished is kept.")
         return
     ready = view.index is not None
-    message = jobs.preparation_error(view.event, has_result=ready)
+    message = event_jobs.preparation_error(view.event, has_result=ready)
     if message is None or report is None:
         return
     title = "Cutting the pictures again" if ready else report.job.title or "Preparing the imagery"
-    st.error(f"{title} failed: {uploads.plain(message)}", icon=":material/error:")
-    st.button("Put this message away", key="forget-preparation", type="tertiary", on_click=jobs.forget, args=(report,))
+    st.error(f"{title} failed: {inbox.plain(message)}", icon=":material/error:")
+    st.button(
+        "Put this message away", key="forget-preparation", type="tertiary", on_click=event_jobs.forget, args=(report,)
+    )
     log_of(report)
 
 
 @st.fragment(run_every="1s")
 def _wait(view: EventView, *, may_write: bool) -> None:
-    report = jobs.preparation(view.event)
+    report = event_jobs.preparation(view.event)
     if report is None or not report.active:
         st.rerun()
     work_progress(report)
     note("You can close this page; it goes on.")
     if may_write:
-        stop_button(report, lambda: jobs.stop(report.folder), key="stop-preparation")
+        stop_button(report, lambda: event_jobs.stop(report.folder), key="stop-preparation")
     log_of(report)

@@ -8,24 +8,23 @@ from urllib.parse import quote, urlencode
 import pandas as pd
 import streamlit as st
 
-from app import handing
-from app.data import EventView, label_store
-from app.filtering import query_of, without_idle
-from app.handing import Handing
-from app.models import Model
-from app.people import who
-from app.sections.map import read_filter
-from app.standing import screen_table
-from app.ui import caution, headline, note
-from damage_ssl.assessment.change import STATEMENT
-from damage_ssl.assessment.metrics import Evaluation
-from damage_ssl.event.catalog import Event
-from damage_ssl.learning.runs import Run
-from damage_ssl.pipeline.checks import Check, State, handover_checks
-from damage_ssl.pipeline.review import validation_of
-from damage_ssl.products.pack import open_pack
-from damage_ssl.products.receiver import NOT_VALIDATED
-from damage_ssl.products.selection import Selection
+from app.auth.people import who
+from app.components.widgets import caution, headline, note
+from app.jobs import handover_jobs
+from app.jobs.handover_jobs import HandoverJob
+from app.panels.map import read_filter
+from app.state.event_view import EventView, label_store
+from app.state.map_assessment import screen_table
+from damage_ssl.evaluation.metrics import Evaluation
+from damage_ssl.events.event import Event
+from damage_ssl.products.handover.checks import HandoverCheck, State, handover_checks
+from damage_ssl.products.handover.pack import open_pack
+from damage_ssl.products.handover.receiver_note import NOT_VALIDATED
+from damage_ssl.products.selection import Selection, query_of, without_idle
+from damage_ssl.runs.change_score import STATEMENT
+from damage_ssl.runs.model import Model
+from damage_ssl.runs.run import Run
+from damage_ssl.runs.validation import validation_of
 
 _MARKS: dict[State, tuple[str, str]] = {"good": ("✓", "fine"), "look": ("!", "note"), "bad": ("✗", "problem")}
 
@@ -62,7 +61,7 @@ def show(view: EventView, model: Model | None) -> Selection:
             max_chars=400,
             placeholder="© imagery provider, CC BY …",
         )
-    asked = Handing(view, model, wanted, licence.strip() or None)
+    asked = HandoverJob(view, model, wanted, licence.strip() or None)
     if count:
         _downloads(asked, count)
     else:
@@ -70,7 +69,7 @@ def show(view: EventView, model: Model | None) -> Selection:
     return wanted
 
 
-def _found(view: EventView, model: Model | None, table: pd.DataFrame) -> list[Check]:
+def _found(view: EventView, model: Model | None, table: pd.DataFrame) -> list[HandoverCheck]:
     run = None if model is None else model.run
     store = label_store(view.event)
     validation = None if run is None else _validation(view.event, view.stamp, run, "" if model is None else model.stamp)
@@ -87,7 +86,7 @@ def _log(event: Event, revision: int) -> pd.DataFrame:
     return label_store(event).log()
 
 
-def _checks(checks: Sequence[Check]) -> None:
+def _checks(checks: Sequence[HandoverCheck]) -> None:
     rows = "".join(
         f'<li class="{check.state}"><i role="img" aria-label="{_MARKS[check.state][1]}">{_MARKS[check.state][0]}</i>'
         f"<span><b>{escape(check.title)}</b> {escape(check.text)}</span></li>"
@@ -96,17 +95,17 @@ def _checks(checks: Sequence[Check]) -> None:
     st.html(f'<ul class="ds-checks" aria-label="Before you hand over">{rows}</ul>')
 
 
-def _downloads(asked: Handing, count: int) -> None:
+def _downloads(asked: HandoverJob, count: int) -> None:
     with st.container(key="pack"):
-        pack = handing.ready(asked)
+        pack = handover_jobs.ready(asked)
         if pack is not None:
             _link(asked, "pack.zip", f"Download the pack · ZIP, {_size(pack.bytes)}", first=True)
         elif asked.at_once:
             _link(asked, "pack.zip", "Download the pack · ZIP", first=True)
-        elif handing.working(asked):
+        elif handover_jobs.working(asked):
             _wait(asked)
         else:
-            if error := handing.failure(asked):
+            if error := handover_jobs.failure(asked):
                 caution(f"The pack could not be written: {error}")
             st.button(
                 "Write the pack",
@@ -121,20 +120,20 @@ def _downloads(asked: Handing, count: int) -> None:
         _link(asked, "map.geojson", f"GeoJSON alone · {count:,} buildings")
 
 
-def _begin(asked: Handing) -> None:
-    handing.start(asked)
+def _begin(asked: HandoverJob) -> None:
+    handover_jobs.start(asked)
 
 
 @st.fragment(run_every="1s")
-def _wait(asked: Handing) -> None:
-    if not handing.working(asked):
+def _wait(asked: HandoverJob) -> None:
+    if not handover_jobs.working(asked):
         st.rerun()
     st.info("Writing the pack. You can go on; it will be here.", icon=":material/hourglass_top:")
     if who().may_write and not asked.at_once:
-        st.button("Stop", key="stop-pack", width="stretch", on_click=handing.cancel, args=(asked,))
+        st.button("Stop", key="stop-pack", width="stretch", on_click=handover_jobs.cancel, args=(asked,))
 
 
-def _link(asked: Handing, kind: str, text: str, *, first: bool = False) -> None:
+def _link(asked: HandoverJob, kind: str, text: str, *, first: bool = False) -> None:
     parameters: dict[str, object] = {**query_of(asked.wanted)}
     if asked.model is not None:
         parameters["run"] = asked.model.model_id

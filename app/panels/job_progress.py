@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from app import jobs
-from app.data import EventView
-from app.ui import facts, progress
+from app.components.widgets import facts, progress
+from app.jobs import event_jobs, job, run_reports
+from app.state.event_view import EventView
 
 _STAGES = {
     "register": ("Measuring how the images lie", "buildings"),
@@ -20,7 +20,7 @@ _STAGES = {
 }
 
 
-def work_progress(report: jobs.JobReport) -> None:
+def work_progress(report: job.JobReport) -> None:
     """What is being done, how much of it, since when and for how long still."""
     title, unit = _STAGES.get(report.stage, (report.job.title or "Working", ""))
     if report.state == "stopping":
@@ -34,7 +34,7 @@ def work_progress(report: jobs.JobReport) -> None:
     facts(rows)
 
 
-def stop_button(report: jobs.JobReport, on_click: Callable[[], None], *, key: str, title: str = "Stop") -> None:
+def stop_button(report: job.JobReport, on_click: Callable[[], None], *, key: str, title: str = "Stop") -> None:
     """Ask the work to stop; once asked, the button ends it by force."""
     stopping = report.state == "stopping"
     st.button(
@@ -47,17 +47,17 @@ def stop_button(report: jobs.JobReport, on_click: Callable[[], None], *, key: st
 
 
 @st.fragment(run_every="4s")
-def watch(view: EventView, reports: Sequence[jobs.RunReport]) -> None:
+def watch(view: EventView, reports: Sequence[run_reports.RunReport]) -> None:
     """Draw the page again when work was begun or ended in another window."""
-    now = jobs.reports(view.event)
+    now = run_reports.reports(view.event)
     here = [(report.run.run_id, report.active) for report in reports]
-    if jobs.preparing(view.event) or [(report.run.run_id, report.active) for report in now] != here:
+    if event_jobs.preparing(view.event) or [(report.run.run_id, report.active) for report in now] != here:
         st.rerun()
 
 
-def log_of(report: jobs.JobReport) -> None:
+def log_of(report: job.JobReport) -> None:
     """The last lines of the work's log, for whoever wants them."""
-    log = jobs.log_tail(report.folder)
+    log = job.log_tail(report.folder)
     if log:
         with st.expander("Log"):
             st.code(log[-1500:], language=None, wrap_lines=True)

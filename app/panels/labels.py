@@ -1,27 +1,35 @@
-"""Step 2: how many labels there are, what is still needed and what more would bring; labelling is beside the map."""
+"""Step 2, labels from a file.
 
+Step 2: how many labels there are, what is still needed and what more would bring; labelling is beside the map.
+
+Labels from a CSV file, in the label step: checked row by row, and taken all or none.
+"""
+
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from app import jobs, outlooks
-from app.access import Person
-from app.data import EventView, current_labels
-from app.legend import colour_of, name_of
-from app.live import SCHEME, features_stamp
-from app.models import Model
-from app.sections.import_labels import import_labels
-from app.sections.shown_model import features_state, model_choice
-from app.shares import Shares, keep_shares, shares_of
-from app.ui import bars, go_to, note
-from damage_ssl.assessment.guidance import Outlook, OutlookQuestion
+from app.auth.access import Person
+from app.components.widgets import bars, go_to, note
+from app.jobs import outlook_jobs, run_reports
+from app.panels.model_choice import features_state, model_choice
+from app.state.event_view import EventView, current_labels
+from app.state.sampling_shares import Shares, keep_shares, shares_of
+from app.state.shown_models import features_stamp
+from damage_ssl import workflow
+from damage_ssl.damage_scale import ClassScheme, DamageGrade, LabelValue, scheme_named
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import ClassScheme, DamageGrade, LabelValue, scheme_named
-from damage_ssl.pipeline.live import read_features, usable_labels
+from damage_ssl.evaluation.learning_curve import LearningCurve, OutlookQuestion
+from damage_ssl.events.event import Event
+from damage_ssl.labels.label_csv import ImportReport
+from damage_ssl.products.map_style import colour_of, name_of
+from damage_ssl.runs.live import LIVE_SCHEME, read_features, usable_labels
+from damage_ssl.runs.model import Model
 from damage_ssl.settings import SplitSettings, TrainSettings
 
 COMFORTABLE_PER_CLASS = 20
@@ -97,7 +105,11 @@ def queue_settings(view: EventView) -> dict[str, str]:
 
 
 def show(
-    view: EventView, model: Model | None, models: Sequence[Model], reports: Sequence[jobs.RunReport], person: Person
+    view: EventView,
+    model: Model | None,
+    models: Sequence[Model],
+    reports: Sequence[run_reports.RunReport],
+    person: Person,
 ) -> None:
     """Labels by grade, what is needed and what more would bring, the shown model, and the way to training."""
     counts = label_counts(view)
@@ -179,11 +191,11 @@ def promise_of(view: EventView) -> tuple[str, bool]:
     if not features or labels.empty:
         return "", False
     state = f"{view.stamp}-{features}-{revision // _TOLD_EVERY}"
-    told = outlooks.told(str(view.event.path), state, lambda: _question(view))
+    told = outlook_jobs.told(str(view.event.path), state, lambda: _question(view))
     return ("" if told.outlook is None else _sentence(told.outlook)), told.waiting
 
 
-def _sentence(found: Outlook) -> str:
+def _sentence(found: LearningCurve) -> str:
     if found.gain is None or found.score is None or found.gain_low is None or found.gain_high is None:
         return f"Not enough labels to tell yet what ten more would bring: {found.reason}."
     now = f"Away from your labels the live model is right for about {100 * found.score:.0f} %"
@@ -195,6 +207,67 @@ def _sentence(found: Outlook) -> str:
 
 def _question(view: EventView) -> OutlookQuestion:
     known = read_features(view.event)
-    labels = usable_labels(known, current_labels(view.event)[0], scheme_named(SCHEME))
+    labels = usable_labels(known, current_labels(view.event)[0], scheme_named(LIVE_SCHEME))
     at = view.pairs[["x_m", "y_m"]].loc[known.building_id[labels.rows].tolist()].to_numpy(float)
     return OutlookQuestion(features=known.values[labels.rows], classes=labels.classes, x_m=at[:, 0], y_m=at[:, 1])
+
+
+_LIMIT_MB = 20
+
+
+def import_labels(view: EventView, person: Person) -> None:
+    """The form, and what came of the last file."""
+    if not person.may_write or not view.event.has_footprints:
+        return
+    with st.expander("Labels from a file"):
+        note("A CSV file with the columns building_id and grade; a column labeller is optional.")
+        generation = st.session_state.setdefault("import-generation", 0)
+        st.file_uploader(
+            "CSV file", type=["csv", "txt", "tsv"], key=f"import-{generation}", max_upload_size=_LIMIT_MB,
+            label_visibility="collapsed",
+        )  # fmt: skip
+        st.checkbox("Leave out buildings that this event does not have", key="import-skip")
+        st.button(
+            "Take these labels",
+            key="import-take",
+            width="stretch",
+            disabled=st.session_state.get(f"import-{generation}") is None,
+            on_click=_take,
+            args=(view, person, f"import-{generation}"),
+        )
+        outcome = st.session_state.get("import-outcome")
+        if outcome is not None and outcome[0] == view.event.name:
+            _, good, text = outcome
+            (st.success if good else st.error)(text)
+
+
+def _take(view: EventView, person: Person, key: str) -> None:
+    sent = st.session_state.get(key)
+    if sent is None:
+        return
+    with tempfile.TemporaryDirectory(prefix="damage-ssl-labels-") as folder:
+        path = Path(folder) / "labels.csv"
+        path.write_bytes(sent.getvalue())
+        try:
+            report = workflow.import_labels(
+                view.event, path, labeller=person.name, skip_unknown=bool(st.session_state.get("import-skip"))
+            )
+            outcome = (view.event.name, True, _import_sentence(report))
+            st.session_state["import-generation"] += 1  # an empty field for the next file
+        except (DamageSSLError, OSError) as error:
+            text = str(error).replace(str(path), "The file")
+            outcome = (view.event.name, False, f"{text}. No label was taken: mend the file and send it again.")
+    st.session_state["import-outcome"] = outcome
+
+
+def _import_sentence(report: ImportReport) -> str:
+    parts = [f"{report.added:,} label{'' if report.added == 1 else 's'} taken"]
+    if report.unchanged:
+        parts.append(f"{report.unchanged:,} were there already")
+    if report.repeated:
+        parts.append(f"{report.repeated:,} were said twice")
+    if report.unclassified:
+        parts.append(f"{report.unclassified:,} without a grade left out")
+    if report.unknown:
+        parts.append(f"{len(report.unknown):,} of unknown buildings left out")
+    return "; ".join(parts) + "."

@@ -4,32 +4,31 @@ import time
 
 import streamlit as st
 
-from app import jobs
-from app.data import EventView
-from app.filtering import without_idle
-from app.legend import age_text, class_names_of, colour_of, method_name, name_of
-from app.models import Model
-from app.people import who
-from app.sections import check
-from app.sections.first_map import first_map
-from app.sections.shown_model import model_choice
-from app.standing import standing_of
-from app.ui import bar, caution, go_to, headline, note
-from damage_ssl.assessment.change import STATEMENT
-from damage_ssl.pipeline import plan_of
-from damage_ssl.products.selection import Selection
+from app.auth.people import who
+from app.components.widgets import bar, caution, go_to, headline, note
+from app.jobs import run_reports
+from app.panels import review
+from app.panels.model_choice import first_map, model_choice
+from app.state.event_view import EventView
+from app.state.legend import age_text, class_names_of, method_name
+from app.state.map_assessment import assessment_of
+from damage_ssl.products.map_style import colour_of, name_of
+from damage_ssl.products.selection import Selection, without_idle
+from damage_ssl.runs.change_score import STATEMENT
+from damage_ssl.runs.model import Model
+from damage_ssl.runs.plan import plan_of
 
 _ORDER = ("damaged", "destroyed", "major-damage", "minor-damage", "intact", "no-damage")
 
 
-def summary(reports: list[jobs.RunReport], model: Model | None) -> str:
+def summary(reports: list[run_reports.RunReport], model: Model | None) -> str:
     """The state of this step in a few words."""
     if model is None:
         return "labels only"
     return f"map from {_age(reports, model)}" if model.run is not None else method_name(model.algorithm)
 
 
-def _age(reports: list[jobs.RunReport], model: Model) -> str:
+def _age(reports: list[run_reports.RunReport], model: Model) -> str:
     shown = next((report for report in reports if report.run.run_id == model.model_id), None)
     return "now" if shown is None else age_text(time.time() - shown.updated)
 
@@ -52,7 +51,7 @@ def read_filter() -> Selection:
 PARTS = ("Result", "Check")
 
 
-def show(view: EventView, model: Model | None, models: list[Model], reports: list[jobs.RunReport]) -> Selection:
+def show(view: EventView, model: Model | None, models: list[Model], reports: list[run_reports.RunReport]) -> Selection:
     """What the map says with its filter, which is returned for the map; or what of it to check."""
     if view.index is None:
         note("Prepare the imagery first (step 1).")
@@ -68,7 +67,7 @@ def show(view: EventView, model: Model | None, models: list[Model], reports: lis
         width="stretch",
     )
     if part == "Check":
-        check.show(view, model, who().name)
+        review.show(view, model, who().name)
         return read_filter()
     model_choice(view, model, models, reports)
     return _result(view, model, reports)
@@ -77,10 +76,10 @@ def show(view: EventView, model: Model | None, models: list[Model], reports: lis
 def _part_chosen() -> None:
     """The queue that is walked belongs to Check."""
     if st.session_state.get("map-part") != "Check":
-        check.walk(None)
+        review.walk(None)
 
 
-def _result(view: EventView, model: Model | None, reports: list[jobs.RunReport]) -> Selection:
+def _result(view: EventView, model: Model | None, reports: list[run_reports.RunReport]) -> Selection:
     if model is None:
         finished = any(report.phase == "finished" for report in reports)
         note(
@@ -89,7 +88,7 @@ def _result(view: EventView, model: Model | None, reports: list[jobs.RunReport])
             else "No model yet: the map shows your labels and what can be assessed."
         )
         first_map(view, reports)
-    standing = standing_of(view, model)
+    standing = assessment_of(view, model)
     assessed = int(standing.assessed.sum())
     if model is not None:
         damaged = standing.damaged(model.scheme)

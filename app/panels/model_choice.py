@@ -1,19 +1,29 @@
-"""Which model the map shows, the choice of another one, and how the trained and the live one differ."""
+"""Which model is shown; the first map without labels.
+
+Which model the map shows, the choice of another one, and how the trained and the live one differ.
+
+The button that makes a first map before there is any label.
+"""
 
 import time
 from collections.abc import Sequence
 
 import streamlit as st
 
-from app import jobs
-from app.data import EventView
-from app.legend import age_text, method_name
-from app.live import LiveModel, differing, features_work, live_model, needs_features
-from app.models import Model
-from app.processes import JobReport
-from app.sections.work import stop_button
-from app.ui import note, progress
+from app.auth.people import who
+from app.components.widgets import note, progress
+from app.jobs import event_jobs, run_jobs, run_reports
+from app.jobs.event_jobs import features_work
+from app.jobs.job import JobReport
+from app.panels.job_progress import stop_button
+from app.state.event_view import EventView
+from app.state.legend import age_text, method_name
+from app.state.shown_models import differing, live_model, needs_features
 from damage_ssl.errors import DamageSSLError
+from damage_ssl.events.event import Event
+from damage_ssl.runs.change_score import ALGORITHM
+from damage_ssl.runs.live import LiveModel
+from damage_ssl.runs.model import Model
 
 
 def shown_model(models: Sequence[Model]) -> Model | None:
@@ -33,7 +43,7 @@ def _newest_trained(models: Sequence[Model]) -> str | None:
 
 
 def model_choice(
-    view: EventView, model: Model | None, models: Sequence[Model], reports: Sequence[jobs.RunReport]
+    view: EventView, model: Model | None, models: Sequence[Model], reports: Sequence[run_reports.RunReport]
 ) -> None:
     """Name the shown model, offer the others, and say on how many buildings the trained and the live one differ."""
     if model is None:
@@ -73,7 +83,7 @@ def _walk_differing() -> None:
     st.query_params["step"] = "map"
 
 
-def _name(model: Model, reports: Sequence[jobs.RunReport]) -> str:
+def _name(model: Model, reports: Sequence[run_reports.RunReport]) -> str:
     if isinstance(model, LiveModel):
         learned = sum(model.prediction.learned_from.values())
         return f"{method_name(model.algorithm)}, from {learned:,} labels"
@@ -95,10 +105,10 @@ def features_state(view: EventView, models: Sequence[Model], *, may_write: bool)
 
 def _make_features(view: EventView, *, may_write: bool) -> None:
     work = features_work(view)
-    if jobs.preparing(view.event):
+    if event_jobs.preparing(view.event):
         _after_preparation(view)
     elif work is None and may_write:
-        _start(view)
+        _start_live(view)
         work = features_work(view)
     if work is not None and work.active:
         _working(view, may_write=may_write)
@@ -110,7 +120,7 @@ def _make_features(view: EventView, *, may_write: bool) -> None:
 
 @st.fragment(run_every="2s")
 def _after_preparation(view: EventView) -> None:
-    if not jobs.preparing(view.event):
+    if not event_jobs.preparing(view.event):
         st.rerun()
     note("The map is coloured while you label once the pictures have been cut.")
 
@@ -126,7 +136,7 @@ def _working(view: EventView, *, may_write: bool) -> None:
         detail += f", {work.seconds_left / 60:.0f} min left"
     progress("Getting ready to colour the map while you label", detail, share)
     if may_write:
-        stop_button(work, lambda: jobs.stop_features(view.event), key="stop-features")
+        stop_button(work, lambda: event_jobs.stop_features(view.event), key="stop-features")
 
 
 def _failed(view: EventView, work: JobReport) -> None:
@@ -138,11 +148,42 @@ def _failed(view: EventView, work: JobReport) -> None:
     else:
         st.error(f"The map cannot be coloured while you label. {work.message}", icon=":material/error:")
     title = "Go on" if stopped else "Try again"
-    st.button(title, key="features-again", width="stretch", on_click=_start, args=(view,))
+    st.button(title, key="features-again", width="stretch", on_click=_start_live, args=(view,))
 
 
-def _start(view: EventView) -> None:
+def _start_live(view: EventView) -> None:
     try:
-        jobs.start_features(view.event)
+        event_jobs.start_features(view.event)
     except (DamageSSLError, OSError) as error:
         st.session_state["features-error"] = str(error)
+
+
+def first_map(view: EventView, reports: Sequence[run_reports.RunReport]) -> None:
+    """Offer to compare pre and post without labels, where pairs are cut; say so while it runs or why it failed."""
+    if view.index is None or not view.assessed.any():
+        return
+    if not who().may_write:
+        return
+    if reports and reports[0].active:
+        note("A map is being made; step 3 shows how far it is.")
+        return
+    if reports and reports[0].algorithm == ALGORITHM and reports[0].phase in ("failed", "interrupted"):
+        st.error(reports[0].message, icon=":material/error:")
+    st.button(
+        "First map without labels",
+        width="stretch",
+        key="first-map",
+        icon=":material/compare:",
+        on_click=_start_first_map,
+        args=(view.event,),
+    )
+    if error := st.session_state.pop("first-map-error", None):
+        st.error(error)
+    note("Compares pre and post of every building and shows what changed most. A start, not a probability of damage.")
+
+
+def _start_first_map(event: Event) -> None:
+    try:
+        run_jobs.start_first_map(event)
+    except (DamageSSLError, OSError) as error:
+        st.session_state["first-map-error"] = str(error)

@@ -7,16 +7,16 @@ from typing import Any
 
 import streamlit as st
 
-from app import jobs, uploads
-from app.access import Person
+from app.auth.access import Person
 from app.components.upload.uploader import page_style, uploader
-from app.legend import age_text
-from app.sections.work import log_of, stop_button, work_progress
-from app.ui import note
-from app.uploads import InboxFile, Purpose
-from app.workspace import workspace_path
+from app.components.widgets import note
+from app.jobs import event_jobs, inbox, job
+from app.jobs.inbox import InboxFile, Purpose
+from app.panels.job_progress import log_of, stop_button, work_progress
+from app.state.configuration import workspace_path
+from app.state.legend import age_text
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.event.catalog import list_events
+from damage_ssl.events.event import list_events
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAX_NAME = 80
@@ -44,7 +44,7 @@ def wanted() -> bool:
 
 def entry() -> None:
     """In the side panel of an event: the way to a new one, and how those that are being made stand."""
-    newest = next(iter(jobs.new_events()), None)
+    newest = next(iter(event_jobs.new_events()), None)
     st.button("Add an event", key="add-event-open", type="tertiary", icon=":material/add:", on_click=_open)
     if newest is not None:
         note(f"{newest.job.name} {'is being made' if newest.active else 'could not be made: see Add an event'}.")
@@ -77,24 +77,21 @@ def page(names: Sequence[str], person: Person) -> None:
         _form()
 
 
-def _shown_work() -> jobs.JobReport | None:
-    return next(iter(jobs.new_events()), None)
-
-
-# While it is being made ------------------------------------------------------------------------------------------
+def _shown_work() -> job.JobReport | None:
+    return next(iter(event_jobs.new_events()), None)
 
 
 @st.fragment(run_every="1s")
-def _progress(report: jobs.JobReport) -> None:
-    now = jobs.new_event(report.job.name)
+def _progress(report: job.JobReport) -> None:
+    now = event_jobs.new_event(report.job.name)
     if now is None or not now.active:
         if now is not None and now.state == "done":
-            jobs.forget(now)
+            event_jobs.forget(now)
             _show(now.job.name)
         st.rerun()
     work_progress(now)
     note("You can close this page; it goes on.")
-    stop_button(now, lambda: jobs.stop(now.folder), key="stop-new-event")
+    stop_button(now, lambda: event_jobs.stop(now.folder), key="stop-new-event")
     log_of(now)
 
 
@@ -106,7 +103,7 @@ def _show(name: str) -> None:
     st.query_params["step"] = "event"
 
 
-def _failure(report: jobs.JobReport) -> None:
+def _failure(report: job.JobReport) -> None:
     """What went wrong stays until it is dealt with: by another try, or by putting it away."""
     name = report.job.name
     if report.state == "stopped":
@@ -116,13 +113,15 @@ def _failure(report: jobs.JobReport) -> None:
     if st.session_state.get("new-event-of") != report.job.started and not st.session_state.get("new-event"):
         _fill(report.job.form)
         st.session_state["new-event-of"] = report.job.started
-    st.button("Put this message away", key="forget-new-event", type="tertiary", on_click=jobs.forget, args=(report,))
+    st.button(
+        "Put this message away", key="forget-new-event", type="tertiary", on_click=event_jobs.forget, args=(report,)
+    )
     log_of(report)
 
 
 def _plain(message: str) -> str:
     """The library's message without the server's folders and without the names of its options."""
-    text = uploads.plain(message)
+    text = inbox.plain(message)
     text = re.sub(r"--(pre|post) ", lambda match: f"{match[1]} imagery ", text)
     is_file = "." in text.split(":")[0].split(" ")[0]
     return text if is_file else text[:1].upper() + text[1:]
@@ -133,11 +132,8 @@ def _fill(form: Mapping[str, Any]) -> None:
         st.session_state[f"new-{field}"] = form.get(field, _EMPTY[field])
 
 
-# The form --------------------------------------------------------------------------------------------------------
-
-
 def _form() -> None:
-    files = {purpose: uploads.inbox_files(purpose) for purpose in uploads.ENDINGS}
+    files = {purpose: inbox.inbox_files(purpose) for purpose in inbox.ENDINGS}
     _keep(files)
     st.markdown("**Files**")
     uploader(_arrived)
@@ -193,9 +189,9 @@ def _uploaded(files: Mapping[Purpose, Sequence[InboxFile]]) -> None:
 
 def _delete_upload(name: str) -> None:
     try:
-        uploads.delete_file(name)
+        inbox.delete_file(name)
     except (DamageSSLError, OSError) as error:
-        st.session_state["new-event-error"] = uploads.plain(str(error))
+        st.session_state["new-event-error"] = inbox.plain(str(error))
 
 
 def _keep(files: Mapping[Purpose, Sequence[InboxFile]]) -> None:
@@ -245,7 +241,7 @@ def _arrived(name: str) -> None:
     try:
         fields = []
         for purpose, guess in (("imagery", _side(name)), ("footprints", "footprints")):
-            if guess and any(file.name == name for file in uploads.inbox_files(_purpose(purpose))):
+            if guess and any(file.name == name for file in inbox.inbox_files(_purpose(purpose))):
                 fields.append(guess)
         for field in fields[:1]:
             chosen = list(st.session_state.get(f"new-{field}", []))
@@ -281,14 +277,14 @@ def _problem() -> str | None:
         return "A name has letters (a–z), digits, dots, dashes and underscores, and begins with a letter or digit."
     if name in list_events(workspace_path()):
         return f"There is an event '{name}' already; choose another name."
-    if (workspace_path() / name).exists() or name.lower() == uploads.inbox_path().name:
+    if (workspace_path() / name).exists() or name.lower() == inbox.inbox_path().name:
         return f"'{name}' is taken by another folder of the workspace; choose another name."
     return None
 
 
 def _create() -> None:
     """Start the work with what the form holds at the moment of the click."""
-    _keep({purpose: uploads.inbox_files(purpose) for purpose in uploads.ENDINGS})
+    _keep({purpose: inbox.inbox_files(purpose) for purpose in inbox.ENDINGS})
     form = {field: st.session_state[f"new-{field}"] for field in _FIELDS}
     form["name"] = form["name"].strip()
     try:
@@ -296,9 +292,9 @@ def _create() -> None:
         if problem:
             st.session_state["new-event-error"] = problem
             return
-        jobs.start_new_event(form["name"], _options(form), form)
+        event_jobs.start_new_event(form["name"], _options(form), form)
     except (DamageSSLError, OSError) as error:
-        st.session_state["new-event-error"] = uploads.plain(str(error))
+        st.session_state["new-event-error"] = inbox.plain(str(error))
 
 
 def _options(form: Mapping[str, Any]) -> list[str]:
@@ -307,9 +303,9 @@ def _options(form: Mapping[str, Any]) -> list[str]:
     purposes: tuple[tuple[str, Purpose], ...] = (("pre", "imagery"), ("post", "imagery"), ("footprints", "footprints"))
     for field, purpose in purposes:
         for name in form[field]:
-            options += [f"--{field}", str(uploads.picked(name, purpose))]
+            options += [f"--{field}", str(inbox.picked(name, purpose))]
     if form["aoi"]:
-        options += ["--aoi", str(uploads.picked(form["aoi"], "area"))]
+        options += ["--aoi", str(inbox.picked(form["aoi"], "area"))]
     for option, field in (("hazard", "hazard"), ("pre-date", "pre_date"), ("post-date", "post_date")):
         if str(form[field]).strip():
             options.append(f"--{option}={str(form[field]).strip()}")

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import jobs
-from app.data import ROLES, EventView
-from app.legend import date_text
-from app.ui import facts, note
+from app.components.widgets import facts, note
+from app.jobs import event_jobs
+from app.state.event_view import ROLES, EventView
+from app.state.legend import date_text
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.event.imagery import Scene
-from damage_ssl.patches.nudges import Nudge, read_nudges, set_nudge
+from damage_ssl.imagery.scene import Scene
+from damage_ssl.registration.manual_shift import ManualShift, read_manual_shifts, set_manual_shift
 
 _MEANING = {
     "pre": "Outlines drawn on another image lie beside the buildings: say how far they must move to lie on them.",
@@ -27,7 +27,7 @@ def position(view: EventView) -> None:
     cut = view.index is not None
     if view.index is not None and "footprint_shift_x_m" not in view.index:
         return
-    nudges = read_nudges(view.event)
+    nudges = read_manual_shifts(view.event)
     with st.expander("Position of the images"):
         scenes = {scene.scene_id: scene for role in ROLES for scene in view.scenes[role]}
         if rows := _overview(view, nudges):
@@ -46,7 +46,7 @@ def position(view: EventView) -> None:
             note("Small shifts are measured and undone by the preparation. Set one only where that would not find it.")
         note(_MEANING[scene.role])
         left, right = st.columns(2)
-        start = kept or Nudge(round(east_m, 1), round(north_m, 1))
+        start = kept or ManualShift(round(east_m, 1), round(north_m, 1))
         left.number_input("Metres east", -200.0, 200.0, start.east_m, step=0.5, format="%.1f", key=f"east-{chosen}")
         right.number_input("Metres north", -200.0, 200.0, start.north_m, step=0.5, format="%.1f", key=f"north-{chosen}")
         st.button(
@@ -71,17 +71,19 @@ def position(view: EventView) -> None:
 def _set(view: EventView, scene_id: str, by_hand: bool) -> None:
     form = st.session_state
     try:
-        nudge = Nudge(float(form[f"east-{scene_id}"]), float(form[f"north-{scene_id}"])) if by_hand else None
+        nudge = ManualShift(float(form[f"east-{scene_id}"]), float(form[f"north-{scene_id}"])) if by_hand else None
         if view.index is not None:
-            jobs.refuse_beside(view.event, *jobs.ALL_WORK)  # before the nudge is kept: that work would not know it
-        set_nudge(view.event, scene_id, nudge)
+            event_jobs.refuse_beside(
+                view.event, *event_jobs.ALL_WORK
+            )  # before the nudge is kept: that work would not know it
+        set_manual_shift(view.event, scene_id, nudge)
         if view.index is not None:
-            jobs.start_preparation(view.event)
+            event_jobs.start_preparation(view.event)
     except (DamageSSLError, OSError) as error:
         form["nudge-error"] = str(error)
 
 
-def _overview(view: EventView, nudges: dict[str, Nudge]) -> list[tuple[str, str]]:
+def _overview(view: EventView, nudges: dict[str, ManualShift]) -> list[tuple[str, str]]:
     """One line a side, and how many buildings have no trusted position."""
     rows: list[tuple[str, str]] = []
     if view.index is None:

@@ -4,18 +4,18 @@ import time
 
 import streamlit as st
 
-from app import jobs
-from app.data import EventView
-from app.legend import age_text, method_name
-from app.sections.shown_model import shown_model
-from app.shown import shown_models
-from app.ui import caution, facts, go_to, note
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.change import ALGORITHM as CHANGE
+from app.components.widgets import caution, facts, go_to, note
+from app.jobs import job, run_jobs, run_reports
+from app.panels.model_choice import shown_model
+from app.state.event_view import EventView
+from app.state.legend import age_text, method_name
+from app.state.shown_models import shown_models
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.event.catalog import Event
-from damage_ssl.learning.runs import Run
-from damage_ssl.pipeline import run_summary
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.events.event import Event
+from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.kinds import run_summary
+from damage_ssl.runs.run import Run
 
 _STEADY_FROM = 40
 _LISTED = 12
@@ -27,7 +27,7 @@ _ENDED = {
 }
 
 
-def outcome(report: jobs.RunReport) -> None:
+def outcome(report: run_reports.RunReport) -> None:
     """How good a finished run is on labels that it has not seen, with how many those are, and the way to the map."""
     if report.algorithm == CHANGE:
         note("The first map without labels is done. It says what changed most, not how likely damage is.", good=True)
@@ -61,7 +61,7 @@ def validation_score(run: Run) -> float | None:
     return float(scores[-1]) if scores else None
 
 
-def history(view: EventView, reports: list[jobs.RunReport], *, may_write: bool) -> None:
+def history(view: EventView, reports: list[run_reports.RunReport], *, may_write: bool) -> None:
     """The runs there were; each can be deleted, after being asked."""
     past = [report for report in reports if not report.active]
     if not past:
@@ -75,13 +75,13 @@ def history(view: EventView, reports: list[jobs.RunReport], *, may_write: bool) 
             note(f"… and {len(past) - _LISTED} older ones.")
         if error := st.session_state.pop("delete-error", None):
             st.error(error, icon=":material/error:")
-        log = jobs.log_tail(past[0].run.path)
+        log = job.log_tail(past[0].run.path)
         if log:
             st.caption("Log of the newest")
             st.code(log[-1500:], language=None, wrap_lines=True)
 
 
-def _line(event: Event, report: jobs.RunReport, *, shown: bool, may_write: bool) -> None:
+def _line(event: Event, report: run_reports.RunReport, *, shown: bool, may_write: bool) -> None:
     run_id = report.run.run_id
     title = f"{method_name(report.algorithm)}, {_ENDED.get(report.phase, report.phase)}"
     score = validation_score(report.run) if report.phase == "finished" else None
@@ -111,6 +111,6 @@ def _ask(run_id: str | None) -> None:
 def _delete(event: Event, run: Run) -> None:
     _ask(None)
     try:
-        jobs.delete(event, run)
+        run_jobs.delete(event, run)
     except (DamageSSLError, OSError) as error:
         st.session_state["delete-error"] = str(error)

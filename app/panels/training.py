@@ -6,18 +6,18 @@ from typing import Any
 
 import streamlit as st
 
-from app import jobs
-from app.data import EventView
-from app.legend import METHODS, age_text, method_name
-from app.people import who
-from app.sections.label import needed
-from app.sections.runs import history, outcome
-from app.sections.work import duration, watch
-from app.ui import facts, note, progress, spark
-from damage_ssl.assessment.change import ALGORITHM as CHANGE
+from app.auth.people import who
+from app.components.widgets import facts, note, progress, spark
+from app.jobs import run_jobs, run_reports
+from app.panels.job_progress import duration, watch
+from app.panels.labels import needed
+from app.panels.runs import history, outcome
+from app.state.event_view import EventView
+from app.state.legend import METHODS, age_text, method_name
+from damage_ssl.damage_scale import SCHEMES
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import SCHEMES
+from damage_ssl.events.event import Event
+from damage_ssl.runs.change_score import ALGORITHM as CHANGE
 from damage_ssl.settings import TrainSettings
 
 NETWORKS = {
@@ -42,7 +42,7 @@ STATES = {
 }
 
 
-def summary(reports: list[jobs.RunReport]) -> str:
+def summary(reports: list[run_reports.RunReport]) -> str:
     """The state of this step in a few words."""
     if not reports:
         return "no run yet"
@@ -55,7 +55,7 @@ def summary(reports: list[jobs.RunReport]) -> str:
     return f"{STATES[newest.phase].lower()} {age_text(time.time() - newest.updated)}"
 
 
-def show(view: EventView, reports: list[jobs.RunReport]) -> None:
+def show(view: EventView, reports: list[run_reports.RunReport]) -> None:
     """The running job with its progress, or the form that starts one; then the runs there are."""
     may_write = who().may_write
     if error := st.session_state.pop("train-error", None):
@@ -71,7 +71,7 @@ def show(view: EventView, reports: list[jobs.RunReport]) -> None:
     history(view, reports, may_write=may_write)
 
 
-def _newest(view: EventView, report: jobs.RunReport, *, may_write: bool) -> None:
+def _newest(view: EventView, report: run_reports.RunReport, *, may_write: bool) -> None:
     """What came of the last run, and the way on."""
     if report.phase == "finished":
         outcome(report)
@@ -96,9 +96,9 @@ def _newest(view: EventView, report: jobs.RunReport, *, may_write: bool) -> None
             note("It goes on with the labels that it was begun with; with newer ones train anew.")
 
 
-def _go_on(event: Event, report: jobs.RunReport) -> None:
+def _go_on(event: Event, report: run_reports.RunReport) -> None:
     try:
-        jobs.go_on(event, report)
+        run_jobs.go_on(event, report)
     except (DamageSSLError, OSError) as error:
         st.session_state["train-error"] = str(error)
 
@@ -152,7 +152,7 @@ def _start(event: Event) -> None:
     form = st.session_state
     options = [f"--{name}={form[f'train-{name}']}" for name in ("scheme", "network", "steps", "minutes", "seed")]
     try:
-        jobs.start_training(event, form["train-method"], options)
+        run_jobs.start_training(event, form["train-method"], options)
     except (DamageSSLError, OSError) as error:
         form["train-error"] = str(error)
 
@@ -163,7 +163,7 @@ def _at(options: Collection[str], name: str) -> int:
 
 @st.fragment(run_every="1s")
 def _progress(view: EventView, *, may_write: bool) -> None:
-    report = next(iter(jobs.reports(view.event)), None)
+    report = next(iter(run_reports.reports(view.event)), None)
     if report is None or not report.active:
         st.rerun()
     change = report.algorithm == CHANGE
@@ -190,20 +190,20 @@ def _progress(view: EventView, *, may_write: bool) -> None:
             key="cancel",
             width="stretch",
             icon=":material/stop_circle:",
-            on_click=jobs.cancel,
+            on_click=run_jobs.cancel,
             args=(report.run,),
         )
         if stopping:
             note("It stops after the step that it is at, and keeps what it has learned.")
 
 
-def _state(report: jobs.RunReport) -> str:
+def _state(report: run_reports.RunReport) -> str:
     comparing = report.algorithm == CHANGE and report.phase == "training"
     cutting = report.phase == "preparing" and report.work is not None and report.work.stage in ("patches", "register")
     return "Cutting the pictures" if cutting else STATES["comparing" if comparing else report.phase]
 
 
-def _how_far(report: jobs.RunReport, metrics: list[dict[str, Any]]) -> tuple[int, int, str, float | None]:
+def _how_far(report: run_reports.RunReport, metrics: list[dict[str, Any]]) -> tuple[int, int, str, float | None]:
     """Done, total, of what, and seconds left: the run's own steps while it trains, else what its process says."""
     if report.phase in ("preparing", "predicting") and report.work is not None and report.work.total:
         return report.work.done, report.work.total, "building", report.work.seconds_left
@@ -211,7 +211,7 @@ def _how_far(report: jobs.RunReport, metrics: list[dict[str, Any]]) -> tuple[int
     return report.step, report.steps, unit, _seconds_left(report, metrics)
 
 
-def _seconds_left(report: jobs.RunReport, metrics: list[dict[str, Any]]) -> float | None:
+def _seconds_left(report: run_reports.RunReport, metrics: list[dict[str, Any]]) -> float | None:
     """From the pace of the steps so far; None while there is none or the training is over."""
     timed = [line for line in metrics if line.get("seconds") and line.get("step")]
     if report.phase != "training" or not timed:

@@ -2,17 +2,18 @@
 
 from typing import Any
 
-from app.colouring import legend_for_browser
-from app.data import EventView
-from app.filtering import query_of
-from app.legend import RAMP, date_text, dates_text, legend_rows, model_words, palette
-from app.live import outline_stamp
-from app.models import Model
-from app.people import Person, name_limit
-from app.sections.area import bench_area
-from app.tiles import basemap, native_zoom
-from damage_ssl.pipeline.live import LIVE
-from damage_ssl.products.selection import Selection
+from app.auth.access import Person
+from app.auth.people import name_limit
+from app.panels.area import bench_area
+from app.state.configuration import basemap
+from app.state.event_view import EventView
+from app.state.legend import date_text, dates_text, legend_rows, model_words, palette
+from app.state.shown_models import outline_stamp
+from damage_ssl.imagery.map_tiles import native_zoom
+from damage_ssl.products.map_style import RAMP, legend_for_browser
+from damage_ssl.products.selection import Selection, query_of
+from damage_ssl.runs.live import LIVE
+from damage_ssl.runs.model import Model
 
 
 def workbench_data(

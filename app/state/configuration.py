@@ -5,9 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.catalog import Event, list_events
+from damage_ssl.errors import SettingsError, WorkspaceError
+from damage_ssl.events.event import Event, list_events
 
 VARIABLE = "DAMAGE_SSL_WORKSPACE"
 
@@ -37,3 +38,36 @@ def open_event(name: str) -> Event:
     if name not in list_events(workspace):
         raise WorkspaceError(f"{workspace}: has no event of that name; choose one of the list")
     return Event.open(workspace, name)
+
+
+BASEMAP_ZOOM = 19
+
+
+def basemap() -> dict[str, str | int] | None:
+    """An online map to lie below the imagery, if one is configured; it is off until somebody switches it on.
+
+    `$DAMAGE_SSL_BASEMAP` is an address with {z}, {x} and {y}, `$DAMAGE_SSL_BASEMAP_ATTRIBUTION` whom it is owed to (by
+    default its host is named).
+
+    Raises:
+        SettingsError: the address is not one of map tiles.
+    """
+    address = os.environ.get("DAMAGE_SSL_BASEMAP", "").strip()
+    if not address:
+        return None
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not all(name in address for name in ("{z}", "{x}", "{y}")):
+        raise SettingsError(
+            f"DAMAGE_SSL_BASEMAP: '{address}' is not an address of map tiles; write https://…/{{z}}/{{x}}/{{y}}.png"
+        )
+    owed = os.environ.get("DAMAGE_SSL_BASEMAP_ATTRIBUTION", "").strip() or f"Map: {parts.hostname}"
+    return {"url": address, "attribution": owed, "max_zoom": BASEMAP_ZOOM}
+
+
+def basemap_origin() -> str:
+    """Where the online map's pictures come from, as a Content-Security-Policy names it; empty without one."""
+    configured = basemap()
+    if configured is None:
+        return ""
+    parts = urlsplit(str(configured["url"]))
+    return f"{parts.scheme}://{parts.netloc.replace('{s}', '*')}"

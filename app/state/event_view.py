@@ -10,21 +10,23 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
-from app.caching import shared
-from app.models import Model
-from app.placing import Places, nudged_shifts, shifts_on
-from app.shapes import Shapes, read_shapes
-from app.workspace import open_event
+from app.state.caching import shared
+from app.state.configuration import open_event
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.imagery import Role, Scene
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.store import LabelStore
-from damage_ssl.patches.nudges import nudges_path, read_nudges
+from damage_ssl.events.area import inside, whole_footprints
+from damage_ssl.events.event import Event, open_labels
+from damage_ssl.footprints.lazy_shapes import Shapes, read_shapes
+from damage_ssl.imagery.scene import Role, Scene
+from damage_ssl.labels.label_log import LabelStore
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline import export_table, open_labels
+from damage_ssl.products.handover.map_export import export_table
 from damage_ssl.products.table import assessed_footprints
+from damage_ssl.registration.manual_shift import manual_shifts_path, read_manual_shifts
+from damage_ssl.registration.placement import PlacedShapes, manually_shifted, shifts_on
+from damage_ssl.runs.model import Model
 
 ROLES: tuple[Role, Role] = ("pre", "post")
 
@@ -63,12 +65,12 @@ class EventView:
         return {building: row for row, building in enumerate(self.building_id.tolist())}
 
     @cached_property
-    def places(self) -> dict[Role, Places]:
+    def places(self) -> dict[Role, PlacedShapes]:
         """The footprints where the imagery of each side shows them (EPSG:4326), by what registration says."""
         if self.index is None:
-            by_hand = nudged_shifts(self.shapes.middles, self.scenes, read_nudges(self.event))
-            return {role: Places(self.shapes, by_hand[role]) for role in ROLES}
-        return {role: Places(self.shapes, shifts_on(self.index, len(self.shapes), role)) for role in ROLES}
+            by_hand = manually_shifted(self.shapes.middles, self.scenes, read_manual_shifts(self.event))
+            return {role: PlacedShapes(self.shapes, by_hand[role]) for role in ROLES}
+        return {role: PlacedShapes(self.shapes, shifts_on(self.index, len(self.shapes), role)) for role in ROLES}
 
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -111,7 +113,7 @@ def view_of(name: str) -> EventView:
         WorkspaceError: no such event.
     """
     event = open_event(name)
-    paths = (event.path / "collection.json", event.footprints_path, event.patches_path, nudges_path(event))
+    paths = (event.path / "collection.json", event.footprints_path, event.patches_path, manual_shifts_path(event))
     stamp = "-".join(format(path.stat().st_mtime_ns, "x") if path.exists() else "0" for path in paths)
     return view_at(event, stamp)
 
@@ -122,7 +124,7 @@ def view_at(event: Event, stamp: str) -> EventView:
     """The event in the state that the stamp stands for."""
     with ThreadPoolExecutor(2) as readers:  # two tables of seconds each in a large event
         coming = readers.submit(_index_of, event)
-        footprints, shapes = read_shapes(event)
+        footprints, shapes = read_shapes(event.footprints_path)
         index = coming.result()
     if index is not None:
         index = index.set_index("building_id", drop=False)
@@ -203,3 +205,18 @@ def _stamp(model: Model | None) -> str:
 
 def _rows_of(view: EventView, table: pd.DataFrame) -> NDArray[np.intp]:
     return pd.Index(table["building_id"].astype(str)).get_indexer(pd.Index(view.building_id))
+
+
+def count_inside(view: EventView, area: BaseGeometry | None) -> tuple[int, int]:
+    """How many buildings of the whole event lie in an area, and how many there are.
+
+    Raises:
+        DamageSSLError: the buildings outside an earlier area cannot be had any more.
+    """
+    whole = _whole(view.event, view.stamp)
+    return int(np.count_nonzero(inside(whole, area))), len(whole)
+
+
+@lru_cache(maxsize=1)
+def _whole(event: Event, stamp: str) -> NDArray[np.object_]:
+    return np.asarray(whole_footprints(event).table.geometry.to_numpy(), dtype=object)

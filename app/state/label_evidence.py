@@ -7,19 +7,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from app.colouring import CLASSES
-from app.data import EventView, current_labels, label_store, view_at
-from app.models import Model
-from app.standing import model_says
-from damage_ssl.assessment.audit import AuditReport, audit_answers, audit_report, skipped_before
-from damage_ssl.assessment.calibration import damaged_probability
-from damage_ssl.assessment.doubts import contradicted, cross_validated, judge_labels, labelled_blocks
-from damage_ssl.assessment.prediction import class_probabilities
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import ClassScheme, LabelValue
-from damage_ssl.labelling.agreement import ADJUDICATION, disputed
-from damage_ssl.pipeline import plan_of
-from damage_ssl.pipeline.live import read_features, usable_labels
+from app.state.event_view import EventView, current_labels, label_store, view_at
+from app.state.map_assessment import model_says
+from damage_ssl.damage_scale import ClassScheme, LabelValue
+from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_report, skipped_before
+from damage_ssl.evaluation.calibration import damaged_probability
+from damage_ssl.evaluation.label_issues import contradicted, cross_validated, judge_labels, labelled_blocks
+from damage_ssl.events.event import Event
+from damage_ssl.labels.agreement import disputed
+from damage_ssl.labels.schema import ADJUDICATION
+from damage_ssl.products.map_style import CLASSES
+from damage_ssl.runs.live import read_features, usable_labels
+from damage_ssl.runs.model import Model
+from damage_ssl.runs.plan import plan_of
+from damage_ssl.runs.predictions import class_probabilities
 from damage_ssl.settings import SplitSettings
 
 

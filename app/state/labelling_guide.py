@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.data import EventView, current_labels
-from app.legend import name_of
-from app.models import Model
-from app.standing import model_says
-from damage_ssl.grades import DamageGrade
+from app.state.event_view import EventView, current_labels
+from app.state.map_assessment import model_says
+from damage_ssl.damage_scale import DamageGrade
+from damage_ssl.products.map_style import name_of
+from damage_ssl.runs.model import Model
 
 EXAMPLES = 3
 

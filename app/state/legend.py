@@ -3,20 +3,14 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from app.models import Model
-from damage_ssl.assessment.change import ALGORITHM as CHANGE
-from damage_ssl.assessment.change import STATEMENT
-from damage_ssl.grades import ClassScheme, DamageGrade, LabelValue
-from damage_ssl.pipeline import run_summary
-from damage_ssl.pipeline.live import LIVE
-from damage_ssl.products.palette import LEGEND
+from damage_ssl.damage_scale import ClassScheme, DamageGrade, LabelValue
+from damage_ssl.products.map_style import ANSWERS, colour_of, name_of
+from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.change_score import STATEMENT
+from damage_ssl.runs.kinds import run_summary
+from damage_ssl.runs.live import LIVE
+from damage_ssl.runs.model import Model
 
-_ANSWERS: Mapping[LabelValue, tuple[str, str, str]] = {
-    LabelValue.UNCLEAR: ("Unclear", "#b6a3d9", "You see the building but cannot tell its grade"),
-    LabelValue.BAD_IMAGERY: ("Bad imagery", "#8f84ab", "Cloud, smoke, blur or missing pixels hide it"),
-    LabelValue.OFFSET: ("Offset", "#6f5fa8", "The outline does not lie on the building"),
-    LabelValue.NOT_A_BUILDING: ("Not a building", "#54478a", "The outline holds no building in the pre image"),
-}
 _HELP: Mapping[LabelValue, str] = {
     LabelValue.NO_DAMAGE: "Roof and walls as in the pre image",
     LabelValue.MINOR_DAMAGE: "Part of the roof or walls damaged; the building stands",
@@ -31,16 +25,6 @@ METHODS = {
 }
 """The ways to train that the app offers: name and a sentence."""
 
-RAMP = ("#7fcdee", "#cfe3ea", "#f3d9a4", "#e08a00", "#8b0a1a")
-"""P(damaged) in fifths."""
-
-
-def name_of(value: str) -> str:
-    """A class or label for people."""
-    if value in LEGEND:
-        return LEGEND[value].title
-    return _ANSWERS[LabelValue(value)][0]
-
 
 def method_name(algorithm: str) -> str:
     """An algorithm for people; its own name where it is none of those offered."""
@@ -51,25 +35,18 @@ def method_name(algorithm: str) -> str:
     return METHODS[algorithm][0] if algorithm in METHODS else algorithm
 
 
-def colour_of(value: str) -> str:
-    """Its colour on the map."""
-    if value in LEGEND:
-        return LEGEND[value].colour
-    return _ANSWERS[LabelValue(value)][1]
-
-
 def palette() -> dict[str, dict[str, str | bool]]:
     """Name, colour, help of every label value; `grade` where it is a grade or a verdict."""
     entries: dict[str, dict[str, str | bool]] = {}
     for value in LabelValue:
         if value is LabelValue.UNCLASSIFIED:
             continue
-        text = _HELP.get(value) or (_ANSWERS[value][2] if value in _ANSWERS else "")
+        text = _HELP.get(value) or (ANSWERS[value][2] if value in ANSWERS else "")
         entries[value.value] = {
             "name": name_of(value.value),
             "colour": colour_of(value.value),
             "help": text,
-            "grade": value not in _ANSWERS,
+            "grade": value not in ANSWERS,
         }
     return entries
 

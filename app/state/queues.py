@@ -9,16 +9,40 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from app.checking import CHECKS, queue_of
-from app.data import EventView, current_labels, view_at
-from app.live import features_stamp
-from app.models import Model
-from app.shares import second_opinions_wanted, shares_of
-from app.viewport import building_detail, number_or_none
+from app.state.event_view import EventView, current_labels, view_at
+from app.state.review_queues import CHECKS, case_of, inclusion_probability
+from app.state.sampling_shares import second_opinions_wanted, shares_of
+from app.state.shown_models import features_stamp
+from app.state.viewport import building_detail, number_or_none
 from damage_ssl.errors import InputError
-from damage_ssl.event.catalog import Event
-from damage_ssl.labelling.queue import next_buildings
-from damage_ssl.pipeline.live import read_features
+from damage_ssl.events.event import Event
+from damage_ssl.labels.sampling import next_buildings
+from damage_ssl.runs.live import read_features
+from damage_ssl.runs.model import Model
+
+
+def queue_of(kind: str) -> "Callable[[Ask], pd.DataFrame]":
+    """A check as a queue of `app.queues`."""
+    check = CHECKS[kind]
+
+    def queue(ask: "Ask") -> pd.DataFrame:
+        empty: dict[str, Any] = {"building_id": [], "drawn": [], "inclusion_probability": [], "why": [], "blind": []}
+        if ask.view.index is None:
+            return pd.DataFrame(empty)
+        case = case_of(ask.view, ask.model, ask.labeller)
+        rows = check.rows(case)[0][ask.start : ask.start + ask.count]
+        chance = inclusion_probability(ask.view, rows) if kind == "audit" else np.full(len(rows), np.nan)
+        return pd.DataFrame(
+            {
+                "building_id": ask.view.building_id[rows],
+                "drawn": check.drawn,
+                "inclusion_probability": chance,
+                "why": [check.why(case, int(row)) for row in rows],
+                "blind": check.blind,
+            }
+        )
+
+    return queue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +89,6 @@ def label_queue(ask: Ask) -> pd.DataFrame:
 
 _NOBODY = pd.DataFrame({"building_id": [], "drawn": [], "inclusion_probability": []})
 
-QUEUES: Mapping[str, Queue] = {"label": label_queue, **{kind: queue_of(kind) for kind in CHECKS}}
-"""The queues by the name that the page and the routes use."""
-
 
 def _second_opinions(ask: Ask) -> pd.DataFrame:
     """Of the second opinions that are lacking: the event's share of this draw, as many as chance makes of it."""
@@ -105,6 +126,10 @@ def _in_order(view: EventView, building_id: NDArray[np.str_], said: NDArray[Any]
         values[assessed] = said
         return values
     return pd.Series(said, index=building_id).reindex(view.building_id).to_numpy(float)
+
+
+QUEUES: Mapping[str, Queue] = {"label": label_queue, **{kind: queue_of(kind) for kind in CHECKS}}
+"""The queues by the name that the page and the routes use."""
 
 
 def next_in_queue(kind: str, ask: Ask) -> list[dict[str, Any]]:

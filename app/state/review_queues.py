@@ -7,31 +7,25 @@ and labels, so that a page of 300,000 buildings opens at once.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from app.colouring import CLASSES
-from app.data import EventView, label_store, view_at
-from app.evidence import audited, contradictions, disputes, label_log
-from app.legend import method_name, name_of
-from app.live import differing
-from app.models import Model
-from app.shares import second_opinions_wanted
-from app.shown import shown_models
-from app.standing import model_says, standing_of
-from damage_ssl.assessment.audit import AUDIT, audit_order
-from damage_ssl.assessment.doubts import DISAGREEMENT_BITS, UNSURE_LOG_ODDS, disagreement, distance_to_threshold
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import DamageGrade, LabelValue
-from damage_ssl.labelling.agreement import ADJUDICATION, independent_answers
-from damage_ssl.labelling.queue import SECOND
-
-if TYPE_CHECKING:
-    from app.queues import Ask
-
+from app.state.event_view import EventView, label_store, view_at
+from app.state.label_evidence import audited, contradictions, disputes, label_log
+from app.state.legend import method_name
+from app.state.map_assessment import assessment_of, model_says
+from app.state.sampling_shares import second_opinions_wanted
+from app.state.shown_models import differing, shown_models
+from damage_ssl.damage_scale import DamageGrade, LabelValue
+from damage_ssl.evaluation.audit import AUDIT, audit_order
+from damage_ssl.evaluation.label_issues import DISAGREEMENT_BITS, UNSURE_LOG_ODDS, disagreement, distance_to_threshold
+from damage_ssl.events.event import Event
+from damage_ssl.labels.agreement import independent_answers
+from damage_ssl.labels.sampling import SECOND
+from damage_ssl.labels.schema import ADJUDICATION
+from damage_ssl.products.map_style import CLASSES, name_of
+from damage_ssl.runs.model import Model
 
 MOST_DIVIDED = 1000
 """Listed are the furthest apart, up to this many: where more differ, a model needs labels before anybody checks."""
@@ -50,7 +44,7 @@ class Case:
     @cached_property
     def unlabelled(self) -> NDArray[np.bool_]:
         """Assessed buildings without any answer."""
-        return self.view.assessed & (standing_of(self.view, self.model).label < 0)
+        return self.view.assessed & (assessment_of(self.view, self.model).label < 0)
 
     @cached_property
     def trained(self) -> Model | None:
@@ -182,7 +176,7 @@ def _second(case: Case) -> Rows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class ReviewQueue:
     """A queue of checking.
 
     `drawn` is logged with its answers. A `blind` one hides what the model and others say until it is answered.
@@ -196,15 +190,15 @@ class Check:
     blind: bool = False
 
 
-CHECKS: Mapping[str, Check] = {
-    "contradicted": Check(
+CHECKS: Mapping[str, ReviewQueue] = {
+    "contradicted": ReviewQueue(
         title="Contradicted labels",
         purpose="Labels that models say are wrong, judged without having learned from them; the surest first.",
         drawn="contradicted",
         rows=_contradicted,
         why=_why_contradicted,
     ),
-    "disagree": Check(
+    "disagree": ReviewQueue(
         title="Models disagree",
         purpose=f"Unlabelled buildings on which models are as far apart as 0.3 and 0.7, or further; of these the "
         f"{MOST_DIVIDED:,} furthest.",
@@ -212,21 +206,21 @@ CHECKS: Mapping[str, Check] = {
         rows=_disagree,
         why=_why_disagree,
     ),
-    "unsure": Check(
+    "unsure": ReviewQueue(
         title="Uncertain",
         purpose="Unlabelled buildings whose verdict could as well be the other one.",
         drawn="unsure",
         rows=_unsure,
         why=_why_unsure,
     ),
-    "differ": Check(
+    "differ": ReviewQueue(
         title="Live and trained differ",
         purpose="Unlabelled buildings that one of the two calls damaged and the other does not.",
         drawn="differ",
         rows=_differ,
         why=_why_differ,
     ),
-    "audit": Check(
+    "audit": ReviewQueue(
         title="Random audit",
         purpose="Buildings drawn by chance, judged blind: the only fair way to say how right the map is.",
         drawn=AUDIT,
@@ -234,14 +228,14 @@ CHECKS: Mapping[str, Check] = {
         why=lambda _case, _row: "Random audit: what the model and others say is hidden until you answer.",
         blind=True,
     ),
-    "adjudicate": Check(
+    "adjudicate": ReviewQueue(
         title="Disputed between analysts",
         purpose="Analysts gave different answers; yours decides.",
         drawn=ADJUDICATION,
         rows=_adjudicate,
         why=_why_adjudicate,
     ),
-    "second": Check(
+    "second": ReviewQueue(
         title="Second opinions",
         purpose="Answered by one other analyst. How many should have a second answer is set in step 2.",
         drawn=SECOND,
@@ -254,7 +248,7 @@ CHECKS: Mapping[str, Check] = {
 
 
 @dataclass(frozen=True)
-class Standing:
+class QueueState:
     """How a queue stands: how many wait and were done; or what is lacking for it."""
 
     waiting: int
@@ -262,35 +256,13 @@ class Standing:
     needs: str
 
 
-def standings(case: Case) -> dict[str, Standing]:
+def queue_states(case: Case) -> dict[str, QueueState]:
     """Every queue as it stands."""
     done = _done(case.view, case.revision)
     found = {kind: check.rows(case) for kind, check in CHECKS.items()}
-    return {kind: Standing(len(rows), done.get(CHECKS[kind].drawn, 0), needs) for kind, (rows, needs) in found.items()}
-
-
-def queue_of(kind: str) -> "Callable[[Ask], pd.DataFrame]":
-    """A check as a queue of `app.queues`."""
-    check = CHECKS[kind]
-
-    def queue(ask: "Ask") -> pd.DataFrame:
-        empty: dict[str, Any] = {"building_id": [], "drawn": [], "inclusion_probability": [], "why": [], "blind": []}
-        if ask.view.index is None:
-            return pd.DataFrame(empty)
-        case = case_of(ask.view, ask.model, ask.labeller)
-        rows = check.rows(case)[0][ask.start : ask.start + ask.count]
-        chance = inclusion_probability(ask.view, rows) if kind == "audit" else np.full(len(rows), np.nan)
-        return pd.DataFrame(
-            {
-                "building_id": ask.view.building_id[rows],
-                "drawn": check.drawn,
-                "inclusion_probability": chance,
-                "why": [check.why(case, int(row)) for row in rows],
-                "blind": check.blind,
-            }
-        )
-
-    return queue
+    return {
+        kind: QueueState(len(rows), done.get(CHECKS[kind].drawn, 0), needs) for kind, (rows, needs) in found.items()
+    }
 
 
 def audit_rows(view: EventView) -> NDArray[np.intp]:

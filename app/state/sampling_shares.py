@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app.data import EventView
-from app.evidence import label_log
+from app.state.event_view import EventView
+from app.state.label_evidence import label_log
 from damage_ssl.errors import InputError
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
-from damage_ssl.labelling.agreement import independent_answers
-from damage_ssl.labelling.queue import second_opinions
+from damage_ssl.labels.agreement import independent_answers
+from damage_ssl.labels.sampling import second_opinions
 
 
 @dataclass(frozen=True, kw_only=True)

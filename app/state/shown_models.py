@@ -1,112 +1,49 @@
-"""The live model: refitted on the labels as they are now, while somebody labels; and whether its features are there."""
+"""Which models there are to show; the live one kept fitted.
 
-import threading
+The live model: refitted on the labels as they are now, while somebody labels; and whether its features are there.
+
+Which models an event has to show, and which one is meant.
+"""
+
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from app import jobs
-from app.colouring import CLASSES
-from app.data import EventView, current_labels
-from app.models import Model, Said
-from app.processes import JobReport
-from app.standing import ModelSays, model_says
-from damage_ssl.assessment.calibration import DEFAULT_THRESHOLD
-from damage_ssl.errors import DamageSSLError, LabelsError
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import ClassScheme, scheme_named
-from damage_ssl.learning.runs import Run
-from damage_ssl.pipeline.live import (
-    LIVE,
-    LivePrediction,
-    features_path,
-    features_ready,
-    fit_live,
-    read_features,
-)
-from damage_ssl.settings import TrainSettings
+from app.state.event_view import EventView, current_labels, view_at
+from app.state.map_assessment import model_says
+from damage_ssl.damage_scale import ClassScheme, scheme_named
+from damage_ssl.errors import DamageSSLError, LabelsError, WorkspaceError
+from damage_ssl.events.event import Event
+from damage_ssl.products.assessment import ModelSays
+from damage_ssl.products.map_style import CLASSES
+from damage_ssl.runs.live import LIVE, LIVE_SCHEME, LiveModel, features_path, features_ready, fit_live, read_features
+from damage_ssl.runs.model import Model, RunModel
+from damage_ssl.runs.predictions import predicted_buildings
+from damage_ssl.runs.run import Run, runs_in
 
-SCHEME = TrainSettings().scheme
-
-
-@dataclass(frozen=True)
-class LiveModel:
-    """The frozen features of an event with a classifier on its labels of one revision; not calibrated."""
-
-    event: Event
-    features: str
-    revision: int
-
-    @property
-    def model_id(self) -> str:
-        return LIVE
-
-    @property
-    def stamp(self) -> str:
-        return f"{self.features}-{self.revision}"
-
-    @property
-    def algorithm(self) -> str:
-        return LIVE
-
-    @property
-    def scheme(self) -> ClassScheme:
-        return scheme_named(SCHEME)
-
-    @property
-    def threshold(self) -> float:
-        return DEFAULT_THRESHOLD
-
-    @property
-    def run(self) -> Run | None:
-        return None
-
-    @property
-    def is_change_score(self) -> bool:
-        return False
-
-    @property
-    def prediction(self) -> LivePrediction:
-        """What it says, fitted once for all who ask."""
-        with _FITTING:
-            return _fitted(self)
-
-    def predictions(self) -> pd.DataFrame:
-        return self.prediction.table()
-
-    def said(self) -> Said:
-        known = self.prediction
-        return Said(
-            building_id=known.building_id,
-            probabilities=known.probabilities,
-            p_damaged=known.p_damaged,
-            uncertainty=known.uncertainty,
-        )
-
-
-_FITTING = threading.Lock()
+_FITTING = Lock()  # fitted once for all who ask
 _BACKGROUND = ThreadPoolExecutor(1, thread_name_prefix="live-model")
-
-
-@lru_cache(maxsize=3)
-def _fitted(model: LiveModel) -> LivePrediction:
-    return fit_live(read_features(model.event), current_labels(model.event)[0], model.scheme)
 
 
 def live_model(view: EventView) -> LiveModel | None:
     """The live model on the labels of this moment; None without features, or with labels of fewer than two classes."""
-    if not features_stamp(view):
+    stamp = features_stamp(view)
+    if not stamp:
         return None
-    model = LiveModel(view.event, features_stamp(view), current_labels(view.event)[1])
     try:
-        _ = model.prediction
+        with _FITTING:
+            return _fitted(view.event, stamp, current_labels(view.event)[1])
     except LabelsError:
         return None
-    return model
+
+
+@lru_cache(maxsize=3)
+def _fitted(event: Event, features: str, revision: int) -> LiveModel:
+    prediction = fit_live(read_features(event), current_labels(event)[0], scheme_named(LIVE_SCHEME))
+    return LiveModel(event, features, revision, prediction)
 
 
 def features_stamp(view: EventView) -> str:
@@ -135,16 +72,6 @@ def _refit(view: EventView) -> None:
         return  # who asks for the model is told
 
 
-def features_work(view: EventView) -> JobReport | None:
-    """The work of making the features, as far as it concerns the pairs as they are now; None where it is to begin."""
-    report = jobs.features(view.event)
-    if report is None or report.active:
-        return report
-    if report.state == "done" and not features_ready(view.event):
-        return None  # what it made is of other pairs, or of an older version
-    return report if report.job.started > view.event.patches_path.stat().st_mtime else None
-
-
 def needs_features(view: EventView) -> bool:
     """True where buildings can be assessed and the live model lacks their features."""
     return view.index is not None and bool(view.assessed.any()) and not features_ready(view.event)
@@ -160,3 +87,53 @@ def _verdicts(says: ModelSays, scheme: ClassScheme) -> NDArray[np.int8]:
     """Per building 1 for damaged, 0 for not, -1 where the model says nothing."""
     of_class = [int(name in scheme.class_names[scheme.damaged_from :]) for name in CLASSES]
     return np.array([*of_class, -1], dtype=np.int8)[says.model_class]  # -1 counts from the end
+
+
+def shown_models(view: EventView) -> list[Model]:
+    """The models that the map can show, the default first: trained runs, the live model, change scores; newest first.
+
+    Runs are listed when they are finished, and of just the buildings that can be assessed now.
+    """
+    runs = [RunModel(run) for run in runs_of(view.event) if run.finished]
+    current = [model for model in runs if _is_current(view.event, view.stamp, model, model.stamp)]
+    trained = [model for model in current if model.run.has_weights]
+    live = live_model(view)
+    return [*trained, *([] if live is None else [live]), *(model for model in current if model not in trained)]
+
+
+def newest_trained(view: EventView) -> Model | None:
+    """The newest trained run that the map can show."""
+    return next((model for model in shown_models(view) if model.run is not None and model.run.has_weights), None)
+
+
+def runs_of(event: Event) -> list[Run]:
+    """All runs, newest first."""
+    return list(runs_in(event.runs_path))[::-1]
+
+
+def model_named(view: EventView, model_id: str | None) -> Model | None:
+    """The model of that name; None for None.
+
+    Raises:
+        WorkspaceError: the event has no such model.
+    """
+    if not model_id:
+        return None
+    if model_id == LIVE:
+        live = live_model(view)
+        if live is None:
+            raise WorkspaceError(
+                f"event '{view.event.name}': has no live model now; it needs features and labels of two classes"
+            )
+        return live
+    run = next((run for run in runs_of(view.event) if run.run_id == model_id), None)
+    if run is None or not run.predictions_path.exists():
+        raise WorkspaceError(f"event '{view.event.name}': has no run of that name with predictions")
+    return RunModel(run)
+
+
+@lru_cache(maxsize=64)
+def _is_current(event: Event, stamp: str, model: RunModel, predicted: str) -> bool:
+    view = view_at(event, stamp)
+    found, current = predicted_buildings(model.run), view.footprints["building_id"][view.assessed]
+    return found.equals(current.reset_index(drop=True)) or set(found) == set(current)

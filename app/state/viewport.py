@@ -9,14 +9,17 @@ import shapely
 from numpy.typing import NDArray
 from shapely import box
 
-from app import crops
-from app.colouring import CLASSES, LABELS, MODES
-from app.data import NOT_PREPARED, ROLES, EventView, current_labels
-from app.models import Model
-from app.standing import Standing, model_says, standing_of
-from damage_ssl.event.imagery import Role
+from app.state.event_view import NOT_PREPARED, ROLES, EventView, current_labels
+from app.state.map_assessment import assessment_of, model_says
+from damage_ssl.damage_scale import reason_words
+from damage_ssl.imagery import map_tiles
+from damage_ssl.imagery.quality.measures import quality_words
+from damage_ssl.imagery.scene import Role
+from damage_ssl.products.assessment import Assessment
+from damage_ssl.products.map_style import CLASSES, LABELS, MODES
 from damage_ssl.products.selection import Selection
-from damage_ssl.products.words import quality_words, reason_words, shift_source_words
+from damage_ssl.registration.event_registration import shift_source_words
+from damage_ssl.runs.model import Model
 
 POLYGON_CAP = 5000
 """With more footprints in view than this none are sent: the map then shows tiles that are drawn here."""
@@ -49,7 +52,7 @@ def footprints_within(
     and north from the one before, the first from `origin` (degrees); a step of 1 is `DEGREE`. They stand as drawn;
     `moves` has the step of each building from there to its place in pre and post imagery (null: none moves).
     """
-    standing = standing_of(view, model)
+    standing = assessment_of(view, model)
     rows = view.places[role].within(bbox)
     matched = len(view.footprints)
     if not wanted.is_open:
@@ -67,7 +70,7 @@ def footprints_within(
     }
 
 
-def _outlines(view: EventView, standing: Standing, rows: NDArray[np.intp]) -> dict[str, Any]:
+def _outlines(view: EventView, standing: Assessment, rows: NDArray[np.intp]) -> dict[str, Any]:
     drawn = view.shapes.at(rows)
     parts, owner = shapely.get_parts(drawn, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)
@@ -97,7 +100,7 @@ def building_at(
     """
     lon, lat = place
     rows = view.places[role].within((lon - reach, lat - reach, lon + reach, lat + reach))
-    standing = standing_of(view, model)
+    standing = assessment_of(view, model)
     if not wanted.is_open:
         rows = rows[standing.passes(wanted)[rows]]
     if not len(rows):
@@ -122,7 +125,7 @@ def buildings_in(view: EventView, model: Model | None, bbox: Box, wanted: Select
     west, south, east, north = bbox
     lon, lat = places.centres[rows].T
     rows = rows[(lon >= west) & (lon <= east) & (lat >= south) & (lat <= north)]
-    standing = standing_of(view, model)
+    standing = assessment_of(view, model)
     if not wanted.is_open:
         rows = rows[standing.passes(wanted)[rows]]
     chosen = rows if len(rows) <= CHOICE_CAP else rows[:0]
@@ -130,7 +133,7 @@ def buildings_in(view: EventView, model: Model | None, bbox: Box, wanted: Select
     return {"count": len(rows), "most": CHOICE_CAP, "items": items}
 
 
-def _label(standing: Standing, row: np.intp) -> str | None:
+def _label(standing: Assessment, row: np.intp) -> str | None:
     code = int(standing.label[row])
     return LABELS[code] if code >= 0 else None
 
@@ -162,7 +165,7 @@ def building_detail(
     code = int(says.model_class[row])
     pair = None if view.index is None else view.index.iloc[row]
     centre = places["pre"].representative_point()
-    frames = {name: crops.frame_around(places["pre"], name) for name in crops.VIEWS}
+    frames = {name: map_tiles.frame_around(places["pre"], name) for name in map_tiles.VIEWS}
     about = view.footprints.iloc[row]
     return {
         "id": building,
@@ -178,7 +181,7 @@ def building_detail(
         "reason_text": _reason(view.reason(row), pair),
         **(_NO_SHIFTS if pair is None else _shifts(pair)),
         "views": {
-            name: {"outline": crops.outline_in(places["pre"], frame), "width_m": frame.width_m}
+            name: {"outline": map_tiles.outline_in(places["pre"], frame), "width_m": frame.width_m}
             for name, frame in frames.items()
         },
         **{role: _side(view, row, role) for role in ROLES},
@@ -221,7 +224,7 @@ def _shift_text(pair: pd.Series, name: str) -> str | None:
 
 
 def _side(view: EventView, row: int, role: Role) -> dict[str, Any] | None:
-    area = box(*crops.frame_around(view.places[role][row], "close").wgs84)
+    area = box(*map_tiles.frame_around(view.places[role][row], "close").wgs84)
     if not any(scene.extent.intersects(area) for scene in view.scenes[role]):
         return None
     quality = "" if view.index is None else quality_words(view.index.iloc[row], role)

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
 from damage_ssl.grid import crs_of_epsg, utm_epsg
-from damage_ssl.patches.batches import make_batches
-from damage_ssl.patches.cutting import plan_reading
-from damage_ssl.patches.pairing import cut_parts, views_of
+from damage_ssl.mosaic.batches import make_batches
+from damage_ssl.mosaic.pair_mosaic import plan_reading
+from damage_ssl.patches.pair_cutting import cut_parts, views_of
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.patches.store import PatchStore
 

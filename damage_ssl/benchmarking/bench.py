@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from damage_ssl.benchmarking.background_pairs import Windows
+from damage_ssl.benchmarking.division import Division, Material, draw, joined
 from damage_ssl.benchmarking.frozen_scores import FrozenScores, leaves_encoder
-from damage_ssl.benchmarking.material import Division, Material, draw, joined
 from damage_ssl.benchmarking.plan import Cell, Plan
-from damage_ssl.benchmarking.search import Value, settings_of, trial_values
+from damage_ssl.benchmarking.random_search import Value, settings_of, trial_values
 from damage_ssl.benchmarking.statistics import auroc
-from damage_ssl.benchmarking.windows import Windows
 from damage_ssl.errors import DamageSSLError, StorageError
 from damage_ssl.files import read_json, write_json
 from damage_ssl.learning.predictor import load_predictor
-from damage_ssl.learning.runs import Run
-from damage_ssl.learning.targets import Targets
+from damage_ssl.learning.trainer.data import Targets
 from damage_ssl.learning.training import train
 from damage_ssl.patches.pairs import PairSet
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import TrainSettings, to_mapping
 
 P = NDArray[np.float64]
@@ -49,12 +49,12 @@ class Training:
     cache: Path | None = None
 
 
-Trainer = Callable[[Training], P]
+CellTrainer = Callable[[Training], P]
 """Trains, and returns P(damaged) of `scored` [n]. Raises `StoppedError` where it was told to stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class BenchProgress:
     """How far a benchmark is: cells done of `total`, and what comes next (None at the end)."""
 
     done: int
@@ -94,7 +94,7 @@ class Bench:
     division: Division
     foreign: Windows | None
     folder: Path
-    trainer: Trainer = train_and_predict
+    trainer: CellTrainer = train_and_predict
     _read: dict[Path, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def path_of(self, cell: Cell) -> Path:
@@ -156,7 +156,7 @@ class Bench:
         *,
         minutes: float | None = None,
         retry_failed: bool = False,
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[BenchProgress], None] = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> bool:
@@ -176,14 +176,16 @@ class Bench:
         total = len(self.plan.cells)
         for number, cell in enumerate(todo):
             done = total - len(todo) + number
-            on_progress(Progress(done=done, total=total, next_cell=cell, seconds_left=self.seconds_for(todo[number:])))
+            on_progress(
+                BenchProgress(done=done, total=total, next_cell=cell, seconds_left=self.seconds_for(todo[number:]))
+            )
             if over():
                 return False
             try:
                 self._do(cell, over)
             except StoppedError:
                 return False
-        on_progress(Progress(done=total, total=total, next_cell=None, seconds_left=0.0))
+        on_progress(BenchProgress(done=total, total=total, next_cell=None, seconds_left=0.0))
         return True
 
     def _do(self, cell: Cell, over: Callable[[], bool]) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.errors import LabelsError
-from damage_ssl.event.blocks import block_of
-from damage_ssl.grades import ClassScheme, LabelValue
-from damage_ssl.labelling.label_csv import read_label_csv
+from damage_ssl.evaluation.spatial_blocks import block_of
+from damage_ssl.labels.label_csv import read_label_csv
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.patches.store import PLANES, PatchStore
 

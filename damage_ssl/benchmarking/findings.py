@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from damage_ssl.benchmarking.bench import Bench
 from damage_ssl.benchmarking.plan import Point
-from damage_ssl.benchmarking.running import Bench
-from damage_ssl.benchmarking.search import is_baseline
+from damage_ssl.benchmarking.random_search import is_baseline
 from damage_ssl.benchmarking.statistics import SelectionNoise, Spread, block_error, selection_noise, spread
 
 DRAWS = 300
@@ -28,7 +28,7 @@ CHANGES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class PointScores:
     """A point with its scores; `failed` and `missing` count its cells that have none."""
 
     method: str
@@ -48,7 +48,7 @@ class Measured:
 class Findings:
     """All that the report shows. `noise` is empty where it could not be worked out, `noise_lack` says why."""
 
-    measured: dict[str, list[Measured]]
+    measured: dict[str, list[PointScores]]
     noise: list[SelectionNoise]
     noise_lack: str
     validation_buildings: int
@@ -56,7 +56,7 @@ class Findings:
 
 def find(bench: Bench) -> Findings:
     """Gather what is there so far."""
-    known: dict[Point, Measured] = {}
+    known: dict[Point, PointScores] = {}
     measured = {
         name: [known.setdefault(point, _measure(bench, point)) for point in points]
         for name, points in bench.plan.points.items()
@@ -85,7 +85,7 @@ def sentences(bench: Bench, findings: Findings) -> list[str]:
     return said
 
 
-def _measure(bench: Bench, point: Point) -> Measured:
+def _measure(bench: Bench, point: Point) -> PointScores:
     found = [bench.result(cell) for cell in point.cells]
     done = [each for each in found if each is not None and each["state"] == "done"]
     result = None
@@ -94,7 +94,7 @@ def _measure(bench: Bench, point: Point) -> Measured:
         p = [np.array(each["test_p"]) for each in done]
         error = block_error(p, bench.material.damaged[test], bench.division.block[test])
         result = spread([each["auroc"] for each in done], error)
-    return Measured(
+    return PointScores(
         method=point.method,
         value=point.value,
         spread=result,
@@ -121,13 +121,13 @@ def _noise(bench: Bench) -> tuple[list[SelectionNoise], str]:
     return selection_noise(p, held_out, positive, sizes=sizes, draws=DRAWS, rng=rng), ""
 
 
-def _said(each: Measured) -> str:
+def _said(each: PointScores) -> str:
     if each.spread is None or each.spread.sd is None:
         return f"{each.method} ({_mean(each):.3f}, one training)"
     return f"{each.method} ({each.spread.mean:.3f} ± {each.spread.sd:.3f})"
 
 
-def _ranking(opening: str, here: Sequence[Measured]) -> list[str]:
+def _ranking(opening: str, here: Sequence[PointScores]) -> list[str]:
     if not here:
         return []
     ordered = sorted(here, key=_mean, reverse=True)
@@ -144,7 +144,7 @@ def _ranking(opening: str, here: Sequence[Measured]) -> list[str]:
     return said
 
 
-def _not_told_apart(best: Measured, others: Sequence[Measured]) -> str:
+def _not_told_apart(best: PointScores, others: Sequence[PointScores]) -> str:
     same = [each.method for each in others if _overlap(best, each)]
     if not others:
         return "; it is the only one."
@@ -155,7 +155,7 @@ def _not_told_apart(best: Measured, others: Sequence[Measured]) -> str:
     return f", but its interval overlaps with those of {', '.join(same)}: no difference shown between these."
 
 
-def _ends(name: str, measured: Sequence[Measured]) -> list[str]:
+def _ends(name: str, measured: Sequence[PointScores]) -> list[str]:
     """Which methods differ between the first and the last value of an axis."""
     values = list(dict.fromkeys(each.value for each in measured))
     if len(values) < 2:
@@ -194,9 +194,9 @@ def _noise_sentence(findings: Findings) -> str:
     return f"{text}; the two best methods are {small.gap:.3f} apart, and {compared}."
 
 
-def _mean(each: Measured) -> float:
+def _mean(each: PointScores) -> float:
     return float("-inf") if each.spread is None else each.spread.mean
 
 
-def _overlap(one: Measured, other: Measured) -> bool:
+def _overlap(one: PointScores, other: PointScores) -> bool:
     return one.spread is None or other.spread is None or one.spread.overlaps(other.spread)

@@ -8,12 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from damage_ssl.learning.channels import pair_bytes
-from damage_ssl.learning.embedding import embed
-from damage_ssl.learning.encoders import is_cached
-from damage_ssl.learning.networks import PairNetwork
+from damage_ssl.learning.features.embedding import embed
+from damage_ssl.learning.networks.encoders import is_cached
+from damage_ssl.learning.networks.pair_network import FROZEN, PairNetwork
+from damage_ssl.learning.pair_tensor import pair_bytes
 from damage_ssl.learning.predictor import Predictor
-from damage_ssl.learning.start import FROZEN
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.settings import TrainSettings
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from damage_ssl.benchmarking.material import Material, divide, load_material, near_held_out
+from damage_ssl.benchmarking.background_pairs import Windows, cut_windows
+from damage_ssl.benchmarking.bench import Bench, CellTrainer, bench_fingerprint, train_and_predict
+from damage_ssl.benchmarking.division import Material, divide, load_material, near_held_out
 from damage_ssl.benchmarking.plan import make_plan
-from damage_ssl.benchmarking.running import Bench, Trainer, bench_fingerprint, train_and_predict
-from damage_ssl.benchmarking.search import search_space, settings_of
+from damage_ssl.benchmarking.random_search import search_space, settings_of
 from damage_ssl.benchmarking.settings import WINDOWS, BenchmarkSettings
-from damage_ssl.benchmarking.windows import Windows, cut_windows
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import SettingsError
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import scheme_named
+from damage_ssl.events.event import Event
 from damage_ssl.learning.training import check_settings
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.patches.store import PatchStore
@@ -22,7 +22,7 @@ _AWAY = 1e12
 
 
 def prepare(
-    event: Event, truth: Path, settings: BenchmarkSettings, folder: Path, trainer: Trainer = train_and_predict
+    event: Event, truth: Path, settings: BenchmarkSettings, folder: Path, trainer: CellTrainer = train_and_predict
 ) -> Bench:
     """Read pairs and grades, divide the event, cut the foreign pairs, lay out the cells.
 

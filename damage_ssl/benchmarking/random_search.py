@@ -14,10 +14,10 @@ import numpy as np
 
 from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.learning.algorithms import ALGORITHMS
-from damage_ssl.learning.encoders import is_cached, is_pretrained
-from damage_ssl.learning.options import sort_options
-from damage_ssl.learning.self_training import ROUNDS
-from damage_ssl.learning.start import FROZEN
+from damage_ssl.learning.networks.encoders import is_cached, is_pretrained
+from damage_ssl.learning.networks.pair_network import FROZEN
+from damage_ssl.learning.settings import sort_options
+from damage_ssl.learning.trainer.self_training import ROUNDS
 from damage_ssl.learning.training import algorithm_names
 from damage_ssl.settings import TrainSettings
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from damage_ssl import __version__
+from damage_ssl.benchmarking.bench import Bench
+from damage_ssl.benchmarking.findings import AXES, Findings, PointScores, find, sentences
 from damage_ssl.benchmarking.plots import Dot, curves, noise_plot
-from damage_ssl.benchmarking.running import Bench
-from damage_ssl.benchmarking.search import search_space
+from damage_ssl.benchmarking.random_search import search_space
 from damage_ssl.benchmarking.statistics import Spread
-from damage_ssl.benchmarking.summary import AXES, Findings, Measured, find, sentences
 from damage_ssl.files import write_text
 
 TITLES = {
@@ -299,7 +299,7 @@ def _values(values: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _score(here: Sequence[Measured]) -> str:
+def _score(here: Sequence[PointScores]) -> str:
     if not here or here[0].spread is None:
         return "failed" if here and here[0].failed else "not done yet"
     each = here[0]

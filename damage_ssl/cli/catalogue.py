@@ -1,12 +1,25 @@
-"""`damage-ssl catalog`: events whose imagery and footprints are known."""
+"""Catalog list, show, add.
 
+`damage-ssl catalog`: events whose imagery and footprints are known.
+
+What `damage-ssl catalog` and `damage-ssl init --from-catalog` do.
+"""
+
+import dataclasses
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from damage_ssl.cli.console import Console
+from damage_ssl.cli.imagery import side
 from damage_ssl.cli.options import WORKSPACE, Json, Workspace
+from damage_ssl.errors import InputError
+from damage_ssl.events.catalogue import PACKAGED, OpenEvent, add_to_catalogue, find_event, known_events, user_catalogue
+from damage_ssl.events.inputs import EventInputs
+from damage_ssl.files import read_json
 
 catalog_cli = typer.Typer(help="Known events: where their imagery and footprints can be had.", no_args_is_help=True)
 
@@ -28,9 +41,7 @@ def list_events(
     """List the known events: those that come with damage-ssl, then your own."""
     console = Console(json_output=json)
     with console.errors():
-        from damage_ssl.cli import catalog_stage
-
-        catalog_stage.list_events(console, workspace, catalog, hazard=hazard)
+        run_list(console, workspace, catalog, hazard=hazard)
 
 
 @catalog_cli.command()
@@ -43,9 +54,7 @@ def show(
     """Show one event: what happened, where its imagery, footprints and labels are, and under which licence."""
     console = Console(json_output=json)
     with console.errors():
-        from damage_ssl.cli import catalog_stage
-
-        catalog_stage.show(console, workspace, catalog, event_id)
+        run_show(console, workspace, catalog, event_id)
 
 
 @catalog_cli.command()
@@ -60,6 +69,167 @@ def add(
     """Register an event of the workspace, or a STAC collection or item (path or address), in your own catalogue."""
     console = Console(json_output=json)
     with console.errors():
-        from damage_ssl.cli import catalog_stage
+        run_add(console, workspace, catalog, target)
 
-        catalog_stage.add(console, workspace, catalog, target)
+
+DRAWN = "_drawn"  # no event can have this name
+_OSM_HISTORY_BEGINS = date(2012, 9, 13)  # older states of the map are not kept (OpenStreetMap's change of licence)
+
+
+def run_list(console: Console, workspace: Path, catalogue: Path | None, *, hazard: str | None) -> None:
+    """One line an event."""
+    own = catalogue or user_catalogue(workspace)
+    events = [event for event in known_events(PACKAGED, own) if hazard in {None, event.hazard}]
+    if not events:
+        console.say("no such event; next: damage-ssl catalog list")
+    rows = [
+        (
+            event.id,
+            event.date.isoformat() if event.date and not event.synthetic else "-",
+            event.hazard or "-",
+            ("own: " if event.catalog == own else "") + (event.place or event.title),
+        )
+        for event in events
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
+    for row in rows:
+        console.say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if events:
+        console.say(f"{len(events)} events; next: damage-ssl catalog show ID")
+    console.result({"events": [_values(event) for event in events]})
+
+
+def run_show(console: Console, workspace: Path, catalogue: Path | None, event_id: str) -> None:
+    """All that the catalogue says of one event, and the commands that go on from there."""
+    event = find_event(event_id, PACKAGED, catalogue or user_catalogue(workspace))
+    west, south, east, north = event.bbox
+    rough = "; approximate" if event.catalog == PACKAGED and not event.synthetic else ""
+    console.say(f"{event.title} ({event.id})")
+    console.say(event.description)
+    console.say(f"hazard  {event.hazard or '?'}")
+    if event.date and not event.synthetic:
+        console.say(f"date    {event.date.isoformat()} (UTC)")
+    console.say(f"area    {west:g},{south:g},{east:g},{north:g} (W,S,E,N{rough})")
+    for source in event.sources:
+        sides = f" [{' and '.join(source.sides)}]" if source.sides else ""
+        console.say(f"\n{source.kind}{sides}: {source.title} - {source.licence}")
+        console.say(f"  {source.href}")
+        if source.note:
+            console.say(f"  {source.note}")
+    console.say("")
+    for line in _next(event):
+        console.say(f"next: {line}")
+    console.result(_values(event))
+
+
+def run_add(console: Console, workspace: Path, catalogue: Path | None, target: str) -> None:
+    """Register and say where."""
+    own = catalogue or user_catalogue(workspace)
+    event = add_to_catalogue(target, workspace, own)
+    console.say(f"{event.id}: {event.title}, in {own}")
+    console.say(f"next: damage-ssl catalog show {event.id}")
+    console.result(_values(event))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sides:
+    pre: list[str]
+    post: list[str]
+    footprints: list[Path]
+    aoi: Path | None = None
+
+
+def inputs_from_catalog(console: Console, workspace: Path, event_id: str, inputs: EventInputs) -> EventInputs:
+    """What `init` is to make an event from; what the command line gave itself goes before the catalogue.
+
+    The sample event is drawn. Of other entries the rasters are taken that their STAC items name.
+
+    Raises:
+        InputError: the entry names no rasters of both sides; the message says where they can be had.
+    """
+    event = find_event(event_id, PACKAGED, user_catalogue(workspace))
+    if inputs.from_xbd is not None:
+        raise InputError("init: give --from-catalog or --from-xbd, not both")
+    if event.synthetic and event.catalog == PACKAGED:
+        found = _draw(console, workspace, event)
+    elif inputs.pre and inputs.post:
+        found = _Sides(pre=[], post=[], footprints=[])
+    else:
+        found = _named(event)
+    pre, post = inputs.pre or found.pre, inputs.post or found.post
+    if not pre or not post:
+        raise InputError(_how_to_get(event, [name for name, hrefs in (("pre", pre), ("post", post)) if not hrefs]))
+    return replace(
+        inputs,
+        pre=pre,
+        post=post,
+        footprints=inputs.footprints or found.footprints,
+        aoi=inputs.aoi or found.aoi,
+        hazard=inputs.hazard or event.hazard,
+    )
+
+
+def _draw(console: Console, workspace: Path, event: OpenEvent) -> _Sides:
+    from damage_ssl.simulation.event import simulate
+    from damage_ssl.simulation.settings import SimulationSettings
+
+    settings = read_json(event.path)["damage_ssl:simulation"]
+    folder = workspace / DRAWN / event.id
+    console.say(f"drawing {settings['buildings']:,} buildings into {folder}")
+    drawn = simulate(folder, SimulationSettings(**settings))
+    console.say(f"the true grades, for practice: {drawn.truth}")
+    return _Sides(pre=[str(drawn.pre)], post=[str(drawn.post)], footprints=[drawn.footprints])
+
+
+def _named(event: OpenEvent) -> _Sides:
+    """The rasters of the entry's own STAC items, and the footprints that lie beside it."""
+    values = read_json(event.path)
+    if not any(link.get("rel") in {"item", "child"} for link in values.get("links", [])):
+        return _Sides(pre=[], post=[], footprints=[])
+    from damage_ssl.events.imagery_search import scenes_below
+
+    scenes, complete = scenes_below(str(event.path), values)
+    if not complete:
+        raise InputError(f"{event.id}: has too many scenes; choose with `damage-ssl imagery search {event.id}`")
+    struck = datetime.combine(event.date, time(), UTC) if event.date else None
+    beside, aoi = event.path.with_name("footprints.parquet"), event.path.with_name("aoi.geojson")
+    return _Sides(
+        pre=[scene.href for scene in scenes if scene.href and side(scene, struck) == "pre"],
+        post=[scene.href for scene in scenes if scene.href and side(scene, struck) == "post"],
+        footprints=[beside] if beside.is_file() else [],
+        aoi=aoi if aoi.is_file() else None,
+    )
+
+
+def _how_to_get(event: OpenEvent, missing: list[str]) -> str:
+    lines = [f"{event.id}: the catalogue names no {' and '.join(missing)} rasters of it file by file. To get them:"]
+    for source in event.sources:
+        if source.kind == "imagery" and (not source.sides or set(source.sides) & set(missing)):
+            sides = f" ({' and '.join(source.sides)})" if source.sides else ""
+            lines.append(f"  {source.title}{sides}, {source.licence}: {source.href}")
+            lines += [f"    {source.note}"] if source.note else []
+    if len(lines) == 1:
+        lines.append("  it knows of none that is open; data hubs may have some")
+    lines.append("then:")
+    lines += [f"  {line}" for line in _next(event)]
+    return "\n".join(lines)
+
+
+def _next(event: OpenEvent) -> list[str]:
+    if event.synthetic:
+        return [f"damage-ssl init {event.id} --from-catalog {event.id}"]
+    if event.catalog != PACKAGED:
+        return [f"damage-ssl init {event.id}-2 --from-catalog {event.id}"]
+    lines = [
+        f"damage-ssl imagery search {event.id}",
+        f"damage-ssl init {event.id} --from-catalog {event.id} --pre PATH... --post PATH...",
+        f"damage-ssl footprints fetch {event.id}",
+    ]
+    if event.date and event.date > _OSM_HISTORY_BEGINS:
+        before = event.date - timedelta(days=1)
+        lines.append(f"or, as mapped before: damage-ssl footprints fetch {event.id} --source osm --date {before}")
+    return lines
+
+
+def _values(event: OpenEvent) -> dict[str, Any]:
+    return {**dataclasses.asdict(event), "path": str(event.path), "catalog": str(event.catalog)}

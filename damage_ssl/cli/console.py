@@ -1,8 +1,9 @@
 """What a command says: people read stderr and a short summary, machines read one JSON object on stdout."""
 
 import json
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -81,3 +82,31 @@ class Console:
         except KeyboardInterrupt as error:
             self._err.print("stopped; what was finished is kept, and the same command goes on from there")
             raise SystemExit(130) from error
+
+
+@contextmanager
+def stop_requested() -> Iterator[Callable[[], bool]]:
+    """Whether the process was asked to end (Ctrl+C, SIGTERM), so that a training can stop between two steps.
+
+    A second request ends the process at once.
+    """
+    asked = False
+
+    def ask(number: int, _frame: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(number, signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Silent(Console):
+    """A console for the inner stages of `assess --json`, whose results are not the answer."""
+
+    def result(self, values: dict[str, Any]) -> None:
+        """Nothing."""

@@ -1,11 +1,29 @@
 """What `init` says about the footprints that it read, and about the times of the scenes."""
 
 import dataclasses
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.footprints.model import SourceReport
-from damage_ssl.event.footprints.storage import LEFT_OUT_FILE
+import typer
+
+from damage_ssl import workflow
+from damage_ssl.cli.console import Console
+from damage_ssl.cli.options import (
+    WORKSPACE,
+    Aoi,
+    EventName,
+    Footprints,
+    Hazard,
+    Json,
+    PostDate,
+    PreDate,
+    Rasters,
+    Workspace,
+)
+from damage_ssl.cli.patches import _reasons
+from damage_ssl.events.event import Event, list_events
+from damage_ssl.events.inputs import EventInputs
+from damage_ssl.footprints.footprint_set import LEFT_OUT_FILE, SourceReport
 
 _SHOWN = 5
 
@@ -53,3 +71,134 @@ def _sentence(report: SourceReport) -> str:
     }
     parts += [f"{count:,} {what}" for what, count in counts.items() if count]
     return f"  {report.source} ({report.format}): {', '.join(parts)}"
+
+
+def init(
+    event: EventName,
+    pre: Rasters = [],  # noqa: B006 (typer copies it)
+    post: Rasters = [],  # noqa: B006
+    footprints: Footprints = [],  # noqa: B006
+    aoi: Aoi = None,
+    hazard: Hazard = None,
+    pre_date: PreDate = None,
+    post_date: PostDate = None,
+    from_xbd: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An xBD folder with images/ and labels/.")
+    ] = None,
+    from_catalog: Annotated[
+        str | None, typer.Option(metavar="ID", help="An event of `damage-ssl catalog list`; the sample is drawn.")
+    ] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(help="Leave out footprints that are less sure (0 to 1).")
+    ] = None,
+    point_size_m: Annotated[float, typer.Option(help="Side of the square for a building known as a point.")] = 10.0,
+    overwrite: Annotated[bool, typer.Option(help="Replace an event of this name.")] = False,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Describe an event: check imagery and footprints, and write its STAC catalogue and footprints."""
+    console = Console(json_output=json)
+    with console.errors():
+        from damage_ssl.events import inputs
+        from damage_ssl.settings import FootprintSettings
+
+        run_init(
+            console,
+            workspace,
+            event,
+            inputs.EventInputs(
+                pre=pre,
+                post=post,
+                footprints=footprints,
+                aoi=aoi,
+                hazard=hazard,
+                pre_datetime=pre_date,
+                post_datetime=post_date,
+                from_xbd=from_xbd,
+                footprint_settings=FootprintSettings(min_confidence=min_confidence, point_size_m=point_size_m),
+            ),
+            from_catalog=from_catalog,
+            overwrite=overwrite,
+        )
+
+
+def status(
+    event: Annotated[str | None, typer.Argument(metavar="[EVENT]", help="An event; without it, all of them.")] = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Say where an event stands and what comes next."""
+    console = Console(json_output=json)
+    with console.errors():
+        run_status(console, workspace, event)
+
+
+def simulate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write the simulated event to.")],
+    buildings: Annotated[int, typer.Option(min=1, help="How many buildings.")] = 600,
+    hazard: Annotated[str, typer.Option(help="earthquake, fire, flood or wind.")] = "earthquake",
+    seed: Annotated[int, typer.Option(help="The same seed draws the same town.")] = 0,
+    json: Json = False,
+) -> None:
+    """Draw a synthetic town before and after a disaster, with known truth."""
+    console = Console(json_output=json)
+    with console.errors():
+        run_simulate(console, directory, buildings=buildings, hazard=hazard, seed=seed)
+
+
+def run_init(
+    console: Console,
+    workspace: Path,
+    name: str,
+    inputs: EventInputs,
+    *,
+    from_catalog: str | None = None,
+    overwrite: bool,
+) -> Event:
+    """Create the event and say what was found."""
+    if from_catalog is not None:
+        from damage_ssl.cli.catalogue import inputs_from_catalog
+
+        inputs = inputs_from_catalog(console, workspace, from_catalog, inputs)
+    event = workflow.create_event(workspace, name, inputs, overwrite=overwrite)
+    summary = workflow.event_status(event)
+    scenes = f"{summary.pre_scenes} pre and {summary.post_scenes} post scenes"
+    console.say(f"event '{name}': {summary.footprints:,} footprints, {scenes}")
+    for line in footprint_lines(event):
+        console.say(line)
+    if remark := date_remark(event):
+        console.warn(remark)
+    console.say(f"next: {summary.next_step}")
+    console.result(dataclasses.asdict(summary) | footprint_values(event))
+    return event
+
+
+def run_status(console: Console, workspace: Path, name: str | None) -> None:
+    """Say where one event, or each, stands."""
+    names = [name] if name is not None else list_events(workspace)
+    if not names:
+        console.say(f"no events in {workspace}; begin with damage-ssl init")
+    summaries = [workflow.event_status(Event.open(workspace, each)) for each in names]
+    for summary in summaries:
+        assessable = "not cut yet" if summary.assessable is None else f"{summary.assessable:,} assessable"
+        console.say(f"{summary.name}: {summary.footprints:,} footprints ({assessable}){_reasons(summary.not_assessed)}")
+        if summary.labels:
+            console.say("  labels: " + ", ".join(f"{count:,} {value}" for value, count in summary.labels.items()))
+        for run in summary.runs:
+            console.say(f"  run {run.run_id}: {run.state}, step {run.step} of {run.steps} {run.message}")
+        console.say(f"  next: {summary.next_step}")
+    values = [dataclasses.asdict(summary) | {"next_step": summary.next_step} for summary in summaries]
+    console.result(values[0] if name is not None else {"events": values})
+
+
+def run_simulate(console: Console, directory: Path, *, buildings: int, hazard: str, seed: int) -> None:
+    """Draw the synthetic event and say how to use it."""
+    from damage_ssl.simulation.event import simulate as draw
+    from damage_ssl.simulation.settings import SimulationSettings
+
+    event = draw(directory, SimulationSettings(buildings=buildings, hazard=hazard, seed=seed))
+    console.say(f"{buildings:,} buildings, {hazard}: {event.pre}, {event.post}, {event.footprints}, {event.truth}")
+    console.say(
+        f"next: damage-ssl init {directory.name} --pre {event.pre} --post {event.post} --footprints {event.footprints}"
+    )
+    console.result({field.name: getattr(event, field.name) for field in dataclasses.fields(event)})

@@ -1,12 +1,23 @@
-"""`damage-ssl label`: labels in and out, which building to look at next, how far analysts agree."""
+"""Label import, export, next, agreement.
 
+`damage-ssl label`: labels in and out, which building to look at next, how far analysts agree.
+
+What the `label` commands do.
+"""
+
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
+from damage_ssl import workflow
 from damage_ssl.cli.console import Console
 from damage_ssl.cli.options import WORKSPACE, EventName, Json, Workspace
+from damage_ssl.damage_scale import scheme_named
+from damage_ssl.events.event import Event
+from damage_ssl.labels.agreement import agreement, disputed, independent_answers
 
 label_cli = typer.Typer(help="Labels in, out, which building is next, how far analysts agree.", no_args_is_help=True)
 
@@ -23,9 +34,7 @@ def label_import(
     """Add labels from a CSV file; all of them or none."""
     console = Console(json_output=json)
     with console.errors():
-        from damage_ssl.cli import label_stages
-
-        label_stages.import_labels(console, workspace, event, file, labeller=labeller, skip_unknown=skip_unknown)
+        import_labels(console, workspace, event, file, labeller=labeller, skip_unknown=skip_unknown)
 
 
 @label_cli.command("export")
@@ -38,9 +47,7 @@ def label_export(
     """Write the current labels as CSV."""
     console = Console(json_output=json)
     with console.errors():
-        from damage_ssl.cli import label_stages
-
-        label_stages.export_labels(console, workspace, event, out)
+        export_labels(console, workspace, event, out)
 
 
 @label_cli.command("next")
@@ -54,9 +61,7 @@ def label_next(
     """Propose the buildings to label next: spread over the event, uncertain ones once there is a model."""
     console = Console(json_output=json)
     with console.errors():
-        from damage_ssl.cli import label_stages
-
-        label_stages.next_labels(console, workspace, event, count=count, seed=seed)
+        next_labels(console, workspace, event, count=count, seed=seed)
 
 
 @label_cli.command("agreement")
@@ -71,6 +76,66 @@ def label_agreement(
     """Say how far the analysts agree (Cohen's and Fleiss' kappa), and on which buildings somebody has to decide."""
     console = Console(json_output=json)
     with console.errors():
-        from damage_ssl.cli import label_stages
+        compare_analysts(console, workspace, event, scheme)
 
-        label_stages.compare_analysts(console, workspace, event, scheme)
+
+_SHOWN = 20
+
+
+def import_labels(
+    console: Console, workspace: Path, name: str, file: Path, *, labeller: str, skip_unknown: bool = False
+) -> None:
+    """Import labels and say how many of each."""
+    event = Event.open(workspace, name)
+    report = workflow.import_labels(event, file, labeller=labeller, skip_unknown=skip_unknown)
+    counts = workflow.event_status(event).labels
+    left_out = report.unclassified + len(report.unknown)
+    console.say(f"{report.added:,} labels added, {report.unchanged:,} already there, {left_out:,} left out")
+    console.say("labels now: " + ", ".join(f"{count:,} {value}" for value, count in counts.items()))
+    console.result({**dataclasses.asdict(report), "labels": counts})
+
+
+def export_labels(console: Console, workspace: Path, name: str, out: Path) -> None:
+    """Write the current labels."""
+    labels = workflow.open_labels(Event.open(workspace, name))
+    labels.export_csv(out)
+    count = sum(labels.counts().values())
+    console.say(f"{count:,} labels written to {out}")
+    console.result({"out": str(out), "labels": count})
+
+
+def next_labels(console: Console, workspace: Path, name: str, *, count: int, seed: int) -> None:
+    """Print the buildings to look at next, one a line."""
+    table = workflow.next_to_label(Event.open(workspace, name), count, np.random.default_rng(seed))
+    rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
+    for row in rows:
+        console.say(f"{row['building_id']}  ({row['drawn']})")
+    console.result({"buildings": rows})
+
+
+def compare_analysts(console: Console, workspace: Path, name: str, scheme: str | None) -> None:
+    """Say how far the analysts agree, and list the buildings on which they are divided."""
+    log = workflow.open_labels(Event.open(workspace, name)).log()
+    found = agreement(independent_answers(log), None if scheme is None else scheme_named(scheme))
+    divided = disputed(log)
+    if not found.buildings:
+        console.say("no building was answered by two analysts yet")
+    else:
+        console.say(
+            f"{found.buildings:,} buildings answered by two or more analysts: {found.agreed:.0%} of the answers agree, "
+            f"Fleiss' kappa {_kappa(found.kappa)}"
+        )
+        for pair in found.pairs:
+            console.say(
+                f"  {pair.first} and {pair.second}: {pair.agreed:.0%} of {pair.buildings:,} agree, Cohen's kappa "
+                f"{_kappa(pair.kappa)}"
+            )
+    if len(divided):
+        console.say(f"{len(divided):,} buildings wait for somebody to decide:")
+        for building, said in zip(divided["building_id"][:_SHOWN], divided["answers"][:_SHOWN], strict=True):
+            console.say(f"  {building}  ({said})")
+    console.result({**dataclasses.asdict(found), "divided": divided.to_dict(orient="records")})
+
+
+def _kappa(value: float | None) -> str:
+    return "not defined (all answers are alike, or too few)" if value is None else f"{value:.2f}"

@@ -1,11 +1,206 @@
-"""Options that the command groups share."""
+"""Options that groups share; resources; the settings file.
 
+Options that the command groups share.
+
+What the shell hands over, made fit for typer.
+
+`--workers`, `--memory` and `--cluster`: what a command may use, never what it yields.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from damage_ssl.errors import SettingsError, nearest_name
+from damage_ssl.events.event import Event
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.settings import (
+    PatchSettings,
+    Resources,
+    SourceSettings,
+    SplitSettings,
+    TrainSettings,
+    from_mapping,
+    to_mapping,
+)
 
 EventName = Annotated[str, typer.Argument(metavar="EVENT", help="Name of the event (a folder in the workspace).")]
 Workspace = Annotated[Path, typer.Option(help="Folder that holds the events.", envvar="DAMAGE_SSL_WORKSPACE")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a machine instead of text.")]
 WORKSPACE = Path("workspace")
+
+
+_LISTS = ("--pre", "--post", "--footprints", "--runs")
+
+
+def spread_path_lists(argv: Sequence[str]) -> list[str]:
+    """`--pre a b c` → `--pre a --pre b --pre c`, so that a glob that the shell expanded is one option's value."""
+    return list(_spread(argv))
+
+
+def _spread(argv: Sequence[str]) -> Iterator[str]:
+    flag: str | None = None
+    values = 0
+    for argument in argv:
+        if argument.startswith("-"):
+            flag = argument if argument in _LISTS else None
+            values = 0
+        elif flag is not None:
+            values += 1
+            if values > 1:
+                yield flag
+        yield argument
+
+
+Workers = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Local processes that work side by side; 0: this one only.")
+]
+Memory = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE",
+        help="Upper bound of the memory over all processes, e.g. 800MB or 4GB; auto: 1GB + 500MB a worker.",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Scheduler of a Dask cluster whose workers see the same files."),
+]
+
+MEMORY = "auto"
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def resources_of(workers: int, memory: str, cluster: str | None) -> Resources:
+    """The three options as one value.
+
+    Raises:
+        SettingsError: the size is not understood or out of bounds.
+    """
+    memory_bytes = None if memory == MEMORY else bytes_of(memory)
+    return Resources(workers=workers, memory_bytes=memory_bytes, cluster=cluster)
+
+
+def bytes_of(size: str) -> int:
+    """`1GB` → 1 000 000 000, `1GiB` → 1 073 741 824; a bare number is bytes.
+
+    Raises:
+        SettingsError: it is not a size.
+    """
+    found = _SIZE.fullmatch(size.strip())
+    if found is None:
+        raise SettingsError(f"--memory: '{size}' is not a size; give a number and a unit, e.g. 800MB or 2GB")
+    number, unit, binary = found.groups()
+    unit_bytes: int = (1024 if binary else 1000) ** _POWERS[unit.upper()]
+    return round(float(number) * unit_bytes)
+
+
+_TABLES = {"patches": PatchSettings, "train": TrainSettings, "split": SplitSettings, "sources": SourceSettings}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllSettings:
+    """The settings of all stages: the file's values, overridden by what the command line gave."""
+
+    patches: PatchSettings | None
+    train: TrainSettings
+    split: SplitSettings
+    sources: SourceSettings
+
+
+def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllSettings:
+    tables = _read_tables(file)
+    train = {**tables.get("train", {}), **{key: value for key, value in given.items() if value is not None}}
+    if (weights := train.pop("weights", None)) is not None:
+        train["options"] = {**train.get("options", {}), "weights": weights}
+    where = str(file) if file is not None else "command line"
+    return AllSettings(
+        patches=patch_settings(event, file, {}),
+        train=from_mapping(TrainSettings, train, f"{where}, [train]"),
+        split=from_mapping(SplitSettings, tables.get("split", {}), f"{where}, [split]"),
+        sources=from_mapping(SourceSettings, tables.get("sources", {}), f"{where}, [sources]"),
+    )
+
+
+def train_settings(file: Path | None, given: Mapping[str, Any]) -> TrainSettings:
+    """The table [train] of a settings file, overridden by what the command line gave."""
+    values = _read_tables(file).get("train", {}) | {key: value for key, value in given.items() if value is not None}
+    return from_mapping(TrainSettings, values, f"{file or 'command line'}, [train]")
+
+
+def patch_settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> PatchSettings | None:
+    """What a settings file and the command line ask for; None where that is nothing: the last cut's are kept."""
+    table = _read_tables(file).get("patches", {})
+    values = {**table, **{key: value for key, value in given.items() if value is not None}}
+    if not values:
+        return None
+    before = PatchStore.kept_settings(event.patches_path)
+    kept = {} if before is None else to_mapping(before)
+    return from_mapping(PatchSettings, {**kept, **values}, f"{file or 'command line'}, [patches]")
+
+
+def _read_tables(file: Path | None) -> dict[str, dict[str, Any]]:
+    if file is None:
+        return {}
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{file}: there is no such settings file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: is not a TOML file: {error}") from None
+    for name, value in tables.items():
+        if name not in _TABLES or not isinstance(value, dict):
+            raise SettingsError(f"{file}: table [{name}] is unknown: {nearest_name(name, _TABLES)}")
+    return tables
+
+
+Rasters = Annotated[list[str], typer.Option(metavar="PATH...", help="Rasters: files, folders or globs.")]
+Footprints = Annotated[
+    list[Path],
+    typer.Option(metavar="FILE...", help="Building footprints in any common format; several: the preferred one first."),
+]
+Aoi = Annotated[Path | None, typer.Option(metavar="FILE", help="Area of interest: only buildings inside it.")]
+Hazard = Annotated[str | None, typer.Option(help="earthquake, fire, flood, wind, conflict …")]
+PreDate = Annotated[str | None, typer.Option(help="Acquisition date of the pre images, where the files do not say.")]
+PostDate = Annotated[str | None, typer.Option(help="Acquisition date of the post images, where the files do not say.")]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option("--settings", metavar="TOML", help="Settings file: [patches], [train], [split], [sources]."),
+]
+Algorithm = Annotated[str | None, typer.Option(help="fixmatch, mixmatch, supervised-strong, frozen-lite0 …")]
+Scheme = Annotated[str | None, typer.Option(help="binary-major, binary-minor or grades.")]
+Network = Annotated[str | None, typer.Option(help="efficientnet-lite0, cached-lite0 (in seconds), small-cnn, smp:…")]
+Seed = Annotated[int | None, typer.Option(help="Seed of the split, the network and the views.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Training steps.")]
+Minutes = Annotated[float | None, typer.Option(min=0.05, help="Upper bound of the training time.")]
+EncoderWeights = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="Weights that the encoder starts from: see pretrain.")
+]
+GsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the patches.")]
+SizePx = Annotated[int | None, typer.Option(min=16, help="Pixels a side of the patches.")]
+ContextGsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the wider context view.")]
+RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the newest, or a new one).")]
+
+
+def _train_options(
+    algorithm: str | None,
+    scheme: str | None,
+    network: str | None,
+    seed: int | None,
+    steps: int | None,
+    minutes: float | None,
+) -> dict[str, Any]:
+    return {
+        "algorithm": algorithm,
+        "scheme": scheme,
+        "network": network,
+        "seed": seed,
+        "steps": steps,
+        "minutes": minutes,
+    }

@@ -1,13 +1,47 @@
-"""`damage-ssl register`: shifts between footprints, pre and post imagery."""
+"""Register, patches.
 
+`damage-ssl register`: shifts between footprints, pre and post imagery.
+
+What `damage-ssl register` does: measures shifts, takes nudges, says what was found, draws the field.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
+import pandas as pd
+import shapely
 import typer
 
+from damage_ssl import workflow
 from damage_ssl.cli.console import Console
-from damage_ssl.cli.options import WORKSPACE, EventName, Json, Workspace
-from damage_ssl.cli.resources import MEMORY, Cluster, Memory, Workers, resources_of
+from damage_ssl.cli.options import (
+    MEMORY,
+    WORKSPACE,
+    Cluster,
+    ContextGsdM,
+    EventName,
+    GsdM,
+    Json,
+    Memory,
+    SettingsFile,
+    SizePx,
+    Workers,
+    Workspace,
+    patch_settings,
+    resources_of,
+)
+from damage_ssl.errors import InputError
+from damage_ssl.events.event import Event
+from damage_ssl.files import atomic_path
+from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.registration.event_registration import Registration, register
+from damage_ssl.registration.manual_shift import ManualShift, set_manual_shift
+from damage_ssl.registration.shift_plot import Panel, compass, draw_fields
+from damage_ssl.settings import PatchSettings, Resources
 
 
 def register_command(
@@ -37,8 +71,6 @@ def register_command(
     """
     console = Console(json_output=json)
     with console.errors():
-        from damage_ssl.cli.register_stage import register_event
-
         resources = resources_of(workers, memory, cluster)
         register_event(
             console,
@@ -50,3 +82,173 @@ def register_command(
             clear=clear_nudge,
             picture=picture,
         )
+
+
+def register_event(
+    console: Console,
+    workspace: Path,
+    name: str,
+    *,
+    settings_file: Path | None = None,
+    resources: Resources | None = None,
+    nudges: Sequence[str] = (),
+    clear: Sequence[str] = (),
+    picture: Path | None = None,
+) -> Registration:
+    """Set and clear nudges, register, report, draw.
+
+    Raises:
+        InputError: a nudge is not SCENE=DX,DY, or names no scene.
+    """
+    event = Event.open(workspace, name)
+    settings = patch_settings(event, settings_file, {}) or kept_settings(event)
+    given = [_parsed(text) for text in nudges]  # all of them are understood before any is kept
+    for scene_id in clear:
+        set_manual_shift(event, scene_id, None)
+    for scene_id, nudge in given:
+        set_manual_shift(event, scene_id, nudge)
+    with console.progress("register") as bar:
+        found = register(event, settings, resources=resources, progress=bar)
+    out = picture or event.path / "registration.png"
+    _draw(event, found, out)
+    pairs = summary(found.table)
+    for row in pairs:
+        console.say(_sentence(row))
+    misaligned = int(found.table["misaligned"].sum())
+    unseen = int(found.table["registered_post_image"].isna().sum())
+    console.say(
+        f"{len(found.table):,} footprints: {misaligned:,} misaligned, {unseen:,} not in the imagery of both dates; "
+        f"arrows in {out}"
+    )
+    values = {"pairs": pairs, "footprints": len(found.table), "misaligned": misaligned, "not_in_imagery": unseen}
+    console.result({**values, "picture": str(out)})
+    return found
+
+
+def kept_settings(event: Event) -> PatchSettings:
+    """The settings that the event's patches were cut with, so that the next cut finds this registration done."""
+    return PatchStore.kept_settings(event.patches_path) or PatchSettings()
+
+
+def summary(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One mapping a pair of scenes, the largest first: shifts, where they come from, the median score."""
+    seen = table[table["registered_pre_image"].notna() & table["registered_post_image"].notna()]
+    rows = []
+    for (pre, post), part in seen.groupby(["registered_pre_image", "registered_post_image"]):
+        score = part["align_score"].median()
+        rows.append(
+            {
+                "pre_image": str(pre),
+                "post_image": str(post),
+                "buildings": len(part),
+                "shift_x_m": round(float(part["shift_x_m"].median()), 2),
+                "shift_y_m": round(float(part["shift_y_m"].median()), 2),
+                "footprint_shift_x_m": round(float(part["footprint_shift_x_m"].median()), 2),
+                "footprint_shift_y_m": round(float(part["footprint_shift_y_m"].median()), 2),
+                "sources": {str(name): int(count) for name, count in part["shift_source"].value_counts().items()},
+                "misaligned": int(part["misaligned"].sum()),
+                "median_score": None if np.isnan(score) else round(float(score), 2),
+            }
+        )
+    return sorted(rows, key=lambda row: -row["buildings"])
+
+
+def _sentence(row: Mapping[str, Any]) -> str:
+    sources = ", ".join(f"{count:,} {source}" for source, count in row["sources"].items())
+    score = "no match" if row["median_score"] is None else f"median score {row['median_score']:.2f}"
+    misaligned = f", {row['misaligned']:,} misaligned" if row["misaligned"] else ""
+    return (
+        f"{row['post_image']} against {row['pre_image']}: {compass(row['shift_x_m'], row['shift_y_m'])}; footprints: "
+        f"{compass(row['footprint_shift_x_m'], row['footprint_shift_y_m'])}; {row['buildings']:,} buildings "
+        f"({sources}{misaligned}), {score}"
+    )
+
+
+def _parsed(text: str) -> tuple[str, ManualShift]:
+    scene_id, equals, metres = text.rpartition("=")
+    try:
+        east, north = (float(value) for value in metres.split(","))
+    except ValueError:
+        equals = ""
+    if not (equals and scene_id):
+        raise InputError(f"--nudge {text}: give SCENE=DX,DY in metres east and north, e.g. post-a=1.5,-2")
+    return scene_id, ManualShift(east, north)
+
+
+def _draw(event: Event, found: Registration, out: Path) -> None:
+    table = found.table
+    seen = (table["registered_pre_image"].notna() & table["registered_post_image"].notna()).to_numpy()
+    centre = shapely.centroid(event.footprints().geometry.to_numpy()[seen])
+    lon, lat = shapely.get_x(centre), shapely.get_y(centre)
+    zone = utm_epsg(float(np.median(lon)), float(np.median(lat))) if len(lon) else utm_epsg(0.0, 0.0)
+    x_m, y_m = transformer(crs_of_epsg(4326), crs_of_epsg(zone)).transform(lon, lat)
+    shown = table[seen]
+    misaligned = shown["misaligned"].to_numpy(dtype=bool)
+    panels = [
+        Panel(
+            title,
+            shown[[f"{prefix}shift_x_m", f"{prefix}shift_y_m"]].to_numpy(dtype=float),
+            np.where(misaligned, "misaligned", shown[f"{prefix}shift_source"].to_numpy(dtype=object)).astype(object),
+        )
+        for title, prefix in (("Post image against pre image", ""), ("Pre image against footprints", "footprint_"))
+    ]
+    with atomic_path(out) as temporary:
+        draw_fields(np.asarray(x_m, dtype=float), np.asarray(y_m, dtype=float), panels).save(temporary, format="PNG")
+
+
+def patches(
+    event: EventName,
+    gsd_m: GsdM = None,
+    size_px: SizePx = None,
+    context_gsd_m: ContextGsdM = None,
+    settings: SettingsFile = None,
+    workers: Workers = 0,
+    memory: Memory = MEMORY,
+    cluster: Cluster = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Cut a pre/post pair for every building; nothing is done when nothing changed."""
+    console = Console(json_output=json)
+    with console.errors():
+        given = {"gsd_m": gsd_m, "size_px": size_px, "context_gsd_m": context_gsd_m}
+        resources = resources_of(workers, memory, cluster)
+        run_patches(console, workspace, event, settings, given, resources)
+
+
+def run_patches(
+    console: Console,
+    workspace: Path,
+    name: str,
+    settings_file: Path | None,
+    given: Mapping[str, Any],
+    resources: Resources | None = None,
+) -> PatchStore:
+    """Cut the pairs and say how many buildings can be assessed, and why others cannot."""
+    event = Event.open(workspace, name)
+    settings = patch_settings(event, settings_file, given)
+    store = _cut(console, event, settings, resources)
+    summary = workflow.event_status(event)
+    console.say(
+        f"{summary.assessable:,} of {summary.footprints:,} buildings can be assessed{_reasons(summary.not_assessed)}"
+    )
+    console.say(f"next: {summary.next_step}")
+    console.result(dataclasses.asdict(summary))
+    return store
+
+
+def _cut(console: Console, event: Event, settings: PatchSettings | None, resources: Resources | None) -> PatchStore:
+    with console.progress("patches") as bar:
+        return workflow.cut_patches(
+            event,
+            settings,
+            progress=bar,
+            registering=lambda done, total: bar(done, total, "registering"),
+            resources=resources,
+        )
+
+
+def _reasons(not_assessed: Mapping[str, int]) -> str:
+    if not not_assessed:
+        return ""
+    return "; not: " + ", ".join(f"{count:,} {reason}" for reason, count in not_assessed.items())

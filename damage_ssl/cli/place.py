@@ -8,10 +8,9 @@ import numpy as np
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.event.antimeridian import is_torn
-from damage_ssl.event.catalog import Event, extent_of, list_events
-from damage_ssl.event.open_events import PACKAGED, OpenEvent, find_event, known_events, user_catalogue
-from damage_ssl.event.providers.area import BoundingBox
+from damage_ssl.events.catalogue import PACKAGED, OpenEvent, find_event, known_events, user_catalogue
+from damage_ssl.events.event import Event, extent_of, list_events
+from damage_ssl.geography import BoundingBox, is_torn
 
 
 @dataclass(frozen=True, kw_only=True)

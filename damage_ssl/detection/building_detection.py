@@ -11,21 +11,23 @@ import shapely
 from openlocationcode import openlocationcode
 from shapely.geometry.base import BaseGeometry
 
-from damage_ssl.detection.area import Area, read_square
-from damage_ssl.detection.inference import map_probabilities
-from damage_ssl.detection.model import Detector
-from damage_ssl.detection.network import CHANNELS
+from damage_ssl.detection.detector import Detector
 from damage_ssl.detection.polygons import extract_buildings
-from damage_ssl.detection.samples import Tiles, TrainingSource, training_tiles
+from damage_ssl.detection.probability_map import map_probabilities
+from damage_ssl.detection.search_grid import Area, read_square
 from damage_ssl.detection.settings import DetectionSettings, DetectionTraining
-from damage_ssl.detection.training import train_detector
+from damage_ssl.detection.trainer import train_detector
+from damage_ssl.detection.training_tiles import Tiles, TrainingSource, training_tiles
+from damage_ssl.detection.unet import CHANNELS
 from damage_ssl.errors import InputError
-from damage_ssl.event.catalog import Event, list_events
-from damage_ssl.event.footprints import FootprintSet, SourceReport
-from damage_ssl.event.imagery import Scene, inspect_scene
-from damage_ssl.simulation import HAZARDS, SimulationSettings, simulate
+from damage_ssl.events.event import Event, list_events
+from damage_ssl.footprints.footprint_set import FootprintSet, SourceReport
+from damage_ssl.imagery.inspection import inspect_scene
+from damage_ssl.imagery.scene import Scene
+from damage_ssl.progress import StageCallback
+from damage_ssl.simulation.event import simulate
+from damage_ssl.simulation.settings import HAZARDS, SimulationSettings
 
-Progress = Callable[[int, int, str], None]
 SOURCE_NAME = "detected"
 _CODE_LENGTH = 11
 _SIMULATED_BUILDINGS = 300
@@ -85,7 +87,7 @@ def train_for(
     training: DetectionTraining,
     *,
     gsd_m: float,
-    progress: Progress | None = None,
+    progress: StageCallback | None = None,
 ) -> Detector:
     """Train on the sources, and by self-training on the target's imagery (unless its share is 0).
 
@@ -116,7 +118,7 @@ def detect_buildings(
     *,
     aoi: BaseGeometry | None = None,
     scratch: Path | None = None,
-    progress: Progress | None = None,
+    progress: StageCallback | None = None,
 ) -> Detection:
     """Find the buildings on pre scenes, in the AOI (EPSG:4326) where one is given.
 

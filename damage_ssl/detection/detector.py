@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from damage_ssl.detection.network import CHANNELS, BuildingNet
+from damage_ssl.detection.unet import CHANNELS, BuildingNet
 from damage_ssl.errors import InputError
 from damage_ssl.files import atomic_path
 from damage_ssl.learning.device import device_named
@@ -20,7 +20,7 @@ _FORMAT = "damage-ssl building detector 1"
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class DetectorCard:
     """What is written into a model's file. `trained_on` names events, `steps` counts optimiser steps."""
 
     encoder: str
@@ -35,7 +35,7 @@ class Detector:
     """A network in evaluation mode with its card."""
 
     network: BuildingNet
-    card: ModelCard
+    card: DetectorCard
 
     @torch.inference_mode()
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -83,7 +83,7 @@ class Detector:
             )
         try:
             values = json.loads(header["card"])
-            card = ModelCard(**(values | {"trained_on": tuple(values["trained_on"])}))
+            card = DetectorCard(**(values | {"trained_on": tuple(values["trained_on"])}))
             network = BuildingNet(card.encoder, torch.Generator().manual_seed(0), outputs=len(CHANNELS))
             network.load_state_dict(tensors)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

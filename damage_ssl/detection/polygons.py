@@ -1,6 +1,5 @@
 """From the map of probabilities to footprints: window by window, each building once."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +11,13 @@ from rasterio.features import shapes
 from scipy import ndimage
 from shapely.geometry import Polygon, shape
 
-from damage_ssl.detection.area import Area, Square
-from damage_ssl.detection.inference import ProbabilityMap
 from damage_ssl.detection.instances import split_buildings
-from damage_ssl.detection.regularise import regularised
+from damage_ssl.detection.outlines import regularised
+from damage_ssl.detection.probability_map import ProbabilityMap
+from damage_ssl.detection.search_grid import Area, Square
 from damage_ssl.detection.settings import DetectionSettings
+from damage_ssl.progress import ProgressCallback
 
-Progress = Callable[[int, int], None]
 _DIGITS = 7
 _CONFIDENCE_DIGITS = 4
 _LEFT_SHARE = 0.5
@@ -39,7 +38,7 @@ class _Found:
 
 
 def extract_buildings(
-    probabilities: ProbabilityMap, area: Area, settings: DetectionSettings, *, progress: Progress | None = None
+    probabilities: ProbabilityMap, area: Area, settings: DetectionSettings, *, progress: ProgressCallback | None = None
 ) -> gpd.GeoDataFrame:
     """Footprints in EPSG:4326: `confidence` (mean probability of its pixels), `area_m2`, `geometry`; north to south.
 

@@ -11,12 +11,13 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from damage_ssl.detection.area import Area, Square, read_square
+from damage_ssl.detection.search_grid import Area, Square, read_square
 from damage_ssl.detection.settings import DetectionSettings
-from damage_ssl.event.imagery import Scene
+from damage_ssl.imagery.scene import Scene
+from damage_ssl.progress import ProgressCallback
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-Progress = Callable[[int, int], None]
+
 _FULL = 65535
 
 
@@ -79,7 +80,7 @@ def map_probabilities(
     settings: DetectionSettings,
     *,
     channels: int,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> ProbabilityMap:
     """Run `predict` (uint8 [1, 3, S, S] → [1, channels, S, S] in [0, 1]) over an area into a map at `path`.
 

@@ -13,9 +13,10 @@ from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.detection.settings import STRIDE_PX
 from damage_ssl.errors import InputError
-from damage_ssl.event.imagery import Scene, read_chunk
-from damage_ssl.event.resample import MAX_FIT_ERROR_PX, GridBatch, cut_grids, place_grids
-from damage_ssl.grid import PixelGrid, crs_of_epsg, utm_epsg
+from damage_ssl.grid import GridBatch, PixelGrid, crs_of_epsg, utm_epsg
+from damage_ssl.imagery.chunks import read_chunk
+from damage_ssl.imagery.resampling import MAX_FIT_ERROR_PX, cut_grids, place_grids
+from damage_ssl.imagery.scene import Scene
 
 
 @dataclass(frozen=True)

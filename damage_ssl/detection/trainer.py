@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from damage_ssl.detection.detector import Detector, DetectorCard
 from damage_ssl.detection.instances import split_buildings
-from damage_ssl.detection.model import Detector, ModelCard
-from damage_ssl.detection.network import BuildingNet
-from damage_ssl.detection.samples import Crops, Tiles, draw_crops
 from damage_ssl.detection.settings import DetectionTraining
+from damage_ssl.detection.training_tiles import Crops, Tiles, draw_crops
+from damage_ssl.detection.unet import BuildingNet
 from damage_ssl.errors import LabelsError
 from damage_ssl.learning.device import autocast, device_named, keep_freed_memory
+from damage_ssl.progress import StageCallback
 
-Progress = Callable[[int, int, str], None]
 _WARM_UP = 0.05
 
 
@@ -34,7 +34,7 @@ def train_detector(
     trained_on: tuple[str, ...],
     target: Tiles | None = None,
     target_name: str | None = None,
-    progress: Progress | None = None,
+    progress: StageCallback | None = None,
 ) -> Detector:
     """Train on squares with known buildings; `target` holds squares without, for self-training (None: none).
 
@@ -64,7 +64,7 @@ def fit(
     draw: Callable[[float, int], Crops],
     settings: DetectionTraining,
     *,
-    progress: Progress | None = None,
+    progress: StageCallback | None = None,
 ) -> int:
     """Train until steps or minutes are used up, on the batches that `draw(share used, steps done)` gives; the steps.
 
@@ -197,4 +197,4 @@ def _detector(
     self_trained_on: str | None,
     steps: int,
 ) -> Detector:
-    return Detector(network.eval(), ModelCard(settings.encoder, gsd_m, trained_on, self_trained_on, steps))
+    return Detector(network.eval(), DetectorCard(settings.encoder, gsd_m, trained_on, self_trained_on, steps))

@@ -10,12 +10,14 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from damage_ssl.detection.area import Area, read_square
 from damage_ssl.detection.instances import draw_instances, targets
-from damage_ssl.detection.placing import placed_footprints
+from damage_ssl.detection.search_grid import Area, read_square
 from damage_ssl.errors import InputError
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.imagery import Scene
+from damage_ssl.events.event import Event
+from damage_ssl.imagery.scene import Scene
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.registration.placement import placed_footprints
+from damage_ssl.settings import PatchSettings
 
 _LEAST_VALID_SHARE = 0.25
 _PASTED_SHARE = 0.5
@@ -37,7 +39,8 @@ class TrainingSource:
         Raises:
             WorkspaceError: the event has no footprints.
         """
-        return cls(event.name, event.scenes("pre"), placed_footprints(event).table)
+        settings = PatchStore.kept_settings(event.patches_path) or PatchSettings()
+        return cls(event.name, event.scenes("pre"), placed_footprints(event, settings).table)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.errors import SettingsError, nearest_name
-from damage_ssl.learning.encoders import SMP_PREFIX, seeded
-from damage_ssl.learning.lite0 import Lite0
-from damage_ssl.learning.torchvision_compat import ensure_torchvision
+from damage_ssl.learning.networks.efficientnet_lite0 import Lite0
+from damage_ssl.learning.networks.encoders import SMP_PREFIX, seeded
+from damage_ssl.learning.networks.torchvision_compat import ensure_torchvision
 
 CHANNELS = ("building", "core")
 LITE0, LITE0_SCRATCH = "efficientnet-lite0", "efficientnet-lite0-scratch"

@@ -1,1 +1,1 @@
-"""From probabilities to honest results: prediction, calibration, metrics."""
+"""From probabilities to honest results: arrays in, values out."""

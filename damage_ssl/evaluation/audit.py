@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from damage_ssl.labelling.schema import WITHDRAWN
+from damage_ssl.labels.schema import WITHDRAWN
 
 AUDIT = "audit"
 """What `drawn` says of an answer about a building of the audit sample."""

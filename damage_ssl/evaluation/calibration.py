@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import read_json, write_json
-from damage_ssl.grades import ClassScheme
 
 MIN_PER_CLASS_FOR_TEMPERATURE = 10
 DEFAULT_THRESHOLD = 0.5

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import entr
 
-from damage_ssl.event.blocks import block_of
-from damage_ssl.learning.instant import fit_instant
+from damage_ssl.evaluation.spatial_blocks import block_of
+from damage_ssl.learning.features.linear_probe import fit_linear_probe
 
 FOLDS = 5
 MIN_BLOCKS = 3
@@ -70,7 +70,7 @@ def cross_validated(
         learned = fold != held
         if len(np.unique(classes[learned])) < 2:
             continue
-        said = fit_instant(features, np.flatnonzero(learned), classes[learned])[~learned]
+        said = fit_linear_probe(features, np.flatnonzero(learned), classes[learned])[~learned]
         judged[~learned] = 0.0
         judged[np.ix_(~learned, np.arange(said.shape[1]))] = said
     return judged

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from damage_ssl.assessment.doubts import labelled_blocks
-from damage_ssl.learning.instant import fit_instant
+from damage_ssl.evaluation.label_issues import labelled_blocks
+from damage_ssl.learning.features.linear_probe import fit_linear_probe
 
 LEAST_PER_CLASS = 8
 LEAST_BLOCKS = 4
@@ -33,7 +33,7 @@ _INTERVAL = (10.0, 90.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outlook:
+class LearningCurve:
     """What is known of the next labels.
 
     `score` is the balanced accuracy (mean share of each class that is found) with the labels there are, 0.5 for
@@ -67,7 +67,7 @@ class OutlookQuestion:
     seed: int = 0
 
 
-def elsewhere(question: OutlookQuestion, timeout_s: float = 120.0) -> Outlook:
+def elsewhere(question: OutlookQuestion, timeout_s: float = 120.0) -> LearningCurve:
     """Ask in a process of its own at low priority and wait for it; of too few labels there is nothing to ask.
 
     Raises:
@@ -75,14 +75,14 @@ def elsewhere(question: OutlookQuestion, timeout_s: float = 120.0) -> Outlook:
         OSError: it could not be started.
     """
     if reason := _too_few(question.classes):
-        return Outlook(labels=len(question.classes), more=MORE, reason=reason)
+        return LearningCurve(labels=len(question.classes), more=MORE, reason=reason)
     asked = io.BytesIO()
     np.savez(asked, **asdict(question))
-    command = [sys.executable, "-m", "damage_ssl.assessment.guidance"]
+    command = [sys.executable, "-m", "damage_ssl.evaluation.learning_curve"]
     told = subprocess.run(command, input=asked.getvalue(), capture_output=True, check=True, timeout=timeout_s)
     answer: dict[str, Any] = json.loads(told.stdout)
     answer["curve"] = tuple((int(labels), float(score)) for labels, score in answer["curve"])
-    return Outlook(**answer)
+    return LearningCurve(**answer)
 
 
 def outlook(
@@ -94,7 +94,7 @@ def outlook(
     *,
     more: int = MORE,
     block_m: float = 150.0,
-) -> Outlook:
+) -> LearningCurve:
     """Estimate how much better the instant model would be with `more` labels.
 
     `REPEATS` times, whole spatial blocks with about `HELD_OUT` of the labels are set aside so that each class is on
@@ -114,22 +114,24 @@ def outlook(
     """
     count = len(classes)
     if reason := _too_few(classes):
-        return Outlook(labels=count, more=more, reason=reason)
+        return LearningCurve(labels=count, more=more, reason=reason)
     if count > MOST_LABELS:
         kept = np.sort(rng.choice(count, MOST_LABELS, replace=False))
         features, classes, x_m, y_m = features[kept], classes[kept], x_m[kept], y_m[kept]
     block = np.unique(labelled_blocks(x_m, y_m, block_m), return_inverse=True)[1]
     if block.max() + 1 < LEAST_BLOCKS:
-        return Outlook(labels=count, more=more, reason="the labels lie too close together")
+        return LearningCurve(labels=count, more=more, reason="the labels lie too close together")
     curves = [curve for _ in range(REPEATS) if (curve := _curve(features, classes, block, rng)) is not None]
     if len(curves) < REPEATS // 2:
-        return Outlook(labels=count, more=more, reason="the damaged and the intact lie in different parts of the event")
+        return LearningCurve(
+            labels=count, more=more, reason="the damaged and the intact lie in different parts of the event"
+        )
     fits = np.array([_fit(*curve) for curve in curves])  # [R, 2]
     slopes = fits[:, 1]
     score = float(np.clip((fits[:, 0] - slopes * count**-0.5).mean(), 0.0, 1.0))
     gains = np.minimum(slopes * (count**-0.5 - (count + more) ** -0.5), 1.0 - score)  # nothing is better than all right
     low, high = np.percentile(gains, _INTERVAL)
-    return Outlook(
+    return LearningCurve(
         labels=count,
         more=more,
         score=score,
@@ -169,7 +171,7 @@ def _curve(
         if len(learned) < 2:
             return None
         stacked = np.concatenate([features[taken], features[rows]])
-        said = fit_instant(stacked, np.arange(size), classes[taken])[size:].argmax(axis=1)
+        said = fit_linear_probe(stacked, np.arange(size), classes[taken])[size:].argmax(axis=1)
         scores.append(np.mean([(said[classes[rows] == each] == each).mean() for each in present]))
     if len(sizes) < 2:
         return None

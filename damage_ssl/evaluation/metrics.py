@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
-from damage_ssl.assessment.calibration import damaged_probability, decide
+from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import InputError
+from damage_ssl.evaluation.calibration import damaged_probability, decide
 from damage_ssl.files import write_json
-from damage_ssl.grades import ClassScheme
 
 ECE_BINS = 10
 INTERVAL_PERCENTILES = (2.5, 97.5)

@@ -1,1 +1,1 @@
-"""What happened, where, seen by whom: scenes, footprints and their catalogue on disk."""
+"""An event on disk: STAC collection, area of interest, catalogue entry, imagery search, xBD import."""

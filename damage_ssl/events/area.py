@@ -1,12 +1,19 @@
-"""The area of interest of an event that is there already: set it, change it, take it back. No footprint is lost by it.
+"""The area of interest: drawn, typed or of a file; set and changed.
+
+The area of interest of an event that is there already: set it, change it, take it back. No footprint is lost by it.
 
 Before the first area is set, the event's footprints are kept as they are in `footprints_whole/`; every area is a choice
 of those. An event that was made with an area has never kept the others: they are read again from its files.
+
+The area of interest as the pages handle it: drawn, typed or of a file, and how many buildings are in it.
 """
 
 import dataclasses
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -16,11 +23,18 @@ from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.event.antimeridian import cut_at_antimeridian
-from damage_ssl.event.catalog import AREA_FILE, WHOLE_FOLDER, Event, check_overlap, extent_of
-from damage_ssl.event.footprints import FootprintSet, read_footprints, write_footprints
-from damage_ssl.event.footprints.storage import FOOTPRINTS_FILE, read_left_out, read_reports, read_settings
+from damage_ssl.events.event import AREA_FILE, WHOLE_FOLDER, Event, check_overlap, extent_of
 from damage_ssl.files import atomic_directory, storage_errors, write_json
+from damage_ssl.footprints.footprint_set import (
+    FOOTPRINTS_FILE,
+    FootprintSet,
+    read_left_out,
+    read_reports,
+    read_settings,
+    write_footprints,
+)
+from damage_ssl.footprints.reader import read_footprints
+from damage_ssl.geography import cut_at_antimeridian
 
 _LARGEST_VERTICES = 20_000
 
@@ -138,3 +152,41 @@ def set_area(event: Event, area: BaseGeometry | None) -> int:
 def _stored(folder: Path) -> FootprintSet:
     table = gpd.read_parquet(folder / FOOTPRINTS_FILE)
     return FootprintSet(table, None, 0, 0, read_left_out(folder), read_reports(folder), read_settings(folder))
+
+
+def drawn_area(value: object) -> BaseGeometry:
+    """The area that the browser sent: an object with the `ring` of its corners, longitude and latitude.
+
+    Raises:
+        InputError: it is none.
+    """
+    ring = value.get("ring") if isinstance(value, Mapping) else None
+    if not isinstance(ring, list):
+        raise InputError("area: draw it again")
+    try:
+        corners = [(float(lon), float(lat)) for lon, lat in ring]
+    except (TypeError, ValueError):
+        raise InputError("area: its corners must be pairs of numbers; draw it again") from None
+    return polygon(corners)
+
+
+def typed_area(text: str) -> BaseGeometry:
+    """The area of `west,south,east,north` in degrees.
+
+    Raises:
+        InputError: the text is not of that form.
+    """
+    try:
+        west, south, east, north = (float(part) for part in text.replace(";", ",").split(","))
+    except ValueError:
+        raise InputError(f"'{text[:60]}': give four numbers, west,south,east,north, in degrees") from None
+    return rectangle(west, south, east, north)
+
+
+def shape_of(event: Event) -> dict[str, Any] | None:
+    """The event's area as GeoJSON, for the map."""
+    area = event.aoi()
+    if area is None:
+        return None
+    shape: dict[str, Any] = json.loads(json.dumps(mapping(shapely.simplify(area, 1e-6))))
+    return shape

@@ -17,19 +17,23 @@ from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError, WorkspaceError, nearest_name
-from damage_ssl.event.footprints import FootprintSet, SourceReport, read_aoi, read_footprints
-from damage_ssl.event.footprints.storage import FILES as FOOTPRINT_FILES
-from damage_ssl.event.footprints.storage import (
+from damage_ssl.events.inputs import inspect_sides
+from damage_ssl.events.stac import read_scenes, write_collection
+from damage_ssl.files import atomic_directory, read_json, write_json
+from damage_ssl.footprints.footprint_set import FILES as FOOTPRINT_FILES
+from damage_ssl.footprints.footprint_set import (
     FOOTPRINTS_FILE,
+    FootprintSet,
+    SourceReport,
+    read_footprints_file,
     read_left_out,
     read_reports,
     read_settings,
     write_footprints,
 )
-from damage_ssl.event.imagery import Role, Scene
-from damage_ssl.event.sides import inspect_sides
-from damage_ssl.event.stac import read_scenes, write_collection
-from damage_ssl.files import atomic_directory, read_json, write_json
+from damage_ssl.footprints.reader import read_aoi, read_footprints
+from damage_ssl.imagery.scene import Role, Scene
+from damage_ssl.labels.label_log import LabelStore
 from damage_ssl.settings import FootprintSettings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -77,7 +81,7 @@ class Event:
             WorkspaceError: the event exists already and `overwrite` is False.
             StorageError: the disk is full or read-only.
         """
-        event = cls._vacant(Path(workspace), name, overwrite)
+        event = cls.vacant(Path(workspace), name, overwrite=overwrite)
         scenes, notes = inspect_sides(pre, post, pre_datetime=pre_datetime, post_datetime=post_datetime)
         area = None if aoi is None else read_aoi(aoi)
         found = None
@@ -93,21 +97,6 @@ class Event:
             if footprints is None and (event.path / WHOLE_FOLDER).is_dir():
                 shutil.copytree(event.path / WHOLE_FOLDER, folder / WHOLE_FOLDER, copy_function=_link_or_copy)
             event.keep_later_stages(folder)
-        return event
-
-    @classmethod
-    def create_from_xbd(cls, workspace: Path, name: str, xbd: Path, *, overwrite: bool = False) -> "Event":
-        """Make an event from a folder in xBD's own layout (`images/*.png`, `labels/*.json`); see `xbd.import_xbd`.
-
-        Raises:
-            InputError: the folder is not in xBD's layout, or a scene cannot be georeferenced.
-            WorkspaceError: the event exists already and `overwrite` is False.
-            StorageError: the disk is full or read-only.
-        """
-        from damage_ssl.event.xbd import import_xbd
-
-        event = cls._vacant(Path(workspace), name, overwrite)
-        import_xbd(event, Path(xbd))
         return event
 
     @classmethod
@@ -140,10 +129,7 @@ class Event:
                 f"{self.name}` or `damage-ssl footprints detect {self.name}`, or give a file of your own with "
                 f"`damage-ssl init {self.name} --footprints … --overwrite`"
             )
-        try:
-            return gpd.read_parquet(self.footprints_path)
-        except (OSError, ValueError) as error:
-            raise WorkspaceError(f"{self.footprints_path}: cannot be read ({error}); create the event again") from error
+        return read_footprints_file(self.footprints_path)
 
     @property
     def has_footprints(self) -> bool:
@@ -220,7 +206,12 @@ class Event:
         return self.path / "truth.csv"
 
     @classmethod
-    def _vacant(cls, workspace: Path, name: str, overwrite: bool) -> "Event":
+    def vacant(cls, workspace: Path, name: str, *, overwrite: bool) -> "Event":
+        """The place of an event that is about to be written.
+
+        Raises:
+            InputError: not a name for an event. WorkspaceError: something lies there that may not be overwritten.
+        """
         if not _NAME.fullmatch(name):
             raise InputError(
                 f"event name '{name}': use letters, digits, '.', '_' and '-', beginning with a letter or digit"
@@ -371,3 +362,21 @@ def _link_or_copy(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+LABELS_URL = "DAMAGE_SSL_LABELS"
+"""The environment variable with the URL of a database that keeps the labels of all events."""
+
+
+def open_labels(event: Event) -> LabelStore:
+    """The event's label log: a file in its folder, or where `$DAMAGE_SSL_LABELS` says (`postgresql://user@host/database`).
+
+    In a database the events are told apart by their names.
+
+    Raises:
+        InputError: the URL cannot be used. StorageError: the place cannot be reached or written to.
+    """
+    url = os.environ.get(LABELS_URL)
+    if url and not url.startswith("postgres"):
+        raise InputError(f"${LABELS_URL}: only PostgreSQL keeps the labels of several events; give postgresql://…")
+    return LabelStore(url or event.labels_path, event=event.name)

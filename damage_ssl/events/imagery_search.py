@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pystac
 
 from damage_ssl.errors import InputError, ServiceError
-from damage_ssl.event.hrefs import shown_href, without_secrets
-from damage_ssl.event.providers.area import BoundingBox
-from damage_ssl.event.providers.model import Move
-from damage_ssl.event.providers.service import (
+from damage_ssl.events.static_catalogue import ImageryScene, read_scene, walk
+from damage_ssl.footprints.providers.service import (
     CONNECT_TIMEOUT_S,
     READ_TIMEOUT_S,
     USER_AGENT,
@@ -24,8 +22,9 @@ from damage_ssl.event.providers.service import (
     raise_status,
     retries,
 )
-from damage_ssl.event.providers.stac_scene import ImageryScene, read_scene
-from damage_ssl.event.providers.stac_walk import walk
+from damage_ssl.geography import BoundingBox
+from damage_ssl.imagery.href import shown_href, without_secrets
+from damage_ssl.progress import Move
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO

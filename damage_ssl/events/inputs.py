@@ -1,5 +1,11 @@
-"""Which rasters a PATH means, and what is known of them: date, sensor, hazard."""
+"""Which rasters a path means, dates and sensor, both sides checked.
 
+Which rasters a PATH means, and what is known of them: date, sensor, hazard.
+
+The two sides of an event: which rasters they are, checked and described.
+"""
+
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +16,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.hrefs import is_remote, is_url, raster_stem, shown_href
-from damage_ssl.event.raster import from_raster, quiet
-from damage_ssl.event.scene import Role
 from damage_ssl.files import read_json
+from damage_ssl.imagery.href import is_remote, is_url, raster_stem, shown_href
+from damage_ssl.imagery.inspection import inspect_scene, side_by_side
+from damage_ssl.imagery.raster import from_raster, quiet
+from damage_ssl.imagery.scene import Role, Scene, parse_time
+from damage_ssl.settings import FootprintSettings
 
 RASTER_SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img", ".ntf"}
 _DATE_IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
@@ -129,19 +137,6 @@ def _check_url(text: str, role: Role) -> None:
         )
 
 
-def parse_time(text: str, where: str) -> datetime:
-    """An ISO 8601 date or time; without a time zone it is taken as UTC.
-
-    Raises:
-        InputError: it is not one.
-    """
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise InputError(f"{where}: '{text}' is not a date or time; write it like 2017-10-11T19:19:41Z") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
 def _notes(values: dict[str, Any]) -> SourceNotes:
     dates: dict[str, str] = {}
     sensors: dict[str, str] = {}
@@ -155,3 +150,70 @@ def _notes(values: dict[str, Any]) -> SourceNotes:
             sensors[prefix[1:]] = str(entry["sensor"])
     hazard, source = values.get("hazard"), values.get("source")
     return SourceNotes(str(hazard) if hazard else None, str(source) if source else None, dates, sensors)
+
+
+def inspect_sides(
+    pre: Sequence[str | Path],
+    post: Sequence[str | Path],
+    *,
+    pre_datetime: str | None,
+    post_datetime: str | None,
+) -> tuple[list[Scene], SourceNotes]:
+    """Find and check the rasters of both sides; also what an `event.json` beside them says.
+
+    Raises:
+        InputError: a raster is missing or cannot be used.
+    """
+    sides: list[tuple[Role, list[str], str | None]] = [
+        ("pre", expand_rasters(pre, "pre"), pre_datetime),
+        ("post", expand_rasters(post, "post"), post_datetime),
+    ]
+    both = set(sides[0][1]) & set(sides[1][1])
+    if both:
+        raise InputError(
+            f"{shown_href(min(both))}: is given as --pre and as --post; an event needs an image of before and one of "
+            "after (a folder or glob may mean more than was intended)"
+        )
+    notes = read_notes([href for _, hrefs, _ in sides for href in hrefs])
+    taken: set[str] = set()
+    found = [
+        (href, _free_id(f"{role}-{re.sub(r'[^A-Za-z0-9._-]+', '-', raster_stem(href))}", taken), role, given)
+        for role, hrefs, given in sides
+        for href in hrefs
+    ]
+
+    def inspect(one: tuple[str, str, Role, str | None]) -> Scene:
+        href, scene_id, role, given = one
+        return inspect_scene(
+            href,
+            scene_id=scene_id,
+            role=role,
+            acquired=acquired_at(href, role, given, notes),
+            sensor=notes.sensors.get(raster_stem(href)),
+        )
+
+    return side_by_side(inspect, found), notes
+
+
+def _free_id(wanted: str, taken: set[str]) -> str:
+    number, name = 1, wanted
+    while name in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    taken.add(name)
+    return name
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventInputs:
+    """What `init` and `assess` are given to describe an event."""
+
+    pre: list[str]
+    post: list[str]
+    footprints: list[Path]
+    aoi: Path | None = None
+    hazard: str | None = None
+    pre_datetime: str | None = None
+    post_datetime: str | None = None
+    from_xbd: Path | None = None
+    footprint_settings: FootprintSettings = dataclasses.field(default_factory=FootprintSettings)

@@ -9,9 +9,9 @@ from pyproj import CRS
 from shapely.geometry import box, mapping, shape
 
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.hrefs import raster_suffix
-from damage_ssl.event.scene import Overview, Scene
 from damage_ssl.files import read_json, write_json
+from damage_ssl.imagery.href import raster_suffix
+from damage_ssl.imagery.scene import Overview, Scene
 
 _ASSET = "image"
 _UNKNOWN_START = "1970-01-01T00:00:00Z"

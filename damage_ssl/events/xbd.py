@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -14,16 +14,15 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from damage_ssl.damage_scale import DamageGrade
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints import clean_footprints
-from damage_ssl.event.imagery import Role, Scene, inspect_scene, open_raster
-from damage_ssl.event.sources import parse_time
+from damage_ssl.events.event import Event, check_overlap, write_event
 from damage_ssl.files import atomic_directory, read_json
-from damage_ssl.grades import DamageGrade
+from damage_ssl.footprints.cleaning import clean_footprints
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
-
-if TYPE_CHECKING:
-    from damage_ssl.event.catalog import Event
+from damage_ssl.imagery.inspection import inspect_scene
+from damage_ssl.imagery.raster import open_raster
+from damage_ssl.imagery.scene import Role, Scene, parse_time
 
 MAX_RESIDUAL_PX = 0.25
 _ROLES: tuple[Role, Role] = ("pre", "post")
@@ -80,7 +79,7 @@ def fit_georeference(corners_px: NDArray[np.float64], corners_lon_lat: NDArray[n
     return best
 
 
-def import_xbd(event: "Event", xbd: Path) -> None:
+def import_xbd(event: Event, xbd: Path) -> None:
     """Write an event from a folder of xBD scenes: georeferenced GeoTIFFs, footprints (id = uid) and truth.csv.
 
     The footprint is the polygon drawn on the pre image, the grade that of the post image; `un-classified` buildings
@@ -90,8 +89,6 @@ def import_xbd(event: "Event", xbd: Path) -> None:
         InputError: not xBD's layout, a file of a pair is missing, or a scene cannot be georeferenced.
         StorageError: the disk is full or read-only.
     """
-    from damage_ssl.event.catalog import check_overlap, write_event
-
     stems = _scene_stems(xbd)
     polygons: dict[str, Any] = {}
     grades: dict[str, str] = {}

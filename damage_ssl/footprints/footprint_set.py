@@ -1,12 +1,21 @@
-"""What reading footprints gives: the buildings, what each source was, and what was left out of it."""
+"""What reading gives, and how it lies on disk.
 
+What reading footprints gives: the buildings, what each source was, and what was left out of it.
+
+The footprints of an event on disk: the buildings, what was left out, and a report a source.
+"""
+
+import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import geopandas as gpd
 import pandas as pd
 
-from damage_ssl.settings import FootprintSettings
+from damage_ssl.errors import WorkspaceError
+from damage_ssl.files import atomic_path, read_json, write_json
+from damage_ssl.settings import FootprintSettings, from_mapping, to_mapping
 
 GeometryKind = Literal["polygon", "box", "point"]
 LeftOutReason = Literal["empty", "irreparable", "not_a_polygon", "repeated", "duplicate"]
@@ -63,3 +72,57 @@ class FootprintSet:
     left_out: pd.DataFrame = field(default_factory=no_left_out)
     sources: tuple[SourceReport, ...] = ()
     settings: FootprintSettings = field(default_factory=FootprintSettings)
+
+
+FOOTPRINTS_FILE = "footprints.parquet"
+LEFT_OUT_FILE = "footprints_left_out.parquet"
+REPORT_FILE = "footprints_report.json"
+FILES = (FOOTPRINTS_FILE, LEFT_OUT_FILE, REPORT_FILE)
+
+
+def write_footprints(folder: Path, found: FootprintSet) -> None:
+    """Write the footprints of an event, each file in one step; the buildings last, since they make the set count.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    with atomic_path(folder / LEFT_OUT_FILE) as temporary:
+        found.left_out.astype({"overlap": float}).to_parquet(temporary)
+    report = {
+        "settings": to_mapping(found.settings),
+        "sources": [dataclasses.asdict(report) for report in found.sources],
+    }
+    write_json(folder / REPORT_FILE, report)
+    with atomic_path(folder / FOOTPRINTS_FILE) as temporary:
+        found.table.to_parquet(temporary)
+
+
+def read_reports(folder: Path) -> tuple[SourceReport, ...]:
+    """The reports of an event's sources; none for an event made before there were any."""
+    path = folder / REPORT_FILE
+    return tuple(SourceReport(**values) for values in read_json(path)["sources"]) if path.is_file() else ()
+
+
+def read_settings(folder: Path) -> FootprintSettings:
+    """How an event's footprints were read."""
+    path = folder / REPORT_FILE
+    values = read_json(path)["settings"] if path.is_file() else {}
+    return from_mapping(FootprintSettings, values, str(path))
+
+
+def read_left_out(folder: Path) -> pd.DataFrame:
+    """The footprints that were left out: source, source_id, reason, duplicate_of, overlap."""
+    path = folder / LEFT_OUT_FILE
+    return pd.read_parquet(path) if path.is_file() else no_left_out()
+
+
+def read_footprints_file(path: Path) -> gpd.GeoDataFrame:
+    """The footprints that an event keeps, in EPSG:4326.
+
+    Raises:
+        WorkspaceError: the file is broken.
+    """
+    try:
+        return gpd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise WorkspaceError(f"{path}: cannot be read ({error}); create the event again") from error

@@ -7,6 +7,7 @@ tenth, and their boxes are read from the bytes at once.
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import ArrayLike, NDArray
 
-from damage_ssl.event.catalog import Event
+from damage_ssl.footprints.footprint_set import read_footprints_file
 
 COLUMNS = ("building_id", "area_m2", "confidence")
 _HEADER = 13
@@ -96,29 +97,29 @@ def _slices(data: NDArray[np.uint8], starts: NDArray[np.int64], size: int) -> ND
     return whole[starts].view(np.uint8).reshape(len(starts), size)
 
 
-def read_shapes(event: Event) -> tuple[pd.DataFrame, Shapes]:
-    """The footprints of an event, `COLUMNS` as far as it has them, and their geometries; empty before it has some.
+def read_shapes(path: Path) -> tuple[pd.DataFrame, Shapes]:
+    """The footprints in a file, `COLUMNS` as far as it has them, and their geometries; empty where there is none yet.
 
     Raises:
         WorkspaceError: the file is broken.
     """
-    if not event.has_footprints:
+    if not path.is_file():
         columns = {"building_id": pd.Series(dtype=object), "area_m2": pd.Series(dtype=float)}
         return pd.DataFrame(columns), Shapes(pa.array([], pa.large_binary()))
     try:
-        file = pq.ParquetFile(event.footprints_path)
+        file = pq.ParquetFile(path)
         geometry = json.loads(file.metadata.metadata[b"geo"])["columns"]["geometry"]
         names = [name for name in COLUMNS if name in file.schema_arrow.names]
         table = file.read([*names, "geometry"])
         if geometry["encoding"] != "WKB" or table["geometry"].null_count:
             raise ValueError("other footprints than this program writes")
     except (OSError, ValueError, KeyError, TypeError):
-        return _by_geopandas(event)
+        return _by_geopandas(path)
     wkb = table["geometry"].cast(pa.large_binary()).combine_chunks()
     return table.select(names).to_pandas(), Shapes(wkb)
 
 
-def _by_geopandas(event: Event) -> tuple[pd.DataFrame, Shapes]:
-    footprints = event.footprints().reset_index(drop=True)
+def _by_geopandas(path: Path) -> tuple[pd.DataFrame, Shapes]:
+    footprints = read_footprints_file(path).reset_index(drop=True)
     known = pd.DataFrame(footprints[[name for name in COLUMNS if name in footprints]])
     return known, Shapes.of(footprints.geometry.to_numpy())

@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints.model import FootprintSet, SourceReport
+from damage_ssl.footprints.footprint_set import FootprintSet, SourceReport
 
 _PAIRS_AT_ONCE = 200_000
 

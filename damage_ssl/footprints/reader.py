@@ -12,23 +12,23 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.antimeridian import cut_at_antimeridian, is_torn, made_whole
-from damage_ssl.event.footprints.cleaning import bounds_text, clean_footprints, counted, to_wgs84
-from damage_ssl.event.footprints.csv_files import read_csv
-from damage_ssl.event.footprints.gathering import Gathered
-from damage_ssl.event.footprints.geojson_lines import read_geojson_lines
-from damage_ssl.event.footprints.merging import merge_footprints
-from damage_ssl.event.footprints.model import FootprintSet
-from damage_ssl.event.footprints.ogr_files import gdal_source, read_ogr, read_osm, unreadable
-from damage_ssl.event.footprints.overpass import read_overpass
-from damage_ssl.event.footprints.parquet_files import read_parquet
-from damage_ssl.event.footprints.region import Region, region_of
-from damage_ssl.event.footprints.streams import head_of
-from damage_ssl.event.footprints.xbd_labels import read_xbd_labels
-from damage_ssl.event.hrefs import without_secrets
+from damage_ssl.footprints.cleaning import bounds_text, clean_footprints, counted, to_wgs84
+from damage_ssl.footprints.footprint_set import FootprintSet
+from damage_ssl.footprints.formats.byte_stream import head_of
+from damage_ssl.footprints.formats.candidates import FootprintCandidates
+from damage_ssl.footprints.formats.csv import read_csv
+from damage_ssl.footprints.formats.geojson_lines import read_geojson_lines
+from damage_ssl.footprints.formats.ogr import gdal_source, read_ogr, read_osm, unreadable
+from damage_ssl.footprints.formats.overpass import read_overpass
+from damage_ssl.footprints.formats.parquet import read_parquet
+from damage_ssl.footprints.formats.xbd_labels import read_xbd_labels
+from damage_ssl.footprints.merging import merge_footprints
+from damage_ssl.footprints.region import Region, region_of
+from damage_ssl.geography import cut_at_antimeridian, is_torn, made_whole
+from damage_ssl.imagery.href import without_secrets
 from damage_ssl.settings import FootprintSettings
 
-Reader = Callable[[Path, Gathered], None]
+Reader = Callable[[Path, FootprintCandidates], None]
 _LAYER = re.compile(r"(?P<path>.+)\|layername=(?P<layer>.+)")  # as QGIS writes a layer of a file
 _ADDRESS = re.compile(r"((?:https?|s3|gs|az):)/+", re.IGNORECASE)
 _BY_ENDING: dict[str, Reader] = {
@@ -115,7 +115,7 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
             plain = without_secrets(f"{address[1]}//{given[address.end() :]}")
             raise InputError(f"{plain}: footprints are not read over the network; download the file and give its path")
         raise InputError(f"{path}: no such file; give the footprints file's path")
-    into = Gathered(path, region, settings.min_confidence)
+    into = FootprintCandidates(path, region, settings.min_confidence)
     if named:
         read_ogr(path, into, named["layer"])
     else:
@@ -175,7 +175,7 @@ def _is_feature(line: bytes) -> bool:
     return isinstance(value, dict) and value.get("type") == "Feature"
 
 
-def _check_place(into: Gathered, path: Path) -> None:
+def _check_place(into: FootprintCandidates, path: Path) -> None:
     if into.extent is None:
         return
     west, south, east, north = into.extent
@@ -186,7 +186,7 @@ def _check_place(into: Gathered, path: Path) -> None:
         )
 
 
-def _nothing_inside(into: Gathered, path: Path) -> InputError:
+def _nothing_inside(into: FootprintCandidates, path: Path) -> InputError:
     if into.below_confidence:
         return InputError(
             f"{path}: all {into.below_confidence:,} footprints in the area have a confidence below "

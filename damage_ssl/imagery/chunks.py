@@ -11,13 +11,12 @@ from rasterio.windows import Window as FileWindow
 from scipy import ndimage
 
 from damage_ssl.errors import SourceError
-from damage_ssl.event.bands import fill, read_bands, stretched
-from damage_ssl.event.quality import FILL_REACH_PX
-from damage_ssl.event.raster import from_raster
-from damage_ssl.event.scene import Overview, Scene
+from damage_ssl.imagery.bands import FILL_REACH_PX, fill, read_bands, stretched
+from damage_ssl.imagery.raster import from_raster
+from damage_ssl.imagery.scene import Overview, Scene
 from damage_ssl.settings import ReadSettings
 
-Window = tuple[tuple[int, int], tuple[int, int]]
+ReadWindow = tuple[tuple[int, int], tuple[int, int]]
 """Columns and rows, each from the first to behind the last."""
 
 
@@ -97,7 +96,7 @@ def read_chunk(
 
 def read_chunks(
     scene: Scene,
-    windows: Sequence[Window],
+    windows: Sequence[ReadWindow],
     *,
     multiple: int = 1,
     reduction: int = 1,

@@ -22,13 +22,13 @@ from shapely.geometry.base import BaseGeometry
 from shapely.ops import unary_union
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.antimeridian import cut_at_antimeridian, is_torn, made_whole
-from damage_ssl.event.bands import alpha_index, fill, read_bands
-from damage_ssl.event.hrefs import is_remote, is_url, shown_href
-from damage_ssl.event.overviews import trusted_overviews
-from damage_ssl.event.raster import from_raster, is_there, quiet
-from damage_ssl.event.scene import Role, Scene, Stretch
+from damage_ssl.geography import cut_at_antimeridian, is_torn, made_whole
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
+from damage_ssl.imagery.bands import alpha_index, fill, read_bands
+from damage_ssl.imagery.href import is_remote, is_url, shown_href
+from damage_ssl.imagery.overviews import trusted_overviews
+from damage_ssl.imagery.raster import from_raster, is_there, quiet
+from damage_ssl.imagery.scene import Role, Scene, Stretch
 from damage_ssl.settings import ReadSettings
 
 S = TypeVar("S")

@@ -1,35 +1,45 @@
-"""Imagery for the browser: map tiles and crops, mosaicked from the scenes of one side."""
+"""Web map tiles and crops of scenes, for the browser.
+
+Imagery for the browser: map tiles and crops, mosaicked from the scenes of one side.
+
+Where a building's crops lie, and its outline within them.
+"""
 
 import io
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
+import shapely
 from morecantile import Tile
 from morecantile.defaults import tms as grids
 from numpy.typing import NDArray
 from PIL import Image
+from pyproj import Transformer
 from rio_tiler.errors import EmptyMosaicError, NoOverviewWarning, TileOutsideBounds
 from rio_tiler.io import Reader
 from rio_tiler.models import ImageData
 from rio_tiler.mosaic import mosaic_reader
 from shapely import box
+from shapely.geometry.base import BaseGeometry
 
-from damage_ssl.errors import SettingsError
-from damage_ssl.event.imagery import Scene, gdal_environment, gdal_path, rgb_indexes
-from damage_ssl.event.quality import FILL_LEVEL, black_fill
+from damage_ssl.grid import crs_of_epsg, transformer
+from damage_ssl.imagery.bands import FILL_LEVEL, black_fill, rgb_indexes
+from damage_ssl.imagery.href import gdal_path
+from damage_ssl.imagery.raster import gdal_environment
+from damage_ssl.imagery.scene import Scene
 
 TILE_PX = 512
 _WEB_MERCATOR = grids.get("WebMercatorQuad")
 MAX_ZOOM = 24
-BASEMAP_ZOOM = 19
+
 
 Bounds = tuple[float, float, float, float]
 Read = Callable[[Reader, tuple[int, ...]], ImageData]
+
 
 # A scene without overviews is slower to show when zoomed out, which the user can do nothing about here.
 warnings.filterwarnings("ignore", category=NoOverviewWarning)
@@ -64,36 +74,6 @@ def crop(scenes: Sequence[Scene], bounds: Bounds, wgs84: Bounds, *, width_px: in
 
 
 _SMOOTH: dict[str, Any] = {"resampling_method": "bilinear", "reproject_method": "bilinear"}
-
-
-def basemap() -> dict[str, str | int] | None:
-    """An online map to lie below the imagery, if one is configured; it is off until somebody switches it on.
-
-    `$DAMAGE_SSL_BASEMAP` is an address with {z}, {x} and {y}, `$DAMAGE_SSL_BASEMAP_ATTRIBUTION` whom it is owed to (by
-    default its host is named).
-
-    Raises:
-        SettingsError: the address is not one of map tiles.
-    """
-    address = os.environ.get("DAMAGE_SSL_BASEMAP", "").strip()
-    if not address:
-        return None
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not all(name in address for name in ("{z}", "{x}", "{y}")):
-        raise SettingsError(
-            f"DAMAGE_SSL_BASEMAP: '{address}' is not an address of map tiles; write https://…/{{z}}/{{x}}/{{y}}.png"
-        )
-    owed = os.environ.get("DAMAGE_SSL_BASEMAP_ATTRIBUTION", "").strip() or f"Map: {parts.hostname}"
-    return {"url": address, "attribution": owed, "max_zoom": BASEMAP_ZOOM}
-
-
-def basemap_origin() -> str:
-    """Where the online map's pictures come from, as a Content-Security-Policy names it; empty without one."""
-    configured = basemap()
-    if configured is None:
-        return ""
-    parts = urlsplit(str(configured["url"]))
-    return f"{parts.scheme}://{parts.netloc.replace('{s}', '*')}"
 
 
 def native_zoom(gsd_m: float, latitude: float) -> int:
@@ -159,3 +139,51 @@ def _fill(pixels: NDArray[np.generic], missing: NDArray[np.bool_]) -> NDArray[np
     if pixels.dtype != np.uint8:
         return black_fill(((peak != 0) & ~missing).astype(np.uint8) * np.uint8(255), level=0)
     return black_fill(np.where(missing, np.uint8(0), peak), level=FILL_LEVEL)
+
+
+WIDTH_PX, HEIGHT_PX = 380, 500
+_MARGIN = {"close": 1.7, "wide": 4.5}
+_LEAST_M = {"close": 30.0, "wide": 110.0}
+
+VIEWS = tuple(_MARGIN)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A crop: `mercator` bounds in metres of EPSG:3857, the same in degrees, its true width on the ground."""
+
+    mercator: Bounds
+    wgs84: Bounds
+    width_m: float
+
+
+def frame_around(footprint: BaseGeometry, view: str) -> Frame:
+    """The crop of `WIDTH_PX` × `HEIGHT_PX` pixels around a footprint (EPSG:4326), close or wide."""
+    to_mercator = _to_mercator()
+    west, south, east, north = footprint.bounds
+    left, bottom = to_mercator.transform(west, south)
+    right, top = to_mercator.transform(east, north)
+    stretch = 1 / np.cos(np.radians((south + north) / 2))
+    aspect = HEIGHT_PX / WIDTH_PX
+    width = max(_LEAST_M[view] * stretch, _MARGIN[view] * max(right - left, (top - bottom) / aspect))
+    x, y = (left + right) / 2, (bottom + top) / 2
+    mercator = (x - width / 2, y - width * aspect / 2, x + width / 2, y + width * aspect / 2)
+    lon, lat = to_mercator.transform(mercator[::2], mercator[1::2], direction="INVERSE")
+    return Frame(mercator, (lon[0], lat[0], lon[1], lat[1]), float(width / stretch))
+
+
+def outline_in(footprint: BaseGeometry, frame: Frame) -> list[list[list[float]]]:
+    """Outer rings of the footprint as (x, y) shares of the crop's width and height, from its upper left corner."""
+    left, bottom, right, top = frame.mercator
+    rings = []
+    for part in shapely.get_parts(footprint):
+        lon, lat = shapely.get_coordinates(part.exterior).T
+        x, y = _to_mercator().transform(lon, lat)
+        shares = np.column_stack([(x - left) / (right - left), (top - y) / (top - bottom)])
+        rings.append(np.round(shares, 4).tolist())
+    return rings
+
+
+@lru_cache(maxsize=1)  # to look it up by its systems takes as long as to use it
+def _to_mercator() -> Transformer:
+    return transformer(crs_of_epsg(4326), crs_of_epsg(3857))

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.reading import Chunk, read_chunk
-from damage_ssl.event.scene import Overview, Scene
+from damage_ssl.imagery.chunks import Chunk, read_chunk
+from damage_ssl.imagery.scene import Overview, Scene
 from damage_ssl.settings import ReadSettings
 
 MAX_DIFFERENCE = 3.0
@@ -66,7 +66,7 @@ def trusted_overviews(
 
 
 @dataclass(frozen=True)
-class Agreement:
+class OverviewAgreement:
     """An overview against the averaged full resolution.
 
     `difference` is the root mean square over the colours, in levels of 255; `aliasing` the share of "nearest pixel
@@ -83,7 +83,9 @@ class Agreement:
         return self.mask_difference <= MAX_MASK_DIFFERENCE
 
 
-def compare(scene: Scene, overview: Overview, contrast: NDArray[np.float64], reading: ReadSettings) -> Agreement | None:
+def compare(
+    scene: Scene, overview: Overview, contrast: NDArray[np.float64], reading: ReadSettings
+) -> OverviewAgreement | None:
     """Read the windows with the most contrast both ways; None where the overview is broken or nothing is valid."""
     small = replace(scene, overviews=(overview,))
     side = int(np.clip(16 * overview.factor, _LEAST_SIDE_PX, _MOST_SIDE_PX))
@@ -107,7 +109,7 @@ def compare(scene: Scene, overview: Overview, contrast: NDArray[np.float64], rea
     for k in range(len(pairs[0][2])):
         aliased = np.concatenate([nearest[k] - mean for mean, _, nearest in pairs]).mean(axis=1)
         slopes.append(float(difference.mean(axis=1) @ aliased / max(aliased @ aliased, 1e-9)))
-    return Agreement(float(np.sqrt((difference**2).mean())), max(slopes), disputed / seen)
+    return OverviewAgreement(float(np.sqrt((difference**2).mean())), max(slopes), disputed / seen)
 
 
 def _full_resolution(

@@ -16,7 +16,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.hrefs import gdal_path, is_remote, is_url, shown_href, without_secrets
+from damage_ssl.imagery.href import gdal_path, is_remote, is_url, shown_href, without_secrets
 from damage_ssl.settings import ReadSettings
 
 T = TypeVar("T")
@@ -27,9 +27,11 @@ GDAL_CACHE_BYTES = 64_000_000
 OPEN_RASTERS = 16
 """Rasters that each process keeps open for the next chunk: over HTTP, opening one costs two or three round trips."""
 
+
 # GDAL reads this once, when it caches its first block; an environment variable reaches every thread and child process,
 # rasterio.Env only its own thread.
 os.environ.setdefault("GDAL_CACHEMAX", str(GDAL_CACHE_BYTES // 1_000_000))
+
 
 _FAILED_FOR_S = 60.0
 _FAILED_AT: dict[str, float] = {}
@@ -198,6 +200,8 @@ class _OpenRasters:
 
 
 _OPEN = _OpenRasters(OPEN_RASTERS)
+
+
 os.register_at_fork(after_in_child=lambda: setattr(_OPEN, "_lock", threading.Lock()))
 
 

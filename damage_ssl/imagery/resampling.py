@@ -9,8 +9,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from damage_ssl.event.imagery import Chunk
-from damage_ssl.grid import transformer
+from damage_ssl.grid import GridBatch, transformer
+from damage_ssl.imagery.chunks import Chunk
 
 MAX_FIT_ERROR_PX = 0.05
 _OVERSAMPLE_FROM = 1.25
@@ -22,29 +22,6 @@ _SAMPLED_TOGETHER = 16
 """Grids sampled in one go: their intermediate values fit into the processor's cache."""
 _BYTES, _HALF = np.uint32(0x00FF00FF), np.uint32(0x00800080)
 _NODES = np.array([-1.0, 0.0, 1.0])
-
-
-@dataclass(frozen=True)
-class GridBatch:
-    """N north-up square grids of one CRS, size and GSD, around centres (`x_m`, `y_m`) [N]."""
-
-    crs: CRS
-    x_m: NDArray[np.float64]
-    y_m: NDArray[np.float64]
-    size_px: int
-    gsd_m: float
-
-    def __len__(self) -> int:
-        return len(self.x_m)
-
-    @property
-    def half_m(self) -> float:
-        """Half the width of a grid."""
-        return self.size_px * self.gsd_m / 2
-
-    def take(self, rows: NDArray[np.intp]) -> "GridBatch":
-        """The grids at these rows."""
-        return GridBatch(self.crs, self.x_m[rows], self.y_m[rows], self.size_px, self.gsd_m)
 
 
 @dataclass(frozen=True)

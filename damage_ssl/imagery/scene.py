@@ -1,14 +1,21 @@
-"""What a scene is."""
+"""What a scene is, when it was taken, what its pixels depend on.
 
-from dataclasses import dataclass
-from datetime import datetime
+What a scene is.
+
+What decides which pixels are read of a scene: part of the fingerprint of everything that is made from them.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from affine import Affine
 from pyproj import CRS
 from shapely.geometry.base import BaseGeometry
 
-from damage_ssl.event.hrefs import shown_href
+from damage_ssl.errors import InputError
+from damage_ssl.imagery.href import shown_href
 
 Role = Literal["pre", "post"]
 Stretch = tuple[tuple[float, float], ...]
@@ -58,3 +65,31 @@ class Scene:
     def shown_href(self) -> str:
         """`href` for messages and products: without anything that may be a secret."""
         return shown_href(self.href)
+
+
+def scene_state(scene: Scene) -> list[object]:
+    """Name, place, date, stretch and overviews of a scene, and size and time of its file where it is one; for JSON."""
+    overviews = [asdict(overview) for overview in scene.overviews]
+    date = str(scene.datetime)
+    return [scene.scene_id, scene.role, scene.href, *_file_state(scene.href), date, scene.stretch, overviews]
+
+
+def _file_state(href: str) -> tuple[int, int]:
+    path = Path(href)
+    if not path.exists():
+        return (0, 0)
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def parse_time(text: str, where: str) -> datetime:
+    """An ISO 8601 date or time; without a time zone it is taken as UTC.
+
+    Raises:
+        InputError: it is not one.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{where}: '{text}' is not a date or time; write it like 2017-10-11T19:19:41Z") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

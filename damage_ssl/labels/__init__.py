@@ -1,1 +1,1 @@
-"""Who said what of which building, and which building to ask about next."""
+"""Who said what of which building: log, CSV, sampling, agreement, history."""

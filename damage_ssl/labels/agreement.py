@@ -8,12 +8,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
 
-from damage_ssl.grades import ClassScheme, LabelValue
-from damage_ssl.labelling.schema import ADJUDICATION, REVERT, WITHDRAWN
+from damage_ssl.damage_scale import ClassScheme, LabelValue
+from damage_ssl.labels.schema import ADJUDICATION, REVERT, WITHDRAWN
 
 __all__ = [
     "ADJUDICATION",
-    "Agreement",
+    "AnalystAgreement",
     "PairAgreement",
     "agreement",
     "confusion",
@@ -40,7 +40,7 @@ class PairAgreement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class AnalystAgreement:
     """Agreement of all analysts on the buildings that at least two of them have answered (`buildings`).
 
     `kappa` is Fleiss' over all analysts, None where it is not defined.
@@ -100,7 +100,7 @@ def confusion(answers: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     return counts.reindex(index=given, columns=given, fill_value=0)
 
 
-def agreement(answers: pd.DataFrame, scheme: ClassScheme | None = None) -> Agreement:
+def agreement(answers: pd.DataFrame, scheme: ClassScheme | None = None) -> AnalystAgreement:
     """Measure how far analysts agree.
 
     Args:
@@ -117,7 +117,7 @@ def agreement(answers: pd.DataFrame, scheme: ClassScheme | None = None) -> Agree
     )
     shared = table[table.notna().sum(axis=1) >= 2]
     counts = _counts(shared)
-    return Agreement(
+    return AnalystAgreement(
         buildings=len(shared),
         agreed=float(_agreeing_pairs(counts).mean()) if len(shared) else None,
         kappa=fleiss_kappa(counts),

@@ -1,4 +1,9 @@
-"""Putting back an earlier state of a building's label, by adding a row: nothing is ever deleted."""
+"""Putting back, undoing, commenting: rows added.
+
+Putting back an earlier state of a building's label, by adding a row: nothing is ever deleted.
+
+A comment on one's own answer, without answering anew.
+"""
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
@@ -6,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.schema import REVERT, WITHDRAWN
-from damage_ssl.labelling.store import LabelStore, NewLabel, withdrawal
+from damage_ssl.labels.label_log import LabelStore, NewLabel, withdrawal
+from damage_ssl.labels.schema import REVERT, WITHDRAWN
 
 
 def revert(store: LabelStore, building_id: str, to: int, labeller: str) -> None:
@@ -93,3 +98,26 @@ def put_back_from(comment: str) -> str | None:
 def _put_back(row: Mapping[Hashable, Any]) -> str:
     """The comment of a row that puts this one back."""
     return f"put back: {row['labeller']}, {row['time']}"
+
+
+def comment_on_own(store: LabelStore, building_id: str, labeller: str, comment: str) -> None:
+    """Say one's last answer again with another comment; how the building was drawn stays as it was.
+
+    The log has no rows without an answer, so that nobody can comment under another one's: it would become their own.
+
+    Raises:
+        InputError: the building's last word is not an answer of this labeller's. StorageError: the disk is full or not
+            writable.
+    """
+    rows = store.history(building_id)
+    last = None if rows.empty else rows.iloc[-1]
+    if last is None or last["labeller"] != labeller or last["value"] == WITHDRAWN or last["drawn"] == REVERT:
+        raise InputError(f"building '{building_id}': a comment goes with an answer of your own; answer first")
+    store.add(
+        building_id,
+        LabelValue(last["value"]),
+        labeller=labeller,
+        drawn=str(last["drawn"]),
+        inclusion_probability=float(last["inclusion_probability"]),
+        comment=comment,
+    )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.errors import InputError, nearest_name
 from damage_ssl.files import atomic_path
-from damage_ssl.grades import LabelValue
 
 REQUIRED = ("building_id", "grade")
 OPTIONAL = ("labeller", "time", "drawn", "inclusion_probability", "comment")
@@ -201,3 +201,23 @@ def _said_once(rows: Sequence[LabelRow], path: Path) -> list[LabelRow]:
                 f"{earlier.value.value} in row {earlier.row}; keep one of the two"
             )
     return list(first.values())
+
+
+def known_grades(truth: Path, scheme: ClassScheme) -> pd.DataFrame:
+    """building_id, class_index (-1: no class of the scheme), damaged (True, False, None: no grade)."""
+    by_building = {row.building_id: row for row in read_label_csv(truth, labeller="truth").rows}
+    rows = list(by_building.values())
+    return pd.DataFrame(
+        {
+            "building_id": [row.building_id for row in rows],
+            "class_index": [-1 if (i := scheme.index_of(row.value)) is None else i for row in rows],
+            "damaged": pd.array([_is_damaged(row.value, scheme) for row in rows], dtype="boolean"),
+        }
+    )
+
+
+def _is_damaged(value: LabelValue, scheme: ClassScheme) -> bool | None:
+    if value in (LabelValue.INTACT, LabelValue.DAMAGED):
+        return value is LabelValue.DAMAGED
+    index = scheme.index_of(value)
+    return None if index is None else index >= scheme.damaged_from

@@ -15,11 +15,11 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, StorageError
 from damage_ssl.files import storage_errors
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.label_csv import ImportReport, read_label_csv, unknown_buildings_error, write_label_csv
-from damage_ssl.labelling.schema import (
+from damage_ssl.labels.label_csv import ImportReport, read_label_csv, unknown_buildings_error, write_label_csv
+from damage_ssl.labels.schema import (
     LABEL_COLUMNS,
     LOG,
     WITHDRAWN,
@@ -30,6 +30,7 @@ from damage_ssl.labelling.schema import (
 )
 
 __all__ = ["LABEL_COLUMNS", "WITHDRAWN", "LabelStore", "NewLabel", "utc_iso", "withdrawal"]
+
 
 BUSY_TIMEOUT_S = 60.0
 _LEAST_ROOM_BYTES = 1 << 16

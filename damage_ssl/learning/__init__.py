@@ -1,1 +1,1 @@
-"""From a few labels and many unlabelled pairs to class probabilities."""
+"""Semi-supervised learning on pairs. Knows no run: it is handed a folder, or none."""

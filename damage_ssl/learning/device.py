@@ -1,4 +1,9 @@
-"""Where and in which precision to compute."""
+"""Where and in which precision; draws on their way there.
+
+Where and in which precision to compute.
+
+Small random draws on their way from the CPU to where the pairs are.
+"""
 
 import ctypes
 import platform
@@ -6,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
+from torch import Tensor
 
 from damage_ssl.errors import SettingsError
 
@@ -60,3 +66,10 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(mmap_threshold, 1 << 30)
     libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def to_device(draws: Tensor, device: torch.device) -> Tensor:
+    """The draws on `device`, without waiting for the work queued there; an ordinary copy to CUDA waits for it."""
+    if device.type != "cuda" or draws.is_cuda:
+        return draws.to(device)
+    return draws.pin_memory().to(device, non_blocking=True)

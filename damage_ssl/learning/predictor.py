@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.learning.channels import pair_bytes, to_unit, turned
-from damage_ssl.learning.checkpoints import ModelCard, load_model
+from damage_ssl.learning.checkpoints import CheckpointCard, load_model
 from damage_ssl.learning.device import autocast, device_named
-from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.runs import Run
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.pair_tensor import pair_bytes, to_unit, turned
+from damage_ssl.learning.training_folder import TrainingFolder
 from damage_ssl.patches.pairs import PairSet
 
 PAIRS_AT_ONCE = 64
@@ -22,9 +22,9 @@ PAIRS_AT_ONCE = 64
 class Predictor:
     """A trained network and what it expects of its pairs."""
 
-    run: Run
+    folder: TrainingFolder
     network: PairNetwork
-    card: ModelCard
+    card: CheckpointCard
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -50,20 +50,20 @@ class Predictor:
         found = _words(pairs.close.pre.shape[-1], pairs.close.gsd_m, None if context is None else context.gsd_m)
         if expected != found:
             raise WorkspaceError(
-                f"{self.run.path}: was trained on patches of {expected}, but these are of {found}; train a new run, "
+                f"{self.folder.path}: was trained on patches of {expected}, but these are of {found}; train a new run, "
                 "or cut the patches with the settings that it was trained with"
             )
 
 
-def load_predictor(run: Run, device: str = "auto") -> Predictor:
+def load_predictor(folder: TrainingFolder, device: str = "auto") -> Predictor:
     """The predictor of a finished run.
 
     Raises:
         WorkspaceError: the run has no model, or one that cannot be read.
         SettingsError: no such device here.
     """
-    network, card = load_model(run)
-    return Predictor(run=run, network=network.to(device_named(device)), card=card)
+    network, card = load_model(folder)
+    return Predictor(folder=folder, network=network.to(device_named(device)), card=card)
 
 
 @torch.no_grad()

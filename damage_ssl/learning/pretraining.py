@@ -21,8 +21,15 @@ from torch import Tensor, nn
 
 from damage_ssl import __version__
 from damage_ssl.errors import DamageSSLError, InputError, SettingsError, WorkspaceError
-from damage_ssl.learning.channels import to_unit
-from damage_ssl.learning.checkpoints import (
+from damage_ssl.learning.augmentation.views import Views
+from damage_ssl.learning.device import device_named, keep_freed_memory
+from damage_ssl.learning.networks.encoders import seeded
+from damage_ssl.learning.networks.fusion import Fusion
+from damage_ssl.learning.networks.pair_network import NetworkSpec, PairNetwork, build_network
+from damage_ssl.learning.networks.torchvision_compat import ensure_torchvision
+from damage_ssl.learning.networks.weights import KIND, load_weights, read_weights
+from damage_ssl.learning.pair_tensor import to_unit
+from damage_ssl.learning.tensor_files import (
     load_optimizer_tensors,
     optimizer_tensors,
     read_tensors,
@@ -30,15 +37,8 @@ from damage_ssl.learning.checkpoints import (
     without_prefix,
     write_tensors,
 )
-from damage_ssl.learning.device import device_named, keep_freed_memory
-from damage_ssl.learning.encoders import seeded
-from damage_ssl.learning.fusion import Fusion
-from damage_ssl.learning.networks import NetworkSpec, PairNetwork, build_network
-from damage_ssl.learning.optimisation import rate_factor, set_rate
-from damage_ssl.learning.sampling import distinct
-from damage_ssl.learning.torchvision_compat import ensure_torchvision
-from damage_ssl.learning.views import Views
-from damage_ssl.learning.weights import KIND, load_weights, read_weights
+from damage_ssl.learning.trainer.data import distinct
+from damage_ssl.learning.trainer.optimiser import rate_factor, set_rate
 from damage_ssl.settings import check_within, to_mapping
 
 LossName = Literal["simclr", "vicreg", "barlow-twins"]

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import torch
 
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import SettingsError, nearest_name
-from damage_ssl.grades import scheme_named
 from damage_ssl.learning.algorithms import ALGORITHMS
-from damage_ssl.learning.cached_source import options_without_pixels
-from damage_ssl.learning.cached_views import CachingStoppedError
-from damage_ssl.learning.checkpoints import load_model, resume_path, save_model, trained_fingerprint
+from damage_ssl.learning.checkpoints import load_model, save_model, trained_fingerprint
 from damage_ssl.learning.device import keep_freed_memory
-from damage_ssl.learning.encoders import encoder_named, encoder_of, is_cached
-from damage_ssl.learning.fitting import Fit, validation_score
-from damage_ssl.learning.networks import IMAGE_CHANNELS
-from damage_ssl.learning.options import sort_options
-from damage_ssl.learning.runs import Run, State
-from damage_ssl.learning.self_training import ROUNDS, train_rounds
-from damage_ssl.learning.start import FROZEN, start_network
-from damage_ssl.learning.targets import Targets
-from damage_ssl.learning.task import Task, TrainProgress, check_values, make_task
-from damage_ssl.learning.weights import load_weights, read_weights
+from damage_ssl.learning.networks.encoders import encoder_named, encoder_of, is_cached
+from damage_ssl.learning.networks.fusion import IMAGE_CHANNELS
+from damage_ssl.learning.networks.pair_network import FROZEN
+from damage_ssl.learning.networks.weights import load_weights, read_weights
+from damage_ssl.learning.settings import sort_options
+from damage_ssl.learning.trainer.data import Targets, Task, TrainProgress, check_values, make_task
+from damage_ssl.learning.trainer.initialisation import initialised_network
+from damage_ssl.learning.trainer.self_training import ROUNDS, train_rounds
+from damage_ssl.learning.trainer.trainer import Trainer, validation_score
+from damage_ssl.learning.trainer.view_cache import CachingStoppedError
+from damage_ssl.learning.trainer.view_sources import options_without_pixels
+from damage_ssl.learning.training_folder import State, TrainingFolder
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.settings import TrainSettings
 
@@ -34,7 +34,7 @@ def train(
     pairs: PairSet,
     targets: Targets,
     settings: TrainSettings,
-    run: Run,
+    folder: TrainingFolder,
     *,
     progress: Callable[[TrainProgress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -57,18 +57,18 @@ def train(
     """
     began = time.monotonic()
     keep_freed_memory()
-    with _recorded(run):
+    with _recorded(folder):
         way = _way_of(settings.algorithm)
-        run.set_status("running", step=0, steps=settings.steps, message="preparing")
+        folder.set_status("running", step=0, steps=settings.steps, message="preparing")
         said, stop = progress or (lambda _: None), should_stop or (lambda: False)
-        task = make_task(pairs, targets, settings, run, said, stop, cache)
-        if trained_fingerprint(run) == task.fingerprint:
-            run.set_status("trained", step=load_model(run)[1].steps, steps=settings.steps)
+        task = make_task(pairs, targets, settings, folder, said, stop, cache)
+        if trained_fingerprint(folder) == task.fingerprint:
+            folder.set_status("trained", step=load_model(folder)[1].steps, steps=settings.steps)
             return
         try:
             way(task, lambda: time.monotonic() - began)
         except CachingStoppedError:
-            run.set_status("cancelled", step=0, steps=settings.steps, message="stopped; train again to go on")
+            folder.set_status("cancelled", step=0, steps=settings.steps, message="stopped; train again to go on")
 
 
 def check_settings(settings: TrainSettings, where: str) -> None:
@@ -109,49 +109,46 @@ def _way_of(algorithm: str) -> Callable[[Task, Callable[[], float]], None]:
 
 
 def _train_network(task: Task, clock: Callable[[], float]) -> None:
-    fit = Fit(task, clock)
+    fit = Trainer(task, clock)
     fit.resume()
     if not fit.run():
-        task.run.set_status(
+        task.folder.set_status(
             "cancelled", step=fit.step, steps=task.settings.steps, message="stopped; train again to go on"
         )
         return
-    save_model(task.run, fit.averaged, task.card(fit.averaged.spec, fit.step), task.fingerprint)
-    resume_path(task.run).unlink(missing_ok=True)
-    task.run.set_status("trained", step=fit.step, steps=task.settings.steps)
+    save_model(task.folder, fit.averaged, task.card(fit.averaged.spec, fit.step), task.fingerprint)
+    task.folder.resume_path.unlink(missing_ok=True)
+    task.folder.set_status("trained", step=fit.step, steps=task.settings.steps)
 
 
 def _train_frozen(task: Task, clock: Callable[[], float]) -> None:
     if task.options.algorithm:
         unknown = next(iter(task.options.algorithm))
-        raise SettingsError(f"{task.run.run_id}: training: option '{unknown}' is unknown to {task.settings.algorithm}")
-    network = start_network(task, torch.Generator().manual_seed(task.settings.seed))
+        raise SettingsError(f"{task.folder.name}: training: option '{unknown}' is unknown to {task.settings.algorithm}")
+    network = initialised_network(task, torch.Generator().manual_seed(task.settings.seed))
     score = validation_score(network, task)
     if score is not None:
-        task.run.log_metrics({"step": 1, "validation_auroc": score, "seconds": round(clock(), 2)})
-    save_model(task.run, network, task.card(network.spec, 1), task.fingerprint)
-    task.run.set_status("trained", step=1, steps=1)
+        task.folder.log_metrics({"step": 1, "validation_auroc": score, "seconds": round(clock(), 2)})
+    save_model(task.folder, network, task.card(network.spec, 1), task.fingerprint)
+    task.folder.set_status("trained", step=1, steps=1)
     task.on_progress(
         TrainProgress(step=1, steps=1, loss=None, mask_rate=None, validation_score=score, seconds_left=0.0)
     )
 
 
 @contextmanager
-def _recorded(run: Run) -> Iterator[None]:
+def _recorded(folder: TrainingFolder) -> Iterator[None]:
     """Leave the run's state as cancelled or failed where the training ends that way."""
     try:
         yield
     except KeyboardInterrupt:
-        _end(run, "cancelled", "interrupted; train again to go on")
+        _end(folder, "cancelled", "interrupted; train again to go on")
         raise
     except Exception as error:
-        _end(run, "failed", str(error))
+        _end(folder, "failed", str(error))
         raise
 
 
-def _end(run: Run, state: State, message: str) -> None:
-    step, steps = 0, 0
-    if run.status_path.exists():
-        status = run.status()
-        step, steps = status.step, status.steps
-    run.set_status(state, step=step, steps=steps, message=message)
+def _end(folder: TrainingFolder, state: State, message: str) -> None:
+    step, steps = folder.reached()
+    folder.set_status(state, step=step, steps=steps, message=message)

@@ -10,11 +10,12 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from damage_ssl.event.imagery import Scene
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
+from damage_ssl.imagery.scene import Scene
 
 if TYPE_CHECKING:
     import geopandas as gpd
+
 
 CELL_PX = 4096
 """Width of a batch's square in pixels of the finest scene: wide enough that its rim, which its neighbours read too, is
@@ -26,7 +27,7 @@ the order are neighbours on the ground."""
 
 
 @dataclass(frozen=True)
-class Batch:
+class BuildingBatch:
     """Neighbouring buildings in one UTM zone: `number` [N] is their place in the footprints file.
 
     `geometry` [N] are polygons in `crs` as they are drawn; (`x_m`, `y_m`) the centres of their bounding boxes.
@@ -53,9 +54,9 @@ class Batch:
         """The UTM zone of the building's grids."""
         return crs_of_epsg(self.epsg)
 
-    def take(self, rows: NDArray[np.intp] | slice) -> "Batch":
+    def take(self, rows: NDArray[np.intp] | slice) -> "BuildingBatch":
         """The buildings at these rows."""
-        return Batch(
+        return BuildingBatch(
             number=self.number[rows],
             building_id=self.building_id[rows],
             epsg=self.epsg,
@@ -68,12 +69,12 @@ class Batch:
             post_offset_m=self.post_offset_m[rows],
         )
 
-    def with_offsets(self, pre_m: NDArray[np.float64], post_m: NDArray[np.float64]) -> "Batch":
+    def with_offsets(self, pre_m: NDArray[np.float64], post_m: NDArray[np.float64]) -> "BuildingBatch":
         """The same buildings, found at these offsets ([N, 2], metres east and north) from where they are drawn."""
         return replace(self, pre_offset_m=pre_m, post_offset_m=post_m)
 
 
-class Batches(Sequence[Batch]):
+class Batches(Sequence[BuildingBatch]):
     """The batches of an event, each projected when it is asked for, so that memory holds no second set of polygons."""
 
     def __init__(
@@ -101,7 +102,7 @@ class Batches(Sequence[Batch]):
         """Places in the footprints file of one batch's buildings."""
         return self._order[self._ends[index] : self._ends[index + 1]]
 
-    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]  # slices are not needed
+    def __getitem__(self, index: int) -> BuildingBatch:  # type: ignore[override]  # slices are not needed
         if not 0 <= index < len(self):
             raise IndexError(index)
         number = self.numbers(index)
@@ -109,7 +110,7 @@ class Batches(Sequence[Batch]):
         geometry = _projected(self._geometry[number], epsg)
         x_m, y_m = centres(geometry)
         nowhere = np.zeros((len(number), 2))
-        return Batch(
+        return BuildingBatch(
             number=number,
             building_id=self._ids[number].astype(str),
             epsg=epsg,
@@ -122,7 +123,7 @@ class Batches(Sequence[Batch]):
             post_offset_m=nowhere,
         )
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[BuildingBatch]:
         return (self[index] for index in range(len(self)))
 
 

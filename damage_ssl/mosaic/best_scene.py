@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from damage_ssl.event.quality import share_within
-from damage_ssl.event.resample import covered, cut_grids
-from damage_ssl.patches.layers import Layer, LayerWindow
+from damage_ssl.imagery.quality.measures import share_within
+from damage_ssl.imagery.resampling import covered, cut_grids
+from damage_ssl.mosaic.scene_windows import Layer, LayerWindow
 
 Cut = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 

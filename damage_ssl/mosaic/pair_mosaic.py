@@ -1,4 +1,9 @@
-"""Both dates of neighbouring buildings on their grids: the scenes around them are read once, the best one is chosen."""
+"""Both dates on grids that lie on scene pixels where possible.
+
+Both dates of neighbouring buildings on their grids: the scenes around them are read once, the best one is chosen.
+
+Where the grids around buildings lie: on the pixels of the scenes wherever that is possible.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,14 +12,51 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from damage_ssl.event.imagery import Scene
-from damage_ssl.event.resample import GridBatch
-from damage_ssl.patches.batches import Batch
-from damage_ssl.patches.choosing import Side, cut_side
-from damage_ssl.patches.grouping import reading_groups
-from damage_ssl.patches.lattice import GridCentres, grid_centres
-from damage_ssl.patches.layers import Layer, layer_of, read_windows
-from damage_ssl.patches.masks import footprint_masks
+from damage_ssl.grid import GridBatch
+from damage_ssl.imagery.resampling import shares_pixels
+from damage_ssl.imagery.scene import Scene
+from damage_ssl.mosaic.batches import BuildingBatch
+from damage_ssl.mosaic.best_scene import Side, cut_side
+from damage_ssl.mosaic.footprint_masks import footprint_masks
+from damage_ssl.mosaic.read_plan import reading_groups
+from damage_ssl.mosaic.scene_windows import Layer, layer_of, read_windows
+
+Points = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class GridCentres:
+    """Centres x [N], y [N] of N buildings' grids, metres in their UTM zone.
+
+    `pre` and `post` are where the scenes are cut; `drawn` is where the grid of `pre` lies around the polygon as it is
+    drawn in the footprints file, without its offset.
+    """
+
+    pre: Points
+    post: Points
+    drawn: Points
+
+
+def grid_centres(batch: BuildingBatch, scenes: Sequence[Scene], size_px: int, gsd_m: float) -> GridCentres:
+    """Centre the grids on the buildings, to within half a pixel.
+
+    The first scene of the list that has the batch's CRS and the grid's pixel size lends its pixel lattice: pre grids
+    are moved onto it, by up to half a pixel on each axis, and post grids by just as much, so that the two keep their
+    offset. A scene on that lattice is then cut out, not interpolated. Without such a scene, nothing is moved.
+    """
+    x_m, y_m = batch.x_m + batch.pre_offset_m[:, 0], batch.y_m + batch.pre_offset_m[:, 1]
+    move_x, move_y = np.zeros(len(batch)), np.zeros(len(batch))
+    lattice = next((s.transform for s in scenes if shares_pixels(batch.crs, gsd_m, s.crs, s.transform)), None)
+    if lattice is not None:
+        half_px = size_px / 2
+        column, row = (x_m - lattice.c) / lattice.a - half_px, (y_m - lattice.f) / lattice.e - half_px
+        move_x, move_y = (np.rint(column) - column) * lattice.a, (np.rint(row) - row) * lattice.e
+    return GridCentres(
+        pre=(x_m + move_x, y_m + move_y),
+        post=(batch.x_m + batch.post_offset_m[:, 0] + move_x, batch.y_m + batch.post_offset_m[:, 1] + move_y),
+        drawn=(batch.x_m + move_x, batch.y_m + move_y),
+    )
+
 
 CUT_TOGETHER = 128
 """Buildings cut in one go: enough to leave Python's own time behind, few enough that they stay in the processor's
@@ -47,7 +89,7 @@ class BothSides:
 class Reading:
     """What there is to read for a batch: `in_pre` and `in_post` [N] say whose grid touches a scene of that side."""
 
-    batch: Batch
+    batch: BuildingBatch
     views: tuple[View, ...]
     in_pre: NDArray[np.bool_]
     in_post: NDArray[np.bool_]
@@ -82,7 +124,7 @@ class Reading:
         return footprint_masks(self.batch.geometry[rows], x_m, y_m, size_px=view.size_px, gsd_m=view.gsd_m)
 
 
-def plan_reading(batch: Batch, pre: Sequence[Scene], post: Sequence[Scene], views: Sequence[View]) -> Reading:
+def plan_reading(batch: BuildingBatch, pre: Sequence[Scene], post: Sequence[Scene], views: Sequence[View]) -> Reading:
     """Work out where a batch's grids lie in the scenes; no pixel is read yet.
 
     A building is looked for at its centre + `pre_offset_m` in the pre scenes, and at + `post_offset_m` in the post

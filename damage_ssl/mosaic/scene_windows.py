@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError, SourceError
-from damage_ssl.event.imagery import Chunk, Scene, Window, read_chunks
-from damage_ssl.event.resample import MAX_FIT_ERROR_PX, GridBatch, Placement, place_grids, source_map
+from damage_ssl.grid import GridBatch
+from damage_ssl.imagery.chunks import Chunk, ReadWindow, read_chunks
+from damage_ssl.imagery.resampling import MAX_FIT_ERROR_PX, Placement, place_grids, source_map
+from damage_ssl.imagery.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def read_windows(layer: Layer, rows: NDArray[np.intp], starts: NDArray[np.intp])
     ]
 
 
-def _read(scene: Scene, windows: Sequence[Window], factors: list[int]) -> list[tuple[Chunk, ...] | str]:
+def _read(scene: Scene, windows: Sequence[ReadWindow], factors: list[int]) -> list[tuple[Chunk, ...] | str]:
     """The chunks of each window, averaged by each factor; where it cannot be read, the reason.
 
     All are read in one go; only where that fails, one by one, so that a window does not suffer from another one's

@@ -1,1 +1,1 @@
-"""Footprints × scenes → pre/post pairs on one pixel grid, and the store that keeps them."""
+"""Pre/post pairs of buildings and their store."""

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,15 +18,15 @@ import pandas as pd
 import shapely
 
 from damage_ssl.errors import DamageSSLError, SourceError, WorkerError, WorkspaceError
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.imagery import Role, Scene, measure_stretch
+from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_directory, read_json, storage_errors, write_json
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
-from damage_ssl.patches.batches import Batches, make_batches
-from damage_ssl.patches.memory import reading_bytes
-from damage_ssl.patches.pairing import CUT_COLUMNS, PairTask, do_task, views_of
-from damage_ssl.patches.registration import REGISTRATION_COLUMNS, Registration, register
-from damage_ssl.patches.scene_state import scene_state
+from damage_ssl.imagery.inspection import measure_stretch
+from damage_ssl.imagery.scene import Role, Scene, scene_state
+from damage_ssl.mosaic.batches import Batches, make_batches
+from damage_ssl.mosaic.read_plan import reading_bytes
+from damage_ssl.parallel import run_tasks
+from damage_ssl.patches.pair_cutting import CUT_COLUMNS, PairTask, do_task, views_of
 from damage_ssl.patches.store import (
     CHUNK_BUILDINGS,
     FORMAT_VERSION,
@@ -36,23 +36,24 @@ from damage_ssl.patches.store import (
     make_pairs,
     write_index,
 )
-from damage_ssl.patches.tasks import run_tasks
+from damage_ssl.progress import ProgressCallback
+from damage_ssl.registration.event_registration import REGISTRATION_COLUMNS, Registration, register
 from damage_ssl.settings import PatchSettings, Resources, to_mapping
 
 if TYPE_CHECKING:
     from distributed import Client
 
+
 _ABANDONED_S = 3600.0
 _PLAN, _DONE = "plan.json", "done"
-Progress = Callable[[int, int], None]
 
 
 def extract_patches(
     event: Event,
     settings: PatchSettings,
     *,
-    progress: Progress | None = None,
-    registering: Progress | None = None,
+    progress: ProgressCallback | None = None,
+    registering: ProgressCallback | None = None,
     resources: Resources | None = None,
     client: "Client | None" = None,
 ) -> PatchStore:
@@ -106,7 +107,7 @@ def extract_patches(
     _sweep(event.path)
     with _partial_store(event.path, fingerprint) as folder:
         if resources.cluster is not None or client is not None:
-            from damage_ssl.patches.cluster import check_shared_folder
+            from damage_ssl.parallel import check_shared_folder
 
             check_shared_folder(folder, address=resources.cluster, client=client)
         if not (folder / _PLAN).exists():

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from damage_ssl.event.imagery import Scene
-from damage_ssl.event.quality import QUALITY_COLUMNS, Reason, measure_quality, quality_reason
+from damage_ssl.damage_scale import Reason
 from damage_ssl.files import atomic_path
-from damage_ssl.patches.batches import Batch
-from damage_ssl.patches.choosing import valid_share
-from damage_ssl.patches.cutting import BothSides, Reading, View, plan_reading
+from damage_ssl.imagery.quality.measures import QUALITY_COLUMNS, measure_quality, quality_reason
+from damage_ssl.imagery.scene import Scene
+from damage_ssl.mosaic.batches import BuildingBatch
+from damage_ssl.mosaic.best_scene import valid_share
+from damage_ssl.mosaic.pair_mosaic import BothSides, Reading, View, plan_reading
 from damage_ssl.patches.pairs import PairViews
 from damage_ssl.patches.store import RowWriter
 from damage_ssl.settings import PatchSettings
@@ -38,7 +39,7 @@ Columns = dict[str, NDArray[Any]]
 class PairTask:
     """A batch and the rows of the store that are its own: the building at place n has row `first_row` + n."""
 
-    batch: Batch
+    batch: BuildingBatch
     misaligned: NDArray[np.bool_]
     first_row: int
 
@@ -111,7 +112,7 @@ def write_pairs(
 
 
 def cut_parts(
-    batch: Batch,
+    batch: BuildingBatch,
     misaligned: NDArray[np.bool_],
     plan: Reading,
     settings: PatchSettings,
@@ -175,7 +176,9 @@ def _judged(
     return CutPart(sides.rows, pairs, columns)
 
 
-def _unread(batch: Batch, in_pre: NDArray[np.bool_], in_post: NDArray[np.bool_], settings: PatchSettings) -> Columns:
+def _unread(
+    batch: BuildingBatch, in_pre: NDArray[np.bool_], in_post: NDArray[np.bool_], settings: PatchSettings
+) -> Columns:
     """What is known without reading: buildings that no scene of a side touches are settled."""
     count = len(batch)
     reason = np.full(count, None, dtype=object)

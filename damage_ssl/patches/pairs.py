@@ -1,6 +1,7 @@
 """The pair: pre and post pixels of one building on one grid, as arrays that travel together."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,3 +62,9 @@ class PairSet:
         """
         row = {building: index for index, building in enumerate(self.building_id.tolist())}
         return np.array([row[building] for building in np.asarray(building_id).tolist()], dtype=np.intp)
+
+
+class PairSource(Protocol):
+    """Where pairs come from by building: a patch store, or several events' together."""
+
+    def load(self, building_ids: NDArray[np.str_] | None = None) -> PairSet: ...

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from zarr.codecs import ZstdCodec
 
 from damage_ssl.errors import SettingsError, WorkspaceError
-from damage_ssl.event.quality import QUALITY_COLUMNS
 from damage_ssl.files import read_json, write_json
+from damage_ssl.imagery.quality.measures import QUALITY_COLUMNS
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.settings import PatchSettings, from_mapping, to_mapping
 

@@ -1,1 +1,1 @@
-"""Files that are handed over: one feature a footprint, with its provenance."""
+"""The table of buildings and its rules, and the files made of it."""

@@ -12,8 +12,8 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw
 
-from app.colouring import STYLES
-from app.placing import OnMap, mercator_of
+from damage_ssl.products.map_style import STYLES
+from damage_ssl.registration.placement import OnMap, mercator_of
 
 TILE_PX = 512
 """Tiles are drawn at twice the usual side: fewer requests, and the squares stay small."""

@@ -15,7 +15,7 @@ from shapely.geometry.polygon import orient
 
 from damage_ssl.errors import InputError
 from damage_ssl.files import atomic_path
-from damage_ssl.products.style import write_style
+from damage_ssl.products.map_style import write_style
 
 DECIMALS = 8
 """About a millimetre on the ground, and ample for every other number in the file."""

@@ -1,11 +1,30 @@
-"""The colours of the damage map, defined once: exporters, styles, reports and the app take them from here.
+"""Palette, outline and fill of each state, QGIS style.
+
+The colours of the damage map, defined once: exporters, styles, reports and the app take them from here.
 
 The colours are told apart under the three kinds of colour blindness and get darker with severity, so that the order
 also survives a black-and-white print (tests/products/test_palette.py measures both).
+
+The QGIS style of the damage map; `python -m damage_ssl.products.style` renews styles/damage.qml.
+
+How a building is drawn on the map: the one rule for the tiles drawn here and for the outlines that browsers draw.
+
+A building has a style in each of three modes: what the model says of it (`result`, `probability`) or what people said
+(`labels`). A label overrides the model's colour and adds a dark rim; in the mode `probability` only answers that are
+no grade do, so that the probabilities of labelled buildings can be seen.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.files import write_text
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,189 @@ def legend_key(damage_class: str | None, *, assessed: bool) -> str:
     return NO_RESULT if assessed else NOT_ASSESSED
 
 
-def colour_of(damage_class: str | None, *, assessed: bool = True) -> str:
+def class_colour(damage_class: str | None, *, assessed: bool = True) -> str:
     """The colour of a building, `#rrggbb`."""
     return LEGEND[legend_key(damage_class, assessed=assessed)].colour
+
+
+STYLE_PATH = Path(__file__).parent / "styles" / "damage.qml"
+
+_ATTRIBUTE = f"coalesce(\"damage_class\", if(\"assessed\", '{NO_RESULT}', '{NOT_ASSESSED}'))"
+_HATCHED = {NOT_ASSESSED, NO_RESULT}
+
+
+def damage_qml() -> str:
+    """A QGIS layer style: one category a damage class, buildings without a result in outline only."""
+    root = ElementTree.Element("qgis", version="3.28", styleCategories="Symbology")
+    renderer = ElementTree.SubElement(
+        root, "renderer-v2", type="categorizedSymbol", attr=_ATTRIBUTE, enableorderby="0", forceraster="0"
+    )
+    categories = ElementTree.SubElement(renderer, "categories")
+    symbols = ElementTree.SubElement(renderer, "symbols")
+    for number, (key, entry) in enumerate(LEGEND.items()):
+        ElementTree.SubElement(
+            categories, "category", value=key, symbol=str(number), label=entry.title, render="true", type="string"
+        )
+        _add_symbol(symbols, str(number), entry.colour, filled=key not in _HATCHED)
+    ElementTree.SubElement(root, "layerGeometryType").text = "2"  # polygons
+    ElementTree.indent(root, " ")
+    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode") + "\n"
+
+
+def write_style(path: Path) -> None:
+    """Write the style beside a product; QGIS applies a `.qml` of the layer's name by itself.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    write_text(path, damage_qml())
+
+
+def _add_symbol(symbols: ElementTree.Element, name: str, colour: str, *, filled: bool) -> None:
+    symbol = ElementTree.SubElement(symbols, "symbol", type="fill", name=name, alpha="1", clip_to_extent="1")
+    layer = ElementTree.SubElement(symbol, "layer", {"class": "SimpleFill", "pass": "0", "locked": "0", "enabled": "1"})
+    options = ElementTree.SubElement(layer, "Option", type="Map")
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    values = {
+        "color": f"{red},{green},{blue},{200 if filled else 0}",
+        "style": "solid" if filled else "no",
+        "outline_color": "40,40,40,255" if filled else f"{red},{green},{blue},255",
+        "outline_style": "solid" if filled else "dash",
+        "outline_width": "0.2" if filled else "0.4",
+        "outline_width_unit": "MM",
+    }
+    for key, value in values.items():
+        ElementTree.SubElement(options, "Option", type="QString", name=key, value=value)
+
+
+if __name__ == "__main__":
+    write_style(STYLE_PATH)
+
+
+ANSWERS: Mapping[LabelValue, tuple[str, str, str]] = {
+    LabelValue.UNCLEAR: ("Unclear", "#b6a3d9", "You see the building but cannot tell its grade"),
+    LabelValue.BAD_IMAGERY: ("Bad imagery", "#8f84ab", "Cloud, smoke, blur or missing pixels hide it"),
+    LabelValue.OFFSET: ("Offset", "#6f5fa8", "The outline does not lie on the building"),
+    LabelValue.NOT_A_BUILDING: ("Not a building", "#54478a", "The outline holds no building in the pre image"),
+}
+
+
+RAMP = ("#7fcdee", "#cfe3ea", "#f3d9a4", "#e08a00", "#8b0a1a")
+"""P(damaged) in fifths."""
+
+
+def name_of(value: str) -> str:
+    """A class or label for people."""
+    if value in LEGEND:
+        return LEGEND[value].title
+    return ANSWERS[LabelValue(value)][0]
+
+
+def colour_of(value: str) -> str:
+    """Its colour on the map."""
+    if value in LEGEND:
+        return LEGEND[value].colour
+    return ANSWERS[LabelValue(value)][1]
+
+
+Mode = Literal["result", "probability", "labels"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+CLASSES = ("no-damage", "intact", "minor-damage", "major-damage", "damaged", "destroyed")
+"""The classes of models, mildest first; an int8 code counts in this order, -1 is none."""
+
+LABELS = tuple(value.value for value in LabelValue if value is not LabelValue.UNCLASSIFIED)
+"""The answers of people; an int8 code counts in this order, -1 is none."""
+
+_GRADES = frozenset(CLASSES)
+_SEVERITY = {"no-damage": 0, "intact": 0, "minor-damage": 1, "major-damage": 2, "damaged": 3, "destroyed": 4}
+_DARK = "#10151b"
+
+
+@dataclass(frozen=True)
+class MapStyle:
+    """Outline and fill of a building; widths in CSS pixels. Those of higher `rank` lie on top."""
+
+    line: str
+    line_opacity: float
+    width: float
+    fill: str
+    fill_opacity: float
+    dashed: bool
+    rank: int
+
+
+def _plain() -> list[MapStyle]:
+    ramp = [_filled(colour, 2 + 2 * place) for place, colour in enumerate(RAMP)]
+    classes = [_filled(colour_of(name), 2 + 2 * _SEVERITY[name]) for name in CLASSES]
+    labels = [_filled(colour_of(name), 2 + 2 * _SEVERITY.get(name, 0)) for name in LABELS]
+    return [
+        MapStyle("#c9d0d8", 0.65, 0.9, "#8d96a0", 0.15, True, 0),
+        MapStyle("#ffffff", 0.95, 1.4, "#ffffff", 0.08, False, 1),
+        *ramp,
+        *classes,
+        *labels,
+    ]
+
+
+def _filled(colour: str, rank: int) -> MapStyle:
+    return MapStyle(colour, 1.0, 1.6, colour, 0.42, False, rank)
+
+
+def _rimmed(style: MapStyle) -> MapStyle:
+    return MapStyle(_DARK, 1.0, 2.2, style.fill, 0.68, False, style.rank + 1)
+
+
+NOT_ASSESSED_CODE, NO_RESULT_CODE, _RAMP_AT = 0, 1, 2
+_CLASS_AT = _RAMP_AT + len(RAMP)
+_LABEL_AT = _CLASS_AT + len(CLASSES)
+_RIM_AT = _LABEL_AT + len(LABELS)
+_PLAIN = _plain()
+STYLES: tuple[MapStyle, ...] = (*_PLAIN, *_PLAIN[:2], *(_rimmed(style) for style in _PLAIN[2:]))
+"""Every style there is: those without a label, then in the same order those of labelled buildings."""
+
+
+def unlabelled_codes(
+    mode: Mode, *, assessed: NDArray[np.bool_], p: NDArray[np.float64], model_class: NDArray[np.int8]
+) -> NDArray[np.uint8]:
+    """Per building the index into `STYLES` that it has without a label.
+
+    Args:
+        mode: what the colours show.
+        assessed: whether there is a pair to judge it by.
+        p: P(damaged) or change score in 0..1, NaN where none.
+        model_class: index into `CLASSES`, -1 for none.
+    """
+    codes = np.full(len(assessed), NO_RESULT_CODE, dtype=np.uint8)
+    if mode == "probability":
+        known = np.isfinite(p)
+        fifth = np.clip(np.floor(np.where(known, p, 0) * len(RAMP)), 0, len(RAMP) - 1)
+        codes = np.where(known, _RAMP_AT + fifth, NO_RESULT_CODE).astype(np.uint8)
+    elif mode == "result":
+        codes = np.where(model_class >= 0, _CLASS_AT + model_class.astype(np.int16), NO_RESULT_CODE).astype(np.uint8)
+    codes[~assessed] = NOT_ASSESSED_CODE
+    return codes
+
+
+def codes_with(mode: Mode, unlabelled: NDArray[np.uint8], label: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Per building the index into `STYLES` once labels (index into `LABELS`, -1 for none) are drawn over."""
+    covers = np.array([_covers(mode, name) for name in LABELS] + [False])[label]
+    codes = np.where(covers, _LABEL_AT + label.astype(np.int16), unlabelled)
+    return np.where((label >= 0) & (codes > NO_RESULT_CODE), codes + _RIM_AT, codes).astype(np.uint8)
+
+
+def _covers(mode: Mode, label: str) -> bool:
+    return mode != "probability" or label not in _GRADES
+
+
+def legend_for_browser() -> dict[str, Any]:
+    """The rule as data: `styles`; each label's place among them, and in which modes it covers the model's colour."""
+    return {
+        "styles": [asdict(style) for style in STYLES],
+        "labels": [
+            {"name": name, "code": _LABEL_AT + place, "covers": [mode for mode in MODES if _covers(mode, name)]}
+            for place, name in enumerate(LABELS)
+        ],
+        "first_filled": _RAMP_AT,
+        "rim": _RIM_AT,
+    }

@@ -1,30 +1,20 @@
 """The assessment as a table: every footprint exactly once, with its result, coverage, provenance and human answer."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from openlocationcode import openlocationcode
 
-from damage_ssl.assessment.calibration import decide
-from damage_ssl.assessment.prediction import class_probabilities, probability_column
+from damage_ssl.damage_scale import EMS_NOT_APPLICABLE, ClassScheme, ems_damage_gra, mildest_grade, unosat_class
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.grades import SCHEMES, ClassScheme, LabelValue
-from damage_ssl.products.crosswalk import EMS_NOT_APPLICABLE, ems_damage_gra, mildest_grade, unosat_class
+from damage_ssl.evaluation.calibration import decide
+from damage_ssl.products.assessment import BuildingResult, building_result
+from damage_ssl.runs.predictions import class_probabilities, probability_column
 
 PLUS_CODE_DIGITS = 11
 """A cell of about 3 m: the usual ten digits are 14 m, wider than many houses."""
 
-REASON_OF_ANSWER: Mapping[LabelValue, str] = {
-    LabelValue.UNCLEAR: "unclear",
-    LabelValue.BAD_IMAGERY: "bad_imagery",
-    LabelValue.OFFSET: "misaligned",
-    LabelValue.NOT_A_BUILDING: "not_a_building",
-}
-"""What an analyst's answer other than a grade puts into `not_assessed_reason`."""
 
 _TEXTS_FROM_INDEX = ("pre_image_id", "pre_datetime", "post_image_id", "post_datetime", "shift_source")
 _NUMBERS_FROM_INDEX = (
@@ -35,19 +25,6 @@ _NUMBERS_FROM_INDEX = (
     "footprint_shift_x_m",
     "footprint_shift_y_m",
 )
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What is handed over of one building; None is null in the file."""
-
-    damage_class: str | None
-    damage_level: int | None
-    damaged: bool | None
-    assessed: bool
-    reason: str | None
-    source: str | None
-    edited: bool
 
 
 def assessed_footprints(
@@ -103,7 +80,7 @@ def assessed_footprints(
     said = labels.set_index(labels["building_id"].astype(str)).reindex(building_id)
     model_class = _model_classes(predictions, scheme, threshold, building_id)
     results = [
-        _result(model, bool(assessed), _text(reason), _text(value), scheme)
+        building_result(model, bool(assessed), _text(reason), _text(value), scheme)
         for model, assessed, reason, value in zip(
             model_class, by_building["assessed"], by_building["not_assessed_reason"], said["value"], strict=True
         )
@@ -186,44 +163,6 @@ def _model_classes(
     return [name_of.get(building) for building in building_id]
 
 
-def _result(
-    model_class: str | None,
-    assessed: bool,
-    reason: str | None,
-    answer: str | None,
-    scheme: ClassScheme | None,
-) -> _Result:
-    value = None if answer is None else LabelValue(answer)
-    if value is None or value is LabelValue.UNCLASSIFIED:
-        source = "model" if model_class is not None else None
-        return _Result(*_class_fields(model_class, scheme), assessed, reason, source, edited=False)
-    if value in REASON_OF_ANSWER:
-        edited = model_class is not None
-        return _Result(None, None, None, False, REASON_OF_ANSWER[value], "analyst", edited)
-    edited = model_class is not None and scheme is not None and _class_name(value, scheme) != model_class
-    return _Result(*_class_fields(value.value, scheme), True, None, "analyst", edited)
-
-
-def _class_name(value: LabelValue, scheme: ClassScheme) -> str:
-    index = scheme.index_of(value)
-    return value.value if index is None else scheme.class_names[index]
-
-
-def _class_fields(damage_class: str | None, scheme: ClassScheme | None) -> tuple[str | None, int | None, bool | None]:
-    """`damage_class`, `damage_level`, `damaged`."""
-    if damage_class is None:
-        return None, None, None
-    value = LabelValue(damage_class)
-    level = None if value.grade is None else int(value.grade)
-    verdicts = {_is_damaged(value, known) for known in ([scheme] if scheme is not None else SCHEMES.values())}
-    return damage_class, level, verdicts.pop() if len(verdicts) == 1 else None
-
-
-def _is_damaged(value: LabelValue, scheme: ClassScheme) -> bool:
-    index = scheme.index_of(value)
-    return value is LabelValue.DAMAGED if index is None else index >= scheme.damaged_from
-
-
 def _probabilities(
     predictions: pd.DataFrame | None, scheme: ClassScheme | None, building_id: pd.Series
 ) -> dict[str, object]:
@@ -236,7 +175,7 @@ def _probabilities(
     return {name: rows[name].to_numpy(dtype=np.float64) for name in names}
 
 
-def _crosswalk(results: list[_Result], scheme: ClassScheme | None) -> dict[str, object]:
+def _crosswalk(results: list[BuildingResult], scheme: ClassScheme | None) -> dict[str, object]:
     grades = [None if result.damage_class is None else mildest_grade(result.damage_class, scheme) for result in results]
     ems = [
         EMS_NOT_APPLICABLE if not result.assessed else None if grade is None else ems_damage_gra(grade)
@@ -254,7 +193,7 @@ def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:
     return np.asarray(pd.to_numeric(_column(table, name)), dtype=np.float64)
 
 
-def _details(results: list[_Result], by_building: pd.DataFrame) -> pd.Series:
+def _details(results: list[BuildingResult], by_building: pd.DataFrame) -> pd.Series:
     """What the index adds to its own reason, where that reason still stands after the analyst's answer."""
     rows = zip(
         results, by_building["not_assessed_reason"], _texts(_column(by_building, "not_assessed_detail")), strict=True

@@ -1,37 +1,44 @@
-"""Shifts between footprints, pre and post imagery: measured on patches, made robust, kept in the event's folder.
+"""Registering an event: the table of shifts, its fingerprint on disk, its words.
+
+Shifts between footprints, pre and post imagery: measured on patches, made robust, kept in the event's folder.
 
 Which building is `misaligned`, and so not assessed: one whose applied shift may be wrong by more than
 `align_tolerance_m` along an axis, by what its match, its neighbours or its scene show, or one whose shift is beyond
 `align_reach_m`. A scene in which nothing matches at all (water, forest, a burnt quarter) gives no evidence of a shift:
 its buildings are assessed as the imagery is georeferenced, with source `none`. A scene whose matches contradict each
 other does: there, a building without trusted neighbours is misaligned. What a person has nudged is never misaligned.
+
+The registration on disk: a Parquet file that knows what it was made from.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
 
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.imagery import Scene
-from damage_ssl.patches.batches import Batch, Batches, centres, make_batches
-from damage_ssl.patches.memory import reading_bytes
-from damage_ssl.patches.nudges import Nudge, read_nudges
-from damage_ssl.patches.registration_cache import (
-    plain_text,
-    read_cached,
-    registration_fingerprint,
-    write_cached,
-)
-from damage_ssl.patches.shift_measuring import (
+from damage_ssl.events.event import Event
+from damage_ssl.files import atomic_path
+from damage_ssl.imagery.scene import Scene, scene_state
+from damage_ssl.mosaic.batches import Batches, BuildingBatch, centres, make_batches
+from damage_ssl.mosaic.read_plan import reading_bytes
+from damage_ssl.parallel import run_tasks
+from damage_ssl.progress import ProgressCallback
+from damage_ssl.registration.manual_shift import ManualShift, read_manual_shifts
+from damage_ssl.registration.shift_matching import (
     CLOSE_SPACING,
     WIDE_PX,
-    Look,
-    Measured,
+    MatchingInputs,
+    WindowMatches,
     WindowTasks,
     close_spacing_m,
     lattice_windows,
@@ -39,14 +46,12 @@ from damage_ssl.patches.shift_measuring import (
     measure_windows,
     moved_degrees,
 )
-from damage_ssl.patches.shift_settling import Found, Places, Surroundings
-from damage_ssl.patches.tasks import run_tasks
+from damage_ssl.registration.shift_model import DrawnPlaces, Found, Surroundings
 from damage_ssl.settings import PatchSettings, Resources
 
 if TYPE_CHECKING:
     from distributed import Client
 
-Progress = Callable[[int, int], None]
 
 REGISTRATION_COLUMNS = (
     "building_id",
@@ -85,7 +90,7 @@ def register(
     settings: PatchSettings,
     *,
     resources: Resources | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     client: "Client | None" = None,
 ) -> Registration:
     """Measure and settle the shifts of all buildings; returns at once where nothing changed since.
@@ -111,7 +116,7 @@ def register(
     pre, post = event.scenes("pre"), event.scenes("post")
     if not pre or not post:
         raise WorkspaceError(f"{event.path}: has no {'post' if pre else 'pre'} scenes; create the event again")
-    nudges = read_nudges(event)
+    nudges = read_manual_shifts(event)
     fingerprint = registration_fingerprint(footprints, pre + post, settings, nudges)
     path = event.path / "registration.parquet"
     table = read_cached(path, fingerprint, REGISTRATION_COLUMNS)
@@ -129,21 +134,21 @@ def _found(
     pre: list[Scene],
     post: list[Scene],
     settings: PatchSettings,
-    nudges: dict[str, Nudge],
+    nudges: dict[str, ManualShift],
     resources: Resources,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
     client: "Client | None",
 ) -> Found:
     scenes = pre + post
     memory_bytes = reading_bytes(resources, len(footprints))
-    look = Look(pre=pre, post=post, settings=settings, memory_bytes=memory_bytes)
+    look = MatchingInputs(pre=pre, post=post, settings=settings, memory_bytes=memory_bytes)
     windows = WindowTasks(footprints, scenes, settings)
     sizes = windows.batches.sizes()
     # How many close windows there are is known only when the wide ones are done; buildings stand for them till then.
     told = _Told(progress, sum(sizes) + len(footprints))
     wide = run_tasks(partial(measure_windows, look=look), windows, resources, told.of(0, 1), sizes=sizes, client=client)
-    surroundings = Surroundings(Measured.joined(list(wide)), settings, nudges)
-    places = Places.of(make_batches(footprints, scenes, WIDE_PX * settings.gsd_m))
+    surroundings = Surroundings(WindowMatches.joined(list(wide)), settings, nudges)
+    places = DrawnPlaces.of(make_batches(footprints, scenes, WIDE_PX * settings.gsd_m))
     found = surroundings.found(places)
     if settings.align == "building":
         spacing_m = close_spacing_m(settings)
@@ -159,17 +164,17 @@ def _found(
             sizes=placed.batches.sizes(),
             client=client,
         )
-        found = surroundings.refined(places, found, Measured.joined(list(close)), spacing_m)
+        found = surroundings.refined(places, found, WindowMatches.joined(list(close)), spacing_m)
     return surroundings.checked(found)
 
 
 class _Told:
     """Progress of the two parts as one."""
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
+    def __init__(self, progress: ProgressCallback | None, total: int) -> None:
         self._progress, self._total = progress, total
 
-    def of(self, already: int, each: float) -> Progress | None:
+    def of(self, already: int, each: float) -> ProgressCallback | None:
         """Progress of a part that begins when `already` is done, and counts `each` for one of its windows."""
         progress = self._progress
         if progress is None:
@@ -177,7 +182,7 @@ class _Told:
         return lambda done, _: progress(already + round(done * each), self._total)
 
 
-class _Placed(Sequence[Batch]):
+class _Placed(Sequence[BuildingBatch]):
     """Batches of close windows, each found in post where its surroundings say."""
 
     def __init__(self, batches: Batches, surroundings: Surroundings) -> None:
@@ -186,7 +191,7 @@ class _Placed(Sequence[Batch]):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> Batch:  # type: ignore[override]  # slices are not needed
+    def __getitem__(self, index: int) -> BuildingBatch:  # type: ignore[override]  # slices are not needed
         return self._surroundings.placed(self.batches[index])
 
 
@@ -208,3 +213,70 @@ def _table(footprints: gpd.GeoDataFrame, found: Found) -> pd.DataFrame:
         }
     )
     return plain_text(table[list(REGISTRATION_COLUMNS)])
+
+
+FORMAT_VERSION = 2
+_KEY = b"damage_ssl:fingerprint"
+_USED = ("gsd_m", "align", "align_reach_m", "align_radius_m", "align_tolerance_m")
+
+
+def registration_fingerprint(
+    footprints: gpd.GeoDataFrame, scenes: Sequence[Scene], settings: PatchSettings, nudges: Mapping[str, ManualShift]
+) -> str:
+    """A hash of all that a registration is made from."""
+    digest = hashlib.sha256()
+    digest.update("\0".join(footprints["building_id"].astype(str)).encode())
+    for wkb in shapely.to_wkb(footprints.geometry.to_numpy()):
+        digest.update(wkb)
+    values = {
+        "format": FORMAT_VERSION,
+        "scenes": [scene_state(scene) for scene in scenes],
+        "settings": {name: getattr(settings, name) for name in _USED},
+        "nudges": {scene_id: [nudge.east_m, nudge.north_m] for scene_id, nudge in nudges.items()},
+    }
+    digest.update(json.dumps(values, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def read_cached(path: Path, fingerprint: str, columns: Sequence[str]) -> pd.DataFrame | None:
+    """The table that was written with this fingerprint; None if there is none, or it cannot be read."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException):
+        return None
+    if (table.schema.metadata or {}).get(_KEY) != fingerprint.encode() or table.column_names != list(columns):
+        return None
+    return plain_text(table.to_pandas())
+
+
+def plain_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with text as Python strings and None, whatever pandas made of it."""
+    for name in frame.columns[[not pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]]:
+        text = frame[name].astype(object)
+        frame[name] = pd.Series(text.where(text.notna(), None), index=frame.index, dtype=object)
+    return frame
+
+
+def write_cached(path: Path, table: pd.DataFrame, fingerprint: str) -> None:
+    """Write the table atomically.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _KEY: fingerprint.encode()})
+    with atomic_path(path) as temporary:
+        pq.write_table(arrow, temporary)
+
+
+SHIFT_SOURCE_WORDS: Mapping[str, str] = {
+    "own": "measured here",
+    "neighbours": "from neighbours",
+    "scene": "from the whole scene",
+    "nudge": "set by hand",
+}
+
+
+def shift_source_words(source: str | None) -> str | None:
+    """Where an applied shift comes from; None where none was applied."""
+    return SHIFT_SOURCE_WORDS.get(source or "")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from damage_ssl.errors import InputError, WorkspaceError, nearest_name
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
 
 _FILE = "nudges.json"
@@ -12,7 +12,7 @@ _FARTHEST_M = 200.0
 
 
 @dataclass(frozen=True)
-class Nudge:
+class ManualShift:
     """A shift in metres east and north, for one scene.
 
     Of a pre scene: where the footprints are found in it. Of a post scene: how far it is shifted against pre.
@@ -22,12 +22,12 @@ class Nudge:
     north_m: float
 
 
-def nudges_path(event: Event) -> Path:
+def manual_shifts_path(event: Event) -> Path:
     """The file with the nudges of an event; it need not be there."""
     return event.path / _FILE
 
 
-def read_nudges(event: Event) -> dict[str, Nudge]:
+def read_manual_shifts(event: Event) -> dict[str, ManualShift]:
     """The nudges of an event by scene id; those of rasters that the event no longer has are left out.
 
     Raises:
@@ -35,13 +35,13 @@ def read_nudges(event: Event) -> dict[str, Nudge]:
     """
     hrefs = {scene.scene_id: scene.href for role in ("pre", "post") for scene in event.scenes(role)}
     return {
-        scene_id: Nudge(float(entry["east_m"]), float(entry["north_m"]))
+        scene_id: ManualShift(float(entry["east_m"]), float(entry["north_m"]))
         for scene_id, entry in _entries(event).items()
         if hrefs.get(scene_id) == entry["href"]
     }
 
 
-def set_nudge(event: Event, scene_id: str, nudge: Nudge | None) -> None:
+def set_manual_shift(event: Event, scene_id: str, nudge: ManualShift | None) -> None:
     """Set the nudge of a scene, which then overrides what is measured there; None takes it back.
 
     Raises:
@@ -63,11 +63,11 @@ def set_nudge(event: Event, scene_id: str, nudge: Nudge | None) -> None:
             )
         href = scenes[scene_id].href
         entries[scene_id] = {"east_m": nudge.east_m, "north_m": nudge.north_m, "href": href}
-    write_json(nudges_path(event), entries)
+    write_json(manual_shifts_path(event), entries)
 
 
 def _entries(event: Event) -> dict[str, dict[str, str | float]]:
-    path = nudges_path(event)
+    path = manual_shifts_path(event)
     try:
         entries: dict[str, dict[str, str | float]] = read_json(path)
         for entry in entries.values():

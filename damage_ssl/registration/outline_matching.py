@@ -8,7 +8,7 @@ from rasterio.features import rasterize
 from scipy import ndimage
 from shapely.geometry.base import BaseGeometry
 
-from damage_ssl.event.registration.correlation import Matches, match_fields
+from damage_ssl.registration.correlation import Matches, match_fields
 
 _FINER = 2
 

@@ -8,12 +8,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from damage_ssl.event.imagery import Scene
-from damage_ssl.event.registration import Matches, draw_coverage, gradient_field, match_fields, match_outlines
 from damage_ssl.grid import crs_of_epsg, transformer
-from damage_ssl.patches.batches import Batch, Batches, centres, make_batches
-from damage_ssl.patches.cutting import BothSides, View, plan_reading
-from damage_ssl.patches.lattice import grid_centres
+from damage_ssl.imagery.scene import Scene
+from damage_ssl.mosaic.batches import Batches, BuildingBatch, centres, make_batches
+from damage_ssl.mosaic.pair_mosaic import BothSides, View, grid_centres, plan_reading
+from damage_ssl.registration.correlation import Matches, gradient_field, match_fields
+from damage_ssl.registration.outline_matching import draw_coverage, match_outlines
 from damage_ssl.settings import PatchSettings
 
 WIDE_PX = 128
@@ -34,7 +34,7 @@ _METRES_PER_DEGREE = 111_195.0
 
 
 @dataclass(frozen=True)
-class Measured:
+class WindowMatches:
     """N places: where they lie, which scenes were compared there, and what was found.
 
     `number` [N] is the place in the list of windows. `pairs` is the shift of post against pre beyond
@@ -52,7 +52,7 @@ class Measured:
     outlines: Matches | None
 
     @classmethod
-    def nothing(cls, batch: Batch, *, outlines: bool) -> "Measured":
+    def nothing(cls, batch: BuildingBatch, *, outlines: bool) -> "WindowMatches":
         """No match yet at any place of a batch."""
         nobody = np.full(len(batch), None, dtype=object)
         return cls(
@@ -75,7 +75,7 @@ class Measured:
             self.outlines.enter(cut.rows, outlines)
 
     @classmethod
-    def joined(cls, parts: Sequence["Measured"]) -> "Measured":
+    def joined(cls, parts: Sequence["WindowMatches"]) -> "WindowMatches":
         """All places of several batches."""
         outlines = [part.outlines for part in parts if part.outlines is not None]
         return cls(
@@ -89,7 +89,7 @@ _ARRAYS = ("number", "epsg", "x_m", "y_m", "pre_image", "post_image", "expected_
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class MatchingInputs:
     """What is looked at, and how; the same for all batches."""
 
     pre: list[Scene]
@@ -102,7 +102,7 @@ class Look:
 class WindowTask:
     """A batch of wide windows, and the footprints in and around them, in the batch's CRS."""
 
-    batch: Batch
+    batch: BuildingBatch
     polygons: NDArray[np.object_]
 
 
@@ -141,14 +141,14 @@ def wide_gsd_m(settings: PatchSettings) -> float:
     return max(COARSER * settings.gsd_m, 4 * (settings.align_reach_m + BEYOND_REACH_M) / WIDE_PX)
 
 
-def measure_windows(task: WindowTask, *, look: Look) -> Measured:
+def measure_windows(task: WindowTask, *, look: MatchingInputs) -> WindowMatches:
     """Shift of post against pre, and of pre against the outlines, in each wide window."""
     gsd_m = wide_gsd_m(look.settings)
     reach_m = look.settings.align_reach_m + BEYOND_REACH_M
     half_m = WIDE_PX * gsd_m / 2
     x_m, y_m = grid_centres(task.batch, [*look.pre, *look.post], WIDE_PX, gsd_m).drawn
     tree = shapely.STRtree(task.polygons)
-    found = Measured.nothing(task.batch, outlines=True)
+    found = WindowMatches.nothing(task.batch, outlines=True)
     reading = plan_reading(task.batch, look.pre, look.post, [View(WIDE_PX, gsd_m)])
     for cut in reading.sides(look.memory_bytes):
         first = gradient_field(cut.pre.colour[0], cut.pre.valid[0])
@@ -164,10 +164,10 @@ def measure_windows(task: WindowTask, *, look: Look) -> Measured:
     return found
 
 
-def measure_close(batch: Batch, *, look: Look) -> Measured:
+def measure_close(batch: BuildingBatch, *, look: MatchingInputs) -> WindowMatches:
     """What is left of the shift of post against pre in each close window, found at the batch's offsets."""
     view = View(CLOSE_PX, COARSER * look.settings.gsd_m)
-    found = Measured.nothing(batch, outlines=False)
+    found = WindowMatches.nothing(batch, outlines=False)
     for cut in plan_reading(batch, look.pre, look.post, [view]).sides(look.memory_bytes):
         first = gradient_field(cut.pre.colour[0], cut.pre.valid[0])
         second = gradient_field(cut.post.colour[0], cut.post.valid[0])

@@ -8,20 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from damage_ssl.event.registration import (
-    Matches,
-    Samples,
-    SceneField,
-    Settled,
-    fit_scene,
-    neighbour_trust,
-    refine,
-    settle,
-)
-from damage_ssl.event.registration.settling import NEIGHBOURS, OWN
-from damage_ssl.patches.batches import Batch, Batches
-from damage_ssl.patches.nudges import Nudge
-from damage_ssl.patches.shift_measuring import Measured
+from damage_ssl.mosaic.batches import Batches, BuildingBatch
+from damage_ssl.registration.correlation import Matches
+from damage_ssl.registration.local_shift import NEIGHBOURS, OWN, LocalShifts, local_shifts, neighbour_trust, refine
+from damage_ssl.registration.manual_shift import ManualShift
+from damage_ssl.registration.scene_field import Samples, SceneField, fit_scene
+from damage_ssl.registration.shift_matching import WindowMatches
 from damage_ssl.settings import PatchSettings
 
 OUTLINE_SIGNIFICANCE = 5.0
@@ -41,9 +33,9 @@ Key = tuple[object, ...]
 class Found:
     """The shifts of all N footprints, in the order of the footprints file: in pre, and of post against pre."""
 
-    footprint: Settled
+    footprint: LocalShifts
     footprint_score: NDArray[np.float64]
-    pair: Settled
+    pair: LocalShifts
     pair_score: NDArray[np.float64]
     pre_image: NDArray[np.object_]
     post_image: NDArray[np.object_]
@@ -57,7 +49,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Places:
+class DrawnPlaces:
     """Where all N footprints are drawn: the centres of their bounding boxes, in the order of the footprints file."""
 
     epsg: NDArray[np.int64]
@@ -65,7 +57,7 @@ class Places:
     y_m: NDArray[np.float64]
 
     @classmethod
-    def of(cls, batches: Batches) -> "Places":
+    def of(cls, batches: Batches) -> "DrawnPlaces":
         """The places of all buildings of the batches."""
         count = sum(batches.sizes())
         out = cls(np.zeros(count, dtype=np.int64), np.zeros(count), np.zeros(count))
@@ -73,7 +65,7 @@ class Places:
             out.epsg[batch.number], out.x_m[batch.number], out.y_m[batch.number] = batch.epsg, batch.x_m, batch.y_m
         return out
 
-    def moved(self, shift_m: NDArray[np.float64]) -> "Places":
+    def moved(self, shift_m: NDArray[np.float64]) -> "DrawnPlaces":
         """The same, moved by metres east and north [N, 2]."""
         return replace(self, x_m=self.x_m + shift_m[:, 0], y_m=self.y_m + shift_m[:, 1])
 
@@ -94,10 +86,10 @@ _NOTHING = _Group(
 )
 
 
-class Seen:
+class MatchedWindows:
     """The windows that both dates hold, looked up by place."""
 
-    def __init__(self, windows: Measured) -> None:
+    def __init__(self, windows: WindowMatches) -> None:
         self._windows = windows
         seen = np.flatnonzero((windows.pre_image != None) & (windows.post_image != None))  # noqa: E711 (elementwise)
         self._rows = {epsg: seen[windows.epsg[seen] == epsg] for epsg in np.unique(windows.epsg[seen]).tolist()}
@@ -123,10 +115,10 @@ class Seen:
 class Surroundings:
     """What the wide windows say of the places around them."""
 
-    def __init__(self, windows: Measured, settings: PatchSettings, nudges: Mapping[str, Nudge]) -> None:
+    def __init__(self, windows: WindowMatches, settings: PatchSettings, nudges: Mapping[str, ManualShift]) -> None:
         self._settings, self._nudges = settings, nudges
         self._windows = windows
-        self._seen = Seen(windows)
+        self._seen = MatchedWindows(windows)
         images = (windows.pre_image, windows.post_image)
         self._pairs = _groups(windows, windows.pairs, windows.pairs.trusted, images, settings.align_radius_m)
         self._outlines: dict[Key, _Group] = {}
@@ -136,7 +128,7 @@ class Surroundings:
                 windows, windows.outlines, trusted, images[:1], _OUTLINE_RADII * settings.align_radius_m
             )
 
-    def placed(self, batch: Batch) -> Batch:
+    def placed(self, batch: BuildingBatch) -> BuildingBatch:
         """A batch of places in the pre imagery, with the offsets to where they are in the post imagery."""
         zone = np.full(len(batch), batch.epsg, dtype=np.int64)
         pre_image, post_image, _ = self._seen.nearest(zone, batch.x_m, batch.y_m)
@@ -145,7 +137,7 @@ class Surroundings:
         )
         return batch.with_offsets(np.zeros((len(batch), 2)), self._nudged(pair, post_image).shift_m)
 
-    def found(self, places: Places) -> Found:
+    def found(self, places: DrawnPlaces) -> Found:
         """The shifts at these places, as far as the wide windows know them (with align = off: by nudges alone)."""
         radius_m, outlines_m = self._settings.align_radius_m, _OUTLINE_RADII * self._settings.align_radius_m
         pre_image, post_image, window = self._seen.nearest(places.epsg, places.x_m, places.y_m)
@@ -165,13 +157,13 @@ class Surroundings:
             misaligned=np.zeros(len(window), dtype=bool),
         )
 
-    def refined(self, places: Places, found: Found, close: Measured, within_m: float) -> Found:
+    def refined(self, places: DrawnPlaces, found: Found, close: WindowMatches, within_m: float) -> Found:
         """The shifts of all buildings from the close windows around them and from their surroundings.
 
         A building without a close window within `within_m` that both dates hold is in none of the images.
         """
         at = places.moved(found.footprint.shift_m)
-        pre_image, post_image, window = Seen(close).nearest(at.epsg, at.x_m, at.y_m, within_m)
+        pre_image, post_image, window = MatchedWindows(close).nearest(at.epsg, at.x_m, at.y_m, within_m)
         pair = _unmoved(len(window))
         trusted = close.pairs.trusted_from(CLOSE_SIGNIFICANCE)
         every = Samples(close.x_m, close.y_m, close.expected_m + close.pairs.shift_m, close.pairs.error_m)
@@ -196,15 +188,15 @@ class Surroundings:
         )
 
     def _refined(
-        self, wide: _Group, close: Samples, places: Places, rows: NDArray[np.intp], spacing_m: float
-    ) -> Settled:
+        self, wide: _Group, close: Samples, places: DrawnPlaces, rows: NDArray[np.intp], spacing_m: float
+    ) -> LocalShifts:
         """The shifts of one pair of scenes at some of the places."""
         x_m, y_m, radius_m = places.x_m[rows], places.y_m[rows], self._settings.align_radius_m
         if not wide.scene.known:
             # Accidents of a search around nothing agree with each other: they all lie within its small reach.
-            return settle(wide.samples, x_m, y_m, scene=wide.scene, radius_m=radius_m, trust=wide.trust)
+            return local_shifts(wide.samples, x_m, y_m, scene=wide.scene, radius_m=radius_m, trust=wide.trust)
         group = _group(_joined(close, wide.samples), radius_m)
-        settled = partial(settle, group.samples, scene=group.scene, radius_m=radius_m, trust=group.trust)
+        settled = partial(local_shifts, group.samples, scene=group.scene, radius_m=radius_m, trust=group.trust)
         return refine(
             settled(x_m, y_m),
             close,
@@ -222,13 +214,13 @@ class Surroundings:
         x_m: NDArray[np.float64],
         y_m: NDArray[np.float64],
         radius_m: float,
-    ) -> Settled:
+    ) -> LocalShifts:
         out = _unmoved(len(x_m))
         for key, rows in keys:
             group = self._known(groups, key)
             # Per scene, no neighbour is asked.
             samples = group.samples if self._settings.align == "building" else _NOTHING.samples
-            part = settle(samples, x_m[rows], y_m[rows], scene=group.scene, radius_m=radius_m, trust=group.trust)
+            part = local_shifts(samples, x_m[rows], y_m[rows], scene=group.scene, radius_m=radius_m, trust=group.trust)
             _enter(out, rows, part)
         return out
 
@@ -239,7 +231,7 @@ class Surroundings:
         enough = group.scene.samples >= _LEAST_SAMPLES and group.scene.known
         return group if enough else groups.get(key[:1], _NOTHING)
 
-    def _nudged(self, settled: Settled, image: NDArray[np.object_]) -> Settled:
+    def _nudged(self, settled: LocalShifts, image: NDArray[np.object_]) -> LocalShifts:
         for scene_id, nudge in self._nudges.items():
             rows = np.flatnonzero(image == scene_id)
             settled.shift_m[rows] = (nudge.east_m, nudge.north_m)
@@ -271,7 +263,7 @@ def _keys(epsg: NDArray[np.int64], *images: NDArray[np.object_]) -> Iterator[tup
 
 
 def _groups(
-    windows: Measured,
+    windows: WindowMatches,
     matches: Matches,
     trusted: NDArray[np.bool_],
     images: tuple[NDArray[np.object_], ...],
@@ -288,7 +280,7 @@ def _groups(
     }
 
 
-def _samples(where: Measured, matches: Matches, rows: NDArray[np.intp], error_m: float) -> Samples:
+def _samples(where: WindowMatches, matches: Matches, rows: NDArray[np.intp], error_m: float) -> Samples:
     return Samples(where.x_m[rows], where.y_m[rows], matches.shift_m[rows], np.hypot(matches.error_m[rows], error_m))
 
 
@@ -309,11 +301,11 @@ def _joined(one: Samples, other: Samples) -> Samples:
     )
 
 
-def _unmoved(count: int) -> Settled:
-    return Settled(np.zeros((count, 2)), np.full(count, "none", dtype=object), np.zeros(count))
+def _unmoved(count: int) -> LocalShifts:
+    return LocalShifts(np.zeros((count, 2)), np.full(count, "none", dtype=object), np.zeros(count))
 
 
-def _enter(out: Settled, rows: NDArray[np.intp], part: Settled) -> None:
+def _enter(out: LocalShifts, rows: NDArray[np.intp], part: LocalShifts) -> None:
     out.shift_m[rows], out.source[rows], out.error_m[rows] = part.shift_m, part.source, part.error_m
 
 

@@ -13,25 +13,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from damage_ssl.assessment.calibration import (
-    Calibration,
-    calibrate,
-    damaged_probability,
-    scale_probabilities,
-)
-from damage_ssl.assessment.change import ALGORITHM as CHANGE
-from damage_ssl.assessment.metrics import INTERVAL_PERCENTILES, Estimate
-from damage_ssl.assessment.prediction import class_probabilities, prediction_table, read_predictions
+from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.blocks import block_of
-from damage_ssl.event.catalog import Event
+from damage_ssl.evaluation.calibration import Calibration, calibrate, damaged_probability, scale_probabilities
+from damage_ssl.evaluation.metrics import INTERVAL_PERCENTILES, Estimate
+from damage_ssl.evaluation.spatial_blocks import block_of
+from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path, read_json, write_json
-from damage_ssl.grades import ClassScheme
-from damage_ssl.learning.runs import ENSEMBLE, Run, runs_in
+from damage_ssl.labels.label_csv import known_grades
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline.learning import PlannedRun, chosen_run, plan_of, planned_run
-from damage_ssl.pipeline.plans import RunPlan
-from damage_ssl.pipeline.review import known_grades
+from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
+from damage_ssl.runs.predictions import class_probabilities, prediction_table, read_predictions
+from damage_ssl.runs.run import ENSEMBLE, Run, chosen_run, runs_in
 from damage_ssl.settings import SplitSettings, TrainSettings
 
 SEPARATOR = "/"

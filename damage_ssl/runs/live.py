@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,15 +13,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from damage_ssl.assessment.calibration import damaged_probability, normalised_entropy
-from damage_ssl.assessment.prediction import prediction_table
+from damage_ssl.damage_scale import ClassScheme, LabelValue, scheme_named
 from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
-from damage_ssl.event.catalog import Event
+from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, damaged_probability, normalised_entropy
+from damage_ssl.events.event import Event
 from damage_ssl.files import read_json
-from damage_ssl.grades import ClassScheme, LabelValue
-from damage_ssl.learning.instant import FORMAT_VERSION, NOTES, EventFeatures, FeatureStart, fit_instant
+from damage_ssl.learning.features.linear_probe import (
+    FORMAT_VERSION,
+    NOTES,
+    EventFeatures,
+    FeatureInitialisation,
+    fit_linear_probe,
+)
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline.stages import Progress
+from damage_ssl.progress import ProgressCallback
+from damage_ssl.runs.model import Said
+from damage_ssl.runs.predictions import prediction_table
+from damage_ssl.runs.run import Run
+from damage_ssl.settings import TrainSettings
 
 LIVE = "live"
 """The live model's name where runs are named by their ids."""
@@ -37,7 +46,7 @@ PACKAGED = "packaged"
 
 
 def make_features(
-    event: Event, progress: Progress | None = None, *, weights: str | None = None, network: str | None = None
+    event: Event, progress: ProgressCallback | None = None, *, weights: str | None = None, network: str | None = None
 ) -> int:
     """Compute the features of every assessed building, unless they are there from the same patches and weights.
 
@@ -57,14 +66,14 @@ def make_features(
         WorkspaceError: the patches are not cut, hold no assessed building, or another process is at it.
         StorageError: the disk is full or read-only.
     """
-    from damage_ssl.learning.event_features import write_features
+    from damage_ssl.learning.features.event_features import write_features
 
     if network is not None and weights in (None, PACKAGED):
         raise SettingsError(f"features: network '{network}' is for a file of weights; give one with --weights FILE")
     if weights is None:
         start = features_start(event)
     else:
-        start = None if weights == PACKAGED else FeatureStart(Path(weights).resolve(), network)
+        start = None if weights == PACKAGED else FeatureInitialisation(Path(weights).resolve(), network)
     store = PatchStore.open(event.patches_path)
     index = store.index()
     building_id = index.loc[index["assessed"].to_numpy(bool), "building_id"].to_numpy(str)
@@ -85,7 +94,7 @@ def features_ready(event: Event) -> bool:
         return False
 
 
-def features_start(event: Event) -> FeatureStart | None:
+def features_start(event: Event) -> FeatureInitialisation | None:
     """The weights that the event's features were made with last; None where they were the packaged ones.
 
     A file that moved with the event's folder is found there.
@@ -101,7 +110,7 @@ def features_start(event: Event) -> FeatureStart | None:
         return None
     path = Path(notes["path"])
     for place in (path, event.path / "pretrained" / path.name):
-        start = FeatureStart(place, notes["network"])
+        start = FeatureInitialisation(place, notes["network"])
         if place.is_file() and start.digest == notes["digest"]:
             return start
     raise WorkspaceError(
@@ -194,7 +203,7 @@ def fit_live(features: EventFeatures, current: pd.DataFrame, scheme: ClassScheme
         have = ", ".join(f"{count} {name}" for name, count in counts.items())
         lacking = " or ".join(name for name, count in counts.items() if not count)
         raise LabelsError(f"live model: needs labels of two classes and has {have}; label a building that is {lacking}")
-    fitted = fit_instant(features.values, labels.rows, labels.classes)
+    fitted = fit_linear_probe(features.values, labels.rows, labels.classes)
     probabilities = np.zeros((len(fitted), len(scheme)))
     probabilities[:, : fitted.shape[1]] = fitted  # it knows no classes above the highest labelled one
     return LivePrediction(
@@ -223,3 +232,60 @@ def _only_one(event: Event) -> Iterator[None]:
                 f"event '{event.name}': another process is making its features; wait for it to end"
             ) from None
         yield
+
+
+LIVE_SCHEME = TrainSettings().scheme
+"""The classes that it tells apart."""
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """The frozen features of an event with a classifier on its labels of one revision; not calibrated.
+
+    `features` changes when the features change; `prediction` is what it says, fitted by whoever made it.
+    """
+
+    event: Event
+    features: str
+    revision: int
+    prediction: LivePrediction = field(compare=False, repr=False)
+
+    @property
+    def model_id(self) -> str:
+        return LIVE
+
+    @property
+    def stamp(self) -> str:
+        return f"{self.features}-{self.revision}"
+
+    @property
+    def algorithm(self) -> str:
+        return LIVE
+
+    @property
+    def scheme(self) -> ClassScheme:
+        return scheme_named(LIVE_SCHEME)
+
+    @property
+    def threshold(self) -> float:
+        return DEFAULT_THRESHOLD
+
+    @property
+    def run(self) -> Run | None:
+        return None
+
+    @property
+    def is_change_score(self) -> bool:
+        return False
+
+    def predictions(self) -> pd.DataFrame:
+        return self.prediction.table()
+
+    def said(self) -> Said:
+        known = self.prediction
+        return Said(
+            building_id=known.building_id,
+            probabilities=known.probabilities,
+            p_damaged=known.p_damaged,
+            uncertainty=known.uncertainty,
+        )

@@ -7,9 +7,67 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from damage_ssl.assessment.change import ALGORITHM as CHANGE
-from damage_ssl.assessment.prediction import class_probabilities, read_predictions
-from damage_ssl.pipeline.pack import FinishedRun, MapModel
+from damage_ssl.damage_scale import ClassScheme
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.plan import plan_of
+from damage_ssl.runs.predictions import class_probabilities, read_predictions
+from damage_ssl.runs.run import Run
+
+
+class MapModel(Protocol):
+    """The model behind a map. One without a `run` was fitted on the fly: nothing was held out to check it."""
+
+    @property
+    def model_id(self) -> str:
+        """A run id, or `live`."""
+
+    @property
+    def stamp(self) -> str:
+        """Changes when the predictions change."""
+
+    @property
+    def algorithm(self) -> str:
+        """The method, by its own name."""
+
+    @property
+    def scheme(self) -> ClassScheme:
+        """The classes that it tells apart."""
+
+    @property
+    def threshold(self) -> float:
+        """Damaged is P(damaged) ≥ threshold."""
+
+    @property
+    def run(self) -> Run | None:
+        """The run on disk."""
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished run as the model behind a map."""
+
+    run: Run
+
+    @property
+    def model_id(self) -> str:
+        return self.run.run_id
+
+    @property
+    def stamp(self) -> str:
+        return format(self.run.predictions_path.stat().st_mtime_ns, "x")
+
+    @property
+    def algorithm(self) -> str:
+        return plan_of(self.run).train.algorithm
+
+    @property
+    def scheme(self) -> ClassScheme:
+        return plan_of(self.run).scheme
+
+    @property
+    def threshold(self) -> float:
+        return Calibration.read(self.run.calibration_path).threshold
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

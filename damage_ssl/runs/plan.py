@@ -1,4 +1,9 @@
-"""The plan of a run: all that determines its weights."""
+"""All that determines a run; finding or beginning it.
+
+The plan of a run: all that determines its weights.
+
+From labels to a run: who is trained on and who is held out, training, calibration, prediction.
+"""
 
 import hashlib
 import json
@@ -8,12 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from damage_ssl import __version__
-from damage_ssl.grades import ClassScheme, scheme_named
-from damage_ssl.pipeline.sources import SourcePlan, elsewhere_statement
+from damage_ssl.damage_scale import ClassScheme, scheme_named
+from damage_ssl.errors import SettingsError, WorkspaceError
+from damage_ssl.events.event import Event
+from damage_ssl.files import read_json, write_json
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.runs.run import Run, new_run_id, refuse_if_alive, runs_in
+from damage_ssl.runs.transfer import SourcePlan, elsewhere_statement, joint_patches
 from damage_ssl.settings import SplitSettings, TrainSettings, from_mapping, to_mapping
 
 if TYPE_CHECKING:
-    from damage_ssl.learning.targets import Targets
+    from damage_ssl.learning.trainer.data import Targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +70,7 @@ class RunPlan:
 
     def targets(self) -> "Targets":
         """Who is trained on and who is held out, of all events, under their joint ids."""
-        from damage_ssl.learning.targets import Targets
+        from damage_ssl.learning.trainer.data import Targets
 
         trained = dict(zip(self.train_id, self.train_class, strict=True))
         for source in self.sources:
@@ -93,3 +103,66 @@ class RunPlan:
         split = from_mapping(SplitSettings, values["split"], where)
         sources = tuple(SourcePlan.from_json(source) for source in values.get("sources", ()))
         return cls(**{**values, **lists, "train": train, "split": split, "sources": sources})
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run and whether it was finished before, from the same plan."""
+
+    run: Run
+    done: bool
+
+
+def planned_run(event: Event, plan: RunPlan, *, run_id: str | None = None) -> PlannedRun:
+    """Find the run of a plan, or begin a new one; with `run_id` that of this name.
+
+    Raises:
+        WorkspaceError: the run is being worked on right now, or the named one is of another plan.
+    """
+    for run in reversed(list(runs_in(event.runs_path))):
+        same = _has_plan(run, plan)
+        if run_id == run.run_id and not same:
+            raise WorkspaceError(
+                f"run '{run_id}': was begun with other settings, labels or patches; choose another --run-id"
+            )
+        if same and run_id in (None, run.run_id):
+            refuse_if_alive(run)
+            return PlannedRun(run, done=run.finished)
+    run = Run(event.runs_path / (run_id or new_run_id(plan.train.algorithm)))
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_json(run.settings_path, plan.to_json())
+    run.set_status("queued", step=0, steps=plan.train.steps)
+    return PlannedRun(run, done=False)
+
+
+def resumed_run(event: Event, run_id: str) -> PlannedRun:
+    """A run that was begun before, to be gone on with just as it was planned, whatever was labelled since.
+
+    Raises:
+        WorkspaceError: there is no such run, it never got as far as a plan, the patches (the event's or a source's)
+            were cut again since, or it is being worked on.
+    """
+    run = Run(event.runs_path / run_id)
+    if not (run.settings_path.exists() and run.status_path.exists()):
+        raise WorkspaceError(f"run '{run_id}': is no run of event '{event.name}' that was begun; start a new one")
+    refuse_if_alive(run)
+    plan = plan_of(run)
+    store = PatchStore.open(event.patches_path)
+    if store.fingerprint != plan.patches_fingerprint:
+        raise WorkspaceError(f"run '{run_id}': the patches were cut again since it was begun; start a new run")
+    joint_patches(event, store, plan.sources)
+    if not run.finished:
+        run.set_status("queued", step=run.status().step, steps=plan.train.steps)
+    return PlannedRun(run, done=run.finished)
+
+
+def plan_of(run: Run) -> RunPlan:
+    """The plan that a run was started with."""
+    return RunPlan.from_json(read_json(run.settings_path), str(run.settings_path))
+
+
+def _has_plan(run: Run, plan: RunPlan) -> bool:
+    try:
+        return plan_of(run).fingerprint == plan.fingerprint
+    except (OSError, ValueError, TypeError, KeyError, SettingsError):
+        return False  # of another version, or not planned here: it cannot be gone on with

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
 from damage_ssl.patches.store import PatchStore
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from damage_ssl.learning.pretraining import PretrainProgress, PretrainSettings
+
 
 FOLDER = "pretrained"
 
@@ -48,8 +49,8 @@ def pretrain_event(
         InputError: events whose patches are of different sizes or resolutions.
         DamageSSLError: lightly is not installed, or the loss is not a finite number any more.
     """
+    from damage_ssl.learning.networks.weights import read_weights
     from damage_ssl.learning.pretraining import Pretraining, pretraining_fingerprint
-    from damage_ssl.learning.weights import read_weights
 
     events = [event, *also]
     if len({each.path for each in events}) < len(events):
@@ -76,7 +77,7 @@ def pretrain_event(
 
 def _pixels(store: PatchStore, settings: "PretrainSettings") -> "tuple[Tensor, float]":
     """Close views uint8 [N, 7, H, W] of at most `max_pairs` buildings, and their metres a pixel."""
-    from damage_ssl.learning.channels import VIEW_CHANNELS, pair_bytes
+    from damage_ssl.learning.pair_tensor import VIEW_CHANNELS, pair_bytes
 
     index = store.index()
     building_id = index.loc[index["assessed"].to_numpy(bool), "building_id"].to_numpy(str)

@@ -1,6 +1,5 @@
 """One training run on disk: its folder, its state, what it wrote. Needs no torch, so that the app can watch runs."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -9,16 +8,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
 from damage_ssl.errors import WorkspaceError
+from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, storage_errors, write_json
+from damage_ssl.learning.training_folder import State, TrainingFolder
+from damage_ssl.progress import process_start_of
 
 ENSEMBLE = "ensemble"
 """Name of the algorithm of a run that averages others, and of the file that says which."""
-
-State = Literal["queued", "running", "trained", "finished", "failed", "cancelled"]
-"""`trained`: the weights are there, calibration and predictions are not yet; `finished`: they are too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,23 +44,9 @@ class RunStatus:
         return start != "gone" and self.process_start in (None, start)
 
 
-def process_start_of(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks, so that a number given anew is not taken for the old process.
-
-    `gone` for one that has ended but was not yet waited for; None where there is no /proc.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()
-    except OSError:
-        return None
-    return "gone" if fields[0] == "Z" else fields[19]
-
-
 @dataclass(frozen=True)
-class Run:
+class Run(TrainingFolder):
     """The folder `<event>/runs/<run_id>`."""
-
-    path: Path
 
     @property
     def run_id(self) -> str:
@@ -74,11 +58,6 @@ class Run:
         return self.path / "settings.json"
 
     @property
-    def checkpoint_path(self) -> Path:
-        """The final weights; a JSON beside it says what they are."""
-        return self.path / "model.safetensors"
-
-    @property
     def predictions_path(self) -> Path:
         """Parquet table: building_id, one probability a class, p_damaged, uncertainty."""
         return self.path / "predictions.parquet"
@@ -87,11 +66,6 @@ class Run:
     def calibration_path(self) -> Path:
         """Threshold and temperature from the validation blocks."""
         return self.path / "calibration.json"
-
-    @property
-    def metrics_path(self) -> Path:
-        """One JSON object a line while training: step, loss, its parts, mask rate, validation score."""
-        return self.path / "metrics.jsonl"
 
     @property
     def status_path(self) -> Path:
@@ -138,17 +112,12 @@ class Run:
         )
         write_json(self.status_path, asdict(status))
 
-    def log_metrics(self, values: dict[str, Any]) -> None:
-        """Append one line to `metrics.jsonl`."""
-        with storage_errors(self.metrics_path), self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values, allow_nan=False) + "\n")
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """All complete lines of `metrics.jsonl`."""
-        if not self.metrics_path.exists():
-            return []
-        lines = self.metrics_path.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in lines if line]
+    def reached(self) -> tuple[int, int]:
+        """The last step that was recorded, and of how many."""
+        if not self.status_path.exists():
+            return 0, 0
+        status = self.status()
+        return status.step, status.steps
 
 
 def new_run_id(algorithm: str) -> str:
@@ -189,3 +158,28 @@ def latest_finished(folder: Path) -> Run:
     if not finished:
         raise WorkspaceError(f"{folder}: no finished run; train one with `damage-ssl train`")
     return max(finished, key=lambda run: (run.has_weights, run.begun))
+
+
+def chosen_run(event: Event, run_id: str | None) -> Run:
+    """The named run, else the newest finished one.
+
+    Raises:
+        WorkspaceError: there is no such run, or it has not finished.
+    """
+    if run_id is None:
+        return latest_finished(event.runs_path)
+    run = Run(event.runs_path / run_id)
+    if not run.status_path.exists():
+        known = ", ".join(each.run_id for each in runs_in(event.runs_path)) or "none yet"
+        raise WorkspaceError(f"run '{run_id}': is not a run of event '{event.name}'; its runs: {known}")
+    if not run.checkpoint_path.exists() and not run.finished:
+        raise WorkspaceError(f"run '{run_id}': has not finished ({run.status().state}); go on with damage-ssl train")
+    return run
+
+
+def refuse_if_alive(run: Run) -> None:
+    """Raises WorkspaceError where another process is training the run."""
+    if run.status().alive and run.status().pid != os.getpid():
+        raise WorkspaceError(
+            f"run '{run.run_id}': is being trained right now (process {run.status().pid}); wait or stop it"
+        )

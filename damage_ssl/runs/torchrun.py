@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from damage_ssl.event.catalog import Event
-from damage_ssl.learning.distributed import World, joined
-from damage_ssl.learning.runs import Run
-from damage_ssl.pipeline.learning import start_run, train_run
+from damage_ssl.events.event import Event
+from damage_ssl.learning.trainer.distributed import World, joined
+from damage_ssl.runs.run import Run
+from damage_ssl.runs.trained import start_run, train_run
 from damage_ssl.settings import SourceSettings, SplitSettings, TrainSettings, from_mapping
 
 

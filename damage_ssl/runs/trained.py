@@ -1,6 +1,7 @@
 """Class probabilities for every assessed building of an event, in memory bounded by a chunk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -9,33 +10,32 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from damage_ssl.assessment.calibration import (
-    Calibration,
-    calibrate,
-    damaged_probability,
-    normalised_entropy,
-    scale_probabilities,
-)
-from damage_ssl.errors import WorkspaceError
+from damage_ssl.damage_scale import scheme_named
+from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
+from damage_ssl.evaluation.calibration import Calibration, calibrate, scale_probabilities
+from damage_ssl.evaluation.spatial_blocks import BlockSplit, split_by_position
+from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path
-from damage_ssl.grades import SCHEMES, ClassScheme
-from damage_ssl.learning.runs import Run
-from damage_ssl.patches.pairs import PairSet
-from damage_ssl.patches.tasks import run_tasks
-from damage_ssl.settings import Resources
+from damage_ssl.parallel import run_tasks
+from damage_ssl.patches.pairs import PairSet, PairSource
+from damage_ssl.patches.store import PatchStore
+from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
+from damage_ssl.runs.predictions import CHUNK_BUILDINGS, prediction_table, scheme_of
+from damage_ssl.runs.run import ENSEMBLE, Run
+from damage_ssl.runs.transfer import JointPatches, joint_patches, labelled_buildings, plan_sources
+from damage_ssl.settings import Resources, SourceSettings, SplitSettings, TrainSettings
 
 if TYPE_CHECKING:
     from distributed import Client
 
-CHUNK_BUILDINGS = 1024
+    from damage_ssl.learning.trainer.data import TrainProgress
 
 
-class PairSource(Protocol):
-    """What is needed of a `PatchStore`."""
+class IndexedPairs(PairSource, Protocol):
+    """Pairs with the index of the buildings that they are of."""
 
     def index(self) -> pd.DataFrame: ...
-
-    def load(self, building_ids: NDArray[np.str_] | None = None) -> PairSet: ...
 
 
 class ProbabilityModel(Protocol):
@@ -47,14 +47,9 @@ class ProbabilityModel(Protocol):
     def predict(self, pairs: PairSet) -> NDArray[np.float64]: ...
 
 
-def probability_column(class_name: str) -> str:
-    """The name of a class's column: `p_no_damage` for `no-damage`."""
-    return "p_" + class_name.replace("-", "_")
-
-
 def calibrate_run(
     run: Run,
-    store: PairSource,
+    store: IndexedPairs,
     validation_id: NDArray[np.str_],
     validation_class: NDArray[np.integer],
     *,
@@ -78,7 +73,7 @@ def calibrate_run(
 
 def predict_run(
     run: Run,
-    store: PairSource,
+    store: IndexedPairs,
     *,
     progress: Callable[[int, int], None] | None = None,
     predictor: ProbabilityModel | None = None,
@@ -130,77 +125,13 @@ def predict_run(
     return table
 
 
-def read_predictions(run: Run) -> pd.DataFrame:
-    """What `predict_run` wrote.
-
-    Raises:
-        WorkspaceError: the run has not predicted yet.
-    """
-    return _columns(run, None)
-
-
-def predicted_buildings(run: Run) -> pd.Series:
-    """The ids of the buildings that `predict_run` wrote of, in its order: quicker than to read all of it.
-
-    Raises:
-        WorkspaceError: the run has not predicted yet.
-    """
-    return _columns(run, ["building_id"])["building_id"]
-
-
-def _columns(run: Run, names: list[str] | None) -> pd.DataFrame:
-    if not run.predictions_path.exists():
-        raise WorkspaceError(f"{run.predictions_path}: no predictions yet; make them with `damage-ssl predict`")
-    return pd.read_parquet(run.predictions_path, columns=names)
-
-
-def prediction_table(
-    building_id: NDArray[np.str_], probabilities: NDArray[np.float64], scheme: ClassScheme
-) -> pd.DataFrame:
-    """Calibrated probabilities [N, C] as the table that `predict_run` describes."""
-    columns: dict[str, NDArray[np.generic]] = {"building_id": np.asarray(building_id)}
-    for index, name in enumerate(scheme.class_names):
-        columns[probability_column(name)] = probabilities[:, index]
-    columns["p_damaged"] = damaged_probability(probabilities, scheme)
-    columns["uncertainty"] = normalised_entropy(probabilities)
-    return pd.DataFrame(columns)
-
-
-def class_probabilities(predictions: pd.DataFrame, scheme: ClassScheme) -> NDArray[np.float64]:
-    """The class columns of a prediction table as [N, C].
-
-    Raises:
-        WorkspaceError: the table was made for other classes.
-    """
-    names = [probability_column(name) for name in scheme.class_names]
-    missing = [name for name in names if name not in predictions.columns]
-    if missing:
-        raise WorkspaceError(
-            f"predictions: the column '{missing[0]}' is missing, so they are not of the scheme '{scheme.name}'; "
-            "predict again with `damage-ssl predict`"
-        )
-    return predictions[names].to_numpy(dtype=np.float64)
-
-
-def scheme_of(class_names: tuple[str, ...]) -> ClassScheme:
-    """A scheme with these classes; those that share class names also share which of them count as damaged.
-
-    Raises:
-        WorkspaceError: no scheme has these classes.
-    """
-    for scheme in SCHEMES.values():
-        if scheme.class_names == tuple(class_names):
-            return scheme
-    raise WorkspaceError(f"model: its classes {', '.join(class_names)} belong to no known scheme; train it again")
-
-
-def _predict(model: ProbabilityModel, store: PairSource, building_id: NDArray[np.str_]) -> NDArray[np.float64]:
+def _predict(model: ProbabilityModel, store: IndexedPairs, building_id: NDArray[np.str_]) -> NDArray[np.float64]:
     """Probabilities [N, C] in the order asked for, whatever order the store answers in."""
     pairs = store.load(building_id)
     return np.asarray(model.predict(pairs), dtype=np.float64)[pairs.rows_of(building_id)]
 
 
-def _predict_elsewhere(run: Run, store: PairSource, building_id: NDArray[np.str_]) -> NDArray[np.float64]:
+def _predict_elsewhere(run: Run, store: IndexedPairs, building_id: NDArray[np.str_]) -> NDArray[np.float64]:
     """A chunk in a worker, which loads the model once."""
     return _predict(_kept_model(run.path), store, building_id)
 
@@ -216,3 +147,138 @@ def _load(run: Run) -> ProbabilityModel:
 
     model: ProbabilityModel = load_predictor(run)
     return model
+
+
+def plan_run(
+    event: Event,
+    store: PatchStore,
+    train: TrainSettings,
+    split: SplitSettings,
+    sources: Sequence[str] = (),
+    source_settings: SourceSettings | None = None,
+) -> RunPlan:
+    """Decide who is trained on and who is held out, from the labels as they are now.
+
+    With `sources`, other events of the workspace by name, their labelled buildings are trained on too. The event's own
+    labels are held out where they suffice for it; where they do not, all of them are trained on and some of the
+    sources' are held out instead.
+
+    Raises:
+        LabelsError: no usable labels, one class only, or too few to train and validate.
+        WorkspaceError, InputError: a source cannot be used; see `plan_sources`.
+    """
+    scheme = scheme_named(train.scheme)
+    labelled = labelled_buildings(event, store, scheme)
+    if labelled.empty and not sources:
+        raise LabelsError(
+            f"event '{event.name}': no building has a label that '{scheme.name}' can use; label some in the app or "
+            f"with `damage-ssl label import`, learn from another event with `--source`, or compare without labels: "
+            f"`damage-ssl zero-label {event.name}`"
+        )
+    building_id = labelled["building_id"].to_numpy(str)
+    try:
+        parts = split_by_position(
+            building_id,
+            labelled["x_m"].to_numpy(float),
+            labelled["y_m"].to_numpy(float),
+            np.array(scheme.class_names)[labelled["class_index"].to_numpy(np.int64)],
+            split,
+            np.random.default_rng(train.seed),
+        )
+    except LabelsError:
+        if not sources:
+            raise
+        parts = BlockSplit(train=building_id, validation=building_id[:0], block_m=split.block_m)
+    hold_out = not len(parts.validation)
+    settings = source_settings or SourceSettings()
+    others = plan_sources(event, store, sources, scheme, split, settings, train.seed, hold_out=hold_out)
+    class_of = dict(zip(building_id.tolist(), labelled["class_index"].tolist(), strict=True))
+    return RunPlan(
+        train=train,
+        split=split,
+        train_id=tuple(parts.train.tolist()),
+        train_class=tuple(int(class_of[building]) for building in parts.train.tolist()),
+        validation_id=tuple(parts.validation.tolist()),
+        validation_class=tuple(int(class_of[building]) for building in parts.validation.tolist()),
+        block_m=parts.block_m,
+        patches_fingerprint=store.fingerprint,
+        sources=others,
+    )
+
+
+def start_run(
+    event: Event,
+    train: TrainSettings,
+    split: SplitSettings,
+    *,
+    run_id: str | None = None,
+    sources: Sequence[str] = (),
+    source_settings: SourceSettings | None = None,
+) -> PlannedRun:
+    """Find the run of this plan (finished, or stopped and to be gone on with), or begin a new one.
+
+    With `run_id`, the run of that name is gone on with if it is of this plan, or a new one gets that name. `sources`
+    are other events of the workspace whose labels are learned from too; see `plan_run`.
+
+    Raises:
+        LabelsError: the labels do not allow training. InputError: a source cannot be used.
+        WorkspaceError: the run is being trained right now, or the named one is of another plan.
+    """
+    from damage_ssl.learning.augmentation.policy import with_policy_text
+    from damage_ssl.learning.training import check_settings
+
+    if train.algorithm == CHANGE:
+        raise SettingsError(f"algorithm '{CHANGE}' needs no labels and no training: damage-ssl zero-label {event.name}")
+    train = replace(train, options=with_policy_text(train.options, event.path))
+    check_settings(train, "settings, [train]")
+    plan = plan_run(event, PatchStore.open(event.patches_path), train, split, sources, source_settings)
+    return planned_run(event, plan, run_id=run_id)
+
+
+def train_run(
+    event: Event,
+    run: Run,
+    progress: Callable[["TrainProgress"], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> None:
+    """Train what was planned (going on from its checkpoint if it was stopped) and calibrate it.
+
+    At most `max_unlabelled` unlabelled buildings of the event, drawn at random, are held in memory, and of its sources
+    only the labelled ones of the plan.
+
+    Raises:
+        WorkspaceError: the patches, or those of a source, changed since the run was planned.
+    """
+    from damage_ssl.learning.training import train
+
+    plan, store = plan_of(run), PatchStore.open(event.patches_path)
+    if plan.train.algorithm == ENSEMBLE:
+        return  # there is nothing to train: `predict_event` averages
+    if store.fingerprint != plan.patches_fingerprint:
+        raise WorkspaceError(f"{run.path}: the patches were cut again since this run was planned; start a new run")
+    patches, targets = joint_patches(event, store, plan.sources), plan.targets()
+    pairs = patches.load(np.concatenate([_buildings_in_memory(plan, store), targets.foreign_id]))
+    train(pairs, targets, plan.train, run, progress=progress, should_stop=should_stop, cache=event.path / "views")
+    if run.status().state == "trained":
+        calibrate_as_planned(run, patches)
+
+
+def _buildings_in_memory(plan: RunPlan, store: PatchStore) -> NDArray[np.str_]:
+    index = store.index()
+    assessed = index.loc[index["assessed"], "building_id"].to_numpy(str)
+    labelled = np.isin(assessed, plan.train_id + plan.validation_id)
+    unlabelled = np.flatnonzero(~labelled)
+    if len(unlabelled) <= plan.train.max_unlabelled:
+        return np.asarray(assessed)
+    drawn = np.random.default_rng(plan.train.seed).choice(unlabelled, plan.train.max_unlabelled, replace=False)
+    return np.asarray(assessed[np.sort(np.concatenate([np.flatnonzero(labelled), drawn]))])
+
+
+def calibrate_as_planned(run: Run, patches: JointPatches) -> None:
+    """Calibrate a run on the buildings that its plan held out."""
+    plan = plan_of(run)
+    held_out = plan.held_out
+    classes = np.array(list(held_out.values()), dtype=np.int64)
+    found = calibrate_run(run, patches, np.array(list(held_out), dtype=str), classes)
+    if judges := ", ".join(source.event for source in plan.sources if source.validation_id):
+        replace(found, method=f"{found.method}; all of other events: {judges}").write(run.calibration_path)

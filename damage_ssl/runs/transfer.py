@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from damage_ssl.damage_scale import SCHEMES, ClassScheme, LabelValue
 from damage_ssl.errors import InputError, LabelsError, WorkspaceError, nearest_name
-from damage_ssl.event.blocks import split_by_position
-from damage_ssl.event.catalog import Event, list_events
-from damage_ssl.grades import SCHEMES, ClassScheme, LabelValue
+from damage_ssl.evaluation.spatial_blocks import split_by_position
+from damage_ssl.events.event import Event, list_events, open_labels
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline.stages import open_labels
 from damage_ssl.settings import SourceSettings, SplitSettings
 
 _APART_M = 1e6

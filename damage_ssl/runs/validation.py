@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.metrics import Evaluation, evaluate
-from damage_ssl.assessment.prediction import class_probabilities, read_predictions
+from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import InputError
-from damage_ssl.event.blocks import block_of
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import ClassScheme, LabelValue
-from damage_ssl.labelling.label_csv import read_label_csv
-from damage_ssl.learning.runs import Run
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.evaluation.metrics import Evaluation, evaluate
+from damage_ssl.evaluation.spatial_blocks import block_of
+from damage_ssl.events.event import Event
+from damage_ssl.labels.label_csv import known_grades
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline.learning import plan_of
+from damage_ssl.runs.plan import plan_of
+from damage_ssl.runs.predictions import class_probabilities, read_predictions
+from damage_ssl.runs.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,26 +128,6 @@ def validation_of(event: Event, run: Run, *, seed: int = 0) -> Evaluation | None
     rows = held_out.merge(index, on="building_id").merge(read_predictions(run), on="building_id")
     rows["block"] = block_of(rows["x_m"].to_numpy(float), rows["y_m"].to_numpy(float), plan.block_m)
     return _evaluate(rows, plan.scheme, Calibration.read(run.calibration_path).threshold, seed)
-
-
-def known_grades(truth: Path, scheme: ClassScheme) -> pd.DataFrame:
-    """building_id, class_index (-1: no class of the scheme), damaged (True, False, None: no grade)."""
-    by_building = {row.building_id: row for row in read_label_csv(truth, labeller="truth").rows}
-    rows = list(by_building.values())
-    return pd.DataFrame(
-        {
-            "building_id": [row.building_id for row in rows],
-            "class_index": [-1 if (i := scheme.index_of(row.value)) is None else i for row in rows],
-            "damaged": pd.array([_is_damaged(row.value, scheme) for row in rows], dtype="boolean"),
-        }
-    )
-
-
-def _is_damaged(value: LabelValue, scheme: ClassScheme) -> bool | None:
-    if value in (LabelValue.INTACT, LabelValue.DAMAGED):
-        return value is LabelValue.DAMAGED
-    index = scheme.index_of(value)
-    return None if index is None else index >= scheme.damaged_from
 
 
 def _evaluate(rows: pd.DataFrame, scheme: ClassScheme, threshold: float, seed: int) -> Evaluation:

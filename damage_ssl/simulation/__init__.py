@@ -1,6 +1,1 @@
-"""A synthetic event with known truth, for the demo, the tests and the measurement of intervals."""
-
-from damage_ssl.simulation.event import SimulatedEvent, simulate
-from damage_ssl.simulation.settings import HAZARDS, SimulationSettings
-
-__all__ = ["HAZARDS", "SimulatedEvent", "SimulationSettings", "simulate"]
+"""Simulated towns with known truth."""

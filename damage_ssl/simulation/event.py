@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 import rasterio.shutil
 import shapely
 from affine import Affine
@@ -17,13 +16,13 @@ from rasterio.windows import Window
 from damage_ssl.files import atomic_path, storage_errors, write_json, write_text
 from damage_ssl.grid import crs_of_epsg, transformer
 from damage_ssl.settings import to_mapping
-from damage_ssl.simulation.camera import Look
-from damage_ssl.simulation.canvas import Sun
-from damage_ssl.simulation.hazard import strike
-from damage_ssl.simulation.layout import lay_out
-from damage_ssl.simulation.picture import Painter
+from damage_ssl.simulation.rendering.camera import Camera
+from damage_ssl.simulation.rendering.canvas import Sun
+from damage_ssl.simulation.rendering.painter import Painter
 from damage_ssl.simulation.settings import SimulationSettings
-from damage_ssl.simulation.town import Town
+from damage_ssl.simulation.town.hazard import strike
+from damage_ssl.simulation.town.layout import lay_out
+from damage_ssl.simulation.town.town import Town
 
 # An invented place: open sea off the Bight of Benin, in UTM zone 31 N.
 EPSG = 32631
@@ -84,7 +83,7 @@ def building_id(number: int) -> str:
     return f"sim-{number:06d}"
 
 
-def looks(settings: SimulationSettings) -> tuple[Look, Look]:
+def looks(settings: SimulationSettings) -> tuple[Camera, Camera]:
     """How the two dates are seen: another sun, season, tint, angle of view, and a displacement of the post picture."""
     rng = np.random.default_rng([settings.seed, 41])
     corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -92,7 +91,7 @@ def looks(settings: SimulationSettings) -> tuple[Look, Look]:
     way = float(rng.uniform(0, 2 * np.pi))
     shift_m = settings.shift_px * settings.gsd_m
     pre_view, post_view = float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0, 2 * np.pi))
-    pre = Look(
+    pre = Camera(
         date=0,
         sun=Sun(float(rng.uniform(115, 150)), float(rng.uniform(48, 58))),
         lean=(0.07 * float(np.cos(pre_view)), 0.07 * float(np.sin(pre_view))),
@@ -103,7 +102,7 @@ def looks(settings: SimulationSettings) -> tuple[Look, Look]:
         blur_px=0.5,
         noise=0.014,
     )
-    post = Look(
+    post = Camera(
         date=1,
         sun=Sun(float(rng.uniform(195, 245)), float(rng.uniform(36, 46))),
         lean=(0.17 * float(np.cos(post_view)), 0.17 * float(np.sin(post_view))),
@@ -194,8 +193,8 @@ def _footprints(town: Town, ids: list[str]) -> str:
     return f'{{"type":"FeatureCollection","features":[\n{lines}\n]}}\n'
 
 
-def _metadata(settings: SimulationSettings, pre: Look, post: Look) -> dict[str, object]:
-    def scene(name: str, look: Look, time: str) -> dict[str, object]:
+def _metadata(settings: SimulationSettings, pre: Camera, post: Camera) -> dict[str, object]:
+    def scene(name: str, look: Camera, time: str) -> dict[str, object]:
         return {
             "scene": name,
             "role": name,

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from playwright.sync_api import Error, sync_playwright
 
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.store import LabelStore, NewLabel
-from damage_ssl.simulation import SimulatedEvent, SimulationSettings, simulate
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.event import Event
+from damage_ssl.labels.label_log import LabelStore, NewLabel
+from damage_ssl.simulation.event import SimulatedEvent, simulate
+from damage_ssl.simulation.settings import SimulationSettings
 from tests.app.browser.screen import Screen, launch, opened
 from tests.app.browser.server import running_app
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app import processes
+from app.jobs import job
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def started_processes_end_with_the_test(monkeypatch: pytest.MonkeyPatch) -> Iter
             started.append(process)
             return process
 
-    monkeypatch.setattr(processes, "subprocess", Recorded())
+    monkeypatch.setattr(job, "subprocess", Recorded())
     yield
     for process in started:
         with contextlib.suppress(ProcessLookupError):

@@ -5,7 +5,6 @@ import json
 import socket
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,17 +15,17 @@ import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 
-from app.routes import routes
-from damage_ssl import pipeline
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.prediction import prediction_table
-from damage_ssl.event.catalog import Event
+from app.api import routes
+from damage_ssl import workflow
+from damage_ssl.damage_scale import scheme_named
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.events.event import Event
 from damage_ssl.files import write_json
-from damage_ssl.grades import scheme_named
-from damage_ssl.learning.instant import EventFeatures
-from damage_ssl.learning.runs import Run
+from damage_ssl.learning.features.linear_probe import EventFeatures
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline.live import features_path
+from damage_ssl.runs.live import features_path
+from damage_ssl.runs.predictions import prediction_table
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import SplitSettings, TrainSettings
 from tests.conftest import Town
 
@@ -37,7 +36,7 @@ RUN_ID = f"{RUN_BEGUN}-fixmatch"
 def prepared_event(town: Town) -> Event:
     """The town as an event whose pairs are cut."""
     event = town.create()
-    pipeline.cut_patches(event)
+    workflow.cut_patches(event)
     return event
 
 
@@ -45,7 +44,7 @@ def add_run(event: Event, p_damaged: dict[str, float], *, algorithm: str = "fixm
     """A finished run that gave these probabilities (0 to every other assessed building), with the threshold at 0.5."""
     run = Run(event.runs_path / f"{RUN_BEGUN}-{algorithm}")
     run.path.mkdir(parents=True)
-    plan = pipeline.RunPlan(
+    plan = workflow.RunPlan(
         train=TrainSettings(algorithm=algorithm),
         split=SplitSettings(),
         train_id=(),

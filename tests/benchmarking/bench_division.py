@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from damage_ssl.benchmarking.material import Material, divide
+from damage_ssl.benchmarking.background_pairs import Windows
+from damage_ssl.benchmarking.bench import Bench, Training, bench_fingerprint
+from damage_ssl.benchmarking.division import Material, divide
 from damage_ssl.benchmarking.plan import make_plan
-from damage_ssl.benchmarking.running import Bench, Training, bench_fingerprint
 from damage_ssl.benchmarking.settings import BenchmarkSettings
-from damage_ssl.benchmarking.windows import Windows
-from damage_ssl.grades import scheme_named
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.settings import TrainSettings
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from damage_ssl.event.catalog import Event
-from damage_ssl.simulation import SimulatedEvent, SimulationSettings, simulate
+from damage_ssl.events.event import Event
+from damage_ssl.simulation.event import SimulatedEvent, simulate
+from damage_ssl.simulation.settings import SimulationSettings
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,14 @@
 import numpy as np
 import shapely
 
-from damage_ssl.benchmarking.preparing import prepare
+from damage_ssl.benchmarking.background_pairs import cut_windows, free_places
+from damage_ssl.benchmarking.preparation import prepare
 from damage_ssl.benchmarking.settings import BenchmarkSettings
-from damage_ssl.benchmarking.windows import cut_windows, free_places
-from damage_ssl.event.catalog import Event
-from damage_ssl.patches.extract import extract_patches
+from damage_ssl.events.event import Event
+from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.settings import PatchSettings, TrainSettings
-from damage_ssl.simulation import SimulatedEvent
-from tests.benchmarking.material import FakeTrainer
+from damage_ssl.simulation.event import SimulatedEvent
+from tests.benchmarking.bench_division import FakeTrainer
 
 
 def test_free_places_lie_clear_of_every_footprint() -> None:

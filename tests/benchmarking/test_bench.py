@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from damage_ssl.benchmarking import frozen_scores, running
-from damage_ssl.benchmarking.running import StoppedError, Training, train_and_predict
+from damage_ssl.benchmarking import bench as bench_module
+from damage_ssl.benchmarking import frozen_scores
+from damage_ssl.benchmarking.bench import StoppedError, Training, train_and_predict
 from damage_ssl.files import read_json, write_json
-from damage_ssl.learning.embedding import embed
-from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.targets import Targets
+from damage_ssl.learning.features.embedding import embed
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.trainer.data import Targets
 from damage_ssl.settings import TrainSettings
-from tests.benchmarking.material import FakeTrainer, bench_of, pairs_of
+from tests.benchmarking.bench_division import FakeTrainer, bench_of, pairs_of
 
 
 def test_a_killed_benchmark_does_only_what_is_missing(tmp_path: Path) -> None:
@@ -203,11 +204,11 @@ def test_trainings_on_cached_features_share_them_and_score_as_their_predictors_d
         return whole(network, pixels, **options)
 
     monkeypatch.setattr(frozen_scores, "embed", counted)
-    monkeypatch.setattr(running, "_FROZEN_SCORES", frozen_scores.FrozenScores())
+    monkeypatch.setattr(bench_module, "_FROZEN_SCORES", frozen_scores.FrozenScores())
     p = train_and_predict(training)
     assert np.array_equal(train_and_predict(training), p)
     assert encoded == [4] * training.settings.prediction_rotations  # the second one took them from the first
-    monkeypatch.setattr(running, "leaves_encoder", lambda _: False)
+    monkeypatch.setattr(bench_module, "leaves_encoder", lambda _: False)
     assert p == pytest.approx(train_and_predict(training), abs=1e-6)
     if algorithm == "fixmatch":
         assert len(list((tmp_path / "views").iterdir())) == 1

@@ -5,13 +5,13 @@ from functools import partial
 
 import pytest
 
-from damage_ssl.cli import benchmark_stage
-from damage_ssl.cli.commands import cli
-from damage_ssl.event.catalog import Event
-from damage_ssl.patches.extract import extract_patches
+from damage_ssl.cli import benchmark
+from damage_ssl.cli.root import cli
+from damage_ssl.events.event import Event
+from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.settings import PatchSettings
-from damage_ssl.simulation import SimulatedEvent
-from tests.benchmarking.material import FakeTrainer
+from damage_ssl.simulation.event import SimulatedEvent
+from tests.benchmarking.bench_division import FakeTrainer
 
 
 def test_benchmark_runs_resumes_and_reports(
@@ -21,7 +21,7 @@ def test_benchmark_runs_resumes_and_reports(
 ) -> None:
     event, drawn = small_town
     trainer = FakeTrainer()
-    monkeypatch.setattr(benchmark_stage, "benchmark", partial(benchmark_stage.benchmark, trainer=trainer))
+    monkeypatch.setattr(benchmark, "benchmark", partial(benchmark.benchmark, trainer=trainer))
     extract_patches(event, PatchSettings(size_px=32))
 
     def run(*more: str) -> dict[str, object]:

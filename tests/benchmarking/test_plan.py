@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from damage_ssl.benchmarking.material import divide, draw
-from damage_ssl.benchmarking.search import search_space, settings_of, trial_values
+from damage_ssl.benchmarking.division import divide, draw
+from damage_ssl.benchmarking.random_search import search_space, settings_of, trial_values
 from damage_ssl.benchmarking.settings import BenchmarkSettings
-from damage_ssl.cli.benchmark_stage import plan_lines
+from damage_ssl.cli.benchmark import plan_lines
 from damage_ssl.errors import LabelsError, SettingsError
 from damage_ssl.files import write_json
 from damage_ssl.learning.training import algorithm_names, check_settings
 from damage_ssl.settings import TrainSettings
-from tests.benchmarking.material import FakeTrainer, bench_of, grid_material
+from tests.benchmarking.bench_division import FakeTrainer, bench_of, grid_material
 
 
 def test_plan_counts_every_cell_once(tmp_path: Path) -> None:

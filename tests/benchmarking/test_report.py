@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from damage_ssl.benchmarking import plots
+from damage_ssl.benchmarking.bench import Training
+from damage_ssl.benchmarking.findings import find, sentences
 from damage_ssl.benchmarking.report import write_report
-from damage_ssl.benchmarking.running import Training
-from damage_ssl.benchmarking.summary import find, sentences
-from tests.benchmarking.material import FakeTrainer, bench_of
+from tests.benchmarking.bench_division import FakeTrainer, bench_of
 
 
 class Page(HTMLParser):

@@ -15,8 +15,9 @@ from PIL import Image
 from benchmarks import cifar10, ssl_throughput, ssl_usual, step_memory
 from benchmarks.ssl_feeds import PilPairs, drawn_pairs
 from benchmarks.wide_resnet import WideResNet
-from damage_ssl.learning.algorithms import ALGORITHMS, Batch
-from damage_ssl.learning.networks import PairNetwork
+from damage_ssl.learning.algorithms import ALGORITHMS
+from damage_ssl.learning.algorithms.base import TrainingBatch
+from damage_ssl.learning.networks.pair_network import PairNetwork
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +110,7 @@ def test_the_usual_loop_is_fixmatch_on_the_same_network() -> None:
     def shown(x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
 
-    batch = Batch(
+    batch = TrainingBatch(
         target=known["index"] % 2,
         labelled_weak=shown(known["weak"]),
         unlabelled=(shown(other["weak"]), shown(other["strong"])),

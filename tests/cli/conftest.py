@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from damage_ssl.cli.arguments import spread_path_lists
-from damage_ssl.cli.commands import cli
-from damage_ssl.simulation import SimulatedEvent, SimulationSettings, simulate
+from damage_ssl.cli.options import spread_path_lists
+from damage_ssl.cli.root import cli
+from damage_ssl.simulation.event import SimulatedEvent, simulate
+from damage_ssl.simulation.settings import SimulationSettings
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 import shapely
 from affine import Affine
 
-from damage_ssl.simulation import SimulatedEvent
+from damage_ssl.simulation.event import SimulatedEvent
 from tests.cli.conftest import Outcome, every_file, grades_of, inputs_of, write_labels
 from tests.conftest import Town, square, write_polygons, write_tiff
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from damage_ssl.simulation import SimulatedEvent
+from damage_ssl.simulation.event import SimulatedEvent
 from tests.cli.conftest import inputs_of
-from tests.cli.test_stages import Run, labels_from
+from tests.cli.test_main_job import Run, labels_from
 
 
 def test_a_head_on_cached_features_is_trained_exported_and_trained_again_on_the_same_features(

@@ -15,18 +15,26 @@ import pystac
 import pytest
 import shapely
 
-from damage_ssl.cli import imagery_stage
-from damage_ssl.cli.imagery_stage import Wanted
+from damage_ssl.cli import imagery
+from damage_ssl.cli.imagery import Wanted
 from damage_ssl.cli.place import Place
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.open_events import PACKAGED, find_event
-from damage_ssl.event.providers.area import BoundingBox
-from damage_ssl.event.providers.stac_scene import ImageryScene
-from damage_ssl.event.providers.stac_search import ImageryFound
+from damage_ssl.events.catalogue import PACKAGED, find_event
+from damage_ssl.events.event import Event
+from damage_ssl.events.imagery_search import ImageryFound
+from damage_ssl.events.static_catalogue import ImageryScene
+from damage_ssl.geography import BoundingBox
 from tests.cli.conftest import Outcome, every_file
 from tests.cli.test_bad_input import refused
 from tests.conftest import Town, square, write_polygons
-from tests.event.answers import Answer, Services, overpass_answer, overture_release, serving, stac_api, static_catalogue
+from tests.service_answers import (
+    Answer,
+    Services,
+    overpass_answer,
+    overture_release,
+    serving,
+    stac_api,
+    static_catalogue,
+)
 
 Run = Callable[..., Outcome]
 
@@ -336,8 +344,8 @@ def test_commands_to_go_on_with_can_be_pasted_into_a_shell() -> None:
             cloudier=0,
             note="",
         )
-        again = imagery_stage._again("maui", None, Path("my work"), wanted)
-        return shlex.split(imagery_stage._next(found, place, "maui", again).removeprefix("next: "))
+        again = imagery._again("maui", None, Path("my work"), wanted)
+        return shlex.split(imagery._next(found, place, "maui", again).removeprefix("next: "))
 
     assert next_command(4)[4:6] == ["https://h.org/0 b.tif?a=1&sig=2", "https://h.org/1 b.tif?a=1&sig=2"]
     again = " ".join(next_command(6))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import shapely
 
-from damage_ssl import pipeline
-from damage_ssl.event.catalog import Event
+from damage_ssl import workflow
+from damage_ssl.events.event import Event
 from tests.cli.conftest import Outcome
 from tests.conftest import Town, square, write_polygons
 
@@ -61,11 +61,11 @@ def test_confidence_asked_for_is_recorded_and_kept_when_inputs_are_compared(
     assert outcome.json["footprint_sources"][0]["below_confidence"] == 1
     event = Event.open(town.workspace, "town")
     same = {"pre": [str(town.pre)], "post": [str(town.post)], "footprints": [file]}
-    assert pipeline.made_from(event, **same)
+    assert workflow.made_from(event, **same)
     os.utime(file, ns=(1, 1))  # touched, so that it is read again: the same buildings
-    assert pipeline.made_from(event, **same)
+    assert workflow.made_from(event, **same)
     file.write_text(file.read_text().replace("0.9", "0.5").replace("0.6", "0.8"))
-    assert not pipeline.made_from(event, **same)
+    assert not workflow.made_from(event, **same)
 
 
 def test_impossible_confidence_is_refused(run: Run, town: Town) -> None:

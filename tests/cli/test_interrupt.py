@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from damage_ssl.learning.runs import Run, RunStatus, runs_in
-from damage_ssl.simulation import SimulatedEvent
+from damage_ssl.runs.run import Run, RunStatus, runs_in
+from damage_ssl.simulation.event import SimulatedEvent
 from tests.cli.conftest import Outcome, grades_of, inputs_of, write_labels
 
 

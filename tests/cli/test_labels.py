@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.store import LabelStore
-from damage_ssl.simulation import SimulatedEvent
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.labels.label_log import LabelStore
+from damage_ssl.simulation.event import SimulatedEvent
 from tests.cli.conftest import Outcome, inputs_of
 
 Run = Callable[..., Outcome]
@@ -21,7 +21,7 @@ def workspace(run: Run, simulated: SimulatedEvent, tmp_path: Path) -> Path:
 
 
 def two_buildings(workspace: Path) -> list[str]:
-    from damage_ssl.event.catalog import Event
+    from damage_ssl.events.event import Event
 
     return Event.open(workspace, "town").footprints()["building_id"].tolist()[:2]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from damage_ssl.cli.commands import cli
-from damage_ssl.products.vector_field import COLOURS, Panel, compass, draw_fields
-from tests.patches.test_registration import make
+from damage_ssl.cli.root import cli
+from damage_ssl.registration.shift_plot import COLOURS, Panel, compass, draw_fields
+from tests.registration.test_event_registration import make
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any]:

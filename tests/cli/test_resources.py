@@ -1,6 +1,6 @@
 import pytest
 
-from damage_ssl.cli.resources import bytes_of, resources_of
+from damage_ssl.cli.options import bytes_of, resources_of
 from damage_ssl.errors import SettingsError
 
 

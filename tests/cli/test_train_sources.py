@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from damage_ssl.simulation import SimulatedEvent, SimulationSettings, simulate
+from damage_ssl.simulation.event import SimulatedEvent, simulate
+from damage_ssl.simulation.settings import SimulationSettings
 from tests.cli.conftest import grades_of, inputs_of
-from tests.cli.test_stages import Run, labels_from
+from tests.cli.test_main_job import Run, labels_from
 
 SETTINGS = '[train]\nnetwork = "small-cnn"\nsteps = 2\nbatch_labelled = 4\n[sources]\nmax_labelled = 30\n'
 

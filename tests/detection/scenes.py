@@ -7,8 +7,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from damage_ssl.detection.area import Area
-from damage_ssl.event.imagery import Scene, inspect_scene
+from damage_ssl.detection.search_grid import Area
+from damage_ssl.imagery.inspection import inspect_scene
+from damage_ssl.imagery.scene import Scene
 from tests.conftest import CORNER_X, CORNER_Y, UTM, write_tiff
 
 GSD_M = 0.5

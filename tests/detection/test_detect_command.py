@@ -6,15 +6,15 @@ import geopandas as gpd
 import numpy as np
 import pytest
 
-from damage_ssl.cli import detect_stage
-from damage_ssl.cli.commands import cli
-from damage_ssl.detection.model import Detector, ModelCard
-from damage_ssl.detection.samples import TrainingSource
-from damage_ssl.event.catalog import Event
+from damage_ssl.cli import footprints
+from damage_ssl.cli.root import cli
+from damage_ssl.detection.detector import Detector, DetectorCard
+from damage_ssl.detection.training_tiles import TrainingSource
+from damage_ssl.events.event import Event
 from tests.conftest import square, texture, write_polygons, write_tiff
 
 CENTRES = [(column, row) for row in (60, 140, 220) for column in (60, 140, 220)]
-CARD = ModelCard("efficientnet-lite0", 0.5, ("elsewhere",), None, 3)
+CARD = DetectorCard("efficientnet-lite0", 0.5, ("elsewhere",), None, 3)
 
 
 class Brightness:
@@ -41,9 +41,9 @@ def workspace(tmp_path, monkeypatch):
     drawn = write_polygons(tmp_path / "in" / "drawn.geojson", [square(*centre) for centre in CENTRES])
     Event.create(tmp_path / "w", "bare", pre=[pre], post=[post])
     Event.create(tmp_path / "w", "mapped", pre=[pre], post=[post], footprints=drawn)
-    monkeypatch.setattr(detect_stage, "train_for", lambda *given, **options: Brightness())
+    monkeypatch.setattr(footprints, "train_for", lambda *given, **options: Brightness())
     nowhere = TrainingSource("simulated-wind", [], gpd.GeoDataFrame(geometry=[], crs="EPSG:4326"))
-    monkeypatch.setattr(detect_stage, "simulated_sources", lambda folder, *, seed: [nowhere])
+    monkeypatch.setattr(footprints, "simulated_sources", lambda folder, *, seed: [nowhere])
     return tmp_path / "w"
 
 
@@ -108,7 +108,7 @@ def test_a_stopped_detection_leaves_the_event_as_it_was(workspace, capsys, monke
 
     event = Event.open(workspace, "bare")
     kept = files_of(event)
-    monkeypatch.setattr(detect_stage, where, stopped)
+    monkeypatch.setattr(footprints, where, stopped)
     code, _, _ = run(capsys, workspace, "bare", "--from", "mapped")
     assert code == 130
     assert files_of(event) == kept
@@ -122,7 +122,7 @@ def test_without_any_event_to_learn_from_it_says_that_towns_are_drawn(workspace,
         asked.append(seed)
         return [TrainingSource("simulated-wind", [], gpd.GeoDataFrame(geometry=[], crs="EPSG:4326"))]
 
-    monkeypatch.setattr(detect_stage, "simulated_sources", towns)
+    monkeypatch.setattr(footprints, "simulated_sources", towns)
     code, _, err = run(capsys, workspace, "mapped", "--out", workspace / "x.geojson", "--seed", "4")
     assert (code, asked) == (0, [4])
     assert "trained on simulated towns" in err
@@ -130,7 +130,7 @@ def test_without_any_event_to_learn_from_it_says_that_towns_are_drawn(workspace,
 
 def test_every_other_event_with_footprints_of_its_own_is_learnt_from(workspace, capsys):
     run(capsys, workspace, "bare")  # learns from `mapped`, and gets detected footprints
-    from damage_ssl.detection.detect import sources_in
+    from damage_ssl.detection.building_detection import sources_in
 
     assert [source.name for source in sources_in(workspace, but="other")] == ["mapped"]
     assert sources_in(workspace, but="mapped") == []

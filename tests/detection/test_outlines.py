@@ -6,7 +6,7 @@ from rasterio.features import rasterize, shapes
 from shapely import affinity
 from shapely.geometry import Polygon, box, shape
 
-from damage_ssl.detection.regularise import dominant_angle, likeness, regularised
+from damage_ssl.detection.outlines import dominant_angle, likeness, regularised
 
 L_SHAPE = Polygon([(0, 0), (20, 0), (20, 10), (10, 10), (10, 22), (0, 22)])
 

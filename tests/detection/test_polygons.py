@@ -7,11 +7,11 @@ from rasterio.features import rasterize
 from shapely import affinity
 from shapely.geometry import box
 
-from damage_ssl.detection.area import Area, Square
-from damage_ssl.detection.inference import ProbabilityMap
 from damage_ssl.detection.instances import draw_instances, targets
+from damage_ssl.detection.outlines import likeness
 from damage_ssl.detection.polygons import apart, extract_buildings
-from damage_ssl.detection.regularise import likeness
+from damage_ssl.detection.probability_map import ProbabilityMap
+from damage_ssl.detection.search_grid import Area, Square
 from damage_ssl.detection.settings import DetectionSettings
 from damage_ssl.grid import PixelGrid
 

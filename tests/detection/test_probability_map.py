@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from damage_ssl.detection.area import Area, Square, read_square
-from damage_ssl.detection.inference import map_probabilities, tile_weight
-from damage_ssl.detection.model import Detector, ModelCard
-from damage_ssl.detection.network import BuildingNet
+from damage_ssl.detection.detector import Detector, DetectorCard
+from damage_ssl.detection.probability_map import map_probabilities, tile_weight
+from damage_ssl.detection.search_grid import Area, Square, read_square
 from damage_ssl.detection.settings import DetectionSettings
+from damage_ssl.detection.unet import BuildingNet
 from damage_ssl.errors import InputError, SettingsError
 from tests.conftest import texture
 from tests.detection.scenes import GSD_M, lattice_of, scene_of
@@ -73,7 +73,7 @@ def test_the_network_sees_the_same_in_small_and_large_tiles(tmp_path):
     scene = scene_of(tmp_path / "pre.tif", texture(5, 400, 400))
     area = Area.of([scene], GSD_M)
     network = BuildingNet("efficientnet-lite0", torch.Generator().manual_seed(0)).eval()
-    detector = Detector(network, ModelCard("efficientnet-lite0", GSD_M, ("none",), None, 0))
+    detector = Detector(network, DetectorCard("efficientnet-lite0", GSD_M, ("none",), None, 0))
     small, large = (
         whole(
             map_probabilities(

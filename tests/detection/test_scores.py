@@ -2,7 +2,7 @@ import geopandas as gpd
 import pytest
 from shapely.geometry import box
 
-from damage_ssl.detection.evaluation import score_footprints
+from damage_ssl.detection.scores import score_footprints
 
 WHERE = box(0, 0, 1000, 1000)
 

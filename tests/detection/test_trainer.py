@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from damage_ssl.detection.area import Area
-from damage_ssl.detection.detect import detect_buildings, simulated_sources, train_for
-from damage_ssl.detection.evaluation import score_footprints
-from damage_ssl.detection.model import Detector, ModelCard
-from damage_ssl.detection.network import BuildingNet
-from damage_ssl.detection.samples import Tiles
+from damage_ssl.detection.building_detection import detect_buildings, simulated_sources, train_for
+from damage_ssl.detection.detector import Detector, DetectorCard
+from damage_ssl.detection.scores import score_footprints
+from damage_ssl.detection.search_grid import Area
 from damage_ssl.detection.settings import DetectionSettings, DetectionTraining
-from damage_ssl.detection.training import pseudo_labelled, segmentation_loss, train_detector
+from damage_ssl.detection.trainer import pseudo_labelled, segmentation_loss, train_detector
+from damage_ssl.detection.training_tiles import Tiles
+from damage_ssl.detection.unet import BuildingNet
 from damage_ssl.errors import SettingsError
 
 FAST = DetectionTraining(steps=60, minutes=None, batch=4, crop_px=128, self_training_share=0.0, device="cpu")
@@ -60,7 +60,7 @@ def test_a_drawn_town_is_learnt_by_heart(tmp_path):
 
 def test_pseudo_labels_are_believed_only_where_the_teacher_is_sure():
     network = BuildingNet("efficientnet-lite0", torch.Generator().manual_seed(0)).eval()
-    teacher = Detector(network, ModelCard("efficientnet-lite0", 0.5, ("t",), None, 0))
+    teacher = Detector(network, DetectorCard("efficientnet-lite0", 0.5, ("t",), None, 0))
     tiles = plain_tiles()
     half_valid = tiles.valid.copy()
     half_valid[:, :, 64:] = False

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import shapely
 
-from damage_ssl.detection.samples import Tiles, TrainingSource, _paste, draw_crops, training_tiles
+from damage_ssl.detection.training_tiles import Tiles, TrainingSource, _paste, draw_crops, training_tiles
 from damage_ssl.errors import InputError
 from tests.conftest import UTM, square, texture
 from tests.detection.scenes import scene_of

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from damage_ssl.detection.model import Detector, ModelCard
-from damage_ssl.detection.network import BuildingNet, Lite0Taps
+from damage_ssl.detection.detector import Detector, DetectorCard
+from damage_ssl.detection.unet import BuildingNet, Lite0Taps
 from damage_ssl.errors import InputError, SettingsError
-from damage_ssl.learning.lite0 import _packaged_weights, timm_names
-from damage_ssl.learning.torchvision_compat import ensure_torchvision
+from damage_ssl.learning.networks.efficientnet_lite0 import _packaged_weights, timm_names
+from damage_ssl.learning.networks.torchvision_compat import ensure_torchvision
 
 
 def made(encoder="efficientnet-lite0", seed=0):
@@ -58,7 +58,7 @@ def test_an_unknown_encoder_is_named_with_the_nearest_one():
 
 
 def test_a_saved_model_gives_the_same_answers(tmp_path):
-    detector = Detector(made(seed=5).eval(), ModelCard("efficientnet-lite0", 0.5, ("town",), "here", 7))
+    detector = Detector(made(seed=5).eval(), DetectorCard("efficientnet-lite0", 0.5, ("town",), "here", 7))
     detector.save(tmp_path / "model.safetensors")
     back = Detector.load(tmp_path / "model.safetensors", device="cpu")
     pixels = np.random.default_rng(0).integers(0, 255, (1, 3, 64, 64)).astype(np.uint8)
@@ -80,7 +80,7 @@ def test_a_file_that_is_no_detector_is_refused_by_name(tmp_path):
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    wrong = Detector(made("smp:resnet18").eval(), ModelCard("efficientnet-lite0", 0.5, ("town",), None, 1))
+    wrong = Detector(made("smp:resnet18").eval(), DetectorCard("efficientnet-lite0", 0.5, ("town",), None, 1))
     wrong.save(tmp_path / "wrong.safetensors")
     with pytest.raises(InputError, match="do not fit its description"):
         Detector.load(tmp_path / "wrong.safetensors")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from damage_ssl.assessment.audit import audit_answers, audit_order, audit_report, skipped_before, wilson
+from damage_ssl.evaluation.audit import audit_answers, audit_order, audit_report, skipped_before, wilson
 
 IDS = np.array([f"b{number:04d}" for number in range(2000)])
 

@@ -3,7 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from damage_ssl.assessment.calibration import (
+from damage_ssl.damage_scale import scheme_named
+from damage_ssl.errors import WorkspaceError
+from damage_ssl.evaluation.calibration import (
     Calibration,
     best_threshold,
     calibrate,
@@ -13,8 +15,6 @@ from damage_ssl.assessment.calibration import (
     scale_probabilities,
     shrunk_threshold,
 )
-from damage_ssl.errors import WorkspaceError
-from damage_ssl.grades import scheme_named
 
 BINARY, GRADES = scheme_named("binary-major"), scheme_named("grades")
 

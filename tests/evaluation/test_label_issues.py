@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from damage_ssl.assessment.doubts import (
+from damage_ssl.evaluation.label_issues import (
     DISAGREEMENT_BITS,
     UNSURE_LOG_ODDS,
     contradicted,

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from damage_ssl.assessment.guidance import (
+from damage_ssl.evaluation.learning_curve import (
     LEAST_PER_CLASS,
     MOST_LABELS,
     OutlookQuestion,
@@ -50,14 +50,14 @@ def test_hard_task_gains_from_more_labels_and_an_easy_one_does_not() -> None:
 
 def test_promise_is_kept_on_average() -> None:
     """Promised from 40 labels what 80 would bring, against what 80 do bring on a thousand unseen buildings."""
-    from damage_ssl.learning.instant import fit_instant
+    from damage_ssl.learning.features.linear_probe import fit_linear_probe
 
     promised, kept = [], []
     for seed in range(8):
         features, classes, x_m, y_m = labelled_town(1080, gap=0.45, seed=seed)
         at = outlook(features[:40], classes[:40], x_m[:40], y_m[:40], np.random.default_rng(seed), more=40)
         right = [
-            (fit_instant(features, np.arange(size), classes[:size])[80:].argmax(1) == classes[80:]).mean()
+            (fit_linear_probe(features, np.arange(size), classes[:size])[80:].argmax(1) == classes[80:]).mean()
             for size in (40, 80)
         ]
         promised.append(at.gain)

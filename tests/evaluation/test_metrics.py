@@ -12,9 +12,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from damage_ssl.assessment.metrics import Evaluation, evaluate
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import InputError
-from damage_ssl.grades import scheme_named
+from damage_ssl.evaluation.metrics import Evaluation, evaluate
 
 BINARY, GRADES = scheme_named("binary-major"), scheme_named("grades")
 

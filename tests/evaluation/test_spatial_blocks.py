@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from damage_ssl.errors import LabelsError
-from damage_ssl.event.blocks import block_of, split_by_position, split_labelled
+from damage_ssl.evaluation.spatial_blocks import block_of, split_by_position, split_labelled
 from damage_ssl.settings import SplitSettings
 
 SETTINGS = SplitSettings(block_m=150, validation_share=0.25, min_train_per_class=3, min_validation_per_class=2)

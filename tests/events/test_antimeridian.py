@@ -10,11 +10,11 @@ from pyproj import Transformer
 
 from damage_ssl.cli.place import find_place
 from damage_ssl.errors import InputError
-from damage_ssl.event.antimeridian import cut_at_antimeridian
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.footprints import read_aoi
+from damage_ssl.events.event import Event
+from damage_ssl.footprints.reader import read_aoi
+from damage_ssl.geography import cut_at_antimeridian
 from damage_ssl.grid import utm_epsg
-from damage_ssl.patches.batches import make_batches
+from damage_ssl.mosaic.batches import make_batches
 from tests.conftest import texture, write_tiff
 
 FIJI = 32760

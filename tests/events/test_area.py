@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import shapely
 
-from damage_ssl import pipeline
+from damage_ssl import workflow
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.event.area import inside, polygon, rectangle, set_area, whole_footprints
-from damage_ssl.event.catalog import WHOLE_FOLDER, Event
+from damage_ssl.events.area import inside, polygon, rectangle, set_area, whole_footprints
+from damage_ssl.events.event import WHOLE_FOLDER, Event
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, UTM, Town, write_polygons
 
 
@@ -87,12 +87,12 @@ def test_building_on_the_edge_belongs_where_its_inner_point_lies() -> None:
 
 def test_narrower_area_needs_no_new_pairs_and_labels_stay(town: Town) -> None:
     event = town.create()
-    pipeline.cut_patches(event)
+    workflow.cut_patches(event)
     set_area(event, west_half())
-    store = pipeline.cut_patches(event)
+    store = workflow.cut_patches(event)
     assert store.index()["building_id"].tolist() == WEST
     set_area(event, None)
-    assert len(pipeline.cut_patches(event).index()) == 16
+    assert len(workflow.cut_patches(event).index()) == 16
 
 
 def test_new_footprints_forget_the_whole_of_the_old_ones(town: Town) -> None:

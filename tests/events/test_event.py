@@ -11,10 +11,10 @@ import shapely
 from affine import Affine
 
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
-from damage_ssl.event.catalog import Event, list_events
-from damage_ssl.event.footprints import read_footprints
-from damage_ssl.event.footprints.model import TABLE_COLUMNS
-from damage_ssl.event.sources import expand_rasters
+from damage_ssl.events.event import Event, list_events
+from damage_ssl.events.inputs import expand_rasters
+from damage_ssl.footprints.footprint_set import TABLE_COLUMNS
+from damage_ssl.footprints.reader import read_footprints
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, Town, square, texture, write_polygons, write_tiff
 
 
@@ -220,7 +220,7 @@ def test_full_disk_is_named_and_leaves_nothing(town: Town, monkeypatch: pytest.M
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("damage_ssl.event.catalog.write_collection", full)
+    monkeypatch.setattr("damage_ssl.events.event.write_collection", full)
     with pytest.raises(StorageError, match=r"town: the disk is full; free some space"):
         town.create()
     assert entries(town.workspace) == []

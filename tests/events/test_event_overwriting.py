@@ -6,7 +6,7 @@ import pytest
 import rasterio
 
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
 from tests.conftest import CORNER_X, CORNER_Y, Town, square, texture, write_polygons, write_tiff
 
 

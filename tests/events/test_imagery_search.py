@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from damage_ssl.errors import InputError, ServiceError
-from damage_ssl.event.providers.area import BoundingBox
-from damage_ssl.event.providers.stac_search import CATALOGS, ImageryFound, ImagerySearch, search_imagery
-from tests.event.answers import Answer, Services, serving, stac_api, static_catalogue
+from damage_ssl.events.imagery_search import CATALOGS, ImageryFound, ImagerySearch, search_imagery
+from damage_ssl.geography import BoundingBox
+from tests.service_answers import Answer, Services, serving, stac_api, static_catalogue
 
 pytest.importorskip("pystac_client")
+
 
 VERMONT = BoundingBox(-73.21, 43.99, -73.12, 44.05)
 LAHAINA = BoundingBox(-156.70, 20.84, -156.64, 20.91)

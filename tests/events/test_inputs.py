@@ -5,9 +5,11 @@ import pytest
 from rasterio.shutil import copy
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.hrefs import gdal_path, is_remote, raster_stem, raster_suffix, shown_href, without_secrets
-from damage_ssl.event.imagery import Scene, inspect_scene, read_chunk
-from damage_ssl.event.sources import expand_rasters, read_notes
+from damage_ssl.events.inputs import expand_rasters, read_notes
+from damage_ssl.imagery.chunks import read_chunk
+from damage_ssl.imagery.href import gdal_path, is_remote, raster_stem, raster_suffix, shown_href, without_secrets
+from damage_ssl.imagery.inspection import inspect_scene
+from damage_ssl.imagery.scene import Scene
 from tests.conftest import texture, write_tiff
 
 

@@ -11,8 +11,9 @@ from PIL import Image
 from pyproj import Transformer
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.xbd import MAX_RESIDUAL_PX, fit_georeference
+from damage_ssl.events.inputs import EventInputs
+from damage_ssl.events.xbd import MAX_RESIDUAL_PX, fit_georeference
+from damage_ssl.workflow import create_event
 
 
 def corners(epsg: int, seed: int = 0, noise_px: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +45,7 @@ def test_corners_that_do_not_belong_together_are_refused() -> None:
 
 @pytest.mark.real_data
 def test_native_scenes_become_an_event_that_lines_up(xbd_folder: Path, tmp_path: Path) -> None:
-    event = Event.create_from_xbd(tmp_path, "xbd", xbd_folder)
+    event = create_event(tmp_path, "xbd", EventInputs(pre=[], post=[], footprints=[], from_xbd=xbd_folder))
     footprints = event.footprints().set_index("building_id")
     assert len(footprints) == 343
     with event.truth_path.open() as file:
@@ -78,13 +79,13 @@ def test_incomplete_scene_is_named_and_nothing_is_written(xbd_folder: Path, tmp_
     image = sorted((copy / "images").glob("*_pre_disaster.png"))[0]
     image.unlink()
     with pytest.raises(InputError, match=rf"{image.name}: is missing \(1 files in all\)"):
-        Event.create_from_xbd(tmp_path / "ws", "xbd", copy)
+        create_event(tmp_path / "ws", "xbd", EventInputs(pre=[], post=[], footprints=[], from_xbd=copy))
     assert not (tmp_path / "ws").exists()
 
 
 def test_folder_in_another_layout_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is not in xBD's layout; there must be images/\*\.png and labels"):
-        Event.create_from_xbd(tmp_path / "ws", "xbd", tmp_path)
+        create_event(tmp_path / "ws", "xbd", EventInputs(pre=[], post=[], footprints=[], from_xbd=tmp_path))
 
 
 def test_broken_label_file_is_named(tmp_path: Path) -> None:
@@ -94,4 +95,4 @@ def test_broken_label_file_is_named(tmp_path: Path) -> None:
         (tmp_path / "images" / f"s_{role}_disaster.png").touch()
         (tmp_path / "labels" / f"s_{role}_disaster.json").write_text('{"features": {}}')
     with pytest.raises(InputError, match=r"s_pre_disaster\.json: is not an xBD label file"):
-        Event.create_from_xbd(tmp_path / "ws", "xbd", tmp_path)
+        create_event(tmp_path / "ws", "xbd", EventInputs(pre=[], post=[], footprints=[], from_xbd=tmp_path))

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import shapely
 from shapely.geometry import mapping
 
-from tests.event.osm_files import overpass_json, pbf, xml
+from tests.footprints.osm_files import overpass_json, pbf, xml
 
 
 def box(lon: float, lat: float, side: float = 0.0002) -> Any:

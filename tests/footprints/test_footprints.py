@@ -7,7 +7,8 @@ import pytest
 import shapely
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints import FootprintSet, read_aoi, read_footprints
+from damage_ssl.footprints.footprint_set import FootprintSet
+from damage_ssl.footprints.reader import read_aoi, read_footprints
 from damage_ssl.settings import FootprintSettings
 from tests.conftest import CORNER_X, CORNER_Y, UTM, square, write_polygons
 

@@ -12,9 +12,9 @@ import pytest
 import shapely
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints import read_footprints
-from tests.event.footprint_files import BUILDINGS
-from tests.event.osm_files import pbf, xml
+from damage_ssl.footprints.reader import read_footprints
+from tests.footprints.footprint_files import BUILDINGS
+from tests.footprints.osm_files import pbf, xml
 
 HUGE = 2**60 + 1  # neighbours among such numbers are one float
 

@@ -13,9 +13,10 @@ import pytest
 import shapely
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints import FootprintSet, read_footprints
+from damage_ssl.footprints.footprint_set import FootprintSet
+from damage_ssl.footprints.reader import read_footprints
 from damage_ssl.settings import FootprintSettings
-from tests.event.footprint_files import (
+from tests.footprints.footprint_files import (
     BUILDINGS,
     IMAGERY,
     WRITERS,
@@ -26,7 +27,7 @@ from tests.event.footprint_files import (
     overture,
     write,
 )
-from tests.event.osm_files import osm_ids, overpass_json
+from tests.footprints.osm_files import osm_ids, overpass_json
 
 OSM = [kind for kind in WRITERS if kind.startswith(("OpenStreetMap", "Overpass"))]
 COUNTED_ONLY_BY_READING = ["OpenStreetMap PBF", "OpenStreetMap XML"]

@@ -8,8 +8,11 @@ import pytest
 import shapely
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints import FootprintSet, clean_footprints, merge_footprints, read_footprints
-from tests.event.footprint_files import BUILDINGS, IMAGERY, box, write
+from damage_ssl.footprints.cleaning import clean_footprints
+from damage_ssl.footprints.footprint_set import FootprintSet
+from damage_ssl.footprints.merging import merge_footprints
+from damage_ssl.footprints.reader import read_footprints
+from tests.footprints.footprint_files import BUILDINGS, IMAGERY, box, write
 
 SIDE = 0.0002
 

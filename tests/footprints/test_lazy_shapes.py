@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import shapely
 
-from app.shapes import Shapes, read_shapes
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.catalog import Event
-from damage_ssl.simulation import SimulationSettings, simulate
+from damage_ssl.events.event import Event
+from damage_ssl.footprints.lazy_shapes import Shapes, read_shapes
+from damage_ssl.simulation.event import simulate
+from damage_ssl.simulation.settings import SimulationSettings
 
 MIXED = [
     shapely.box(7.0, 50.0, 7.001, 50.002),
@@ -47,7 +48,7 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> Event:
 
 
 def test_footprints_of_an_event_are_those_that_geopandas_reads(event: Event) -> None:
-    known, shapes = read_shapes(event)
+    known, shapes = read_shapes(event.footprints_path)
     expected = event.footprints()
     assert known["building_id"].tolist() == expected["building_id"].tolist()
     np.testing.assert_array_equal(known["area_m2"], expected["area_m2"])
@@ -58,11 +59,13 @@ def test_a_file_in_another_encoding_is_read_too(event: Event, tmp_path: Path) ->
     expected = event.footprints()
     other = Event(tmp_path, "other")
     gpd.GeoDataFrame(expected).to_parquet(other.footprints_path, geometry_encoding="geoarrow")
-    np.testing.assert_array_equal(read_shapes(other)[1].boxes, shapely.bounds(expected.geometry.to_numpy()))
+    np.testing.assert_array_equal(
+        read_shapes(other.footprints_path)[1].boxes, shapely.bounds(expected.geometry.to_numpy())
+    )
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     broken = Event(tmp_path, "broken")
     broken.footprints_path.write_bytes(b"PAR1 and no more")
     with pytest.raises(WorkspaceError, match=r"footprints\.parquet: cannot be read"):
-        read_shapes(broken)
+        read_shapes(broken.footprints_path)

@@ -14,12 +14,12 @@ import pytest
 import shapely
 
 from damage_ssl.errors import InputError, ServiceError
-from damage_ssl.event.footprints import read_footprints
-from damage_ssl.event.providers import openstreetmap, service
-from damage_ssl.event.providers.area import BoundingBox
-from damage_ssl.event.providers.fetching import fetch_footprints, note_path, read_note
-from damage_ssl.event.providers.open_buildings import covering_cells
-from tests.event.answers import (
+from damage_ssl.footprints.providers import openstreetmap, service
+from damage_ssl.footprints.providers.download import fetch_footprints, note_path, read_note
+from damage_ssl.footprints.providers.open_buildings import covering_cells
+from damage_ssl.footprints.reader import read_footprints
+from damage_ssl.geography import BoundingBox
+from tests.service_answers import (
     RECORDED,
     RELEASE,
     Answer,

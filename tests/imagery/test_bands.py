@@ -10,7 +10,9 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.imagery import Scene, inspect_scene, read_chunk
+from damage_ssl.imagery.chunks import read_chunk
+from damage_ssl.imagery.inspection import inspect_scene
+from damage_ssl.imagery.scene import Scene
 from tests.conftest import texture, write_tiff
 
 RED = np.array([[10, 20, 30], [40, 50, 60]])

@@ -8,8 +8,10 @@ from affine import Affine
 from rasterio.enums import ColorInterp
 
 from damage_ssl.errors import InputError
-from damage_ssl.event import inspection
-from damage_ssl.event.imagery import Scene, inspect_scene, measure_stretch, read_chunk
+from damage_ssl.imagery import inspection
+from damage_ssl.imagery.chunks import read_chunk
+from damage_ssl.imagery.inspection import inspect_scene, measure_stretch
+from damage_ssl.imagery.scene import Scene
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, texture, write_tiff
 
 

@@ -10,9 +10,10 @@ from affine import Affine
 from PIL import Image
 from pyproj import CRS
 
-from app import tiles
-from damage_ssl.event.imagery import Scene, inspect_scene
 from damage_ssl.grid import transformer
+from damage_ssl.imagery import map_tiles
+from damage_ssl.imagery.inspection import inspect_scene
+from damage_ssl.imagery.scene import Scene
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, UTM, write_tiff
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # within rasterio
@@ -39,7 +40,7 @@ def picture_of(scenes: list[Scene], east_m: float, width_m: float) -> np.ndarray
     top, bottom = CORNER_Y - 20, CORNER_Y - 40
     to = {code: transformer(CRS.from_user_input(UTM), CRS.from_epsg(code)) for code in (3857, 4326)}
     mercator = to[3857].transform_bounds(left, bottom, right, top)
-    picture = tiles.crop(scenes, mercator, to[4326].transform_bounds(left, bottom, right, top), **size)
+    picture = map_tiles.crop(scenes, mercator, to[4326].transform_bounds(left, bottom, right, top), **size)
     return np.array(Image.open(io.BytesIO(picture.data)).convert("RGBA"))
 
 
@@ -80,7 +81,7 @@ def test_black_fill_without_a_mask_is_transparent(tmp_path: Path) -> None:
     to = {code: transformer(CRS.from_user_input(UTM), CRS.from_epsg(code)) for code in (3857, 4326)}
     area = (CORNER_X, CORNER_Y - 120, CORNER_X + 120, CORNER_Y)
     mercator, wgs84 = (to[code].transform_bounds(*area) for code in (3857, 4326))
-    picture = tiles.crop([filled], mercator, wgs84, width_px=240, height_px=240)
+    picture = map_tiles.crop([filled], mercator, wgs84, width_px=240, height_px=240)
     alpha = np.array(Image.open(io.BytesIO(picture.data)).convert("RGBA"))[..., 3]
     assert alpha[120, 60] == 255
     assert alpha[120, 200] == 0
@@ -104,4 +105,4 @@ def test_grey_imagery_is_shown_in_three_equal_bands(tmp_path: Path) -> None:
 
 
 def test_no_scene_gives_no_picture() -> None:
-    assert tiles.tile([], 10, 1, 1) == tiles.NOTHING
+    assert map_tiles.tile([], 10, 1, 1) == map_tiles.NOTHING

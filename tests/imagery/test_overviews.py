@@ -13,11 +13,13 @@ from rasterio.enums import Resampling
 from rasterio.shutil import copy
 from scipy import ndimage
 
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.imagery import Overview, Scene, inspect_scene, read_chunk
-from damage_ssl.event.stac import read_scenes, write_collection
+from damage_ssl.events.event import Event
+from damage_ssl.events.stac import read_scenes, write_collection
 from damage_ssl.files import read_json, write_json
-from damage_ssl.patches.extract import extract_patches
+from damage_ssl.imagery.chunks import read_chunk
+from damage_ssl.imagery.inspection import inspect_scene
+from damage_ssl.imagery.scene import Overview, Scene
+from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.settings import PatchSettings
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, square, write_polygons, write_tiff
 

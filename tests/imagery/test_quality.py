@@ -1,6 +1,7 @@
 import numpy as np
 
-from damage_ssl.event.quality import FILL_WINDOW_PX, black_fill, share_within
+from damage_ssl.imagery.bands import FILL_WINDOW_PX, black_fill
+from damage_ssl.imagery.quality.measures import share_within
 
 
 def test_black_square_of_the_window_is_fill_and_a_smaller_one_is_not() -> None:

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from damage_ssl.event.quality import QUALITY_COLUMNS, Reason, measure_quality, quality_reason
+from damage_ssl.damage_scale import Reason
+from damage_ssl.imagery.quality.measures import QUALITY_COLUMNS, measure_quality, quality_reason
 from damage_ssl.settings import PatchSettings
 
 Pictures = NDArray[np.uint8]

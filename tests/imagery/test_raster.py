@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from damage_ssl.errors import InputError, SourceError
-from damage_ssl.event import raster
-from damage_ssl.event.imagery import close_rasters, from_raster, inspect_scene, read_chunk, side_by_side
+from damage_ssl.imagery import raster
+from damage_ssl.imagery.chunks import read_chunk
+from damage_ssl.imagery.inspection import inspect_scene, side_by_side
+from damage_ssl.imagery.raster import close_rasters, from_raster
 from tests.conftest import texture, write_tiff
 
 

@@ -10,11 +10,14 @@ import rasterio
 from rasterio.shutil import copy
 
 from damage_ssl.errors import InputError, SourceError
-from damage_ssl.event.imagery import Scene, close_rasters, from_raster, inspect_scene, read_chunk
-from damage_ssl.event.stac import read_scenes
+from damage_ssl.events.stac import read_scenes
+from damage_ssl.imagery.chunks import read_chunk
+from damage_ssl.imagery.inspection import inspect_scene
+from damage_ssl.imagery.raster import close_rasters, from_raster
+from damage_ssl.imagery.scene import Scene
 from damage_ssl.settings import ReadSettings
 from tests.conftest import Town, texture, write_tiff
-from tests.event.web import DROP, Web, serve
+from tests.web import DROP, Web, serve
 
 QUICK = ReadSettings(tries=3, wait_s=0.01, connect_timeout_s=2, stall_timeout_s=2)
 

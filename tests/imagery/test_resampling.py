@@ -5,8 +5,9 @@ import pytest
 from affine import Affine
 from pyproj import CRS, Transformer
 
-from damage_ssl.event.imagery import Chunk
-from damage_ssl.event.resample import MAX_FIT_ERROR_PX, GridBatch, cut_grids, place_grids, source_map
+from damage_ssl.grid import GridBatch
+from damage_ssl.imagery.chunks import Chunk
+from damage_ssl.imagery.resampling import MAX_FIT_ERROR_PX, cut_grids, place_grids, source_map
 
 UTM = CRS.from_epsg(32610)
 X, Y = 521600.0, 4258050.0

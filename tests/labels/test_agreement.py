@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from damage_ssl.grades import SCHEMES, LabelValue
-from damage_ssl.labelling.agreement import ADJUDICATION, agreement, disagreements, fleiss_kappa
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.damage_scale import SCHEMES, LabelValue
+from damage_ssl.labels.agreement import agreement, disagreements, fleiss_kappa
+from damage_ssl.labels.label_log import LabelStore
+from damage_ssl.labels.schema import ADJUDICATION
 
 FLEISS_1971 = np.array(
     [

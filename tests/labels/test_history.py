@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.reverting import before_last, put_back_from, revert
-from damage_ssl.labelling.store import LabelStore, NewLabel
+from damage_ssl.labels.history import before_last, put_back_from, revert
+from damage_ssl.labels.label_log import LabelStore, NewLabel
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.agreement import ADJUDICATION, agreement, confusion, disputed, independent_answers
-from damage_ssl.labelling.schema import REVERT
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.labels.agreement import agreement, confusion, disputed, independent_answers
+from damage_ssl.labels.label_log import LabelStore
+from damage_ssl.labels.schema import ADJUDICATION, REVERT
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, StorageError
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.label_csv import ImportReport, write_label_csv
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.labels.label_csv import ImportReport, write_label_csv
+from damage_ssl.labels.label_log import LabelStore
 
 KNOWN = [f"b{number}" for number in range(10)]
 

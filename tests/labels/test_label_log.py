@@ -10,10 +10,10 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, StorageError
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.schema import APPEND_ONLY, LOG
-from damage_ssl.labelling.store import LABEL_COLUMNS, LabelStore, NewLabel, utc_iso
+from damage_ssl.labels.label_log import LabelStore, NewLabel, utc_iso
+from damage_ssl.labels.schema import APPEND_ONLY, LABEL_COLUMNS, LOG
 
 
 @pytest.fixture

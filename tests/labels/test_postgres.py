@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, StorageError
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.labels.label_log import LabelStore
 
 Open = Callable[[], LabelStore]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.labels.label_log import LabelStore
 
 EVENT = Path(os.environ.get("DAMAGE_SSL_SHARED", "../shared")) / "data" / "events" / "santa-rosa-wildfire"
 

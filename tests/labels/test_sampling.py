@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from damage_ssl.errors import InputError
-from damage_ssl.labelling.queue import next_buildings, second_opinions
+from damage_ssl.labels.sampling import next_buildings, second_opinions
 
 
 def town(positions_m: list[tuple[float, float]], not_assessed: tuple[int, ...] = ()) -> pd.DataFrame:

@@ -9,23 +9,20 @@ import pytest
 import torch
 
 from damage_ssl.errors import StorageError, WorkspaceError
-from damage_ssl.learning.checkpoints import (
-    ModelCard,
-    card_path,
-    load_model,
+from damage_ssl.learning.checkpoints import CheckpointCard, load_model, save_model
+from damage_ssl.learning.networks.pair_network import NetworkSpec, PairNetwork, build_network
+from damage_ssl.learning.tensor_files import (
     load_optimizer_tensors,
     optimizer_tensors,
     read_tensors,
-    save_model,
     with_prefix,
     without_prefix,
     write_tensors,
 )
-from damage_ssl.learning.networks import NetworkSpec, PairNetwork, build_network
-from damage_ssl.learning.runs import Run
+from damage_ssl.runs.run import Run
 
 SPEC = NetworkSpec(network="small-cnn", fusion="siamese", channels=7, input_px=32, classes=2)
-CARD = ModelCard(
+CARD = CheckpointCard(
     spec=SPEC,
     scheme="binary-major",
     class_names=("intact", "damaged"),
@@ -69,7 +66,7 @@ def test_a_truncated_weights_file_is_an_error_that_names_it(tmp_path: Path) -> N
 def test_a_card_of_another_version_is_an_error_that_names_it(change: dict[str, Any], tmp_path: Path) -> None:
     run = Run(tmp_path)
     save_model(run, network(), CARD, "abc")
-    card_path(run).write_text(json.dumps(json.loads(card_path(run).read_text()) | change))
+    run.card_path.write_text(json.dumps(json.loads(run.card_path.read_text()) | change))
     with pytest.raises(WorkspaceError, match=r"model\.json"):
         load_model(run)
 

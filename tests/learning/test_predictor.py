@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from damage_ssl.errors import SettingsError, WorkspaceError
-from damage_ssl.learning.checkpoints import ModelCard, save_model
-from damage_ssl.learning.networks import NetworkSpec, build_network
+from damage_ssl.learning.checkpoints import CheckpointCard, save_model
+from damage_ssl.learning.networks.pair_network import NetworkSpec, build_network
 from damage_ssl.learning.predictor import Predictor, load_predictor
-from damage_ssl.learning.runs import Run
 from damage_ssl.patches.pairs import PairSet
-from tests.learning.drawn_pairs import draw_pairs
+from damage_ssl.runs.run import Run
+from tests.learning.trainer.drawn_pairs import draw_pairs
 
 
 @pytest.fixture
 def predictor(tmp_path: Path) -> Predictor:
     spec = NetworkSpec(network="small-cnn", fusion="siamese", channels=7, input_px=32, classes=2)
-    card = ModelCard(
+    card = CheckpointCard(
         spec=spec,
         scheme="binary-major",
         class_names=("intact", "damaged"),
@@ -72,7 +72,7 @@ def test_pairs_cut_in_another_way_are_refused_with_both_ways_named(
 
 def test_a_device_that_is_not_there_is_a_settings_error(predictor: Predictor) -> None:
     with pytest.raises(SettingsError, match="device 'abacus'"):
-        load_predictor(predictor.run, "abacus")
+        load_predictor(predictor.folder, "abacus")
 
 
 def _turned(pairs: PairSet) -> PairSet:

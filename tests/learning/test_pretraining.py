@@ -10,19 +10,22 @@ from torch import Tensor
 
 from damage_ssl.errors import DamageSSLError, InputError, SettingsError, WorkspaceError
 from damage_ssl.learning import pretraining
-from damage_ssl.learning.channels import pair_bytes
 from damage_ssl.learning.checkpoints import load_model
-from damage_ssl.learning.encoders import encoder_named
+from damage_ssl.learning.networks.encoders import encoder_named
+from damage_ssl.learning.networks.torchvision_compat import ensure_torchvision
+from damage_ssl.learning.networks.weights import load_weights, read_weights
+from damage_ssl.learning.pair_tensor import pair_bytes
 from damage_ssl.learning.pretraining import Pretraining, PretrainSettings, loss_named, pretraining_fingerprint
-from damage_ssl.learning.runs import Run
-from damage_ssl.learning.torchvision_compat import ensure_torchvision
 from damage_ssl.learning.training import train
-from damage_ssl.learning.weights import load_weights, read_weights
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import TrainSettings
-from tests.learning.drawn_pairs import draw_pairs, targets_of
+from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 
 ensure_torchvision()
+
+
 pytest.importorskip("lightly", reason="the losses of lightly (extra 'pretrain')")
+
 
 PAIRS, CLASSES = draw_pairs(16)
 PIXELS = pair_bytes(PAIRS)

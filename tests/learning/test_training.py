@@ -12,15 +12,15 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from damage_ssl.errors import DamageSSLError, LabelsError, SettingsError, WorkspaceError
-from damage_ssl.learning import fitting
 from damage_ssl.learning.algorithms import ALGORITHMS
-from damage_ssl.learning.checkpoints import card_path, read_tensors, resume_path
 from damage_ssl.learning.predictor import load_predictor
-from damage_ssl.learning.runs import Run
-from damage_ssl.learning.targets import Targets
-from damage_ssl.learning.training import TrainProgress, algorithm_names, train
+from damage_ssl.learning.tensor_files import read_tensors
+from damage_ssl.learning.trainer import trainer
+from damage_ssl.learning.trainer.data import Targets, TrainProgress
+from damage_ssl.learning.training import algorithm_names, train
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import TrainSettings
-from tests.learning.drawn_pairs import draw_pairs, targets_of
+from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 
 PAIRS, CLASSES = draw_pairs(40)
 TARGETS = targets_of(PAIRS, CLASSES, train=8, validation=8)
@@ -69,7 +69,7 @@ def test_every_trained_algorithm_leaves_finished_weights_metrics_and_probabiliti
     seen: list[TrainProgress] = []
     train(PAIRS, TARGETS, settings(algorithm=algorithm), run, progress=seen.append)
     assert run.status().state == "trained" and run.status().step == 6
-    assert run.checkpoint_path.exists() and card_path(run).exists() and not resume_path(run).exists()
+    assert run.checkpoint_path.exists() and run.card_path.exists() and not run.resume_path.exists()
     assert [line["step"] for line in run.metrics() if "loss" in line] == [5, 6]
     assert all(np.isfinite(line["loss"]) for line in run.metrics() if "loss" in line)
     assert [each.step for each in seen] == [5, 6]
@@ -133,7 +133,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint_to_the_same_weights(
 ) -> None:
     unbroken, killed = new_run(tmp_path / "unbroken"), new_run(tmp_path / "killed")
     train(PAIRS, TARGETS, settings(), unbroken)
-    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
 
     def die(progress: TrainProgress) -> None:
         if progress.step == 5:
@@ -142,7 +142,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint_to_the_same_weights(
     with pytest.raises(MemoryError):
         train(PAIRS, TARGETS, settings(), killed, progress=die)
     assert killed.status().state == "failed"
-    assert 0 < read_tensors(resume_path(killed))[1]["step"] < 5
+    assert 0 < read_tensors(killed.resume_path)[1]["step"] < 5
     train(PAIRS, TARGETS, settings(), killed)
     one, other = weights(unbroken), weights(killed)
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -156,7 +156,7 @@ def test_an_interrupt_leaves_a_cancelled_run_that_can_go_on(run: Run) -> None:
         train(PAIRS, TARGETS, settings(), run, progress=interrupt)
     assert run.status().state == "cancelled"
     # It may have come in the middle of a step, so only a checkpoint from between two steps would be gone on with.
-    assert not resume_path(run).exists()
+    assert not run.resume_path.exists()
 
 
 def test_the_seed_decides_the_weights_and_the_global_generator_does_not(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice_and_spoils_no_checkpo
     with pytest.raises(DamageSSLError, match="smaller learning rates"):
         train(PAIRS, TARGETS, settings(algorithm="supervised-weak", steps=30, options=options), run)
     assert run.status().state == "failed"
-    assert not run.checkpoint_path.exists() and not resume_path(run).exists()
+    assert not run.checkpoint_path.exists() and not run.resume_path.exists()
 
 
 def test_all_algorithms_have_a_name_to_call_them_by() -> None:

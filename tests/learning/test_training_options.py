@@ -10,10 +10,9 @@ import torch
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms.adamatch import AdaMatch
-from damage_ssl.learning.checkpoints import read_tensors, resume_path
 from damage_ssl.learning.predictor import load_predictor
+from damage_ssl.learning.tensor_files import read_tensors
 from damage_ssl.learning.training import check_settings, train
-from tests.learning.drawn_pairs import targets_of
 from tests.learning.test_training import (
     CLASSES,
     PAIRS,
@@ -25,8 +24,10 @@ from tests.learning.test_training import (
     stop_after,
     weights,
 )
+from tests.learning.trainer.drawn_pairs import targets_of
 
-__all__ = ["one_thread", "run"]  # fixtures
+__all__ = ["one_thread", "run"]
+
 
 ABC, CDMAD = {"imbalance": "abc", "abc_threshold": 0.5}, {"imbalance": "cdmad", "cdmad_start": 0.25}
 
@@ -57,7 +58,7 @@ def test_a_training_ends_with_a_plain_network_and_goes_on_exactly_after_a_stop(
     should_stop = stop_after(2)
     train(PAIRS, TARGETS, chosen, broken, should_stop=should_stop)
     assert broken.status().state == "cancelled"
-    assert kept <= read_tensors(resume_path(broken))[0].keys()
+    assert kept <= read_tensors(broken.resume_path)[0].keys()
     train(PAIRS, TARGETS, chosen, broken)
     one, other = weights(unbroken), weights(broken)
     assert one.keys() == other.keys() and not any("auxiliary" in name for name in one)
@@ -70,7 +71,7 @@ def test_the_rates_learn_while_training(tmp_path: Path) -> None:
     run = new_run(tmp_path / "run")
     should_stop = stop_after(4)
     train(PAIRS, TARGETS, settings(options={"strong_policy": "ctaugment"}), run, should_stop=should_stop)
-    rates = read_tensors(resume_path(run))[0]["policy/rates"]
+    rates = read_tensors(run.resume_path)[0]["policy/rates"]
     assert (rates < 1).any() and rates.min() > 0.8  # four probes of four pairs, decay 0.99
 
 

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 import shapely
 
-from damage_ssl.event.catalog import Event
-from damage_ssl.patches.batches import FINE_CELLS, Batch, make_batches
-from damage_ssl.patches.cutting import View, plan_reading
-from damage_ssl.patches.grouping import reading_groups
-from damage_ssl.patches.lattice import grid_centres
+from damage_ssl.events.event import Event
+from damage_ssl.mosaic.batches import FINE_CELLS, BuildingBatch, make_batches
+from damage_ssl.mosaic.pair_mosaic import View, grid_centres, plan_reading
+from damage_ssl.mosaic.read_plan import reading_groups
 from tests.conftest import CORNER_X, CORNER_Y, Town, square, texture, write_polygons
 
 
@@ -78,7 +77,7 @@ def test_groups_stay_within_the_memory_and_cover_the_batch() -> None:
         assert np.concatenate([np.arange(group[0], group[-1]) for group in found]).tolist() == list(range(64))
 
 
-def batch_of(event: Event) -> Batch:
+def batch_of(event: Event) -> BuildingBatch:
     return make_batches(event.footprints(), event.scenes("pre"), 32.0)[0]
 
 

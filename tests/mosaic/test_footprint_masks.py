@@ -6,7 +6,7 @@ import rasterio.features
 import shapely
 from affine import Affine
 
-from damage_ssl.patches.masks import footprint_masks
+from damage_ssl.mosaic.footprint_masks import footprint_masks
 
 
 def drawn_alone(polygon: shapely.Geometry, x: float, y: float, size_px: int, gsd_m: float) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.patches.memory import LEAST_READING_BYTES, reading_bytes
+from damage_ssl.mosaic.read_plan import LEAST_READING_BYTES, reading_bytes
 from damage_ssl.settings import Resources
 from tests.conftest import Town
 

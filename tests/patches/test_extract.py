@@ -7,8 +7,8 @@ import rasterio
 import shapely
 from affine import Affine
 
-from damage_ssl.patches import batches, cutting
-from damage_ssl.patches.extract import extract_patches
+from damage_ssl.mosaic import batches, pair_mosaic
+from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.patches.store import INDEX_COLUMNS
 from damage_ssl.settings import PatchSettings, Resources
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, Town, square, texture, write_polygons, write_tiff
@@ -184,7 +184,7 @@ def test_large_events_are_cut_cell_by_cell_to_the_same_pixels(town: Town, monkey
     one = extract_patches(town.create("one"), settings)
     monkeypatch.setattr(batches, "CELL_PX", 50)
     monkeypatch.setattr(batches, "MOST_BUILDINGS", 3)
-    monkeypatch.setattr(cutting, "CUT_TOGETHER", 2)
+    monkeypatch.setattr(pair_mosaic, "CUT_TOGETHER", 2)
     many = extract_patches(town.create("many"), settings)
     ids = one.index()["building_id"].to_numpy(dtype=str)
     first, second = one.load(ids), many.load(ids)

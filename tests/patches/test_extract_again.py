@@ -16,10 +16,11 @@ import pytest
 from affine import Affine
 
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.scene import Overview
-from damage_ssl.patches import batches, pairing
-from damage_ssl.patches.extract import extract_patches
+from damage_ssl.events.event import Event
+from damage_ssl.imagery.scene import Overview
+from damage_ssl.mosaic import batches
+from damage_ssl.patches import pair_cutting
+from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import PatchSettings
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, Town, square, texture, write_polygons, write_tiff
@@ -68,8 +69,10 @@ def test_interrupted_cutting_leaves_no_store_and_goes_on_where_it_was(
     with pytest.raises(WorkspaceError, match=r"patches: no patches yet; cut them with `damage-ssl patches`"):
         PatchStore.open(event.patches_path)
     cut: list[int] = []
-    do = pairing.write_pairs
-    monkeypatch.setattr(pairing, "write_pairs", lambda task, **more: cut.append(len(task.batch)) or do(task, **more))
+    do = pair_cutting.write_pairs
+    monkeypatch.setattr(
+        pair_cutting, "write_pairs", lambda task, **more: cut.append(len(task.batch)) or do(task, **more)
+    )
     assert content(extract_patches(event, SMALL).path) == whole
     assert sum(cut) < 8, "what was cut before the interruption is not cut again"
     assert not [path for path in event.path.iterdir() if path.name.startswith(".")]

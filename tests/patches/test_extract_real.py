@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from damage_ssl.event.catalog import Event
-from damage_ssl.patches.extract import extract_patches
+from damage_ssl.events.event import Event
+from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import PatchSettings
 
@@ -42,7 +42,8 @@ def test_santa_rosa_is_cut_whole(real_event: Callable[[str], Path], tmp_path: Pa
 def test_black_part_of_a_scene_has_no_valid_pixels_with_or_without_its_mask(
     real_event: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    from damage_ssl.event.imagery import inspect_scene, read_chunk
+    from damage_ssl.imagery.chunks import read_chunk
+    from damage_ssl.imagery.inspection import inspect_scene
 
     source = real_event("santa-rosa-wildfire") / "post" / "santa-rosa-wildfire_00000082.tif"
     with rasterio.open(source) as scene:

@@ -7,9 +7,16 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from damage_ssl.grades import SCHEMES, DamageGrade
-from damage_ssl.products.palette import LEGEND, NO_RESULT, NOT_ASSESSED, colour_of, legend_key
-from damage_ssl.products.style import STYLE_PATH, damage_qml
+from damage_ssl.damage_scale import SCHEMES, DamageGrade
+from damage_ssl.products.map_style import (
+    LEGEND,
+    NO_RESULT,
+    NOT_ASSESSED,
+    STYLE_PATH,
+    class_colour,
+    damage_qml,
+    legend_key,
+)
 
 # Machado, Oliveira & Fernandes 2009, table 1, severity 1.0; on linear RGB.
 VISION = {
@@ -68,7 +75,7 @@ def test_building_without_a_class_is_shown_by_whether_it_was_assessed() -> None:
     assert legend_key("destroyed", assessed=True) == "destroyed"
     assert legend_key(None, assessed=True) == NO_RESULT
     assert legend_key(None, assessed=False) == NOT_ASSESSED
-    assert colour_of("destroyed") == LEGEND["destroyed"].colour
+    assert class_colour("destroyed") == LEGEND["destroyed"].colour
 
 
 def test_qgis_style_has_the_palette_and_one_category_an_entry() -> None:

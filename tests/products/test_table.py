@@ -4,11 +4,11 @@ import pandas as pd
 import pytest
 from shapely.geometry import box
 
-from damage_ssl.assessment.prediction import prediction_table
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.grades import scheme_named
-from damage_ssl.labelling.store import LABEL_COLUMNS
+from damage_ssl.labels.schema import LABEL_COLUMNS
 from damage_ssl.products.table import assessed_footprints
+from damage_ssl.runs.predictions import prediction_table
 
 BINARY, GRADES = scheme_named("binary-major"), scheme_named("grades")
 IDS = ["a", "b", "c", "d"]

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from damage_ssl.event.quality import Reason
-from damage_ssl.products.table import REASON_OF_ANSWER
-from damage_ssl.products.words import REASON_WORDS, quality_words, reason_words, shift_source_words
+from damage_ssl.damage_scale import REASON_OF_ANSWER, REASON_WORDS, Reason, reason_words
+from damage_ssl.imagery.quality.measures import quality_words
+from damage_ssl.registration.event_registration import shift_source_words
 
 
 @pytest.mark.parametrize("reason", [*(reason.value for reason in Reason), *REASON_OF_ANSWER.values()])

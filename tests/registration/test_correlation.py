@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from damage_ssl.event.registration import Matches, match_pairs
+from damage_ssl.registration.correlation import Matches, match_pairs
 
 
 def shifted_pairs(count: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,10 +9,10 @@ import shapely
 from affine import Affine
 
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.event.catalog import Event
-from damage_ssl.patches.nudges import Nudge, read_nudges, set_nudge
-from damage_ssl.patches.registration import REGISTRATION_COLUMNS, register
-from damage_ssl.patches.shift_measuring import lattice_windows
+from damage_ssl.events.event import Event
+from damage_ssl.registration.event_registration import REGISTRATION_COLUMNS, register
+from damage_ssl.registration.manual_shift import ManualShift, read_manual_shifts, set_manual_shift
+from damage_ssl.registration.shift_matching import lattice_windows
 from damage_ssl.settings import PatchSettings, Resources
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, square, texture, write_polygons, write_tiff
 
@@ -175,21 +175,21 @@ def test_two_processes_give_the_same_registration(tmp_path: Path) -> None:
 
 def test_nudge_overrides_what_was_measured_until_it_is_taken_back(tmp_path: Path) -> None:
     event = make(tmp_path, post_m=(2.0, 1.0))
-    set_nudge(event, "post-post", Nudge(-7.0, 20.0))
-    set_nudge(event, "pre-pre", Nudge(0.5, 0.0))
+    set_manual_shift(event, "post-post", ManualShift(-7.0, 20.0))
+    set_manual_shift(event, "pre-pre", ManualShift(0.5, 0.0))
     table = register(event, PatchSettings()).table
     assert set(table["shift_source"]) == {"nudge"}
     assert (shifts(table) == (-7.0, 20.0)).all()
     assert (shifts(table, "footprint_") == (0.5, 0.0)).all()
     assert not table["misaligned"].any()
-    set_nudge(event, "post-post", None)
+    set_manual_shift(event, "post-post", None)
     assert np.median(shifts(register(event, PatchSettings()).table)[:, 0]) == pytest.approx(2.0, abs=0.2)
 
 
 def test_nudges_of_both_dates_stay_apart_where_nothing_is_measured(tmp_path: Path) -> None:
     event = make(tmp_path)
-    set_nudge(event, "pre-pre", Nudge(2.5, -1.5))
-    set_nudge(event, "post-post", Nudge(0.5, 4.0))
+    set_manual_shift(event, "pre-pre", ManualShift(2.5, -1.5))
+    set_manual_shift(event, "post-post", ManualShift(0.5, 4.0))
     table = register(event, PatchSettings(align="off")).table
     assert (shifts(table, "footprint_") == (2.5, -1.5)).all()
     assert (shifts(table) == (0.5, 4.0)).all()
@@ -197,24 +197,29 @@ def test_nudges_of_both_dates_stay_apart_where_nothing_is_measured(tmp_path: Pat
 
 def test_nudge_of_a_raster_that_was_replaced_is_forgotten(tmp_path: Path) -> None:
     event = make(tmp_path)
-    set_nudge(event, "post-post", Nudge(1.0, 0.0))
+    set_manual_shift(event, "post-post", ManualShift(1.0, 0.0))
     elsewhere = write_tiff(tmp_path / "other" / "post.tif", scene(1))
     footprints = tmp_path / "footprints.geojson"
     event = Event.create(
         event.path.parent, "town", pre=[tmp_path / "pre.tif"], post=[elsewhere], footprints=footprints, overwrite=True
     )
-    assert read_nudges(event) == {}
+    assert read_manual_shifts(event) == {}
 
 
 @pytest.mark.parametrize(
     ("scene_id", "nudge", "said"),
-    [("post-psot", Nudge(1, 1), "did you mean 'post-post'"), ("post-post", Nudge(float("nan"), 0), "out of range")],
+    [
+        ("post-psot", ManualShift(1, 1), "did you mean 'post-post'"),
+        ("post-post", ManualShift(float("nan"), 0), "out of range"),
+    ],
 )
-def test_impossible_nudge_is_refused_and_nothing_kept(tmp_path: Path, scene_id: str, nudge: Nudge, said: str) -> None:
+def test_impossible_nudge_is_refused_and_nothing_kept(
+    tmp_path: Path, scene_id: str, nudge: ManualShift, said: str
+) -> None:
     event = make(tmp_path)
     with pytest.raises(InputError, match=said):
-        set_nudge(event, scene_id, nudge)
-    assert read_nudges(event) == {}
+        set_manual_shift(event, scene_id, nudge)
+    assert read_manual_shifts(event) == {}
 
 
 def test_broken_file_of_nudges_says_what_to_do(tmp_path: Path) -> None:

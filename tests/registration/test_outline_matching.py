@@ -1,7 +1,8 @@
 import numpy as np
 import shapely
 
-from damage_ssl.event.registration import draw_coverage, gradient_field, match_outlines
+from damage_ssl.registration.correlation import gradient_field
+from damage_ssl.registration.outline_matching import draw_coverage, match_outlines
 
 
 def houses(seed: int) -> np.ndarray:

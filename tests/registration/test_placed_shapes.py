@@ -6,16 +6,16 @@ import pytest
 import shapely
 from pyproj import Transformer
 
-from app.placing import Places, shifts_on
-from app.shapes import Shapes
+from damage_ssl.footprints.lazy_shapes import Shapes
 from damage_ssl.grid import crs_of_epsg, utm_epsg
+from damage_ssl.registration.placement import PlacedShapes, shifts_on
 
 
 @pytest.mark.parametrize(("lon", "lat"), [(-122.7, 38.5), (-98.2, 19.0), (37.0, 37.6), (174.9, -41.3), (15.2, 59.9)])
 def test_moved_by_metres_of_the_utm_grid(lon: float, lat: float) -> None:
     to_utm = Transformer.from_crs(crs_of_epsg(4326), crs_of_epsg(utm_epsg(lon, lat)), always_xy=True)
     place = shapely.box(lon, lat, lon + 0.0002, lat + 0.0001)
-    result = Places(Shapes.of([place]), np.array([[7.0, -4.0]]))[0]
+    result = PlacedShapes(Shapes.of([place]), np.array([[7.0, -4.0]]))[0]
     before, after = (np.array(to_utm.transform(*shapely.get_coordinates(shape).T)) for shape in (place, result))
     np.testing.assert_allclose(after - before, [[7.0] * 5, [-4.0] * 5], atol=0.03)
 
@@ -23,7 +23,7 @@ def test_moved_by_metres_of_the_utm_grid(lon: float, lat: float) -> None:
 def test_each_footprint_moves_by_its_own_shift_and_rings_stay_closed() -> None:
     parts = shapely.MultiPolygon([shapely.box(0, 0, 1e-4, 1e-4), shapely.box(2e-4, 0, 3e-4, 1e-4)])
     drawn = np.array([shapely.box(0, 0, 1e-4, 1e-4), parts], dtype=object)
-    places = Places(Shapes.of(drawn), np.array([[0.0, 0.0], [0.0, 11.132]]))
+    places = PlacedShapes(Shapes.of(drawn), np.array([[0.0, 0.0], [0.0, 11.132]]))
     first, second = places.at(np.array([0, 1]))
     assert first.equals(drawn[0])
     assert second.is_valid

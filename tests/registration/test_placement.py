@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
-from damage_ssl.detection.placing import moved, placed_footprints
-from damage_ssl.detection.samples import TrainingSource
-from damage_ssl.event.catalog import Event
-from damage_ssl.patches.nudges import Nudge, set_nudge
-from damage_ssl.patches.registration import register
-from damage_ssl.patches.registration_cache import write_cached
+from damage_ssl.detection.training_tiles import TrainingSource
+from damage_ssl.events.event import Event
+from damage_ssl.registration.event_registration import register, write_cached
+from damage_ssl.registration.manual_shift import ManualShift, set_manual_shift
+from damage_ssl.registration.placement import moved, placed_footprints
 from damage_ssl.settings import PatchSettings
 from tests.conftest import UTM, square, texture, write_polygons, write_tiff
 
@@ -28,7 +27,7 @@ def event(tmp_path, monkeypatch):
     post = write_tiff(tmp_path / "in" / "post.tif", texture(2, 300, 300))
     drawn = write_polygons(tmp_path / "in" / "drawn.geojson", [square(100, 100), square(180, 200)])
     event = Event.create(tmp_path / "w", "e", pre=[pre], post=[post], footprints=drawn)
-    monkeypatch.setattr("damage_ssl.detection.placing.PatchSettings", lambda: OFF)
+    monkeypatch.setattr("damage_ssl.detection.training_tiles.PatchSettings", lambda: OFF)
     return event
 
 
@@ -39,17 +38,17 @@ def displaced_m(event, found):
 
 def test_training_footprints_lie_where_the_registration_finds_them(event):
     register_as(event, (2.5, -1.5), (0.5, 4.0))
-    placed = placed_footprints(event)
+    placed = placed_footprints(event, OFF)
     assert displaced_m(event, placed.table) == pytest.approx(np.tile([2.5, -1.5], (2, 1)), abs=0.01)
     assert placed.shift_m == pytest.approx(np.tile([0.5, 4.0], (2, 1)))
     assert displaced_m(event, TrainingSource.of(event).footprints)[0] == pytest.approx([2.5, -1.5], abs=0.01)
 
 
 def test_without_a_registration_or_with_an_outdated_one_footprints_stay_as_drawn(event):
-    assert placed_footprints(event).table.equals(event.footprints())
+    assert placed_footprints(event, OFF).table.equals(event.footprints())
     register_as(event, (2.5, -1.5), (0.5, 4.0))
-    set_nudge(event, event.scenes("pre")[0].scene_id, Nudge(9.0, 9.0))  # and not registered again
-    placed = placed_footprints(event)
+    set_manual_shift(event, event.scenes("pre")[0].scene_id, ManualShift(9.0, 9.0))  # and not registered again
+    placed = placed_footprints(event, OFF)
     assert placed.table.equals(event.footprints())
     assert not placed.shift_m.any()
 

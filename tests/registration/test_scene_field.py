@@ -1,16 +1,8 @@
 import numpy as np
 import pytest
 
-from damage_ssl.event.registration import (
-    Samples,
-    SceneField,
-    Settled,
-    fit_scene,
-    local_field,
-    neighbour_trust,
-    refine,
-    settle,
-)
+from damage_ssl.registration.local_shift import LocalShifts, local_field, local_shifts, neighbour_trust, refine
+from damage_ssl.registration.scene_field import Samples, SceneField, fit_scene
 
 
 def scattered(count: int, seed: int, *, noise_m: float = 0.2, wrong: float = 0.0, degrees: float = 0.0) -> tuple:
@@ -80,8 +72,8 @@ def lattice(extra: np.ndarray, seed: int = 7) -> tuple[Samples, np.ndarray]:
     return Samples(x, y, extra + noise, np.full(100, 0.1)), np.zeros((100, 2))
 
 
-def refined_at(samples: Samples, around: np.ndarray) -> Settled:
-    settled = Settled(np.zeros((100, 2)), np.full(100, "neighbours", dtype=object), np.full(100, 0.3))
+def refined_at(samples: Samples, around: np.ndarray) -> LocalShifts:
+    settled = LocalShifts(np.zeros((100, 2)), np.full(100, "neighbours", dtype=object), np.full(100, 0.3))
     rng = np.random.default_rng(0)
     return refine(settled, samples, around, samples.x_m, samples.y_m, radius_m=48.0, rng=rng)
 
@@ -110,7 +102,7 @@ def test_one_outlying_close_match_has_no_pull() -> None:
 
 def test_where_nothing_is_known_close_matches_change_nothing() -> None:
     samples, around = lattice(np.full((100, 2), 0.5))
-    nothing = Settled(np.zeros((100, 2)), np.full(100, "none", dtype=object), np.zeros(100))
+    nothing = LocalShifts(np.zeros((100, 2)), np.full(100, "none", dtype=object), np.zeros(100))
     rng = np.random.default_rng(0)
     found = refine(nothing, samples, around, samples.x_m, samples.y_m, radius_m=48.0, rng=rng)
     assert (found.shift_m == 0).all()
@@ -120,7 +112,7 @@ def test_where_nothing_is_known_close_matches_change_nothing() -> None:
 def test_nothing_to_match_leaves_everything_where_it_is_and_is_no_evidence_of_a_misfit() -> None:
     none = Samples(np.zeros(0), np.zeros(0), np.zeros((0, 2)), np.zeros(0))
     scene = fit_scene(none, np.random.default_rng(0))
-    settled = settle(none, np.zeros(3), np.zeros(3), scene=scene, radius_m=150.0)
+    settled = local_shifts(none, np.zeros(3), np.zeros(3), scene=scene, radius_m=150.0)
     assert settled.source.tolist() == ["none"] * 3
     assert (settled.shift_m == 0).all()
     assert (settled.error_m == 0).all()
@@ -131,5 +123,5 @@ def test_far_from_any_match_of_a_scene_that_contradicts_itself_the_error_is_unbo
     xy = rng.uniform(-200, 200, (30, 2))
     samples = Samples(xy[:, 0], xy[:, 1], rng.uniform(-14, 14, (30, 2)), np.full(30, 0.1))
     scene = fit_scene(samples, np.random.default_rng(0))
-    settled = settle(samples, np.array([5000.0]), np.zeros(1), scene=scene, radius_m=150.0)
+    settled = local_shifts(samples, np.array([5000.0]), np.zeros(1), scene=scene, radius_m=150.0)
     assert settled.error_m[0] > 3.0

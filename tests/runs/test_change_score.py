@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from damage_ssl.assessment.change import change_scale
+from damage_ssl.runs.change_score import change_scale
 
 USUAL, SPREAD = 0.65, 0.09
 UNRELATED = np.random.default_rng(9).normal(1.0, 0.08, 512)

@@ -9,27 +9,26 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from typer.testing import CliRunner
 
-from damage_ssl import pipeline
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.prediction import read_predictions
-from damage_ssl.cli import stages
-from damage_ssl.cli.commands import cli
+from damage_ssl import workflow
+from damage_ssl.cli import options
+from damage_ssl.cli.root import cli
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
-from damage_ssl.learning.runs import Run, delete_run, latest_finished
-from damage_ssl.pipeline.ensemble import measure_gain
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.events.event import Event
+from damage_ssl.runs.ensemble import measure_gain
+from damage_ssl.runs.predictions import read_predictions
+from damage_ssl.runs.run import Run, delete_run, latest_finished
 from damage_ssl.settings import SplitSettings, TrainSettings
 from tests.conftest import Town
-from tests.pipeline.test_zero_label import CENTRES, DESTROYED
-from tests.pipeline.test_zero_label import event as event
+from tests.runs.test_zero_label import CENTRES, DESTROYED
 
 SPLIT = SplitSettings(block_m=24.0, min_validation_per_class=1, min_train_per_class=1)
 
 
 @pytest.fixture
 def labelled(event: Event) -> Event:
-    store = pipeline.open_labels(event)
+    store = workflow.open_labels(event)
     for number in range(len(CENTRES)):
         value = LabelValue.DESTROYED if number in DESTROYED else LabelValue.NO_DAMAGE
         store.add(f"b{number:02d}", value, labeller="a", drawn="map", inclusion_probability=None)
@@ -38,43 +37,43 @@ def labelled(event: Event) -> Event:
 
 def trained(event: Event, algorithm: str, **changes: Any) -> Run:
     settings = TrainSettings(algorithm=algorithm, input_px=32, prediction_rotations=1, device="cpu", **changes)
-    run = pipeline.start_run(event, settings, SPLIT, run_id=f"{algorithm}-{settings.seed}").run
-    pipeline.train_run(event, run)
-    pipeline.predict_event(event, run)
+    run = workflow.start_run(event, settings, SPLIT, run_id=f"{algorithm}-{settings.seed}").run
+    workflow.train_run(event, run)
+    workflow.predict_event(event, run)
     return run
 
 
 def test_an_ensemble_is_a_run_like_any_other(labelled: Event, tmp_path: Path) -> None:
     members = [trained(labelled, "frozen-random-post"), trained(labelled, "frozen-lite0")]
-    planned = pipeline.start_ensemble(labelled)
-    table = pipeline.combine(labelled, planned.run).set_index("building_id")
+    planned = workflow.start_ensemble(labelled)
+    table = workflow.combine(labelled, planned.run).set_index("building_id")
     assert planned.run.finished and latest_finished(labelled.runs_path) == planned.run
     each = [read_predictions(member).set_index("building_id")["p_damaged"] for member in members]
     mean = (each[0] + each[1]) / 2
     assert (table["p_damaged"].rank() == mean[table.index].rank()).all()
     if Calibration.read(planned.run.calibration_path).temperature == 1:
         np.testing.assert_allclose(table["p_damaged"], mean[table.index], atol=1e-9)
-    summary = pipeline.export_event(labelled, tmp_path / "map.geojson")
+    summary = workflow.export_event(labelled, tmp_path / "map.geojson")
     assert summary.run_id == planned.run.run_id
     card = (planned.run.path / "card.md").read_text()
     assert "mean of 2 runs" in card and "of the best member" in card and "gain" in card
-    assert pipeline.start_ensemble(labelled).done
+    assert workflow.start_ensemble(labelled).done
     before = planned.run.predictions_path.read_bytes()
-    pipeline.predict_event(labelled, planned.run)
+    workflow.predict_event(labelled, planned.run)
     assert planned.run.predictions_path.read_bytes() == before
 
 
 def test_it_is_judged_only_on_buildings_that_no_member_was_trained_on(labelled: Event) -> None:
     members = [trained(labelled, "frozen-random-post", seed=seed) for seed in (0, 1)]
-    plans = [pipeline.plan_of(member) for member in members]
+    plans = [workflow.plan_of(member) for member in members]
     assert set(plans[0].train_id) != set(plans[1].train_id)
-    planned = pipeline.start_ensemble(labelled, [member.run_id for member in members])
-    plan = pipeline.plan_of(planned.run)
+    planned = workflow.start_ensemble(labelled, [member.run_id for member in members])
+    plan = workflow.plan_of(planned.run)
     assert not set(plan.validation_id) & (set(plans[0].train_id) | set(plans[1].train_id))
     assert set(plan.validation_id) == set(plans[0].validation_id) & set(plans[1].validation_id)
     assert set(plan.train_id) | set(plan.validation_id) == {f"b{number:02d}" for number in range(len(CENTRES))}
-    pipeline.combine(labelled, planned.run)
-    gain = pipeline.common_gain(planned.run)
+    workflow.combine(labelled, planned.run)
+    gain = workflow.common_gain(planned.run)
     assert gain.n == len(plan.validation_id)
     assert gain.best is None or set(gain.members) == {member.run_id for member in members}
 
@@ -82,19 +81,19 @@ def test_it_is_judged_only_on_buildings_that_no_member_was_trained_on(labelled: 
 def test_one_run_runs_of_other_classes_and_lost_members_are_errors(labelled: Event) -> None:
     one = trained(labelled, "frozen-random-post")
     with pytest.raises(WorkspaceError, match="needs two finished trainings"):
-        pipeline.start_ensemble(labelled)
+        workflow.start_ensemble(labelled)
     other = trained(labelled, "frozen-random", scheme="binary-minor", seed=1)
     with pytest.raises(WorkspaceError, match="other classes or on other pixels"):
-        pipeline.start_ensemble(labelled, [one.run_id, other.run_id])
-    change = pipeline.start_zero_label(labelled).run
-    pipeline.score_changes(labelled, change)
+        workflow.start_ensemble(labelled, [one.run_id, other.run_id])
+    change = workflow.start_zero_label(labelled).run
+    workflow.score_changes(labelled, change)
     with pytest.raises(WorkspaceError, match="compared without labels"):
-        pipeline.start_ensemble(labelled, [one.run_id, change.run_id])
+        workflow.start_ensemble(labelled, [one.run_id, change.run_id])
     second = trained(labelled, "frozen-random")
-    run = pipeline.start_ensemble(labelled, [one.run_id, second.run_id]).run
+    run = workflow.start_ensemble(labelled, [one.run_id, second.run_id]).run
     delete_run(second)
     with pytest.raises(WorkspaceError, match=f"run '{second.run_id}': is not a run"):
-        pipeline.combine(labelled, run)
+        workflow.combine(labelled, run)
 
 
 def test_the_command_says_the_gain_on_a_truth_file_too(labelled: Event, tmp_path: Path) -> None:
@@ -147,12 +146,12 @@ def test_gains_are_paired_and_negative_where_the_best_member_is_better() -> None
 
 
 def test_pretraining_on_two_events_leaves_a_file_and_is_not_done_twice(event: Event, town: Town) -> None:
-    from damage_ssl.learning.torchvision_compat import ensure_torchvision
+    from damage_ssl.learning.networks.torchvision_compat import ensure_torchvision
 
     ensure_torchvision()
     pytest.importorskip("lightly")
     other = town.create("other")
-    pipeline.cut_patches(other)
+    workflow.cut_patches(other)
     arguments = ["pretrain", "town", "--also", "other", "--network", "small-cnn", "--steps", "1", "--batch", "4"]
     arguments += ["--workspace", str(event.path.parent), "--json"]
     result = json.loads(CliRunner().invoke(cli, arguments).stdout)
@@ -160,7 +159,7 @@ def test_pretraining_on_two_events_leaves_a_file_and_is_not_done_twice(event: Ev
     assert result["pairs"] == len(CENTRES) + 16 and Path(result["path"]).parent == event.path / "pretrained"
     assert json.loads(CliRunner().invoke(cli, arguments).stdout) == {**result, "had": True}
     from damage_ssl.learning.pretraining import PretrainSettings
-    from damage_ssl.pipeline.pretrain import pretrain_event
+    from damage_ssl.runs.pretraining import pretrain_event
 
     with pytest.raises(InputError, match="named twice"):
         pretrain_event(event, PretrainSettings(), also=[event])
@@ -168,6 +167,6 @@ def test_pretraining_on_two_events_leaves_a_file_and_is_not_done_twice(event: Ev
 
 def test_weights_on_the_command_line_join_the_options_of_the_settings_file(event: Event, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text("[train.options]\nprobe_c = 0.1\n")
-    made = stages._settings(event, tmp_path / "s.toml", {"weights": "w.safetensors", "steps": None})
+    made = options._settings(event, tmp_path / "s.toml", {"weights": "w.safetensors", "steps": None})
     assert made.train.options == {"probe_c": 0.1, "weights": "w.safetensors"}
-    assert stages._settings(event, None, {"weights": None}).train == TrainSettings()
+    assert options._settings(event, None, {"weights": None}).train == TrainSettings()

@@ -13,17 +13,16 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner
 
-from damage_ssl import pipeline
-from damage_ssl.cli.commands import cli
+from damage_ssl import workflow
+from damage_ssl.cli.root import cli
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import InputError, LabelsError, SettingsError, StorageError, WorkspaceError
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
-from damage_ssl.grades import scheme_named
-from damage_ssl.learning import event_features
-from damage_ssl.learning.instant import REGULARISATION, EventFeatures
+from damage_ssl.learning.features import event_features
+from damage_ssl.learning.features.linear_probe import REGULARISATION, EventFeatures
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline import stages
-from damage_ssl.pipeline.live import (
+from damage_ssl.runs.live import (
     PACKAGED,
     features_path,
     features_ready,
@@ -42,7 +41,7 @@ BINARY = scheme_named("binary-major")
 @pytest.fixture
 def event(town: Town) -> Event:
     made = town.create()
-    pipeline.cut_patches(made)
+    workflow.cut_patches(made)
     return made
 
 
@@ -139,8 +138,8 @@ def drawn_weights(path: Path, seed: int = 0) -> Path:
     """A file as `damage-ssl pretrain` leaves it, of a small network."""
     import torch
 
-    from damage_ssl.learning.checkpoints import write_tensors
-    from damage_ssl.learning.encoders import encoder_named, seeded
+    from damage_ssl.learning.networks.encoders import encoder_named, seeded
+    from damage_ssl.learning.tensor_files import write_tensors
 
     encoder = seeded(lambda: encoder_named("small-cnn", 3), torch.Generator().manual_seed(seed))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -259,10 +258,10 @@ def test_next_to_label_takes_turns_between_kinds_of_buildings(event: Event, monk
         given.update(settings)
         return pd.DataFrame()
 
-    monkeypatch.setattr(stages, "next_buildings", draw)
-    pipeline.next_to_label(event, 3, np.random.default_rng(0))
+    monkeypatch.setattr(workflow, "next_buildings", draw)
+    workflow.next_to_label(event, 3, np.random.default_rng(0))
     assert given["cluster"] is None
     make_features(event)
-    pipeline.next_to_label(event, 3, np.random.default_rng(0))
+    workflow.next_to_label(event, 3, np.random.default_rng(0))
     known = read_features(event)
     assert dict(given["cluster"]) == dict(zip(known.building_id, known.cluster, strict=True))  # type: ignore[call-overload]

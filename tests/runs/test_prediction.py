@@ -7,21 +7,20 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from damage_ssl.assessment.calibration import Calibration, shrunk_threshold
-from damage_ssl.assessment.prediction import (
-    calibrate_run,
+from damage_ssl.damage_scale import SCHEMES, scheme_named
+from damage_ssl.errors import StorageError, WorkspaceError
+from damage_ssl.evaluation.calibration import Calibration, shrunk_threshold
+from damage_ssl.patches.pairs import PairSet, PairViews
+from damage_ssl.runs.predictions import (
     class_probabilities,
-    predict_run,
     predicted_buildings,
     prediction_table,
     probability_column,
     read_predictions,
     scheme_of,
 )
-from damage_ssl.errors import StorageError, WorkspaceError
-from damage_ssl.grades import SCHEMES, scheme_named
-from damage_ssl.learning.runs import Run
-from damage_ssl.patches.pairs import PairSet, PairViews
+from damage_ssl.runs.run import Run
+from damage_ssl.runs.trained import calibrate_run, predict_run
 
 GRADES = scheme_named("grades")
 

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import torch
 
-from damage_ssl.assessment.prediction import predict_run
-from damage_ssl.learning.checkpoints import ModelCard, save_model
-from damage_ssl.learning.networks import NetworkSpec, build_network
-from damage_ssl.learning.runs import Run
-from damage_ssl.patches.extract import extract_patches
+from damage_ssl.learning.checkpoints import CheckpointCard, save_model
+from damage_ssl.learning.networks.pair_network import NetworkSpec, build_network
+from damage_ssl.patches.extraction import extract_patches
+from damage_ssl.runs.run import Run
+from damage_ssl.runs.trained import predict_run
 from damage_ssl.settings import PatchSettings, Resources
 from tests.conftest import Town
 
@@ -18,7 +18,7 @@ from tests.conftest import Town
 def trained(path: Path) -> Run:
     """A run with weights that nobody trained."""
     spec = NetworkSpec(network="small-cnn", fusion="siamese", channels=7, input_px=32, classes=2)
-    card = ModelCard(
+    card = CheckpointCard(
         spec=spec,
         scheme="binary-major",
         class_names=("intact", "damaged"),

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.learning.runs import Run, latest_finished
+from damage_ssl.runs.run import Run, latest_finished
 
 
 def finished(folder: Path, name: str, *, weights: bool) -> Run:

@@ -11,16 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from damage_ssl import pipeline
-from damage_ssl.event.catalog import Event
-from damage_ssl.learning.checkpoints import read_tensors
-from damage_ssl.learning.runs import Run, runs_in
-from damage_ssl.pipeline.distributed import train_together
+from damage_ssl import workflow
+from damage_ssl.events.event import Event
+from damage_ssl.learning.tensor_files import read_tensors
+from damage_ssl.runs.run import Run, runs_in
+from damage_ssl.runs.torchrun import train_together
 from tests.conftest import REPOSITORY
-from tests.pipeline.test_sources import drawn as drawn
-from tests.pipeline.test_sources import labelled
-from tests.pipeline.test_sources import north as north
-from tests.pipeline.test_sources import town as town
+from tests.runs.test_transfer import labelled
 
 SETTINGS = """
 [train]
@@ -99,7 +96,7 @@ def test_two_processes_that_torchrun_starts_end_with_the_weights_of_one(
 
     (together,) = runs_in(town.runs_path)
     assert done.stdout.splitlines() == [f"{together.run_id}: trained"]
-    assert len(pipeline.plan_of(together).sources[0].train_id) > 0
+    assert len(workflow.plan_of(together).sources[0].train_id) > 0
     (beside,) = (tmp_path / "rank-1").iterdir()
     assert largest_difference(together, Run(beside)) == 0
     assert not (tmp_path / "rank-0").exists()  # the first one works in the run itself
@@ -107,5 +104,5 @@ def test_two_processes_that_torchrun_starts_end_with_the_weights_of_one(
     torch.set_num_threads(1)
     alone = train_together(tmp_path / "alone", "town", tomllib.loads(SETTINGS), ["north"])
     assert 0 <= largest_difference(together, alone) < 1e-5
-    pipeline.predict_event(town, together)
+    workflow.predict_event(town, together)
     assert together.finished

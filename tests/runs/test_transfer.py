@@ -12,21 +12,22 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from damage_ssl import pipeline
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.prediction import read_predictions
+from damage_ssl import workflow
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import DamageSSLError, InputError, LabelsError, SettingsError, WorkspaceError
-from damage_ssl.event.catalog import Event
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.events.event import Event
 from damage_ssl.files import read_json
-from damage_ssl.grades import LabelValue
-from damage_ssl.learning import view_source
-from damage_ssl.learning.checkpoints import load_model, resume_path
-from damage_ssl.learning.runs import Run
+from damage_ssl.learning import training
+from damage_ssl.learning.checkpoints import load_model
+from damage_ssl.learning.trainer import view_sources
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline.sources import joint_patches
+from damage_ssl.runs.predictions import read_predictions
+from damage_ssl.runs.run import Run
+from damage_ssl.runs.transfer import joint_patches
 from damage_ssl.settings import PatchSettings, SourceSettings, SplitSettings, TrainSettings
 from tests.conftest import Town, square, texture, write_polygons, write_tiff
-from tests.pipeline.test_zero_label import CENTRES, DESTROYED, with_houses
+from tests.runs.test_zero_label import CENTRES, DESTROYED, with_houses
 
 SPLIT = SplitSettings(block_m=24.0, min_validation_per_class=1, min_train_per_class=1)
 TRAIN = TrainSettings(
@@ -62,7 +63,7 @@ def make_event(folder: Path, name: str, seed: int) -> Event:
         workspace=folder / "workspace",
     )
     made = town.create(name)
-    pipeline.cut_patches(made, PATCHES)
+    workflow.cut_patches(made, PATCHES)
     return made
 
 
@@ -97,7 +98,7 @@ def south(drawn: Path, tmp_path: Path) -> Event:
 
 
 def labelled(event: Event, numbers: Iterable[int] = EVERY) -> Event:
-    store = pipeline.open_labels(event)
+    store = workflow.open_labels(event)
     for number in numbers:
         value = LabelValue.DESTROYED if number in DESTROYED else LabelValue.NO_DAMAGE
         store.add(f"b{number:02d}", value, labeller="a", drawn="map", inclusion_probability=None)
@@ -107,12 +108,12 @@ def labelled(event: Event, numbers: Iterable[int] = EVERY) -> Event:
 def start(event: Event, *sources: str, run_id: str | None = None, most: int = 2000, **changes: Any) -> Run:
     train = replace(TRAIN, **changes)
     settings = SourceSettings(max_labelled=most)
-    return pipeline.start_run(event, train, SPLIT, run_id=run_id, sources=sources, source_settings=settings).run
+    return workflow.start_run(event, train, SPLIT, run_id=run_id, sources=sources, source_settings=settings).run
 
 
 def finish(event: Event, run: Run) -> Run:
-    pipeline.train_run(event, run)
-    pipeline.predict_event(event, run)
+    workflow.train_run(event, run)
+    workflow.predict_event(event, run)
     return run
 
 
@@ -131,13 +132,13 @@ def assert_same_weights(one: Run, other: Run) -> None:
 def pairs_taken(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     """The buildings of each draw of a training: labelled and unlabelled ones by turns."""
     taken: list[set[str]] = []
-    plain = view_source.PixelViews.take
+    plain = view_sources.PixelViews.take
 
-    def take(self: view_source.PixelViews, rows: torch.Tensor) -> torch.Tensor:
+    def take(self: view_sources.PixelViews, rows: torch.Tensor) -> torch.Tensor:
         taken.append(set(self._task.building_id[rows.numpy()].tolist()))
         return plain(self, rows)
 
-    monkeypatch.setattr(view_source.PixelViews, "take", take)
+    monkeypatch.setattr(view_sources.PixelViews, "take", take)
     return taken
 
 
@@ -148,33 +149,33 @@ def test_unlabelled_pairs_come_from_the_event_only(
 ) -> None:
     labelled(town, own)
     run = start(town, "north", options={"unlabelled_rows": rows})
-    pipeline.train_run(town, run)
+    workflow.train_run(town, run)
     labelled_pairs, unlabelled_pairs = set.union(*pairs_taken[::2]), set.union(*pairs_taken[1::2])
     assert len(pairs_taken) == 2 * TRAIN.steps
     assert any(name.startswith("north/") for name in labelled_pairs)
     assert unlabelled_pairs and not any("/" in name for name in unlabelled_pairs)
     if rows == "unlabelled":
         assert not unlabelled_pairs & {f"b{number:02d}" for number in own}
-    plan = pipeline.plan_of(run)
+    plan = workflow.plan_of(run)
     trained = {*plan.train_id, *plan.sources[0].joint_train_id}
     assert labelled_pairs <= trained
 
 
 def test_an_event_without_labels_is_judged_on_buildings_of_the_sources(town: Event, north: Event, south: Event) -> None:
     run = finish(town, start(town, "north", "south"))
-    plan = pipeline.plan_of(run)
+    plan = workflow.plan_of(run)
     assert plan.train_id == plan.validation_id == ()
     assert [source.event for source in plan.sources] == ["north", "south"]
     for source in plan.sources:
         assert not set(source.train_id) & set(source.validation_id)
         assert set(source.train_id) | set(source.validation_id) == {f"b{number:02d}" for number in EVERY}
-    summary, calibration = pipeline.run_summary(run), Calibration.read(run.calibration_path)
+    summary, calibration = workflow.run_summary(run), Calibration.read(run.calibration_path)
     assert summary.validated_on == calibration.n_validation == len(plan.held_out) > 0
     assert summary.trained_on + summary.validated_on == 2 * len(CENTRES)
     assert summary.statement is not None and "north, south" in summary.statement
     assert calibration.method.endswith("; all of other events: north, south")
     assert sorted(read_predictions(run)["building_id"]) == [f"b{number:02d}" for number in EVERY]
-    card = pipeline.export_event(town, run.path / "map.geojson")
+    card = workflow.export_event(town, run.path / "map.geojson")
     assert card.statement == summary.statement
     text = (run.path / "card.md").read_text()
     assert summary.statement in text and "of event north: " in text and "no validation metrics" in text
@@ -184,7 +185,7 @@ def test_an_event_without_labels_is_judged_on_buildings_of_the_sources(town: Eve
         "building_id,grade\n"
         + "".join(f"b{number:02d},{'destroyed' if number in DESTROYED else 'no-damage'}\n" for number in EVERY)
     )
-    report = pipeline.evaluate_event(town, truth, run)
+    report = workflow.evaluate_event(town, truth, run)
     assert report.seen == 0 and report.evaluation.n == len(CENTRES)  # the sources' buildings have the same names
     assert summary.statement in list(report.lines()) and report.to_json()["statement"] == summary.statement
 
@@ -194,11 +195,11 @@ def test_own_labels_that_suffice_are_held_out_and_all_of_the_sources_are_learned
 ) -> None:
     labelled(town)
     run = finish(town, start(town, "north"))
-    plan, alone = pipeline.plan_of(run), pipeline.plan_of(start(town))
+    plan, alone = workflow.plan_of(run), workflow.plan_of(start(town))
     assert (plan.train_id, plan.validation_id) == (alone.train_id, alone.validation_id)
     assert plan.validation_id and plan.sources[0].validation_id == ()
     assert len(plan.sources[0].train_id) == len(CENTRES)
-    summary = pipeline.run_summary(run)
+    summary = workflow.run_summary(run)
     assert summary.statement is None and summary.trained_on_sources == {"north": len(CENTRES)}
     assert summary.validated_on == len(plan.validation_id)
     assert "other events" not in Calibration.read(run.calibration_path).method
@@ -206,7 +207,7 @@ def test_own_labels_that_suffice_are_held_out_and_all_of_the_sources_are_learned
 
 def test_own_labels_that_do_not_suffice_are_all_learned_from(town: Event, north: Event) -> None:
     labelled(town, [3, 7])  # one class only
-    plan = pipeline.plan_of(start(town, "north"))
+    plan = workflow.plan_of(start(town, "north"))
     assert sorted(plan.train_id) == ["b03", "b07"] and plan.validation_id == ()
     assert plan.sources[0].validation_id and plan.statement is not None
 
@@ -229,11 +230,11 @@ def test_a_stopped_run_goes_on_to_the_same_bits(town: Event, north: Event, south
     labelled(town, [3, 5])
     whole = finish(town, start(town, "north", "south", run_id="whole"))
     run, asked = start(town, "north", "south", run_id="parts"), iter(range(100))
-    pipeline.train_run(town, run, should_stop=lambda: next(asked) >= 2)
-    assert run.status().state == "cancelled" and resume_path(run).exists()
+    workflow.train_run(town, run, should_stop=lambda: next(asked) >= 2)
+    assert run.status().state == "cancelled" and run.resume_path.exists()
     labelled(north, [0])  # what is labelled meanwhile does not matter
-    pipeline.open_labels(south).add("b03", LabelValue.NO_DAMAGE, labeller="b", drawn="map", inclusion_probability=None)
-    assert not pipeline.resumed_run(town, "parts").done
+    workflow.open_labels(south).add("b03", LabelValue.NO_DAMAGE, labeller="b", drawn="map", inclusion_probability=None)
+    assert not workflow.resumed_run(town, "parts").done
     finish(town, run)
     assert_same_weights(run, whole)
     assert run.predictions_path.read_bytes() == whole.predictions_path.read_bytes()
@@ -242,31 +243,31 @@ def test_a_stopped_run_goes_on_to_the_same_bits(town: Event, north: Event, south
 def test_a_plan_changes_with_the_sources_labels_and_pixels_and_old_plans_load(town: Event, north: Event) -> None:
     labelled(town)
     run, alone = start(town, "north"), start(town)
-    plan = pipeline.plan_of(run)
+    plan = workflow.plan_of(run)
     assert start(town, "north") == run
     assert alone != run and "sources" not in read_json(alone.settings_path)  # as it was written before
-    assert pipeline.plan_of(alone).sources == ()
-    assert pipeline.RunPlan.from_json(json.loads(json.dumps(plan.to_json())), "here") == plan
+    assert workflow.plan_of(alone).sources == ()
+    assert workflow.RunPlan.from_json(json.loads(json.dumps(plan.to_json())), "here") == plan
     moved = replace(plan, sources=(replace(plan.sources[0], patches_fingerprint="other"),))
     assert moved.fingerprint != plan.fingerprint
-    pipeline.open_labels(north).add("b03", LabelValue.NO_DAMAGE, labeller="b", drawn="map", inclusion_probability=None)
+    workflow.open_labels(north).add("b03", LabelValue.NO_DAMAGE, labeller="b", drawn="map", inclusion_probability=None)
     assert start(town, "north").run_id != run.run_id
 
 
 def test_a_source_that_was_cut_again_or_removed_stops_a_run(town: Event, north: Event) -> None:
     run = start(town, "north")
     store = PatchStore.open(town.patches_path)
-    pipeline.cut_patches(north, replace(PATCHES, stretch_low_percent=2.0))
+    workflow.cut_patches(north, replace(PATCHES, stretch_low_percent=2.0))
     for act in (
-        lambda: pipeline.resumed_run(town, run.run_id),
-        lambda: pipeline.train_run(town, run),
-        lambda: joint_patches(town, store, pipeline.plan_of(run).sources),
+        lambda: workflow.resumed_run(town, run.run_id),
+        lambda: workflow.train_run(town, run),
+        lambda: joint_patches(town, store, workflow.plan_of(run).sources),
     ):
         with pytest.raises(WorkspaceError, match="source 'north': its patches were cut again since the run was"):
             act()
     north.path.rename(north.path.with_name("elsewhere"))
     with pytest.raises(WorkspaceError, match=r"source 'north': the run learns from it, and it cannot be opened"):
-        pipeline.resumed_run(town, run.run_id)
+        workflow.resumed_run(town, run.run_id)
 
 
 def no_labels(drawn: Path, tmp_path: Path) -> None:
@@ -274,13 +275,13 @@ def no_labels(drawn: Path, tmp_path: Path) -> None:
 
 
 def only_verdicts(drawn: Path, tmp_path: Path) -> None:
-    store = pipeline.open_labels(copied(drawn, tmp_path, "south"))
+    store = workflow.open_labels(copied(drawn, tmp_path, "south"))
     for number, value in enumerate([LabelValue.INTACT, LabelValue.DAMAGED, LabelValue.UNCLEAR]):
         store.add(f"b{number:02d}", value, labeller="a", drawn="map", inclusion_probability=None)
 
 
 def other_patches(drawn: Path, tmp_path: Path) -> None:
-    pipeline.cut_patches(labelled(copied(drawn, tmp_path, "south")), PatchSettings(size_px=48, gsd_m=1.0))
+    workflow.cut_patches(labelled(copied(drawn, tmp_path, "south")), PatchSettings(size_px=48, gsd_m=1.0))
 
 
 def uncut(drawn: Path, tmp_path: Path) -> None:
@@ -357,14 +358,14 @@ def test_a_building_that_is_named_as_a_source_s_would_be_is_an_error(town: Event
 
 
 def test_a_bound_draws_the_classes_and_the_sources_alike(town: Event, north: Event, south: Event) -> None:
-    plan = pipeline.plan_of(start(town, "north", "south", most=12, seed=5))
+    plan = workflow.plan_of(start(town, "north", "south", most=12, seed=5))
     classes = [index for source in plan.sources for index in (*source.train_class, *source.validation_class)]
     assert np.bincount(classes).tolist() == [6, 6]
     for source in plan.sources:
         assert np.bincount((*source.train_class, *source.validation_class)).tolist() == [3, 3]
-    assert pipeline.plan_of(start(town, "north", "south", most=12, seed=5)) == plan
-    assert pipeline.plan_of(start(town, "north", "south", most=12, seed=6)).sources != plan.sources
-    rare = pipeline.plan_of(start(town, "north", "south", most=40)).sources  # there are but 14 destroyed
+    assert workflow.plan_of(start(town, "north", "south", most=12, seed=5)) == plan
+    assert workflow.plan_of(start(town, "north", "south", most=12, seed=6)).sources != plan.sources
+    rare = workflow.plan_of(start(town, "north", "south", most=40)).sources  # there are but 14 destroyed
     assert sum(sum(source.train_class) + sum(source.validation_class) for source in rare) == 14
     assert sum(len(source.train_id) + len(source.validation_id) for source in rare) == 40
     with pytest.raises(SettingsError, match="max_labelled is 1"):
@@ -374,7 +375,6 @@ def test_a_bound_draws_the_classes_and_the_sources_alike(town: Event, north: Eve
 def test_memory_holds_the_plan_s_labelled_and_max_unlabelled_of_the_event(
     town: Event, north: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from damage_ssl.learning import training
 
     held: list[list[str]] = []
     plain = training.make_task
@@ -384,14 +384,14 @@ def test_memory_holds_the_plan_s_labelled_and_max_unlabelled_of_the_event(
         return plain(pairs, *args, **kwargs)
 
     monkeypatch.setattr(training, "make_task", make_task)
-    pipeline.train_run(town, start(town, "north", most=10, max_unlabelled=7))
+    workflow.train_run(town, start(town, "north", most=10, max_unlabelled=7))
     assert sum("/" not in name for name in held[0]) == 7 and sum("/" in name for name in held[0]) == 10
     with pytest.raises(SettingsError, match=r"all 10 pairs are of other events; set max_unlabelled \(0\) above 0"):
-        pipeline.train_run(town, start(town, "north", most=10, max_unlabelled=0))
+        workflow.train_run(town, start(town, "north", most=10, max_unlabelled=0))
 
 
 def test_joint_patches_give_each_building_its_own_pixels_in_the_order_asked_for(town: Event, north: Event) -> None:
-    plan = pipeline.plan_of(start(town, "north"))
+    plan = workflow.plan_of(start(town, "north"))
     own, theirs = (PatchStore.open(event.patches_path) for event in (town, north))
     joint = joint_patches(town, own, plan.sources).load(np.array(["north/b03", "b04", "north/b01", "b03"]))
     assert joint.building_id.tolist() == ["north/b03", "b04", "north/b01", "b03"]

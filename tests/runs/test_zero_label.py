@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from damage_ssl import pipeline
-from damage_ssl.assessment.change import ALGORITHM, METHOD, STATEMENT
+from damage_ssl import workflow
+from damage_ssl.damage_scale import DamageGrade, LabelValue
 from damage_ssl.errors import SettingsError, WorkspaceError
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import DamageGrade, LabelValue
-from damage_ssl.labelling.label_csv import read_label_csv
-from damage_ssl.learning.runs import Run
+from damage_ssl.events.event import Event
+from damage_ssl.labels.label_csv import read_label_csv
+from damage_ssl.runs.change_score import ALGORITHM, METHOD, STATEMENT
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import SplitSettings, TrainSettings
 from tests.conftest import SIDE_PX, Town, square, texture, write_polygons, write_tiff
 
@@ -52,13 +52,13 @@ def event(tmp_path: Path) -> Event:
         workspace=tmp_path / "workspace",
     )
     made = town.create()
-    pipeline.cut_patches(made)
+    workflow.cut_patches(made)
     return made
 
 
 def compared(event: Event) -> Run:
-    planned = pipeline.start_zero_label(event)
-    pipeline.score_changes(event, planned.run)
+    planned = workflow.start_zero_label(event)
+    workflow.score_changes(event, planned.run)
     return planned.run
 
 
@@ -75,27 +75,27 @@ def test_the_destroyed_are_named_without_any_label(event: Event) -> None:
     table = pd.read_parquet(run.predictions_path)
     assert len(table) == len(CENTRES)
     assert table["p_damaged"].between(0, 1).all()
-    assert called_damaged(table, pipeline.run_summary(run).threshold) == names(DESTROYED)
+    assert called_damaged(table, workflow.run_summary(run).threshold) == names(DESTROYED)
     assert run.finished and run.status().steps == len(CENTRES)
-    assert pipeline.run_summary(run).is_change_score
+    assert workflow.run_summary(run).is_change_score
 
 
 def test_the_same_pixels_are_not_compared_twice(event: Event) -> None:
     run = compared(event)
-    again = pipeline.start_zero_label(event)
+    again = workflow.start_zero_label(event)
     assert again.done and again.run == run
 
 
 def test_comparing_again_gives_the_same_numbers(event: Event) -> None:
     run = compared(event)
     first = run.predictions_path.read_bytes()
-    pipeline.predict_event(event, run)
+    workflow.predict_event(event, run)
     assert run.predictions_path.read_bytes() == first
 
 
 def test_export_and_card_say_that_it_is_a_change_score(event: Event, tmp_path: Path) -> None:
     run = compared(event)
-    summary = pipeline.export_event(event, tmp_path / "map.geojson")
+    summary = workflow.export_event(event, tmp_path / "map.geojson")
     assert summary.run_id == run.run_id and summary.damaged == len(DESTROYED)
     assert "changed enough" in summary.sentence
     content = json.loads((tmp_path / "map.geojson").read_text())
@@ -111,12 +111,12 @@ def test_export_and_card_say_that_it_is_a_change_score(event: Event, tmp_path: P
 
 def test_labels_of_both_kinds_choose_the_threshold_and_leave_the_ranking(event: Event) -> None:
     unlabelled = pd.read_parquet(compared(event).predictions_path).set_index("building_id")["p_damaged"]
-    store = pipeline.open_labels(event)
+    store = workflow.open_labels(event)
     for number in range(len(CENTRES)):
         value = LabelValue.DESTROYED if number in DESTROYED else LabelValue.NO_DAMAGE
         store.add(f"b{number:02d}", value, labeller="a", drawn="map", inclusion_probability=None)
     run = compared(event)
-    summary = pipeline.run_summary(run)
+    summary = workflow.run_summary(run)
     assert summary.validated_on == len(CENTRES) and "validation buildings" in summary.threshold_method
     table = pd.read_parquet(run.predictions_path).set_index("building_id")["p_damaged"]
     assert (table.rank() == unlabelled.rank()).all()
@@ -124,13 +124,13 @@ def test_labels_of_both_kinds_choose_the_threshold_and_leave_the_ranking(event: 
 
 
 def test_few_labels_do_not_choose_the_threshold(event: Event) -> None:
-    pipeline.open_labels(event).add("b00", LabelValue.DESTROYED, labeller="a", drawn="map", inclusion_probability=None)
-    assert pipeline.run_summary(compared(event)).validated_on == 0
+    workflow.open_labels(event).add("b00", LabelValue.DESTROYED, labeller="a", drawn="map", inclusion_probability=None)
+    assert workflow.run_summary(compared(event)).validated_on == 0
 
 
 def test_the_queue_asks_first_about_the_buildings_nearest_to_the_threshold(event: Event) -> None:
     table = pd.read_parquet(compared(event).predictions_path).set_index("building_id")["uncertainty"]
-    drawn = pipeline.next_to_label(event, 4, np.random.default_rng(0))
+    drawn = workflow.next_to_label(event, 4, np.random.default_rng(0))
     asked = drawn.loc[drawn["drawn"] == "uncertain", "building_id"]
     assert len(asked) == 3
     assert table[asked].min() >= table.median()
@@ -138,17 +138,17 @@ def test_the_queue_asks_first_about_the_buildings_nearest_to_the_threshold(event
 
 def test_training_under_this_name_points_to_the_command(event: Event) -> None:
     with pytest.raises(SettingsError, match="zero-label town"):
-        pipeline.start_run(event, TrainSettings(algorithm=ALGORITHM), SplitSettings())
+        workflow.start_run(event, TrainSettings(algorithm=ALGORITHM), SplitSettings())
 
 
 def test_too_few_buildings_leave_a_failed_run_with_the_reason(event: Event, tmp_path: Path) -> None:
     few = write_polygons(tmp_path / "few.geojson", [square(*centre) for centre in CENTRES[:5]])
     inputs = {role: [tmp_path / "in" / f"{role}.tif"] for role in ("pre", "post")}
     small = Event.create(tmp_path / "workspace", "small", footprints=few, **inputs)
-    pipeline.cut_patches(small)
-    planned = pipeline.start_zero_label(small)
+    workflow.cut_patches(small)
+    planned = workflow.start_zero_label(small)
     with pytest.raises(WorkspaceError, match="only 5 buildings"):
-        pipeline.score_changes(small, planned.run)
+        workflow.score_changes(small, planned.run)
     assert planned.run.status().state == "failed"
     assert "only 5 buildings" in planned.run.status().message
 
@@ -160,10 +160,10 @@ def test_an_earthquake_that_spared_nearly_all_is_not_drawn_as_a_catastrophe(
     source = real_event("mexico-earthquake")
     inputs = {role: [source / role] for role in ("pre", "post")}
     event = Event.create(tmp_path, "mexico", footprints=source / "footprints.geojson", **inputs)
-    pipeline.cut_patches(event)
+    workflow.cut_patches(event)
     run = compared(event)
     table = pd.read_parquet(run.predictions_path).set_index("building_id")
-    assert (table["p_damaged"] >= pipeline.run_summary(run).threshold).mean() < 0.15
+    assert (table["p_damaged"] >= workflow.run_summary(run).threshold).mean() < 0.15
     grades = {row.building_id: row.value.grade for row in read_label_csv(source / "labels.csv", labeller="t").rows}
     worst = [name for name, grade in grades.items() if grade is not None and grade >= DamageGrade.MAJOR_DAMAGE]
     assert (table["change"].rank(pct=True)[worst] > 0.9).all()

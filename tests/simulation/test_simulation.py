@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from rasterio.warp import transform_geom
 
+from damage_ssl.damage_scale import DamageGrade
 from damage_ssl.errors import SettingsError
-from damage_ssl.grades import DamageGrade
-from damage_ssl.simulation import HAZARDS, SimulatedEvent, SimulationSettings, simulate
-from damage_ssl.simulation.event import looks
-from damage_ssl.simulation.hazard import strike
-from damage_ssl.simulation.layout import lay_out
-from damage_ssl.simulation.picture import Painter
+from damage_ssl.simulation.event import SimulatedEvent, looks, simulate
+from damage_ssl.simulation.rendering.painter import Painter
+from damage_ssl.simulation.settings import HAZARDS, SimulationSettings
+from damage_ssl.simulation.town.hazard import strike
+from damage_ssl.simulation.town.layout import lay_out
 
 SETTINGS = SimulationSettings(buildings=40, hazard="earthquake", seed=5, shift_px=6.0)
 

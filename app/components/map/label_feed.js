@@ -3,7 +3,7 @@
 const EVERY_MS = 3000;
 const TELL_PAGE_EVERY_MS = 10_000;
 
-export class Pulse {
+export class LabelFeed {
   constructor(bench) {
     this.bench = bench;
     this.revision = null; // of the labels that this page shows, the oldest of what it has fetched

@@ -2,8 +2,8 @@
 
 import './leaflet.js';
 import { Api, h } from './dom.js';
-import { AreaDrawing } from './draw.js';
-import { Choosing } from './choosing.js';
+import { AreaDrawing } from './area.js';
+import { BoxSelection } from './box_selection.js';
 import { Controls } from './controls.js';
 import { Footprints } from './footprints.js';
 import { History } from './history.js';
@@ -11,10 +11,10 @@ import { GRADE_KEYS, Inspector, OTHER_KEYS } from './inspector.js';
 import { Guide } from './guide.js';
 import { Labelling } from './labelling.js';
 import { Legend } from './legend.js';
-import { Live } from './live.js';
-import { Naming } from './naming.js';
-import { Pulse } from './pulse.js';
-import { Views } from './views.js';
+import { LiveModel } from './live_model.js';
+import { Labeller } from './labeller.js';
+import { LabelFeed } from './label_feed.js';
+import { DateViews } from './dates.js';
 
 const L = globalThis.leaflet;
 const KEYS = Object.fromEntries([...GRADE_KEYS, ...OTHER_KEYS].map(([key, value]) => [key.toLowerCase(), value]));
@@ -60,11 +60,11 @@ class Workbench {
       onLarge: () => this.labelling.preload(),
       history: new History(this),
     });
-    this.live = new Live(this);
+    this.live = new LiveModel(this);
     this.inspector.live = this.live;
     this.guide = new Guide(root, this);
-    this.naming = new Naming(this);
-    this.pulse = new Pulse(this);
+    this.naming = new Labeller(this);
+    this.pulse = new LabelFeed(this);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.observer = new ResizeObserver(() => this.gone || this.views.resize());
@@ -86,7 +86,7 @@ class Workbench {
       this.stage.querySelector(selector).addEventListener('click', () => this.map.setZoom(this.map.getZoom() + step));
     }
     L.control.scale({ position: 'bottomright', imperial: false, maxWidth: 120 }).addTo(this.map);
-    this.views = new Views(L, this.map, this.stage, this.api, data);
+    this.views = new DateViews(L, this.map, this.stage, this.api, data);
     this.footprints = new Footprints(L, this.map, this.api, this.views, {
       onSelect: (id) => this.select(id, { drawn: 'map' }),
       onCount: (answer) => {
@@ -95,7 +95,7 @@ class Workbench {
       },
       onError: (message) => this.toast(message, true),
     });
-    this.choosing = new Choosing(this);
+    this.choosing = new BoxSelection(this);
     this.controls = new Controls(this, L);
     this.views.onMap = (other) => {
       this.footprints.addFace(other, 'post', 'outlines-post');

@@ -12,10 +12,10 @@ _HERE = Path(__file__).parent
 _LEAFLET = _HERE.parent / "vendor" / "leaflet"
 
 ASSETS: dict[str, tuple[Path, str]] = {
-    **{path.name: (path, "text/javascript") for path in sorted(_HERE.glob("*.js"))},
+    **{path.name: (path, "text/javascript") for path in sorted(_HERE.rglob("*.js"))},
     "leaflet.js": (_LEAFLET / "leaflet.js", "text/javascript"),
 }
-"""The scripts that the browser may ask for, by name; nothing else is served from this folder."""
+"""The scripts that the browser may ask for, by their own name, which is unique; nothing else is served."""
 
 _HTML = """
 <div class="wb">
@@ -92,7 +92,11 @@ def _component() -> Any:
       code ??= import(new URL('ds/assets/{version}/map.js', document.baseURI).href);
       return code.then((module) => module.mount(component));
     }}"""
-    sheets = [_LEAFLET / "leaflet.css", _HERE / "map.css", *sorted(set(_HERE.glob("*.css")) - {_HERE / "map.css"})]
+    sheets = [
+        _LEAFLET / "leaflet.css",
+        _HERE / "map.css",
+        *sorted(set(_HERE.rglob("*.css")) - {_HERE / "map.css"}, key=lambda p: p.name),
+    ]
     css = "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
     return st.components.v2.component("damage_ssl_workbench", html=_HTML, css=css, js=loader, isolate_styles=False)
 

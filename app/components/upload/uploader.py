@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from app import uploads
-from app.file_kinds import UPLOAD_ENDINGS
+from app.jobs import inbox, upload
+from app.jobs.file_kinds import UPLOAD_ENDINGS
 
 _HERE = Path(__file__).parent
 _HTML = '<div class="up"></div>'
@@ -28,12 +28,12 @@ def uploader(on_done: Callable[[str], None]) -> None:
     _component()(
         key=key,
         data={
-            "limit_bytes": uploads.limit_bytes(),
-            "free_bytes": uploads.free_bytes(),
+            "limit_bytes": inbox.limit_bytes(),
+            "free_bytes": inbox.free_bytes(),
             "endings": list(UPLOAD_ENDINGS),
             "partials": [
                 {"name": partial.name, "key": partial.key, "received": partial.received}
-                for partial in uploads.partials()
+                for partial in upload.partials()
             ],
         },
         on_done_change=done,

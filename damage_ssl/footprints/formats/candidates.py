@@ -15,7 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints.region import Region
+from damage_ssl.footprints.region import Region
 
 # What a column may be called in the files of the common providers, the more telling name first; case does not matter.
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -55,7 +55,7 @@ def find_columns(available: "list[str]", wanted: tuple[str, ...] = tuple(NAMES))
 
 
 @dataclass
-class Gathered:
+class FootprintCandidates:
     """The features of one file that may belong to the region, and the count of all that were seen.
 
     `features` is None where the whole file was not counted; `closed` counts polygons whose rings did not close and were
@@ -131,7 +131,7 @@ def number_or_nan(values: Any) -> NDArray[np.float64]:
     return np.asarray(pd.to_numeric(pd.Series(values), errors="coerce"), dtype=np.float64)
 
 
-def decode_wkb(wkb: Any, into: Gathered, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+def decode_wkb(wkb: Any, into: FootprintCandidates, rows: NDArray[np.int64]) -> NDArray[np.object_]:
     """Geometries of WKB values; rings that do not close are closed and counted.
 
     Raises:
@@ -140,7 +140,7 @@ def decode_wkb(wkb: Any, into: Gathered, rows: NDArray[np.int64]) -> NDArray[np.
     return _decoded(shapely.from_wkb, np.asarray(wkb, dtype=object), into, rows, "WKB")
 
 
-def decode_wkt(wkt: Any, into: Gathered, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+def decode_wkt(wkt: Any, into: FootprintCandidates, rows: NDArray[np.int64]) -> NDArray[np.object_]:
     """Geometries of WKT values; an empty text is no geometry; rings that do not close are closed and counted.
 
     Raises:
@@ -156,7 +156,7 @@ def to_lon_lat(geometry: NDArray[np.object_], crs: pyproj.CRS) -> NDArray[np.obj
 
 
 def _decoded(
-    decode: Any, values: NDArray[np.object_], into: Gathered, rows: NDArray[np.int64], what: str
+    decode: Any, values: NDArray[np.object_], into: FootprintCandidates, rows: NDArray[np.int64], what: str
 ) -> NDArray[np.object_]:
     try:
         return np.asarray(decode(values), dtype=object)

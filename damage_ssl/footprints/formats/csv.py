@@ -11,16 +11,16 @@ import shapely
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints.gathering import (
+from damage_ssl.footprints.formats.byte_stream import head_of, open_bytes
+from damage_ssl.footprints.formats.candidates import (
     BOX_NAMES,
     FEATURE_NAMES,
     ID_NAMES,
-    Gathered,
+    FootprintCandidates,
     decode_wkt,
     find_columns,
     number_or_nan,
 )
-from damage_ssl.event.footprints.streams import head_of, open_bytes
 
 _BLOCK_BYTES = 1 << 20
 # A feature whose first corner or centre is further than this from the region's box is not looked at: about 5 km.
@@ -28,7 +28,7 @@ NEAR_DEGREES = 0.05
 _FIRST_CORNER = r"(?P<x>-?[0-9][0-9.eE+-]*)\s+(?P<y>-?[0-9][0-9.eE+-]*)"
 
 
-def read_csv(path: Path, into: Gathered) -> None:
+def read_csv(path: Path, into: FootprintCandidates) -> None:
     """Stream a CSV into `into`, whatever its size.
 
     A row's geometry is the WKT of `geometry` (or `wkt`, `geom`), else the box of xmin, ymin, xmax, ymax (or minx …,
@@ -70,7 +70,7 @@ def _header(head: bytes, path: Path) -> tuple[list[str], str]:
 
 
 Columns = dict[str, pa.Array]
-_GeometryOf = Callable[[Columns, Gathered, NDArray[np.int64]], tuple[NDArray[np.object_], str]]
+_GeometryOf = Callable[[Columns, FootprintCandidates, NDArray[np.int64]], tuple[NDArray[np.object_], str]]
 
 
 def _geometry_reader(found: dict[str, str], names: list[str], path: Path) -> _GeometryOf:
@@ -106,7 +106,7 @@ def _batches(path: Path, delimiter: str, wanted: list[str]) -> Iterator[pa.Recor
         ) from error
 
 
-def _near(values: Columns, into: Gathered, path: Path, lines: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _near(values: Columns, into: FootprintCandidates, path: Path, lines: NDArray[np.int64]) -> NDArray[np.bool_]:
     count = len(lines)
     if {"latitude", "longitude"} <= set(values):
         lon, lat = (_numbers(values[key], key, path, lines) for key in ("longitude", "latitude"))
@@ -123,17 +123,21 @@ def _near(values: Columns, into: Gathered, path: Path, lines: NDArray[np.int64])
     return ~away
 
 
-def _from_wkt(values: Columns, into: Gathered, lines: NDArray[np.int64]) -> tuple[NDArray[np.object_], str]:
+def _from_wkt(values: Columns, into: FootprintCandidates, lines: NDArray[np.int64]) -> tuple[NDArray[np.object_], str]:
     texts = values["geometry"].to_numpy(zero_copy_only=False)
     return decode_wkt(texts, into, lines), "polygon"
 
 
-def _from_boxes(values: Columns, into: Gathered, lines: NDArray[np.int64]) -> tuple[NDArray[np.object_], str]:
+def _from_boxes(
+    values: Columns, into: FootprintCandidates, lines: NDArray[np.int64]
+) -> tuple[NDArray[np.object_], str]:
     west, south, east, north = (_numbers(values[key], key, into.path, lines) for key in BOX_NAMES)
     return boxes(west, south, east, north), "box"
 
 
-def _from_points(values: Columns, into: Gathered, lines: NDArray[np.int64]) -> tuple[NDArray[np.object_], str]:
+def _from_points(
+    values: Columns, into: FootprintCandidates, lines: NDArray[np.int64]
+) -> tuple[NDArray[np.object_], str]:
     lon, lat = (_numbers(values[key], key, into.path, lines) for key in ("longitude", "latitude"))
     return points(lon, lat), "point"
 

@@ -12,16 +12,16 @@ import shapely
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints.csv_files import NEAR_DEGREES
-from damage_ssl.event.footprints.gathering import FEATURE_NAMES, Gathered, find_columns, number_or_nan
-from damage_ssl.event.footprints.streams import open_bytes
+from damage_ssl.footprints.formats.byte_stream import open_bytes
+from damage_ssl.footprints.formats.candidates import FEATURE_NAMES, FootprintCandidates, find_columns, number_or_nan
+from damage_ssl.footprints.formats.csv import NEAR_DEGREES
 
 _BLOCK_BYTES = 4 << 20
 _FIRST_CORNER = r'"coordinates"\s*:\s*[\[\s]+(?P<x>-?[0-9][0-9.eE+-]*)\s*,\s*(?P<y>-?[0-9][0-9.eE+-]*)'
 _SEPARATORS = b" \t\r,\x1e"  # RFC 8142 begins each feature with a record separator; some writers end it with a comma
 
 
-def read_geojson_lines(path: Path, into: Gathered) -> None:
+def read_geojson_lines(path: Path, into: FootprintCandidates) -> None:
     """Stream features into `into`, whatever the file's size.
 
     A line whose first corner lies more than 0.05° away from the region is passed over; of it only the braces at both
@@ -68,7 +68,7 @@ def _blocks(path: Path) -> Iterator[tuple[list[bytes], int, NDArray[np.int64]]]:
             yield [rest], line, np.array([byte])
 
 
-def _near(texts: list[bytes], into: Gathered) -> NDArray[np.bool_]:
+def _near(texts: list[bytes], into: FootprintCandidates) -> NDArray[np.bool_]:
     """Which lines have to be read: those near the region, and those that do not look like a feature."""
     near = np.ones(len(texts), dtype=bool)
     if into.region is None or not texts:
@@ -108,7 +108,7 @@ def _parsed(text: bytes, path: Path, line: int, byte: int) -> _Parsed:
     return properties, feature.get("geometry"), where
 
 
-def _geometry(_properties: dict[str, Any], geometry: Any, where: str, into: Gathered) -> Any:
+def _geometry(_properties: dict[str, Any], geometry: Any, where: str, into: FootprintCandidates) -> Any:
     if geometry is None:
         return None
     try:

@@ -16,28 +16,32 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints.gathering import (
+from damage_ssl.footprints.formats.byte_stream import head_of, is_gzip, open_bytes
+from damage_ssl.footprints.formats.candidates import (
     FEATURE_NAMES,
-    Gathered,
+    FootprintCandidates,
     decode_wkb,
     find_columns,
     to_lon_lat,
     values_of,
 )
-from damage_ssl.event.footprints.osm_integrity import check_osm
-from damage_ssl.event.footprints.streams import head_of, is_gzip, open_bytes
+from damage_ssl.footprints.formats.osm_integrity import check_osm
 
 _BATCH_ROWS = 16_384
 _DIAGNOSED_BYTES = 512 << 20
 _BUILDING_WORDS = ("building", "footprint")
 _ZIPPED = (".shp", ".gpkg", ".fgb", ".geojson", ".geojsonl", ".json", ".kml", ".gml", ".gdb")
+
+
 # GDAL's own Arrow stream of FlatGeobuf gives rows of old memory where its filter finds nothing (3.12).
 # For gzip it would leave a file of its own beside the user's.
 pyogrio.set_gdal_config_options({"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES", "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"})
+
+
 _BUILDINGS = "building IS NOT NULL AND building <> 'no'"
 
 
-def read_ogr(path: Path, into: Gathered, layer: str | None = None) -> None:
+def read_ogr(path: Path, into: FootprintCandidates, layer: str | None = None) -> None:
     """Stream a layer into `into`; without a name, the file's only polygon layer, or the one named after buildings.
 
     Raises:
@@ -53,7 +57,7 @@ def read_ogr(path: Path, into: Gathered, layer: str | None = None) -> None:
         raise unreadable(path, error) from error
 
 
-def read_osm(path: Path, into: Gathered) -> None:
+def read_osm(path: Path, into: FootprintCandidates) -> None:
     """Stream the buildings of an OpenStreetMap extract (.osm.pbf, .osm): ways and multipolygons with `building=*`.
 
     Left out are `building=no` and what is only a `building:part`. Ids are `way/…` and `relation/…`.
@@ -128,13 +132,13 @@ def _names(layers: Sequence[tuple[str, str | None]]) -> str:
     return ", ".join(f"{name} ({kind or 'no geometry'})" for name, kind in layers)
 
 
-def _stream(source: str, path: Path, layer: str | None, into: Gathered, where: str | None) -> None:
+def _stream(source: str, path: Path, layer: str | None, into: FootprintCandidates, where: str | None) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non closed ring")  # closed, and counted as repaired
         _stream_layer(source, path, layer, into, where)
 
 
-def _stream_layer(source: str, path: Path, layer: str | None, into: Gathered, where: str | None) -> None:
+def _stream_layer(source: str, path: Path, layer: str | None, into: FootprintCandidates, where: str | None) -> None:
     info = pyogrio.read_info(source, layer=layer, force_feature_count=where is None, force_total_bounds=False)
     into.format = str(info.get("driver") or "OGR")
     if info["geometry_type"] is None:
@@ -169,7 +173,7 @@ def _add_batch(
     meta: dict[str, object],
     found: dict[str, str],
     crs: pyproj.CRS | None,
-    into: Gathered,
+    into: FootprintCandidates,
     path: Path,
 ) -> None:
     fid = np.asarray(batch.columns[0].to_numpy(zero_copy_only=False), dtype=np.int64)
@@ -194,7 +198,7 @@ def _crs(given: str | None, path: Path) -> pyproj.CRS | None:
     return None if crs.to_epsg() == 4326 or crs.equals(pyproj.CRS("OGC:CRS84")) else crs
 
 
-def _filter_box(into: Gathered, crs: pyproj.CRS | None) -> tuple[float, float, float, float] | None:
+def _filter_box(into: FootprintCandidates, crs: pyproj.CRS | None) -> tuple[float, float, float, float] | None:
     if into.region is None:
         return None
     bounds = into.region.bounds

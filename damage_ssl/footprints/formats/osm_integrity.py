@@ -10,7 +10,7 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints.streams import open_bytes
+from damage_ssl.footprints.formats.byte_stream import open_bytes
 
 _LARGEST_HEADER, _LARGEST_BLOB = 64 << 10, 32 << 20  # as the format allows
 _DATASIZE, _ZLIB_DATA = 3, 3

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints.gathering import Gathered
-from damage_ssl.event.footprints.streams import open_bytes
+from damage_ssl.footprints.formats.byte_stream import open_bytes
+from damage_ssl.footprints.formats.candidates import FootprintCandidates
 
 Line = list[tuple[float, float]]
 
 
-def read_overpass(path: Path, into: Gathered) -> None:
+def read_overpass(path: Path, into: FootprintCandidates) -> None:
     """Read an Overpass answer in JSON into `into`: closed ways and multipolygon relations with `building=*`.
 
     The answer is read whole (the API answers for areas that its servers hold in memory too). `building=no` and nodes

@@ -13,11 +13,10 @@ import shapely
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints.csv_files import boxes, points
-from damage_ssl.event.footprints.gathering import (
+from damage_ssl.footprints.formats.candidates import (
     BOX_NAMES,
     FEATURE_NAMES,
-    Gathered,
+    FootprintCandidates,
     decode_wkb,
     decode_wkt,
     find_columns,
@@ -25,13 +24,14 @@ from damage_ssl.event.footprints.gathering import (
     to_lon_lat,
     values_of,
 )
+from damage_ssl.footprints.formats.csv import boxes, points
 
 _BATCH_ROWS = 16_384
 _BUFFER_BYTES = 1 << 20
 _BBOX_FIELDS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read_parquet(path: Path, into: Gathered) -> None:
+def read_parquet(path: Path, into: FootprintCandidates) -> None:
     """Stream a Parquet file into `into`.
 
     Where there is a `bbox` column of xmin, ymin, xmax, ymax (Overture, GeoParquet 1.1), row groups away from the region
@@ -53,7 +53,7 @@ def read_parquet(path: Path, into: Gathered) -> None:
         ) from error
 
 
-def _stream(file: pq.ParquetFile, path: Path, into: Gathered) -> None:
+def _stream(file: pq.ParquetFile, path: Path, into: FootprintCandidates) -> None:
     geo = _geo_metadata(file, path)
     schema = file.schema_arrow
     found = find_columns(schema.names)
@@ -91,7 +91,7 @@ def _add_batch(
     column: str | None,
     bbox: str | None,
     crs: pyproj.CRS | None,
-    into: Gathered,
+    into: FootprintCandidates,
     first_row: int,
 ) -> None:
     rows = np.arange(first_row, first_row + len(batch))
@@ -117,7 +117,11 @@ def _add_batch(
 
 
 def _geometries(
-    batch: pa.RecordBatch, values: dict[str, pa.Array], column: str | None, into: Gathered, rows: NDArray[np.int64]
+    batch: pa.RecordBatch,
+    values: dict[str, pa.Array],
+    column: str | None,
+    into: FootprintCandidates,
+    rows: NDArray[np.int64],
 ) -> tuple[NDArray[np.object_], str]:
     if column is not None:
         cells = batch.column(column)
@@ -187,7 +191,9 @@ def _struct_bounds(column: pa.StructArray) -> NDArray[np.float64]:
     return np.column_stack([number_or_nan(column.field(name).to_numpy(zero_copy_only=False)) for name in _BBOX_FIELDS])
 
 
-def _group_is_away(file: pq.ParquetFile, group: int, bbox: str, into: Gathered, crs: pyproj.CRS | None) -> bool:
+def _group_is_away(
+    file: pq.ParquetFile, group: int, bbox: str, into: FootprintCandidates, crs: pyproj.CRS | None
+) -> bool:
     """Whether the statistics of a row group say that nothing in it lies near the region."""
     if into.region is None or crs is not None:
         return False
@@ -207,7 +213,7 @@ def _group_is_away(file: pq.ParquetFile, group: int, bbox: str, into: Gathered, 
     return not into.region.may_hold(box)[0]
 
 
-def _read_native(path: Path, into: Gathered) -> None:
+def _read_native(path: Path, into: FootprintCandidates) -> None:
     """GeoParquet 1.1 with coordinates in lists instead of WKB: rare, and read whole."""
     table = gpd.read_parquet(path)
     if table.crs is not None:

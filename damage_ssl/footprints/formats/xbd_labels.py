@@ -6,11 +6,11 @@ import numpy as np
 import shapely
 
 from damage_ssl.errors import InputError
-from damage_ssl.event.footprints.gathering import Gathered, decode_wkt
 from damage_ssl.files import read_json
+from damage_ssl.footprints.formats.candidates import FootprintCandidates, decode_wkt
 
 
-def read_xbd_labels(path: Path, into: Gathered) -> None:
+def read_xbd_labels(path: Path, into: FootprintCandidates) -> None:
     """Read `features.lng_lat` of a label file into `into`; the id is `uid`.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Online sources of footprints and imagery, through their maintained clients (the optional extra `fetch`)."""
+"""One module a service that is asked for footprints."""

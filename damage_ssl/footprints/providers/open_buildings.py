@@ -16,9 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from damage_ssl.errors import ServiceError
-from damage_ssl.event.providers.area import BoundingBox
-from damage_ssl.event.providers.model import Move
-from damage_ssl.event.providers.service import (
+from damage_ssl.files import atomic_path
+from damage_ssl.footprints.providers.service import (
     CONNECT_TIMEOUT_S,
     READ_TIMEOUT_S,
     check_status,
@@ -26,10 +25,12 @@ from damage_ssl.event.providers.service import (
     open_session,
     service_errors,
 )
-from damage_ssl.files import atomic_path
+from damage_ssl.geography import BoundingBox
+from damage_ssl.progress import Move
 
 if TYPE_CHECKING:
     from requests import Session
+
 
 URL = "https://storage.googleapis.com/open-buildings-data/v3/polygons_s2_level_6_gzip_no_header"
 COLUMNS = ("latitude", "longitude", "area_in_meters", "confidence", "geometry", "full_plus_code")

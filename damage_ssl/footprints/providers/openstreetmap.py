@@ -9,11 +9,11 @@ import re
 from pathlib import Path
 
 from damage_ssl.errors import ServiceError
-from damage_ssl.event.providers.area import BoundingBox
-from damage_ssl.event.providers.model import Move
-from damage_ssl.event.providers.service import CONNECT_TIMEOUT_S, check_status, open_session, service_errors
-from damage_ssl.event.sources import parse_time
 from damage_ssl.files import atomic_path
+from damage_ssl.footprints.providers.service import CONNECT_TIMEOUT_S, check_status, open_session, service_errors
+from damage_ssl.geography import BoundingBox
+from damage_ssl.imagery.scene import parse_time
+from damage_ssl.progress import Move
 
 URL = "https://overpass-api.de/api/interpreter"
 _QUERY_TIMEOUT_S = 300

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from damage_ssl.errors import InputError, ServiceError, nearest_name
-from damage_ssl.event.providers.area import BoundingBox
-from damage_ssl.event.providers.model import Move
-from damage_ssl.event.providers.service import (
+from damage_ssl.files import atomic_path
+from damage_ssl.footprints.providers.service import (
     CONNECT_TIMEOUT_S,
     READ_TIMEOUT_S,
     explain,
     need_extra,
     socket_timeout,
 )
-from damage_ssl.files import atomic_path
+from damage_ssl.geography import BoundingBox
+from damage_ssl.progress import Move
 
 URL = "https://stac.overturemaps.org/catalog.json"
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from damage_ssl import __version__
 from damage_ssl.errors import InputError, ServiceError
-from damage_ssl.event.hrefs import shown_href, without_secrets
+from damage_ssl.imagery.href import shown_href, without_secrets
 
 if TYPE_CHECKING:
     from requests import Response, Session
     from urllib3 import Retry
+
 
 USER_AGENT = f"damage-ssl/{__version__}"
 CONNECT_TIMEOUT_S = 10.0

@@ -61,7 +61,7 @@ class Grains:
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """One date. `dark` and `clipped` [N, 1 + directions]: shares of the footprint and of the ring's halves.
 
     Per cell [N, cells]: `detail` (grey levels between neighbouring grains, without noise), `lowest` (the darkest band
@@ -85,7 +85,7 @@ class Look:
     """Rows and columns of cells."""
 
 
-def look_at(colour: NDArray[np.uint8], valid: Mask, footprint: Mask, gsd_m: float) -> Look:
+def look_at(colour: NDArray[np.uint8], valid: Mask, footprint: Mask, gsd_m: float) -> Appearance:
     """Gather one date of a batch: `colour` uint8 [N, 3, H, W], `valid` and `footprint` [N, H, W]."""
     factor = max(1, min(round(GRAIN_M / gsd_m), min(colour.shape[2:]) // CELLS))
     known = reduced(valid, factor) > 0.999
@@ -104,7 +104,7 @@ def look_at(colour: NDArray[np.uint8], valid: Mask, footprint: Mask, gsd_m: floa
     lowest = np.minimum(np.minimum(bands[:, 0], bands[:, 1]), bands[:, 2])
     dark = reduced(np.maximum(np.maximum(red, green), blue) <= DARK_LEVEL, factor)
     clipped = reduced(np.minimum(np.minimum(red, green), blue) >= CLIPPED_LEVEL, factor)
-    return Look(
+    return Appearance(
         seen=np.asarray(inside.any(axis=(1, 2))),
         areas=areas,
         grains=Grains(

@@ -1,16 +1,28 @@
-"""How well each building can be seen on each date: cloud or smoke, shadow, clipping, blur, seams.
+"""Cloud, shadow, clipping, blur, seams of both dates, in numbers and in words; the first reason against assessing.
+
+How well each building can be seen on each date: cloud or smoke, shadow, clipping, blur, seams.
 
 A fault of the picture does not stop at the wall: cloud and deep shadow are measured within the footprint and in a ring
 around it, and must cover both the building and at least one half of the ring. A white roof, a black roof or a razed lot
 is thus no fault.
+
+Why a building cannot be assessed.
+
+Plain words for what the tables hold as codes: why a building was not assessed, where a shift comes from, what hides
+a building. Cards, legends and the app take them from here; files keep the codes.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from damage_ssl.event.quality.look import Floats, Look, Mask, half_planes, look_at
-from damage_ssl.event.quality.veil import veil_opacity
+from damage_ssl.damage_scale import Reason
+from damage_ssl.imagery.quality.appearance import Appearance, Floats, Mask, half_planes, look_at
+from damage_ssl.imagery.quality.veil import veil_opacity
+from damage_ssl.settings import PatchSettings
 
 QUALITY_COLUMNS = (
     "pre_cloud",
@@ -72,7 +84,7 @@ def measure_quality(
     return out
 
 
-def _clipped(one: Look, other: Look) -> Floats:
+def _clipped(one: Appearance, other: Appearance) -> Floats:
     """Share of the building and of its surroundings (the lesser) that is clipped, [N].
 
     Where the building fills the patch, what the other date shows clipped too is taken to be a white roof.
@@ -83,7 +95,7 @@ def _clipped(one: Look, other: Look) -> Floats:
     return clipped
 
 
-def _blur_m(one: Look) -> Floats:
+def _blur_m(one: Appearance) -> Floats:
     """Standard deviation, in metres, of the Gaussian that blurs the patch (0 where there is nothing to blur), [N].
 
     Land is about Brownian (its power falls with the square of the frequency: Ruderman 1997,
@@ -98,7 +110,7 @@ def _blur_m(one: Look) -> Floats:
     return np.where(growth >= LEAST_VARIOGRAM, sigma, 0).astype(np.float32)
 
 
-def _seams(one: Look, other: Look) -> tuple[Floats, Floats]:
+def _seams(one: Appearance, other: Appearance) -> tuple[Floats, Floats]:
     """How much of the change of brightness between the dates is one step along a straight line, 0..1, [N] per side."""
     known = ((one.weight >= 0.5) & (other.weight >= 0.5)).astype(np.float32)
     lines = np.concatenate([half_planes(one.shape, 8, offset) for offset in (-0.2, -0.1, 0.0, 0.1, 0.2)], axis=1)
@@ -133,3 +145,61 @@ def _brownian(sigma: NDArray[np.float64], lag: float) -> NDArray[np.float64]:
 
 _SIGMAS = np.linspace(0.05, 6.0, 240)
 _RATIOS = (_brownian(_SIGMAS, 2) - _brownian(_SIGMAS, 1)) / (_brownian(_SIGMAS, 4) - _brownian(_SIGMAS, 2))
+
+
+def share_within(mask: NDArray[np.bool_], footprint: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Share of each footprint's pixels where `mask` is True; both [N, H, W], result [N] in 0..1 (0 if no pixels)."""
+    inside = np.count_nonzero(mask & footprint, axis=(1, 2))
+    share: NDArray[np.float64] = inside / np.maximum(np.count_nonzero(footprint, axis=(1, 2)), 1)
+    return share
+
+
+def quality_reason(measures: Mapping[str, NDArray[np.float32]], settings: PatchSettings) -> NDArray[np.object_]:
+    """The first reason of picture quality for which each building cannot be assessed, or None.
+
+    A building is out where either date exceeds a threshold of `settings`; a value that is NaN (nothing to measure)
+    is no reason. The order: cloud or smoke, shadow, saturation, blur.
+
+    Args:
+        measures: from `measure_quality`, float32 [N] under each of `QUALITY_COLUMNS`.
+        settings: the thresholds `max_cloud`, `max_shadow`, `max_saturated`, `max_blur_m`.
+
+    Returns:
+        object [N], a Reason or None. Seams are measured but are no reason: both halves can be judged.
+    """
+    limits = (
+        (Reason.CLOUD_OR_SMOKE, "cloud", settings.max_cloud),
+        (Reason.SHADOW, "shadow", settings.max_shadow),
+        (Reason.SATURATED, "saturated", settings.max_saturated),
+        (Reason.BLUR, "blur_m", settings.max_blur_m),
+    )
+    reasons = np.full(len(measures[QUALITY_COLUMNS[0]]), None, dtype=object)
+    for reason, name, limit in reversed(limits):
+        over = (measures[f"pre_{name}"] > limit) | (measures[f"post_{name}"] > limit)
+        reasons[over] = reason
+    return reasons
+
+
+_NOTICEABLE_SHARE = 0.25
+_NOTICEABLE_BLUR_M = 1.5
+_FAULTS = (
+    ("cloud", "{:.0%} veiled by cloud or smoke"),
+    ("shadow", "{:.0%} in deep shadow"),
+    ("saturated", "{:.0%} overexposed"),
+    ("blur_m", "blurred over {:.1f} m"),
+    ("seam", "a seam between two images"),
+)
+
+
+def quality_words(row: "pd.Series", side: str) -> str:
+    """What disturbs the picture of one building on one date (`pre` or `post`); empty where nothing does.
+
+    `row` is the building's row in the patch index; columns that it lacks are taken for undisturbed.
+    """
+    found = []
+    for name, words in _FAULTS:
+        value = row.get(f"{side}_{name}")
+        limit = _NOTICEABLE_BLUR_M if name == "blur_m" else _NOTICEABLE_SHARE
+        if value is not None and np.isfinite(float(value)) and float(value) >= limit:
+            found.append(words.format(float(value)))
+    return ", ".join(found)

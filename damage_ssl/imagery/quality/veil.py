@@ -8,7 +8,7 @@ roof. What was there to lose is what the other date shows; around a building the
 
 import numpy as np
 
-from damage_ssl.event.quality.look import LEAST_RING, Floats, Grains, Look, Mask, averaged
+from damage_ssl.imagery.quality.appearance import LEAST_RING, Appearance, Floats, Grains, Mask, averaged
 
 FLOOR_DETAIL = 8.0
 """Detail (grey levels) that a building with its surroundings has, by and large, where it can be seen at all."""
@@ -33,7 +33,7 @@ EDGE_MOST = 30.0
 """Detail counts up to here, lest a few grains of an edge that is not quite straight outweigh all others."""
 
 
-def veil_opacity(one: Look, other: Look) -> Floats:
+def veil_opacity(one: Appearance, other: Appearance) -> Floats:
     """Opacity, 0..1 [N], of a veil over the building and the half of its surroundings that has most of it."""
     opacity = _without_edge(one, other)
     rows = np.flatnonzero((_flat_share(one) >= EDGE_FLAT_SHARE) & one.areas.has_ring)
@@ -42,7 +42,7 @@ def veil_opacity(one: Look, other: Look) -> Floats:
     return opacity
 
 
-def _without_edge(one: Look, other: Look) -> Floats:
+def _without_edge(one: Appearance, other: Appearance) -> Floats:
     """Of a veil that goes on all around, or whose edge is a few metres beyond the building."""
     floor = np.where(one.areas.has_ring, np.float32(FLOOR_DETAIL), np.float32(0))[:, None]
     lowest = _darkest(one)
@@ -98,7 +98,7 @@ def _veil_like(lowest: Floats, colour: Floats) -> Floats:
     return _ramp(lowest, *VEIL_LEVEL) * (1 - _ramp(warm, *WARM))
 
 
-def _darkest(one: Look) -> Floats:
+def _darkest(one: Appearance) -> Floats:
     """What a tenth of the cells of each area stays below at its darkest, [N, areas]."""
     return _quantile(one.lowest, np.moveaxis(one.areas.around > 0, 1, 2), DARKEST_SHARE)
 
@@ -112,7 +112,7 @@ def _quantile(values: Floats, area: Mask, share: float) -> Floats:
     return np.where(np.isfinite(found), found, np.float32(0))
 
 
-def _flat_share(one: Look) -> Floats:
+def _flat_share(one: Appearance) -> Floats:
     """Share of the building's grains that hardly differ from the next, [N]."""
     inside = one.grains.inside
     flat = np.count_nonzero(inside & (one.grains.energy <= LEAST_DETAIL**2), axis=(1, 2))

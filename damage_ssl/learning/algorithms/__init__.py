@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from damage_ssl.learning.algorithms.adamatch import AdaMatch
-from damage_ssl.learning.algorithms.base import Algorithm, Batch, LossTerms, Network, ViewName
+from damage_ssl.learning.algorithms.base import Algorithm, LossTerms, Network, TrainingBatch, ViewName
 from damage_ssl.learning.algorithms.fixmatch import FixMatch
 from damage_ssl.learning.algorithms.flexmatch import FlexMatch
 from damage_ssl.learning.algorithms.freematch import FreeMatch
@@ -16,6 +16,9 @@ from damage_ssl.learning.algorithms.remixmatch import ReMixMatch
 from damage_ssl.learning.algorithms.softmatch import SoftMatch
 from damage_ssl.learning.algorithms.supervised import Supervised
 from damage_ssl.learning.algorithms.vat import Vat
+
+__all__ = ["ALGORITHMS", "Algorithm", "LossTerms", "Network", "TrainingBatch", "ViewName"]
+
 
 ALGORITHMS: dict[str, Callable[[Mapping[str, Any], str], Algorithm]] = {
     "supervised-weak": Supervised.weak_from_options,
@@ -33,5 +36,3 @@ ALGORITHMS: dict[str, Callable[[Mapping[str, Any], str], Algorithm]] = {
     "adamatch": AdaMatch.from_options,
 }
 """Name → factory of (options, where); an unknown option is a SettingsError that opens with `where`."""
-
-__all__ = ["ALGORITHMS", "Algorithm", "Batch", "LossTerms", "Network", "ViewName"]

@@ -20,17 +20,17 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.learning.algorithms.base import (
-    Batch,
     LossTerms,
     Network,
     Stateless,
+    TrainingBatch,
     ViewName,
     check_range,
     full_precision,
 )
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels, unlabelled_loss
 from damage_ssl.learning.algorithms.supervised import supervised_loss
-from damage_ssl.learning.transfer import to_device
+from damage_ssl.learning.device import to_device
 from damage_ssl.settings import from_mapping
 
 
@@ -120,7 +120,13 @@ class AdaMatch(Stateless):
         return cls(from_mapping(AdaMatchSettings, options, where))
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         x = torch.cat([batch.labelled("weak"), batch.labelled("strong")])  # [2B, channels, H, W]
         weak, strong = batch.unlabelled

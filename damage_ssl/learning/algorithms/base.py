@@ -1,13 +1,19 @@
-"""What every algorithm gives the trainer: the views it needs, and a loss of one batch."""
+"""What every algorithm gives the trainer; auxiliary heads.
+
+What every algorithm gives the trainer: the views it needs, and a loss of one batch.
+
+Auxiliary heads: a second linear classifier on the same features, for algorithms that train one.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from damage_ssl.errors import SettingsError
+from damage_ssl.learning.networks.pair_network import PairNetwork
 
 ViewName = Literal["weak", "strong"]
 Network = Callable[[Tensor], Tensor]
@@ -15,7 +21,7 @@ Network = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class TrainingBatch:
     """The views of one step; B labelled pairs and n = μB unlabelled ones.
 
     `target` int64 [B] is the class of each labelled pair, in the order of `labelled_weak` and `labelled_strong`
@@ -75,7 +81,13 @@ class Algorithm(Protocol):
         """Views of the unlabelled pairs, in the order of `Batch.unlabelled`; a name given twice is drawn twice."""
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         """The loss of one batch.
 
@@ -155,3 +167,61 @@ def check_range(where: str, value: float, low: float, high: float = float("inf")
         bound = f"above {low:g}" if open_low else f"at least {low:g}"
         upper = "" if high == float("inf") else f", at most {high:g}"
         raise SettingsError(f"{where} is {value:g}; it must be {bound}{upper}")
+
+
+@runtime_checkable
+class HeadedNetwork(Protocol):
+    """A `Network` that carries auxiliary heads by name."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Views [N, channels, H, W] → logits [N, C]."""
+
+    def with_head(self, x: Tensor, head: str) -> tuple[Tensor, Tensor]:
+        """Views → logits [N, C], and those of one auxiliary head [N, outputs], from one pass."""
+
+
+@runtime_checkable
+class UsesHeads(Protocol):
+    """An algorithm that needs auxiliary heads."""
+
+    def heads(self, classes: int) -> dict[str, int]:
+        """Name → outputs of each head that the network must carry."""
+
+
+@runtime_checkable
+class Beginning(Protocol):
+    """An algorithm whose auxiliary heads do not start at random."""
+
+    def begin(self, network: PairNetwork) -> None:
+        """Set the auxiliary heads of a network that has not been trained yet."""
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """An algorithm whose way to predict differs from the head that it trained."""
+
+    def finish(self, network: PairNetwork) -> None:
+        """Change the head in place so that the network alone predicts as the algorithm does."""
+
+
+class HeadView:
+    """One auxiliary head of a network as a `Network` of its own."""
+
+    def __init__(self, network: Network, head: str) -> None:
+        self._network = network
+        self._head = head
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return with_head(self._network, x, self._head)[1]
+
+
+def with_head(network: Network, x: Tensor, head: str) -> tuple[Tensor, Tensor]:
+    """Logits of the main and of an auxiliary head from one pass, in float32 at least.
+
+    Raises:
+        ValueError: the network carries no such heads.
+    """
+    if not isinstance(network, HeadedNetwork):
+        raise ValueError(f"the network carries no auxiliary heads, but this algorithm needs '{head}'")
+    logits, other = network.with_head(x, head)
+    return full_precision(logits), full_precision(other)

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.learning.algorithms.base import (
-    Batch,
     LossTerms,
     Network,
     RunningMeans,
+    TrainingBatch,
     ViewName,
     check_range,
     full_precision,
@@ -100,7 +100,7 @@ class WeakStrong(Generic[S]):
     def labelled_views(self) -> tuple[ViewName, ...]:
         return ("weak", "strong") if self.settings.labelled_view == "both" else (self.settings.labelled_view,)
 
-    def guess(self, weak_logits: Tensor, batch: Batch) -> PseudoLabels:
+    def guess(self, weak_logits: Tensor, batch: TrainingBatch) -> PseudoLabels:
         """Pseudo-labels from the weak views' logits [n, C], without a gradient; called once a step, may learn."""
         raise NotImplementedError
 
@@ -109,7 +109,13 @@ class WeakStrong(Generic[S]):
         return None
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         labelled = [batch.labelled(view) for view in self.labelled_views]
         weak, strong = batch.unlabelled
@@ -172,7 +178,7 @@ class FixMatch(WeakStrong[FixMatchSettings]):
         """Build from the options of a run; `where` opens an error message."""
         return cls(from_mapping(FixMatchSettings, options, where))
 
-    def guess(self, weak_logits: Tensor, batch: Batch) -> PseudoLabels:
+    def guess(self, weak_logits: Tensor, batch: TrainingBatch) -> PseudoLabels:
         ratio = self._alignment_ratio(weak_logits, batch.target) if self.settings.distribution_alignment else None
         return pseudo_labels(weak_logits, threshold=self.settings.threshold, ratio=ratio)
 

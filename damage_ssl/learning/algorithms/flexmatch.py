@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from damage_ssl.learning.algorithms.base import Batch, check_range
+from damage_ssl.learning.algorithms.base import TrainingBatch, check_range
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels, WeakStrong, WeakStrongSettings, pseudo_labels
 from damage_ssl.settings import from_mapping
 
@@ -87,7 +87,7 @@ class FlexMatch(WeakStrong[FlexMatchSettings]):
         """Build from the options of a run; `where` opens an error message."""
         return cls(from_mapping(FlexMatchSettings, options, where))
 
-    def guess(self, weak_logits: Tensor, batch: Batch) -> PseudoLabels:
+    def guess(self, weak_logits: Tensor, batch: TrainingBatch) -> PseudoLabels:
         if batch.unlabelled_index is None:
             raise ValueError("flexmatch needs to know which pairs the unlabelled views are of")
         last = self._memory(batch.unlabelled_total, weak_logits)

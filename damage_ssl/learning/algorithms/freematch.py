@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from damage_ssl.learning.algorithms.base import Batch, RunningMeans, check_range
+from damage_ssl.learning.algorithms.base import RunningMeans, TrainingBatch, check_range
 from damage_ssl.learning.algorithms.fixmatch import (
     PseudoLabels,
     WeakStrong,
@@ -79,7 +79,7 @@ class FreeMatch(WeakStrong[FreeMatchSettings]):
         """Build from the options of a run; `where` opens an error message."""
         return cls(from_mapping(FreeMatchSettings, options, where))
 
-    def guess(self, weak_logits: Tensor, batch: Batch) -> PseudoLabels:
+    def guess(self, weak_logits: Tensor, batch: TrainingBatch) -> PseudoLabels:
         q = probabilities(weak_logits)  # [n, C]
         confidence, target = q.max(dim=-1)  # [n], [n]
         now = {

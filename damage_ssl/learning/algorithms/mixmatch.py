@@ -13,18 +13,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.learning.algorithms.base import (
-    Batch,
     DriftingShares,
     LossTerms,
     Network,
     Stateless,
+    TrainingBatch,
     ViewName,
     check_range,
     full_precision,
     linear_ramp,
 )
 from damage_ssl.learning.algorithms.supervised import supervised_loss
-from damage_ssl.learning.transfer import to_device
+from damage_ssl.learning.device import to_device
 from damage_ssl.settings import from_mapping
 
 
@@ -109,7 +109,13 @@ class MixMatch(Stateless, DriftingShares):
         return (weak,) * self.settings.views
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         x, views = batch.labelled("weak"), batch.unlabelled
         with torch.no_grad():

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
-    Batch,
     LossTerms,
     Network,
     Stateless,
+    TrainingBatch,
     ViewName,
     check_range,
     full_precision,
@@ -65,7 +65,13 @@ class NoisyStudent(Stateless):
     unlabelled_views: ClassVar[tuple[ViewName, ...]] = ("strong",)
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         if batch.unlabelled_index is None:
             raise ValueError("noisy-student needs to know which pairs the unlabelled views are of")

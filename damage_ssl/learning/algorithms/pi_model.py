@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
-    Batch,
     LossTerms,
     Network,
     Stateless,
+    TrainingBatch,
     ViewName,
     check_range,
     full_precision,
@@ -70,7 +70,13 @@ class Consistency(Stateless, Generic[S]):
         raise NotImplementedError
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         x, (first, second) = batch.labelled("weak"), batch.unlabelled
         with torch.no_grad():

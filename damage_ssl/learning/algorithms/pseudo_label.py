@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
-    Batch,
     LossTerms,
     Network,
     Stateless,
+    TrainingBatch,
     ViewName,
     check_range,
     full_precision,
@@ -68,7 +68,13 @@ class PseudoLabel(Stateless):
         return cls(from_mapping(PseudoLabelSettings, options, where))
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         x, (u,) = batch.labelled("weak"), batch.unlabelled
         logits = full_precision(student(torch.cat([x, u])))  # [B + n, C]

@@ -19,20 +19,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.learning.algorithms.base import (
-    Batch,
     LossTerms,
     Network,
+    TrainingBatch,
     ViewName,
     check_range,
     full_precision,
     linear_ramp,
+    with_head,
 )
-from damage_ssl.learning.algorithms.heads import with_head
 from damage_ssl.learning.algorithms.mixmatch import draw_beta, mix, mixup_weight
 from damage_ssl.learning.algorithms.supervised import supervised_loss
-from damage_ssl.learning.channels import POST, VIEW_CHANNELS
-from damage_ssl.learning.transfer import to_device
-from damage_ssl.learning.views.geometry import WeakDraws, move_pixels
+from damage_ssl.learning.augmentation.geometry import WeakDraws, move_pixels
+from damage_ssl.learning.device import to_device
+from damage_ssl.learning.pair_tensor import POST, VIEW_CHANNELS
 from damage_ssl.settings import from_mapping
 
 QUEUE = 128
@@ -148,7 +148,13 @@ class ReMixMatch:
         return {ROTATION_HEAD: TURNS} if self.settings.rotation_weight > 0 else {}
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         settings = self.settings
         x, (weak, *strong) = batch.labelled("strong"), batch.unlabelled

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from damage_ssl.learning.algorithms.base import Batch, RunningMeans, check_range
+from damage_ssl.learning.algorithms.base import RunningMeans, TrainingBatch, check_range
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels, WeakStrong, WeakStrongSettings, probabilities
 from damage_ssl.settings import from_mapping
 
@@ -59,7 +59,7 @@ class SoftMatch(WeakStrong[SoftMatchSettings]):
         """Build from the options of a run; `where` opens an error message."""
         return cls(from_mapping(SoftMatchSettings, options, where))
 
-    def guess(self, weak_logits: Tensor, batch: Batch) -> PseudoLabels:
+    def guess(self, weak_logits: Tensor, batch: TrainingBatch) -> PseudoLabels:
         p = probabilities(weak_logits)  # [n, C]
         pairs, classes = p.shape
         aligned = p

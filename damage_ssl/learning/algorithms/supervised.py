@@ -13,16 +13,16 @@ from torch.nn import functional as F
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms.base import (
-    Batch,
     LossTerms,
     Network,
     Stateless,
+    TrainingBatch,
     ViewName,
     check_range,
     full_precision,
 )
-from damage_ssl.learning.transfer import to_device
-from damage_ssl.learning.views.mixing import cutmix, draw_boxes
+from damage_ssl.learning.augmentation.mixing import cutmix, draw_boxes
+from damage_ssl.learning.device import to_device
 from damage_ssl.settings import from_mapping
 
 
@@ -81,7 +81,13 @@ class Supervised(Stateless):
         return ()
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         x, target = batch.labelled(self.view), batch.target
         if self.settings.cutmix_probability > 0:

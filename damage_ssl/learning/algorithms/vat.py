@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
-    Batch,
     InFloat32,
     LossTerms,
     Network,
     Stateless,
+    TrainingBatch,
     ViewName,
     check_range,
     full_precision,
     linear_ramp,
 )
 from damage_ssl.learning.algorithms.supervised import supervised_loss
-from damage_ssl.learning.channels import FOOTPRINT, VIEW_CHANNELS
 from damage_ssl.learning.device import without_tf32
+from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
 from damage_ssl.settings import from_mapping
 
 
@@ -145,7 +145,13 @@ class Vat(Stateless, InFloat32):
         return cls(from_mapping(VatSettings, options, where))
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         x, (u,) = batch.labelled("weak"), batch.unlabelled
         with without_tf32():

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from damage_ssl.learning.channels import to_unit
-from damage_ssl.learning.views import Views, ViewSettings
-from damage_ssl.learning.views.policy import AugmentPolicy
-from damage_ssl.learning.views.scorer import Fitted, FrozenScorer, LabelledPairs, fit
-from damage_ssl.learning.views.table import NAMES, apply_table
+from damage_ssl.learning.augmentation.frozen_scorer import Fitted, FrozenScorer, LabelledPairs, fit
+from damage_ssl.learning.augmentation.operations import NAMES, apply_table
+from damage_ssl.learning.augmentation.policy import AugmentPolicy
+from damage_ssl.learning.augmentation.views import Views, ViewSettings
+from damage_ssl.learning.pair_tensor import to_unit
 
 Draw = Callable[[Tensor, torch.Generator], Tensor]
 """Pairs in [0, 1] → views of them."""
@@ -33,7 +33,7 @@ CHOICES = (DEFAULT, "augmix", "autoaugment")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class PolicyMeasure:
     """One row: `accuracy` and `loss` are on untouched validation pairs, of the model trained under these views.
 
     `better_by` is how much lower its loss is than the default policy's, in paired standard errors (None: no default).
@@ -52,7 +52,7 @@ class Measured:
 class Report:
     """Rows in the order measured; `chosen` is a policy's name; `left_out` did not fit into the time."""
 
-    rows: tuple[Measured, ...]
+    rows: tuple[PolicyMeasure, ...]
     chosen: str
     left_out: tuple[str, ...]
     trained_on: int
@@ -132,7 +132,7 @@ def measure(
     )
 
 
-def choose(rows: tuple[Measured, ...]) -> str:
+def choose(rows: tuple[PolicyMeasure, ...]) -> str:
     """The policy of lowest loss, or the default where the lowest is not a standard error below it."""
     best = min((row for row in rows if row.is_policy), key=lambda row: row.loss)
     return best.name if best.better_by is None or best.better_by > 1 else DEFAULT
@@ -164,9 +164,9 @@ class _Bench:
         )
 
     @property
-    def untouched(self) -> Measured:
+    def untouched(self) -> PolicyMeasure:
         """The row of no views at all."""
-        return Measured(
+        return PolicyMeasure(
             name=UNTOUCHED,
             is_policy=False,
             affinity=1.0,
@@ -177,7 +177,7 @@ class _Bench:
 
     def measured(
         self, name: str, draw: Draw, generator: torch.Generator, *, is_policy: bool
-    ) -> tuple[Measured, NDArray[np.float64]]:
+    ) -> tuple[PolicyMeasure, NDArray[np.float64]]:
         """One row, and the loss of each validation pair under the model trained with these views."""
         pairs, scorer = self.pairs, self.scorer
         changed = scorer.features(draw(to_unit(pairs.validation), generator))
@@ -185,7 +185,7 @@ class _Bench:
         train = np.concatenate(list(self._train_features(draw, generator)))
         model = fit(train, np.tile(pairs.train_class, TRAIN_VIEWS), views=TRAIN_VIEWS)
         losses = model.losses(self.features, pairs.validation_class)
-        row = Measured(
+        row = PolicyMeasure(
             name=name,
             is_policy=is_policy,
             affinity=affinity,
@@ -210,7 +210,7 @@ def _weights(classes: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray((len(classes) / (len(present) * counts))[index])
 
 
-def _compared(row: Measured, gain: NDArray[np.float64]) -> Measured:
+def _compared(row: PolicyMeasure, gain: NDArray[np.float64]) -> PolicyMeasure:
     if row.name == DEFAULT:
         return row
     error = max(float(gain.std(ddof=1)) / len(gain) ** 0.5, 1e-12)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from damage_ssl.learning.channels import FOOTPRINT, POST, PRE, VIEW_CHANNELS, to_unit
-from damage_ssl.learning.views.geometry import AFFINE_KNOBS
-from damage_ssl.learning.views.measure import Draw
-from damage_ssl.learning.views.photometry import OPERATIONS
-from damage_ssl.learning.views.table import apply_table
+from damage_ssl.learning.augmentation.affinity import Draw
+from damage_ssl.learning.augmentation.geometry import AFFINE_KNOBS
+from damage_ssl.learning.augmentation.operations import apply_table
+from damage_ssl.learning.augmentation.photometry import OPERATIONS
+from damage_ssl.learning.pair_tensor import FOOTPRINT, POST, PRE, VIEW_CHANNELS, to_unit
 
 STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 SHOWN = (

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from damage_ssl.learning.transfer import to_device
+from damage_ssl.learning.device import to_device
 
 BINS = 17
 DECAY = 0.99

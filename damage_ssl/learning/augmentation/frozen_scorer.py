@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from damage_ssl.errors import LabelsError
-from damage_ssl.learning.channels import to_unit
-from damage_ssl.learning.networks import NetworkSpec, build_network
+from damage_ssl.learning.networks.pair_network import NetworkSpec, build_network
+from damage_ssl.learning.pair_tensor import to_unit
 
 PAIRS_AT_ONCE = 64
 REGULARISATION = 0.01

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from damage_ssl.learning.transfer import to_device
+from damage_ssl.learning.device import to_device
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from damage_ssl.learning.transfer import to_device
-from damage_ssl.learning.views.photometry import Operation, apply_drawn
+from damage_ssl.learning.augmentation.photometry import Operation, apply_drawn
+from damage_ssl.learning.device import to_device
 
 WIDTH, DEPTH, ALPHA = 3, 3, 1.0
 """Chains, most operations a chain, concentration of Dirichlet and Beta: the paper's (AugMix, section 3)."""

@@ -13,16 +13,10 @@ import torch
 from torch import Tensor
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.channels import FOOTPRINT, VIEW_CHANNELS
-from damage_ssl.learning.transfer import to_device
-from damage_ssl.learning.views.geometry import AFFINE_KNOBS, AffineRanges, affine_maps, centred, resample
-from damage_ssl.learning.views.photometry import (
-    OPERATIONS,
-    Operation,
-    blended,
-    check_operation,
-    square,
-)
+from damage_ssl.learning.augmentation.geometry import AFFINE_KNOBS, AffineRanges, affine_maps, centred, resample
+from damage_ssl.learning.augmentation.photometry import OPERATIONS, Operation, blended, check_operation, square
+from damage_ssl.learning.device import to_device
+from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
 
 PairOperation = Callable[[Tensor, Tensor, Tensor, torch.Generator], Tensor]
 """Views [n, V, 7, S, S], strengths [n, 2] in −1 to 1 (of pre and post; what has no date takes the first), hues

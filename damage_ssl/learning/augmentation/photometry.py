@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.errors import SettingsError, nearest_name
-from damage_ssl.learning.transfer import to_device
+from damage_ssl.learning.device import to_device
 
 PATCH_SHARE, PATCH_DEVIATION = 25 / 32, 0.1
 

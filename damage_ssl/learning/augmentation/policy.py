@@ -15,7 +15,7 @@ from torch import Tensor
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.files import write_json
-from damage_ssl.learning.views.table import apply_table, operation_named
+from damage_ssl.learning.augmentation.operations import apply_table, operation_named
 from damage_ssl.settings import from_mapping
 
 FORMAT = 1

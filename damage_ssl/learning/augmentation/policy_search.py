@@ -12,10 +12,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from damage_ssl.learning.channels import FOOTPRINT, to_unit
-from damage_ssl.learning.views.policy import AugmentPolicy, PolicyStep, SubPolicy
-from damage_ssl.learning.views.scorer import FrozenScorer, LabelledPairs, fit
-from damage_ssl.learning.views.table import NAMES
+from damage_ssl.learning.augmentation.frozen_scorer import FrozenScorer, LabelledPairs, fit
+from damage_ssl.learning.augmentation.operations import NAMES
+from damage_ssl.learning.augmentation.policy import AugmentPolicy, PolicyStep, SubPolicy
+from damage_ssl.learning.pair_tensor import FOOTPRINT, to_unit
 
 STEPS = 2
 KEPT = 10

@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.channels import FOOTPRINT, VIEW_CHANNELS
-from damage_ssl.learning.transfer import to_device
-from damage_ssl.learning.views.ctaugment import CTAugment, Probe, Strengths
-from damage_ssl.learning.views.geometry import (
+from damage_ssl.learning.augmentation.ctaugment import CTAugment, Probe, Strengths
+from damage_ssl.learning.augmentation.geometry import (
     AFFINE_KNOBS,
     AffineRanges,
     WeakDraws,
@@ -26,9 +24,11 @@ from damage_ssl.learning.views.geometry import (
     move_pixels,
     resample,
 )
-from damage_ssl.learning.views.mixing import mix_chains
-from damage_ssl.learning.views.photometry import OPERATIONS, apply_drawn, check_operation, with_footprint
-from damage_ssl.learning.views.policy import AugmentPolicy, policy_of
+from damage_ssl.learning.augmentation.mixing import mix_chains
+from damage_ssl.learning.augmentation.photometry import OPERATIONS, apply_drawn, check_operation, with_footprint
+from damage_ssl.learning.augmentation.policy import AugmentPolicy, policy_of
+from damage_ssl.learning.device import to_device
+from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
 
 DEFAULT_OPERATIONS = " ".join(name for name in OPERATIONS if name not in ("solarize", "patch-gaussian"))
 
@@ -229,3 +229,8 @@ def _cut_out(views: Tensor, largest: float, generator: torch.Generator, strength
     columns = (at - u[..., 1:2]).abs() < half  # [N, V, S]
     square = rows[..., :, None] & columns[..., None, :]  # [N, V, S, S]
     views[:, :, : FOOTPRINT.start].masked_fill_(square[:, :, None], 0.5)
+
+
+def resolved(settings: ViewSettings, policy: Literal["random", "ctaugment"]) -> ViewSettings:
+    """The settings of views with `policy` where they leave the policy to the algorithm."""
+    return replace(settings, strong_policy=policy) if settings.strong_policy == "auto" else settings

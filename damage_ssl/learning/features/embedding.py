@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from damage_ssl.learning.channels import to_unit, turned
-from damage_ssl.learning.heads import OrdinalHead, fit_cumulative
-from damage_ssl.learning.networks import PairNetwork
+from damage_ssl.learning.networks.heads import OrdinalHead, fit_cumulative
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.pair_tensor import to_unit, turned
 
 PAIRS_AT_ONCE = 64
 SMALLEST_STD = 1e-6

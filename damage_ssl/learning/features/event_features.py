@@ -1,7 +1,6 @@
 """Frozen features of every building of an event, small enough to refit a model on them after each label."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -11,18 +10,24 @@ from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
-from damage_ssl.files import atomic_directory, read_json, storage_errors, write_json
-from damage_ssl.learning.array_files import new_array_file
-from damage_ssl.learning.channels import pair_bytes
+from damage_ssl.files import atomic_directory, read_json, storage_errors
 from damage_ssl.learning.device import keep_freed_memory
-from damage_ssl.learning.embedding import embed, standardise_on
-from damage_ssl.learning.instant import FORMAT_VERSION, NOTES, VALUES, EventFeatures, FeatureStart
-from damage_ssl.learning.networks import NetworkSpec, PairNetwork, build_network
-from damage_ssl.learning.options import FitOptions
-from damage_ssl.learning.random_features import draw_filters
-from damage_ssl.learning.start import FROZEN, IMAGES
-from damage_ssl.learning.weights import EncoderWeights, load_weights, read_weights
-from damage_ssl.patches.pairs import PairSet
+from damage_ssl.learning.features.embedding import embed, standardise_on
+from damage_ssl.learning.features.feature_file import FeatureFile
+from damage_ssl.learning.features.linear_probe import (
+    FORMAT_VERSION,
+    NOTES,
+    VALUES,
+    EventFeatures,
+    FeatureInitialisation,
+)
+from damage_ssl.learning.networks.fusion import IMAGES
+from damage_ssl.learning.networks.pair_network import FROZEN, NetworkSpec, PairNetwork, build_network
+from damage_ssl.learning.networks.random_features import draw_filters
+from damage_ssl.learning.networks.weights import EncoderWeights, load_weights, read_weights
+from damage_ssl.learning.pair_tensor import pair_bytes
+from damage_ssl.learning.settings import FitOptions
+from damage_ssl.patches.pairs import PairSource
 
 DIMENSIONS = 128
 SAMPLE_BUILDINGS = 2000
@@ -31,23 +36,21 @@ CLUSTERS = 20
 """About as many kinds as an analyst labels before the first training."""
 
 
-class PairSource(Protocol):
-    """What is needed of a `PatchStore`."""
+class FingerprintedPairs(PairSource, Protocol):
+    """Pairs that say what they were cut from."""
 
     @property
     def fingerprint(self) -> str: ...
 
-    def load(self, building_ids: NDArray[np.str_] | None = None) -> PairSet: ...
-
 
 def write_features(
-    store: PairSource,
+    store: FingerprintedPairs,
     building_id: NDArray[np.str_],
     folder: Path,
     *,
     input_px: int = 64,
     seed: int = 0,
-    weights: FeatureStart | None = None,
+    weights: FeatureInitialisation | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the features of these buildings into `folder`, unless they are there already from the same patches and
@@ -89,7 +92,7 @@ def write_features(
     axes = _principal_axes(_standardised(network, embedded))
     del sample, embedded
     with storage_errors(folder):
-        begun = _Begun.open(folder, fingerprint, (len(building_id), axes.shape[1]))
+        begun = FeatureFile.open(folder, fingerprint, (len(building_id), axes.shape[1]))
         for start, pixels in _chunks(store, building_id, begun.done):
             part = _standardised(network, embed(network, pixels)) @ axes
             begun.add(start, part.numpy())
@@ -101,42 +104,6 @@ def write_features(
         with atomic_directory(folder) as temporary:
             begun.move(temporary / VALUES)
             features.write(temporary, fingerprint=fingerprint, **notes)
-
-
-@dataclass
-class _Begun:
-    """Features computed so far, in two files beside the folder: values on disk, and a note of how many and of what."""
-
-    values: "np.memmap[tuple[int, int], np.dtype[np.float32]]"
-    notes: Path
-    fingerprint: str
-    done: int
-
-    @classmethod
-    def open(cls, folder: Path, fingerprint: str, shape: tuple[int, int]) -> "_Begun":
-        """Go on where a process was stopped that computed the same, else begin."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        data, notes = (folder.with_name(f".{folder.name}.begun.{kind}") for kind in ("npy", "json"))
-        left = read_json(notes) if notes.exists() and data.exists() else {}
-        if left.get("fingerprint") == fingerprint:
-            values = np.lib.format.open_memmap(data, mode="r+")
-            if values.shape == shape:
-                return cls(values, notes, fingerprint, int(left["done"]))
-        notes.unlink(missing_ok=True)
-        values = new_array_file(data, shape, np.float32)
-        return cls(values, notes, fingerprint, 0)
-
-    def add(self, start: int, part: NDArray[np.float32]) -> None:
-        """Keep the features of the next buildings."""
-        self.done = start + len(part)
-        self.values[start : self.done] = part
-        self.values.flush()
-        write_json(self.notes, {"fingerprint": self.fingerprint, "done": self.done})
-
-    def move(self, path: Path) -> None:
-        """It is finished: the values are put where they belong."""
-        self.notes.unlink(missing_ok=True)
-        Path(str(self.values.filename)).replace(path)
 
 
 def _network(
@@ -185,6 +152,6 @@ def _clusters(values: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
     return np.asarray(model.fit_predict(values), dtype=np.int64)
 
 
-def _chunks(store: PairSource, building_id: NDArray[np.str_], done: int) -> Iterator[tuple[int, Tensor]]:
+def _chunks(store: FingerprintedPairs, building_id: NDArray[np.str_], done: int) -> Iterator[tuple[int, Tensor]]:
     for start in range(done, len(building_id), BUILDINGS_AT_ONCE):
         yield start, pair_bytes(store.load(building_id[start : start + BUILDINGS_AT_ONCE]))

@@ -73,7 +73,7 @@ class EventFeatures:
 
 
 @dataclass(frozen=True)
-class FeatureStart:
+class FeatureInitialisation:
     """Weights that the frozen network takes instead of those that come with EfficientNet-Lite0.
 
     `network` names the encoder that they are of; None: what a file of `damage-ssl pretrain` says of itself, else
@@ -95,7 +95,7 @@ class FeatureStart:
         return {"path": str(self.path), "network": self.network, "digest": self.digest}
 
 
-def fit_instant(
+def fit_linear_probe(
     features: NDArray[np.float32], rows: NDArray[np.intp], classes: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Fit on the labelled rows and give every building's class probabilities.

@@ -14,7 +14,7 @@ unit length at every place, are compared place by place. Three things differ.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.learning.channels import FOOTPRINT, POST, PRE, pair_bytes, to_unit
-from damage_ssl.learning.encoders import Encoder, encoder_named
-from damage_ssl.learning.networks import resized
-from damage_ssl.patches.pairs import PairSet
+from damage_ssl.learning.networks.encoders import Encoder, encoder_named
+from damage_ssl.learning.networks.pair_network import resized
+from damage_ssl.learning.pair_tensor import FOOTPRINT, POST, PRE, pair_bytes, to_unit
+from damage_ssl.patches.pairs import PairSet, PairSource
 
 ENCODER = "efficientnet-lite0"
 COLLAR_M = 2.0
@@ -41,12 +41,6 @@ LEAST_BUILDINGS = 10
 _PIXELS_AT_ONCE = 64 * 64 * 64
 _LEAST_LEVEL = 1e-4  # of rounding errors
 _OUTSIDE = 2.0  # cosine distance of opposite vectors: no place beyond the border is ever the best match
-
-
-class PairSource(Protocol):
-    """What is needed of a `PatchStore`."""
-
-    def load(self, building_ids: NDArray[np.str_] | None = None) -> PairSet: ...
 
 
 @dataclass(frozen=True, kw_only=True)

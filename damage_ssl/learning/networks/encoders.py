@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.errors import SettingsError, nearest_name
-from damage_ssl.learning.lite0 import Lite0
-from damage_ssl.learning.random_features import RandomFeatures
-from damage_ssl.learning.torchvision_compat import ensure_torchvision
+from damage_ssl.learning.networks.efficientnet_lite0 import Lite0
+from damage_ssl.learning.networks.random_features import RandomFeatures
+from damage_ssl.learning.networks.torchvision_compat import ensure_torchvision
 
 SMP_PREFIX = "smp:"
 TIMM_PREFIX = "timm:"

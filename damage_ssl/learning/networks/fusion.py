@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from damage_ssl.learning.channels import VIEW_CHANNELS
+from damage_ssl.learning.pair_tensor import POST, PRE, VIEW_CHANNELS
 
 Fusion = Literal["siamese", "change", "stacked", "post", "concatenate", "subtract", "cross-attention"]
 
@@ -98,3 +98,15 @@ def _squared_distance(maps: Tensor) -> Tensor:
     columns = torch.arange(maps.shape[-1], device=maps.device, dtype=torch.float32)
     place = torch.cartesian_prod(rows, columns)  # [T, 2]
     return (place[:, None] - place[None, :]).square().sum(dim=-1)
+
+
+IMAGES: dict[Fusion, list[slice]] = {
+    "siamese": [PRE, POST],
+    "change": [PRE, POST],
+    "post": [POST],
+    "stacked": [slice(0, VIEW_CHANNELS)],
+    "concatenate": [PRE, POST],
+    "subtract": [PRE, POST],
+    "cross-attention": [PRE, POST],
+}
+"""The channels of the images that random filters are drawn from."""

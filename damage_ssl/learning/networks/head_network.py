@@ -6,9 +6,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from damage_ssl.learning.encoders import seeded
-from damage_ssl.learning.heads import HEADS, HiddenHead, OrdinalHead
-from damage_ssl.learning.networks import PairNetwork
+from damage_ssl.learning.networks.encoders import seeded
+from damage_ssl.learning.networks.heads import HEADS, HiddenHead, OrdinalHead
+from damage_ssl.learning.networks.pair_network import PairNetwork
 
 
 class FrozenFeatures:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from damage_ssl.learning.channels import FOOTPRINT, POST, PRE, VIEW_CHANNELS
-from damage_ssl.learning.encoders import Encoder, Norm, encoder_named, seeded
-from damage_ssl.learning.fusion import (
+from damage_ssl.learning.networks.encoders import Encoder, Norm, encoder_named, seeded
+from damage_ssl.learning.networks.fusion import (
     ATTENDED_TAPS,
     IMAGE_CHANNELS,
     PARTS,
@@ -22,10 +21,12 @@ from damage_ssl.learning.fusion import (
     centre_crop,
     combined,
 )
-from damage_ssl.learning.heads import HEADS, OrdinalHead
-from damage_ssl.learning.random_features import RandomFeatures
+from damage_ssl.learning.networks.heads import HEADS, OrdinalHead
+from damage_ssl.learning.networks.random_features import RandomFeatures
+from damage_ssl.learning.pair_tensor import FOOTPRINT, POST, PRE, VIEW_CHANNELS
 
 __all__ = ["IMAGE_CHANNELS", "PARTS", "Fusion", "NetworkSpec", "PairNetwork", "build_network"]
+
 
 TEXTURE_WEIGHT = 0.5
 """Scale of standardised texture features beside the encoder's, for a head under one common penalty.
@@ -234,3 +235,21 @@ def footprint_average(maps: Tensor, footprints: Tensor) -> Tensor:
     weights = share + OUTSIDE_WEIGHT
     weights = weights / weights.sum(dim=(1, 2), keepdim=True)
     return torch.einsum("bchw,bhw->bc", maps, weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitialNetwork:
+    """Which network an algorithm works with; `texture` adds random features beside the encoder's."""
+
+    encoder: str
+    fusion: Fusion
+    texture: bool = False
+
+
+FROZEN: dict[str, InitialNetwork] = {
+    "frozen-random-post": InitialNetwork(encoder="random-features", fusion="post"),
+    "frozen-random": InitialNetwork(encoder="random-features", fusion="siamese"),
+    "frozen-lite0": InitialNetwork(encoder="efficientnet-lite0", fusion="siamese"),
+    "frozen-start": InitialNetwork(encoder="efficientnet-lite0", fusion="change", texture=True),
+}
+"""Algorithms that train nothing but the head. `frozen-start` is what training the default network begins with."""

@@ -5,7 +5,6 @@ where weights were asked for: whatever does not fit is an error that names it.
 """
 
 import re
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.errors import DamageSSLError, InputError, SettingsError, WorkspaceError
-from damage_ssl.learning.checkpoints import read_tensors
-from damage_ssl.learning.encoders import Norm, SmpEncoder, TimmEncoder
+from damage_ssl.learning.networks.encoders import Norm, SmpEncoder, TimmEncoder
+from damage_ssl.learning.tensor_files import read_tensors
 
 KIND = "encoder"
 """The fact `kind` of a file of ours that holds an encoder."""

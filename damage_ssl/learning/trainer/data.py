@@ -1,9 +1,16 @@
-"""One training task: the pairs as tensors, the labels as rows, the settings looked up and checked."""
+"""Pairs as tensors, labels as rows, balanced draws.
+
+One training task: the pairs as tensors, the labels as rows, the settings looked up and checked.
+
+What is known of which building when training starts.
+
+Which pairs a training step sees.
+"""
 
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +20,76 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from damage_ssl import __version__
-from damage_ssl.errors import SettingsError
-from damage_ssl.grades import ClassScheme, scheme_named
-from damage_ssl.learning.channels import pair_bytes
-from damage_ssl.learning.checkpoints import ModelCard
+from damage_ssl.damage_scale import ClassScheme, scheme_named
+from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
+from damage_ssl.learning.checkpoints import CheckpointCard
 from damage_ssl.learning.device import device_named
-from damage_ssl.learning.networks import NetworkSpec
-from damage_ssl.learning.options import SortedOptions, sort_options
-from damage_ssl.learning.runs import Run
-from damage_ssl.learning.targets import TargetRows, Targets, target_rows
-from damage_ssl.learning.weights import read_weights
+from damage_ssl.learning.networks.pair_network import NetworkSpec
+from damage_ssl.learning.networks.weights import read_weights
+from damage_ssl.learning.pair_tensor import pair_bytes
+from damage_ssl.learning.settings import SortedOptions, sort_options
+from damage_ssl.learning.training_folder import TrainingFolder
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.settings import TrainSettings, to_mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """Class indices of the labelled buildings, by id; those of validation are never trained on and may be none.
+
+    Every other pair is unlabelled; the labelled ones serve as unlabelled too, but for those of `foreign_id`, which are
+    of other events.
+    """
+
+    train_id: NDArray[np.str_]
+    train_class: NDArray[np.int64]
+    validation_id: NDArray[np.str_]
+    validation_class: NDArray[np.int64]
+    foreign_id: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, dtype=np.str_))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRows:
+    """`Targets` as rows of a pair set."""
+
+    train_row: NDArray[np.intp]
+    train_class: NDArray[np.int64]
+    validation_row: NDArray[np.intp]
+    validation_class: NDArray[np.int64]
+    foreign_row: NDArray[np.intp]
+
+
+def target_rows(targets: Targets, pairs: PairSet, scheme: ClassScheme) -> TargetRows:
+    """Find the labelled buildings among the pairs.
+
+    Raises:
+        LabelsError: no labels, or labels of one class only.
+        WorkspaceError: a labelled building has no pair.
+    """
+    present = np.unique(targets.train_class)
+    if len(present) < 2:
+        found = (
+            f"all {len(targets.train_id)} are '{scheme.class_names[present[0]]}'" if len(present) else "there are none"
+        )
+        names = ", ".join(scheme.class_names)
+        raise LabelsError(
+            f"labels: training needs buildings of two classes at least ({names}), and {found}; label some more"
+        )
+    try:
+        train_row, validation_row = pairs.rows_of(targets.train_id), pairs.rows_of(targets.validation_id)
+        foreign_row = pairs.rows_of(targets.foreign_id)
+    except KeyError as missing:
+        raise WorkspaceError(
+            f"labels: building {missing} has no pair of patches; leave out what was not assessed, or run "
+            "`damage-ssl patches` again"
+        ) from None
+    return TargetRows(
+        train_row=train_row,
+        train_class=np.asarray(targets.train_class, dtype=np.int64),
+        validation_row=validation_row,
+        validation_class=np.asarray(targets.validation_class, dtype=np.int64),
+        foreign_row=foreign_row,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +115,7 @@ class Task:
     `cache` is the folder where features of views may be kept.
     """
 
-    run: Run
+    folder: TrainingFolder
     settings: TrainSettings
     options: SortedOptions
     scheme: ClassScheme
@@ -65,9 +130,9 @@ class Task:
     should_stop: Callable[[], bool]
     cache: Path
 
-    def card(self, spec: NetworkSpec, steps: int) -> ModelCard:
+    def card(self, spec: NetworkSpec, steps: int) -> CheckpointCard:
         """The description that goes beside the weights."""
-        return ModelCard(
+        return CheckpointCard(
             spec=spec,
             scheme=self.scheme.name,
             class_names=self.scheme.class_names,
@@ -85,7 +150,7 @@ def make_task(
     pairs: PairSet,
     targets: Targets,
     settings: TrainSettings,
-    run: Run,
+    folder: TrainingFolder,
     on_progress: Callable[[TrainProgress], None],
     should_stop: Callable[[], bool],
     cache: Path | None = None,
@@ -97,7 +162,7 @@ def make_task(
         LabelsError: the labels are of one class only.
         WorkspaceError: a labelled building has no pair.
     """
-    where = f"{run.run_id}: training"
+    where = f"{folder.name}: training"
     check_values(settings, where)
     scheme = scheme_named(settings.scheme)
     options = sort_options(settings.options, where)
@@ -105,7 +170,7 @@ def make_task(
     device = device_named(settings.device)
     pixels = pair_bytes(pairs)
     return Task(
-        run=run,
+        folder=folder,
         settings=settings,
         options=options,
         scheme=scheme,
@@ -118,7 +183,7 @@ def make_task(
         fingerprint=_fingerprint(pairs, pixels, rows, settings),
         on_progress=on_progress,
         should_stop=should_stop,
-        cache=cache or run.path / "views",
+        cache=cache or folder.path / "views",
     )
 
 
@@ -134,7 +199,7 @@ def unlabelled_rows(task: Task) -> Tensor:
     rows = torch.arange(len(task.pixels))
     rest = rows[torch.from_numpy(~np.isin(rows.numpy(), left_out))]
     if not len(rest):
-        where, chosen = f"{task.run.run_id}: training", task.options.fit.unlabelled_rows
+        where, chosen = f"{task.folder.name}: training", task.options.fit.unlabelled_rows
         if chosen == "all":
             raise SettingsError(
                 f"{where}: all {len(rows)} pairs are of other events; set max_unlabelled "
@@ -194,3 +259,42 @@ def _fingerprint(pairs: PairSet, pixels: Tensor, rows: TargetRows, settings: Tra
     if given := settings.options.get("weights"):
         digest.update(read_weights(Path(str(given))).path.read_bytes())
     return digest.hexdigest()
+
+
+MANY = 100_000
+"""Of at most so many, all are shuffled in each draw, which takes a millisecond there."""
+
+
+class BalancedSampler:
+    """Labelled rows with the classes in equal shares, whatever their counts; a step's remainder goes to random classes.
+
+    Within a step a pair repeats only when its class has fewer pairs than its share. Has no state but the generator's.
+    """
+
+    def __init__(self, rows: NDArray[np.intp], classes: NDArray[np.int64]) -> None:
+        self._by_class = [(int(each), torch.from_numpy(rows[classes == each])) for each in np.unique(classes)]
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows and class indices, int64 [count] each, grouped by class."""
+        share, remainder = divmod(count, len(self._by_class))
+        lucky = set(torch.randperm(len(self._by_class), generator=generator)[:remainder].tolist())
+        rows, classes = [], []
+        for index, (class_index, members) in enumerate(self._by_class):
+            wanted = share + (index in lucky)
+            rows.append(members[distinct(len(members), wanted, generator)])
+            classes.append(torch.full((wanted,), class_index))
+        return torch.cat(rows), torch.cat(classes)
+
+
+def distinct(available: int, count: int, generator: torch.Generator) -> Tensor:
+    """`count` random positions below `available`, int64; one repeats only when all others have come as often.
+
+    Few out of very many take no time in proportion to these: those drawn twice are drawn again.
+    """
+    if available > MANY and count * 2 < available:
+        drawn = torch.randint(available, (count,), generator=generator)
+        while len(kept := torch.unique(drawn)) < count:
+            drawn = torch.cat([kept, torch.randint(available, (count - len(kept),), generator=generator)])
+        return drawn
+    rounds = -(-count // available)
+    return torch.cat([torch.randperm(available, generator=generator) for _ in range(max(rounds, 1))])[:count]

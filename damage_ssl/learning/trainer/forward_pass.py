@@ -1,6 +1,11 @@
-"""A network as an algorithm sees it: views in, logits out, in the precision of the run."""
+"""A network as an algorithm sees it: precision, sizes, graphs.
 
-from collections.abc import Callable
+A network as an algorithm sees it: views in, logits out, in the precision of the run.
+
+Mixed resolutions: each training batch at another size.
+"""
+
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import cast
@@ -11,9 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.device import autocast
-from damage_ssl.learning.distributed import ALONE, World, current_world
-from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.options import FitOptions
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.settings import FitOptions, NetworkOptions, mixed_sizes
+from damage_ssl.learning.trainer.distributed import ALONE, World, current_world
 
 Features = Callable[[Tensor], Tensor]
 
@@ -60,7 +65,7 @@ def begin_step(device: torch.device) -> None:
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
 
 
-class SeenNetwork:
+class TrainedNetwork:
     """Views [N, channels, H, W] → logits [N, C]; `gradient` False is the averaged network, which learns nothing."""
 
     def __init__(
@@ -102,3 +107,27 @@ class SeenNetwork:
 
     def _autocast(self) -> AbstractContextManager[None]:
         return autocast(self._device, self._precision)
+
+
+class MixedSizes:
+    """Draws the size that networks see a batch at; without a range in the options it draws nothing.
+
+    Student and average see one size in a step: their targets are of the same pixels. A graph that was captured or
+    compiled for one size does not fit another; leave both off with mixed sizes.
+    """
+
+    def __init__(self, options: NetworkOptions, networks: Sequence[PairNetwork]) -> None:
+        self._sizes = mixed_sizes(options.input_px_low, options.input_px_high)
+        self._networks = list(networks)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Take a size at random for the step that begins."""
+        if self._sizes:
+            chosen = self._sizes[int(torch.randint(len(self._sizes), (), generator=generator))]
+            for network in self._networks:
+                network.input_px = chosen
+
+    def restore(self) -> None:
+        """Back to the size of prediction."""
+        for network in self._networks:
+            network.input_px = network.spec.input_px

@@ -1,54 +1,24 @@
 """How a network begins: its frozen features standardised on the event, its head a logistic regression on the
 labelled."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.channels import POST, PRE, VIEW_CHANNELS
-from damage_ssl.learning.embedding import embed, fit_head, standardise_on
-from damage_ssl.learning.encoders import encoder_of, is_pretrained
-from damage_ssl.learning.networks import Fusion, NetworkSpec, PairNetwork, build_network
-from damage_ssl.learning.options import FitOptions
-from damage_ssl.learning.random_features import draw_filters
-from damage_ssl.learning.sampling import distinct
-from damage_ssl.learning.task import Task
-from damage_ssl.learning.weights import EncoderWeights, load_from_hub, load_weights, read_weights
+from damage_ssl.learning.features.embedding import embed, fit_head, standardise_on
+from damage_ssl.learning.networks.encoders import encoder_of, is_pretrained
+from damage_ssl.learning.networks.fusion import IMAGES
+from damage_ssl.learning.networks.pair_network import FROZEN, InitialNetwork, NetworkSpec, PairNetwork, build_network
+from damage_ssl.learning.networks.random_features import draw_filters
+from damage_ssl.learning.networks.weights import EncoderWeights, load_from_hub, load_weights, read_weights
+from damage_ssl.learning.pair_tensor import VIEW_CHANNELS
+from damage_ssl.learning.settings import FitOptions
+from damage_ssl.learning.trainer.data import Task, distinct
 
 STATISTICS_PAIRS = 1000
 """Pairs that mean and deviation of the features are taken from."""
-
-IMAGES: dict[Fusion, list[slice]] = {
-    "siamese": [PRE, POST],
-    "change": [PRE, POST],
-    "post": [POST],
-    "stacked": [slice(0, VIEW_CHANNELS)],
-    "concatenate": [PRE, POST],
-    "subtract": [PRE, POST],
-    "cross-attention": [PRE, POST],
-}
-"""The channels of the images that random filters are drawn from."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StartNetwork:
-    """Which network an algorithm works with; `texture` adds random features beside the encoder's."""
-
-    encoder: str
-    fusion: Fusion
-    texture: bool = False
-
-
-FROZEN: dict[str, StartNetwork] = {
-    "frozen-random-post": StartNetwork(encoder="random-features", fusion="post"),
-    "frozen-random": StartNetwork(encoder="random-features", fusion="siamese"),
-    "frozen-lite0": StartNetwork(encoder="efficientnet-lite0", fusion="siamese"),
-    "frozen-start": StartNetwork(encoder="efficientnet-lite0", fusion="change", texture=True),
-}
-"""Algorithms that train nothing but the head. `frozen-start` is what training the default network begins with."""
 
 
 def network_spec(task: Task) -> NetworkSpec:
@@ -65,24 +35,24 @@ def network_spec(task: Task) -> NetworkSpec:
     if chosen is None:
         encoder = encoder_of(settings.network)
         texture = is_pretrained(encoder) or options.given_start
-        chosen = StartNetwork(encoder=encoder, fusion=settings.fusion, texture=texture)
+        chosen = InitialNetwork(encoder=encoder, fusion=settings.fusion, texture=texture)
     elif options.given_start and chosen.encoder != "random-features":
-        chosen = StartNetwork(encoder=encoder_of(settings.network), fusion=chosen.fusion, texture=chosen.texture)
+        chosen = InitialNetwork(encoder=encoder_of(settings.network), fusion=chosen.fusion, texture=chosen.texture)
     plain = chosen.encoder == "random-features"
     channels = int(task.pixels.shape[1])
     if options.closeup and channels > VIEW_CHANNELS:
         raise SettingsError(
-            f"{task.run.run_id}: training: the option closeup is for patches without a context view, and these have "
+            f"{task.folder.name}: training: the option closeup is for patches without a context view, and these have "
             "one, which is used; leave the option out"
         )
     if options.head != "linear" and task.options.imbalance.imbalance != "none":
         raise SettingsError(
-            f"{task.run.run_id}: training: imbalance '{task.options.imbalance.imbalance}' needs a linear head; leave "
+            f"{task.folder.name}: training: imbalance '{task.options.imbalance.imbalance}' needs a linear head; leave "
             f"out head '{options.head}' or imbalance"
         )
     if options.input_px_low and task.options.fit.compile != "off":
         raise SettingsError(
-            f"{task.run.run_id}: training: a compiled network is for one size; leave out compile or input_px_low and "
+            f"{task.folder.name}: training: a compiled network is for one size; leave out compile or input_px_low and "
             "input_px_high"
         )
     weights = _weights(task)
@@ -119,7 +89,7 @@ def built_network(task: Task, generator: torch.Generator, spec: NetworkSpec | No
     return network.to(task.device)
 
 
-def start_network(task: Task, generator: torch.Generator) -> PairNetwork:
+def initialised_network(task: Task, generator: torch.Generator) -> PairNetwork:
     """Build the network on the task's device; a pretrained one standardises its features and fits its head.
 
     A network from scratch keeps its features as they are: they will change too much for fixed statistics.

@@ -6,8 +6,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.options import FitOptions
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.settings import FitOptions
 from damage_ssl.settings import TrainSettings
 
 

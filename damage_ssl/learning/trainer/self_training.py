@@ -17,17 +17,16 @@ import torch
 
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import read_json, write_json
-from damage_ssl.learning.algorithms import Algorithm
+from damage_ssl.learning.algorithms.base import Algorithm
 from damage_ssl.learning.algorithms.noisy_student import NoisyStudent, NoisyStudentSettings, confident
 from damage_ssl.learning.algorithms.supervised import Supervised
-from damage_ssl.learning.cached_source import CachedViews
-from damage_ssl.learning.checkpoints import load_model, resume_path, save_model, trained_fingerprint
-from damage_ssl.learning.encoders import is_cached
-from damage_ssl.learning.fitting import Fit
-from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.runs import Run
-from damage_ssl.learning.task import Task, TrainProgress, unlabelled_rows
-from damage_ssl.learning.view_source import PixelViews
+from damage_ssl.learning.checkpoints import load_model, save_model, trained_fingerprint
+from damage_ssl.learning.networks.encoders import is_cached
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.trainer.data import Task, TrainProgress, unlabelled_rows
+from damage_ssl.learning.trainer.trainer import Trainer
+from damage_ssl.learning.trainer.view_sources import CachedViews, PixelViews
+from damage_ssl.learning.training_folder import TrainingFolder
 
 ROUNDS: dict[str, Callable[[Mapping[str, Any], str], NoisyStudentSettings]] = {
     "noisy-student": NoisyStudentSettings.from_options
@@ -43,7 +42,7 @@ def train_rounds(task: Task, clock: Callable[[], float]) -> None:
     The last student is the run's model. Time and steps of the settings: `minutes` is shared by all, `steps` is each
     one's.
     """
-    settings = ROUNDS[task.settings.algorithm](task.options.algorithm, f"{task.run.run_id}: training")
+    settings = ROUNDS[task.settings.algorithm](task.options.algorithm, f"{task.folder.name}: training")
     algorithm: Algorithm = Supervised("strong")
     path: Path | None = None
     total = (settings.rounds + 1) * task.settings.steps
@@ -52,13 +51,13 @@ def train_rounds(task: Task, clock: Callable[[], float]) -> None:
         network = _trained(part, clock, algorithm)
         if network is None:
             message = f"stopped in round {number} of {settings.rounds}; train again to go on"
-            task.run.set_status("cancelled", step=number * task.settings.steps, steps=total, message=message)
+            task.folder.set_status("cancelled", step=number * task.settings.steps, steps=total, message=message)
             return
         if number == settings.rounds:
-            save_model(task.run, network, task.card(network.spec, total), task.fingerprint)
-            task.run.set_status("trained", step=total, steps=total)
+            save_model(task.folder, network, task.card(network.spec, total), task.fingerprint)
+            task.folder.set_status("trained", step=total, steps=total)
             return
-        path = task.run.path / f"round-{number + 1}" / "pseudo_labels.json"
+        path = task.folder.path / f"round-{number + 1}" / "pseudo_labels.json"
         if not path.exists() or read_json(path).get("teacher_fingerprint") != part.fingerprint:
             write_pseudo_labels(path, network, part, number + 1, settings.threshold)
         algorithm = read_student(path, task, settings)
@@ -108,34 +107,34 @@ def read_student(path: Path, task: Task, settings: NoisyStudentSettings) -> Nois
 
 
 def _part(task: Task, number: int, rounds: int, path: Path | None) -> Task:
-    """The training of one round, as a run within the run."""
-    run = Run(task.run.path / f"round-{number}")
-    run.path.mkdir(exist_ok=True)
+    """The training of one round, in a folder within the run's."""
+    folder = TrainingFolder(task.folder.path / f"round-{number}")
+    folder.path.mkdir(exist_ok=True)
     digest = hashlib.blake2b(f"{task.fingerprint} {number}".encode(), digest_size=16)
     digest.update(b"" if path is None else path.read_bytes())
     steps = (rounds + 1) * task.settings.steps
 
     def on_progress(progress: TrainProgress) -> None:
         step = number * task.settings.steps + progress.step
-        task.run.set_status("running", step=step, steps=steps, message=f"round {number} of {rounds}")
+        task.folder.set_status("running", step=step, steps=steps, message=f"round {number} of {rounds}")
         line = {"step": step, "round": number, "loss": progress.loss, "mask_rate": progress.mask_rate}
-        task.run.log_metrics({name: value for name, value in line.items() if value is not None})
+        task.folder.log_metrics({name: value for name, value in line.items() if value is not None})
         task.on_progress(replace(progress, step=step, steps=steps))
 
     minutes = task.settings.minutes
     settings = replace(task.settings, minutes=None if minutes is None else minutes / (rounds + 1))
-    return replace(task, run=run, settings=settings, fingerprint=digest.hexdigest(), on_progress=on_progress)
+    return replace(task, folder=folder, settings=settings, fingerprint=digest.hexdigest(), on_progress=on_progress)
 
 
 def _trained(task: Task, clock: Callable[[], float], algorithm: Algorithm) -> PairNetwork | None:
     """The network of one round, trained now or before; None where the training was stopped."""
-    if trained_fingerprint(task.run) != task.fingerprint:
+    if trained_fingerprint(task.folder) != task.fingerprint:
         began = clock()
-        fit = Fit(task, lambda: clock() - began, algorithm)
+        fit = Trainer(task, lambda: clock() - began, algorithm)
         fit.resume()
         if not fit.run():
             return None
-        save_model(task.run, fit.averaged, task.card(fit.averaged.spec, fit.step), task.fingerprint)
-        resume_path(task.run).unlink(missing_ok=True)
-        task.run.set_status("trained", step=fit.step, steps=task.settings.steps)
-    return load_model(task.run)[0].to(task.device)
+        save_model(task.folder, fit.averaged, task.card(fit.averaged.spec, fit.step), task.fingerprint)
+        task.folder.resume_path.unlink(missing_ok=True)
+        task.folder.set_status("trained", step=fit.step, steps=task.settings.steps)
+    return load_model(task.folder)[0].to(task.device)

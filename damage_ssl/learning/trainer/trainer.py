@@ -11,35 +11,39 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from damage_ssl.errors import DamageSSLError, WorkspaceError
-from damage_ssl.learning.algorithms import ALGORITHMS, Algorithm, Batch, ViewName
-from damage_ssl.learning.algorithms.augmix import with_consistency
-from damage_ssl.learning.algorithms.base import DriftingShares, InFloat32
-from damage_ssl.learning.algorithms.heads import Beginning, Finishing, UsesHeads
-from damage_ssl.learning.algorithms.imbalance import with_remedy
-from damage_ssl.learning.cached_source import CachedViews, options_without_pixels
-from damage_ssl.learning.checkpoints import (
+from damage_ssl.learning.algorithms import ALGORITHMS
+from damage_ssl.learning.algorithms.base import (
+    Algorithm,
+    Beginning,
+    DriftingShares,
+    Finishing,
+    InFloat32,
+    TrainingBatch,
+    UsesHeads,
+    ViewName,
+)
+from damage_ssl.learning.algorithms.remedies import with_remedy
+from damage_ssl.learning.algorithms.remedies.consistency import with_consistency
+from damage_ssl.learning.algorithms.remedies.prior_correction import intercepts
+from damage_ssl.learning.augmentation.ctaugment import true_probability
+from damage_ssl.learning.device import to_device
+from damage_ssl.learning.networks.efficientnet_lite0 import FrozenNormConv
+from damage_ssl.learning.networks.encoders import is_cached
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.tensor_files import (
     load_optimizer_tensors,
     optimizer_tensors,
     read_tensors,
-    resume_path,
     with_prefix,
     without_prefix,
     write_tensors,
 )
-from damage_ssl.learning.class_shares import intercepts
-from damage_ssl.learning.distributed import current_world
-from damage_ssl.learning.encoders import is_cached
-from damage_ssl.learning.frozen_norm import FrozenNormConv
-from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.optimisation import Ema, make_optimizer, rate_factor, set_rate
-from damage_ssl.learning.sampling import BalancedSampler, distinct
-from damage_ssl.learning.seen import SeenNetwork, begin_step, passes_of
-from damage_ssl.learning.sizes import MixedSizes
-from damage_ssl.learning.start import starts_at_regression
-from damage_ssl.learning.task import Task, TrainProgress, unlabelled_rows
-from damage_ssl.learning.transfer import to_device
-from damage_ssl.learning.view_source import PixelViews, ViewSource
-from damage_ssl.learning.views.ctaugment import true_probability
+from damage_ssl.learning.trainer.data import BalancedSampler, Task, TrainProgress, distinct, unlabelled_rows
+from damage_ssl.learning.trainer.distributed import current_world
+from damage_ssl.learning.trainer.forward_pass import MixedSizes, TrainedNetwork, begin_step, passes_of
+from damage_ssl.learning.trainer.initialisation import starts_at_regression
+from damage_ssl.learning.trainer.optimiser import Ema, make_optimizer, rate_factor, set_rate
+from damage_ssl.learning.trainer.view_sources import CachedViews, PixelViews, ViewSource, options_without_pixels
 
 REPORT_STEPS = 5
 CHECKPOINT_SECONDS = 30.0
@@ -52,7 +56,7 @@ STREAMS = ("start", "batch", "views", "loss")
 """Streams of random numbers, one generator each, so that one drawing more does not change the others."""
 
 
-class Fit:
+class Trainer:
     """A training in memory: all that changes from step to step.
 
     `algorithm` is one that needs more than its options; None takes the one that the settings name.
@@ -66,7 +70,7 @@ class Fit:
         self._validations = 0
         self._validation_score: float | None = None
         self._unreported: list[Tensor] = []
-        where = f"{task.run.run_id}: training"
+        where = f"{task.folder.name}: training"
         cached = is_cached(task.settings.network)
         options = task.options.algorithm
         if cached:
@@ -102,8 +106,8 @@ class Fit:
         self._sizes = MixedSizes(task.options.network, [self.student, self._ema.network])
         self._start = {name: tensor.clone() for name, tensor in self.student.state_dict().items()}
         passes = passes_of(task.options.fit, task.device, where)
-        self._student_logits = SeenNetwork(self.student, task.device, precision, gradient=True, passes=passes)
-        self._ema_logits = SeenNetwork(self._ema.network, task.device, precision, gradient=False, passes=passes)
+        self._student_logits = TrainedNetwork(self.student, task.device, precision, gradient=True, passes=passes)
+        self._ema_logits = TrainedNetwork(self._ema.network, task.device, precision, gradient=False, passes=passes)
 
     @property
     def averaged(self) -> PairNetwork:
@@ -221,7 +225,7 @@ class Fit:
         p = self._ema_logits(views).float().softmax(dim=-1)  # [B, C]
         self._source.policy.update(probe, true_probability(p, target))
 
-    def _batch(self, labelled: Tensor, target: Tensor) -> Batch:
+    def _batch(self, labelled: Tensor, target: Tensor) -> TrainingBatch:
         settings, generator = self.task.settings, self._generators["batch"]
         views: dict[ViewName, Tensor] = {name: self._view(name, labelled) for name in self._algorithm.labelled_views}
         unlabelled: tuple[Tensor, ...] = ()
@@ -232,7 +236,7 @@ class Fit:
             pairs = self._source.take(pool[some])
             index = to_device(some, self.task.device)
             unlabelled = tuple(self._view(name, pairs) for name in self._algorithm.unlabelled_views)
-        return Batch(
+        return TrainingBatch(
             target=target,
             labelled_weak=views.get("weak"),
             labelled_strong=views.get("strong"),
@@ -252,21 +256,21 @@ class Fit:
         kept = self._finish(copy.deepcopy(self._ema.network)) if finishing else self._ema.network
         self._validation_score = score(self.task, lambda rows: self._source.predict(kept, rows))
         if self._validation_score is not None:
-            self.task.run.log_metrics({"step": self.step, "validation_auroc": self._validation_score})
+            self.task.folder.log_metrics({"step": self.step, "validation_auroc": self._validation_score})
 
     def _report(self) -> None:
         if not self._unreported:
             return
         loss, supervised, unlabelled, mask_rate = torch.stack(self._unreported).mean(dim=0).tolist()
         self._unreported.clear()
-        where = f"{self.task.run.run_id}: step {self.step}"
+        where = f"{self.task.folder.name}: step {self.step}"
         if not np.isfinite(loss):
             raise DamageSSLError(
                 f"{where}: the loss is not a finite number any more; train again with smaller learning rates "
                 "(learning_rate_encoder, learning_rate_head) or the option gradient_clip 1"
             )
         steps, seconds = self.task.settings.steps, self._seconds()
-        self.task.run.log_metrics(
+        self.task.folder.log_metrics(
             {
                 "step": self.step,
                 "loss": loss,
@@ -277,7 +281,7 @@ class Fit:
                 "seconds": round(seconds, 2),
             }
         )
-        self.task.run.set_status("running", step=self.step, steps=steps)
+        self.task.folder.set_status("running", step=self.step, steps=steps)
         share = max(self._share(), 1e-6)
         self.task.on_progress(
             TrainProgress(
@@ -309,7 +313,7 @@ class Fit:
             "validations": self._validations,
             "validation_score": self._validation_score,
         }
-        write_tensors(resume_path(self.task.run), tensors, facts)
+        write_tensors(self.task.folder.resume_path, tensors, facts)
 
     def resume(self) -> None:
         """Go on from the run's checkpoint, if it has one.
@@ -317,7 +321,7 @@ class Fit:
         Raises:
             WorkspaceError: the checkpoint is of other settings, labels or patches, or damaged.
         """
-        path = resume_path(self.task.run)
+        path = self.task.folder.resume_path
         if not path.exists():
             return
         tensors, facts = read_tensors(path)

@@ -20,19 +20,18 @@ from torch import Tensor
 
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import read_json, storage_errors, write_json
-from damage_ssl.learning.array_files import new_array_file
-from damage_ssl.learning.channels import to_unit, turned
-from damage_ssl.learning.checkpoints import read_tensors, with_prefix, without_prefix, write_tensors
-from damage_ssl.learning.distributed import current_world
-from damage_ssl.learning.embedding import PAIRS_AT_ONCE, embed, standardise_on
-from damage_ssl.learning.head_network import FrozenFeatures
-from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.options import CacheOptions
-from damage_ssl.learning.start import built_network, draw_texture, some_pixels
-from damage_ssl.learning.task import Task
-from damage_ssl.learning.view_source import resolved
-from damage_ssl.learning.views import Views
-from damage_ssl.learning.views.policy import policy_of
+from damage_ssl.learning.augmentation.policy import policy_of
+from damage_ssl.learning.augmentation.views import Views, resolved
+from damage_ssl.learning.features.embedding import PAIRS_AT_ONCE, embed, standardise_on
+from damage_ssl.learning.features.feature_file import new_array_file
+from damage_ssl.learning.networks.head_network import FrozenFeatures
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.pair_tensor import to_unit, turned
+from damage_ssl.learning.settings import CacheOptions
+from damage_ssl.learning.tensor_files import read_tensors, with_prefix, without_prefix, write_tensors
+from damage_ssl.learning.trainer.data import Task
+from damage_ssl.learning.trainer.distributed import current_world
+from damage_ssl.learning.trainer.initialisation import built_network, draw_texture, some_pixels
 
 FORMAT_VERSION = 1
 TURNS = 4
@@ -225,7 +224,7 @@ def _say(task: Task, done: int, count: int) -> None:
     if task.should_stop():
         raise CachingStoppedError
     message = f"describing {count:,} buildings once, {done:,} done"
-    task.run.set_status("running", step=0, steps=task.settings.steps, message=message)
+    task.folder.set_status("running", step=0, steps=task.settings.steps, message=message)
 
 
 def _forget_oldest(folder: Path) -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.change import ALGORITHM as CHANGE
-from damage_ssl.assessment.change import STATEMENT
-from damage_ssl.assessment.metrics import Evaluation
+from damage_ssl.damage_scale import ClassScheme, reason_words
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.evaluation.metrics import Evaluation
 from damage_ssl.files import write_text
-from damage_ssl.grades import ClassScheme
-from damage_ssl.products.words import reason_words
+from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.change_score import STATEMENT
 
 FEW_VALIDATION_BUILDINGS = 50
 

@@ -9,15 +9,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from damage_ssl.assessment.audit import AuditReport, audit_answers, audit_report
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.change import ALGORITHM as CHANGE
-from damage_ssl.assessment.metrics import Estimate, Evaluation
-from damage_ssl.grades import ClassScheme, LabelValue
-from damage_ssl.pipeline.learning import plan_of
-from damage_ssl.pipeline.pack import MapModel, is_validated
-from damage_ssl.products.card import FEW_VALIDATION_BUILDINGS
-from damage_ssl.products.words import reason_words
+from damage_ssl.damage_scale import ClassScheme, LabelValue, reason_words
+from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_report
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.evaluation.metrics import Estimate, Evaluation
+from damage_ssl.products.handover.card import FEW_VALIDATION_BUILDINGS
+from damage_ssl.products.handover.pack import is_validated
+from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.model import MapModel
+from damage_ssl.runs.plan import plan_of
 
 State = Literal["good", "look", "bad"]
 """`good`: nothing to do; `look`: the receiver should know; `bad`: better mended first."""
@@ -30,7 +30,7 @@ FEW_DAMAGED = 10
 
 
 @dataclass(frozen=True)
-class Check:
+class HandoverCheck:
     """One line of the list: what it is about, what was found, and how that is."""
 
     title: str
@@ -45,7 +45,7 @@ def handover_checks(
     validation: Evaluation | None,
     *,
     now: float | None = None,
-) -> list[Check]:
+) -> list[HandoverCheck]:
     """The list, in the order of what matters to the receiver.
 
     Args:
@@ -63,36 +63,36 @@ def handover_checks(
     ]
 
 
-def _coverage(table: pd.DataFrame) -> Check:
+def _coverage(table: pd.DataFrame) -> HandoverCheck:
     assessed = int(table["assessed"].sum())
     left = len(table) - assessed
     if not left:
-        return Check("Coverage", f"all {assessed:,} buildings assessed", "good")
+        return HandoverCheck("Coverage", f"all {assessed:,} buildings assessed", "good")
     reasons = table.loc[~table["assessed"].to_numpy(bool), "not_assessed_reason"].fillna("not stated").value_counts()
     named = ", ".join(f"{int(count):,} {reason_words(str(reason))}" for reason, count in reasons.items())
     state: State = "good" if assessed >= _WIDE_COVERAGE * len(table) else "look"
-    return Check("Coverage", f"{assessed:,} of {len(table):,} assessed; not: {named}", state)
+    return HandoverCheck("Coverage", f"{assessed:,} of {len(table):,} assessed; not: {named}", state)
 
 
-def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Check]:
+def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[HandoverCheck]:
     if model is None:
-        yield Check("Model", "none: the map holds coverage and your labels only", "look")
+        yield HandoverCheck("Model", "none: the map holds coverage and your labels only", "look")
         return
     if model.run is None:
-        yield Check("Model", "live model, not validated: train a run before anybody decides by this map", "bad")
+        yield HandoverCheck("Model", "live model, not validated: train a run before anybody decides by this map", "bad")
         return
     calibration = Calibration.read(model.run.calibration_path)
     decided = f"chosen on {calibration.n_validation:,} held-out buildings, {calibration.n_damaged:,} of them damaged"
     chosen = decided if calibration.n_validation else calibration.method
     few_damaged = calibration.n_validation > 0 and calibration.n_damaged < FEW_DAMAGED
-    yield Check("Threshold", f"{calibration.threshold:.2f}, {chosen}", "look" if few_damaged else "good")
+    yield HandoverCheck("Threshold", f"{calibration.threshold:.2f}, {chosen}", "look" if few_damaged else "good")
     if model.algorithm == CHANGE:
-        yield Check("Validation", "change score without training: not a probability, not validated", "bad")
+        yield HandoverCheck("Validation", "change score without training: not a probability, not validated", "bad")
     elif validation is None or not is_validated(model):
-        yield Check("Validation", "nothing was held out, so nobody knows how good the map is", "bad")
+        yield HandoverCheck("Validation", "nothing was held out, so nobody knows how good the map is", "bad")
     else:
         few = validation.n < FEW_VALIDATION_BUILDINGS
-        yield Check(
+        yield HandoverCheck(
             "Validation",
             f"AUROC {_rounded(validation.auroc)}, F1 {_rounded(validation.f1)} on {validation.n:,} held-out buildings"
             f"{': few, so take it as rough' if few else ''}",
@@ -100,12 +100,12 @@ def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Ch
         )
 
 
-def _audit(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> Check:
+def _audit(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> HandoverCheck:
     report = _audit_of(table, model, log)
     if report is None or not report.accuracy.n:
-        return Check("Audit", "none: judge a random sample (step 4) to know how right the map is", "look")
+        return HandoverCheck("Audit", "none: judge a random sample (step 4) to know how right the map is", "look")
     said = f"verdicts right: {report.accuracy.sentence}"
-    return Check("Audit", said, "look" if report.accuracy.tells_little else "good")
+    return HandoverCheck("Audit", said, "look" if report.accuracy.tells_little else "good")
 
 
 def _audit_of(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> AuditReport | None:
@@ -141,21 +141,21 @@ def _damaged(value: LabelValue, scheme: ClassScheme) -> bool | None:
     return None if index is None else index >= scheme.damaged_from
 
 
-def _freshness(model: MapModel | None, log: pd.DataFrame, now: float) -> Iterator[Check]:
+def _freshness(model: MapModel | None, log: pd.DataFrame, now: float) -> Iterator[HandoverCheck]:
     if model is None or model.run is None:
         return
     begun = model.run.begun / 1e9
     since = log[pd.to_datetime(log["time"], utc=True, format="ISO8601") > datetime.fromtimestamp(begun, UTC)]
     count = since["building_id"].nunique()
     if count and model.algorithm != CHANGE:
-        yield Check(
+        yield HandoverCheck(
             "Labels since",
             f"{count:,}, in the map as answers; the model has not learned from them",
             "look",
         )
     else:
-        yield Check("Labels since", "none", "good")
-    yield Check("Age of the model", _age(now - begun), "look" if now - begun > _OLD_S else "good")
+        yield HandoverCheck("Labels since", "none", "good")
+    yield HandoverCheck("Age of the model", _age(now - begun), "look" if now - begun > _OLD_S else "good")
 
 
 def _age(seconds: float) -> str:

@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from damage_ssl import __version__
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.change import ALGORITHM as CHANGE
-from damage_ssl.assessment.change import METHOD, STATEMENT
-from damage_ssl.assessment.prediction import read_predictions
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.catalog import Event
-from damage_ssl.learning.runs import Run, latest_finished
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.events.event import Event, open_labels
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.pipeline.learning import chosen_run, plan_of
-from damage_ssl.pipeline.plans import RunPlan
-from damage_ssl.pipeline.review import validation_of
-from damage_ssl.pipeline.stages import open_labels
-from damage_ssl.products.card import CardFacts, write_card
 from damage_ssl.products.geojson import write_geojson
+from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
+from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.change_score import METHOD, STATEMENT
+from damage_ssl.runs.plan import RunPlan, plan_of
+from damage_ssl.runs.predictions import read_predictions
+from damage_ssl.runs.run import Run, chosen_run, latest_finished
+from damage_ssl.runs.validation import validation_of
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from damage_ssl.grades import ClassScheme
+from damage_ssl.damage_scale import ClassScheme, reason_words
 from damage_ssl.products.selection import Selection
-from damage_ssl.products.words import reason_words
 
 NOT_VALIDATED = (
     "NOT VALIDATED: the numbers come from a quick model fitted while labelling. Nothing was held out to check it; use "

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from damage_ssl.simulation.canvas import Canvas, Sun
 from damage_ssl.simulation.noise import Field, smooth_noise
-from damage_ssl.simulation.streets import Floats
+from damage_ssl.simulation.rendering.canvas import Canvas, Sun
+from damage_ssl.simulation.town.streets import Floats
 
 _SKY_LIGHT = np.array([0.30, 0.335, 0.39], np.float32)
 _SUN_LIGHT = np.array([0.74, 0.70, 0.63], np.float32)
@@ -16,7 +16,7 @@ _HAZE = np.array([0.70, 0.73, 0.76], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Camera:
     """How one date is seen.
 
     `lean` is the displacement of a point on the picture by its height, metres east and south a metre. `shift_east_m`
@@ -42,7 +42,12 @@ class Look:
 
 
 def develop(
-    canvas: Canvas, look: Look, factor: int, margin_px: int, town_size_m: tuple[float, float], rng: np.random.Generator
+    canvas: Canvas,
+    look: Camera,
+    factor: int,
+    margin_px: int,
+    town_size_m: tuple[float, float],
+    rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """The tile as uint8 [3, h, w] without its margin; 0 in all bands means no data, and nothing else does."""
     shadow = cast_shadows(canvas.height, canvas.sun, canvas.pixel_m)
@@ -108,7 +113,7 @@ def _corner_distance(corner: tuple[int, int], xs: Floats, ys: Floats, size_m: tu
     return np.asarray(across[None, :] + down[:, None])
 
 
-def _haze(look: Look, xs: Floats, ys: Floats, size_m: tuple[float, float]) -> Field:
+def _haze(look: Camera, xs: Floats, ys: Floats, size_m: tuple[float, float]) -> Field:
     if look.haze_corner is None:
         return np.zeros((len(ys), len(xs)), np.float32)
     away = _corner_distance(look.haze_corner, xs, ys, size_m)
@@ -117,7 +122,7 @@ def _haze(look: Look, xs: Floats, ys: Floats, size_m: tuple[float, float]) -> Fi
     return np.asarray(look.haze * share, np.float32)
 
 
-def _missing(look: Look, xs: Floats, ys: Floats, size_m: tuple[float, float]) -> NDArray[np.bool_]:
+def _missing(look: Camera, xs: Floats, ys: Floats, size_m: tuple[float, float]) -> NDArray[np.bool_]:
     """A wedge of the asked share of the picture, cut off at a corner by a slightly jagged line."""
     if look.nodata_corner is None or look.nodata_share <= 0:
         return np.zeros((len(ys), len(xs)), bool)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from damage_ssl.simulation.noise import Field, fractal_noise, shards, smooth_noise
-from damage_ssl.simulation.palette import Colour
-from damage_ssl.simulation.streets import Floats
+from damage_ssl.simulation.town.palette import Colour
+from damage_ssl.simulation.town.streets import Floats
 
 _CELLS_M = {"fine": 0.45, "one": 1.3, "three": 3.7, "ten": 12.0, "forty": 46.0}
 
@@ -43,7 +43,7 @@ class Sun:
 
 
 @dataclass(frozen=True)
-class Window:
+class CanvasWindow:
     """A part of the canvas around one object; `x`, `y` are metres from the object's place."""
 
     part: tuple[slice, slice]
@@ -111,7 +111,7 @@ class Canvas:
         """(left, top, right, bottom) in metres, widened by a margin."""
         return self.xs[0] - margin_m, self.ys[0] - margin_m, self.xs[-1] + margin_m, self.ys[-1] + margin_m
 
-    def window(self, x: float, y: float, reach_m: float) -> Window | None:
+    def window(self, x: float, y: float, reach_m: float) -> CanvasWindow | None:
         """The part within `reach_m` of (x, y); None where that lies outside the tile."""
         left, right = np.searchsorted(self.xs, (x - reach_m, x + reach_m))
         top, bottom = np.searchsorted(self.ys, (y - reach_m, y + reach_m))
@@ -120,7 +120,7 @@ class Canvas:
         local_x = np.asarray(self.xs[left:right] - x, np.float32)
         local_y = np.asarray(self.ys[top:bottom] - y, np.float32)
         mesh_x, mesh_y = np.meshgrid(local_x, local_y)
-        return Window((slice(int(top), int(bottom)), slice(int(left), int(right))), mesh_x, mesh_y)
+        return CanvasWindow((slice(int(top), int(bottom)), slice(int(left), int(right))), mesh_x, mesh_y)
 
     def blend(self, part: tuple[slice, slice], share: Field | NDArray[np.bool_], colour: Colour | Field) -> None:
         """Cover `share` (0 to 1) of each pixel of a part with a colour, [3] or [3, h, w]."""

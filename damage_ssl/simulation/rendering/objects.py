@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from damage_ssl.simulation import palette
-from damage_ssl.simulation.canvas import Canvas, toned
 from damage_ssl.simulation.noise import lattice_hash, smooth_noise
+from damage_ssl.simulation.rendering.canvas import Canvas, toned
+from damage_ssl.simulation.town import palette
 
 
 def paint_tree(

@@ -7,16 +7,16 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from damage_ssl.simulation import palette
-from damage_ssl.simulation.camera import Look, develop
-from damage_ssl.simulation.canvas import WHOLE, Canvas, picked, toned
-from damage_ssl.simulation.ground import paint_ground
-from damage_ssl.simulation.hazard import Aftermath, chance
 from damage_ssl.simulation.noise import Field
-from damage_ssl.simulation.objects import occupied, paint_felled_tree, paint_tree, paint_vehicle
-from damage_ssl.simulation.roofs import paint_building
-from damage_ssl.simulation.ruins import paint_struck
-from damage_ssl.simulation.town import Town
+from damage_ssl.simulation.rendering.camera import Camera, develop
+from damage_ssl.simulation.rendering.canvas import WHOLE, Canvas, picked, toned
+from damage_ssl.simulation.rendering.ground import paint_ground
+from damage_ssl.simulation.rendering.objects import occupied, paint_felled_tree, paint_tree, paint_vehicle
+from damage_ssl.simulation.rendering.roofs import paint_building
+from damage_ssl.simulation.rendering.ruins import paint_struck
+from damage_ssl.simulation.town import palette
+from damage_ssl.simulation.town.hazard import Aftermath, chance
+from damage_ssl.simulation.town.town import Town
 
 _TILE_PX = 512
 _MARGIN_M = 22.0
@@ -35,7 +35,7 @@ class Tile:
 class Painter:
     """Paints any tile of one date; `aftermath` is None before the event."""
 
-    def __init__(self, town: Town, look: Look, aftermath: Aftermath | None, *, gsd_m: float, seed: int) -> None:
+    def __init__(self, town: Town, look: Camera, aftermath: Aftermath | None, *, gsd_m: float, seed: int) -> None:
         self.town, self.look, self.aftermath = town, look, aftermath
         self.gsd_m, self.seed = gsd_m, seed
         self.factor = max(1, round(gsd_m / _PAINT_PIXEL_M))

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from damage_ssl.simulation.canvas import Canvas, Window, mixed, toned
 from damage_ssl.simulation.noise import Field, smooth_noise
-from damage_ssl.simulation.town import Building
+from damage_ssl.simulation.rendering.canvas import Canvas, CanvasWindow, mixed, toned
+from damage_ssl.simulation.town.town import Building
 
 
 @dataclass(frozen=True)
 class RoofView:
     """The pixels of one roof: its window, its axes there, which pixels it covers, and its height in metres."""
 
-    window: Window
+    window: CanvasWindow
     a: Field
     b: Field
     inside: NDArray[np.bool_]
@@ -86,7 +86,7 @@ def paint_building(
     return view
 
 
-def _paint_walls(canvas: Canvas, building: Building, window: Window, axes) -> None:  # type: ignore[no-untyped-def]
+def _paint_walls(canvas: Canvas, building: Building, window: CanvasWindow, axes) -> None:  # type: ignore[no-untyped-def]
     steps = max(1, round(building.eave_m * float(np.hypot(*canvas.lean)) / canvas.pixel_m))
     part = window.part
     for step in range(steps):

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from damage_ssl.grades import DamageGrade
+from damage_ssl.damage_scale import DamageGrade
 from damage_ssl.simulation.noise import lattice_hash
 from damage_ssl.simulation.settings import SimulationSettings
-from damage_ssl.simulation.streets import Floats
-from damage_ssl.simulation.town import Town
+from damage_ssl.simulation.town.streets import Floats
+from damage_ssl.simulation.town.town import Town
 
 # Share of the heavily damaged buildings (major or destroyed) that is destroyed.
 _DESTROYED_SHARE = {"earthquake": 0.4, "fire": 0.75, "flood": 0.2, "wind": 0.45}

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from damage_ssl.simulation import palette
-from damage_ssl.simulation.palette import Colour
-from damage_ssl.simulation.town import Building, Covering, RoofKind, Wing
+from damage_ssl.simulation.town import palette
+from damage_ssl.simulation.town.palette import Colour
+from damage_ssl.simulation.town.town import Building, Covering, RoofKind, Wing
 
 
 @dataclass(frozen=True)
-class Style:
+class HouseStyle:
     """What the houses of one block have in common."""
 
     roofs: tuple[RoofKind, ...]
@@ -29,7 +29,7 @@ _COLOURS: dict[Covering, tuple[Colour, ...]] = {
 }
 
 
-def draw_style(rng: np.random.Generator, *, dense: bool) -> Style:
+def draw_style(rng: np.random.Generator, *, dense: bool) -> HouseStyle:
     """A block's style."""
     coverings: list[Covering] = ["shingle", "tile", "tin", "membrane"]
     covering = coverings[int(rng.choice(4, p=[0.3, 0.35, 0.15, 0.2] if dense else [0.52, 0.28, 0.14, 0.06]))]
@@ -39,7 +39,7 @@ def draw_style(rng: np.random.Generator, *, dense: bool) -> Style:
     roofs = ("flat",) if covering == "membrane" else mixes[int(rng.integers(len(mixes)))]
     if covering == "tin":
         roofs = ("gable", "shed", "gable")
-    return Style(roofs, covering, some, float(rng.uniform(4.2, 6.5)), float(rng.uniform(8.5, 12.5)), 0.7)
+    return HouseStyle(roofs, covering, some, float(rng.uniform(4.2, 6.5)), float(rng.uniform(8.5, 12.5)), 0.7)
 
 
 def detached(
@@ -49,7 +49,7 @@ def detached(
     width_m: float,
     depth_m: float,
     out: float,
-    style: Style,
+    style: HouseStyle,
     rng: np.random.Generator,
 ) -> Building:
     """A free-standing house; (x, y) is the middle of the plot's street side, `out` the street's sign along b."""
@@ -74,7 +74,7 @@ def detached(
 
 
 def terraced(
-    x: float, y: float, angle: float, width_m: float, out: float, style: Style, rng: np.random.Generator
+    x: float, y: float, angle: float, width_m: float, out: float, style: HouseStyle, rng: np.random.Generator
 ) -> Building:
     """A house of a row: the plot's whole width."""
     half_b = 0.5 * style.depth_m * float(rng.uniform(0.97, 1.06))
@@ -93,13 +93,13 @@ def hall(x: float, y: float, angle: float, length_m: float, depth_m: float, rng:
         wings.append(Wing(length_m / 2 - part, depth_m * 0.2, part, depth_m * 0.45, True, 1.0))
     tin = bool(rng.random() < 0.35)
     covering: Covering = "tin" if tin else "membrane"
-    style = Style(("gable",) if tin else ("flat",), covering, _COLOURS[covering], 0, depth_m, 0)
+    style = HouseStyle(("gable",) if tin else ("flat",), covering, _COLOURS[covering], 0, depth_m, 0)
     return _building(x, y, angle, tuple(wings), style, rng, float(rng.uniform(4.5, 8.0)), pitch=0.14)
 
 
 def shed(x: float, y: float, angle: float, rng: np.random.Generator) -> Building:
     """A garden shed; no footprint is kept of it."""
-    style = Style(("shed", "gable"), "tin", palette.TINS + palette.SHINGLES, 0, 0, 0)
+    style = HouseStyle(("shed", "gable"), "tin", palette.TINS + palette.SHINGLES, 0, 0, 0)
     wing = Wing(0.0, 0.0, float(rng.uniform(1.1, 1.8)), float(rng.uniform(1.0, 1.6)), True)
     return _building(x, y, angle, (wing,), style, rng, 2.1)
 
@@ -116,7 +116,7 @@ def _building(
     y: float,
     angle: float,
     wings: tuple[Wing, ...],
-    style: Style,
+    style: HouseStyle,
     rng: np.random.Generator,
     eave_m: float,
     pitch: float | None = None,

@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 import shapely
 
-from damage_ssl.simulation import houses
 from damage_ssl.simulation.settings import SimulationSettings
-from damage_ssl.simulation.streets import Floats, Streets, draw_streets
-from damage_ssl.simulation.town import Building, Patch, PatchKind, Plot, River, Slots, Town, Trees
+from damage_ssl.simulation.town import houses
+from damage_ssl.simulation.town.streets import Floats, Streets, draw_streets
+from damage_ssl.simulation.town.town import Building, Patch, PatchKind, Plot, River, Slots, Town, Trees
 
 BlockKind = Literal["residential", "dense", "commercial", "park", "field", "river"]
 _EDGE_M = 5.0
@@ -155,7 +155,7 @@ class _Draft:
         front: float,
         back: float,
         out: float,
-        style: houses.Style,
+        style: houses.HouseStyle,
         dense: bool,
         pools: float,
         leafy: float,

@@ -12,8 +12,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from damage_ssl.simulation.palette import Colour
-from damage_ssl.simulation.streets import Floats, Streets
+from damage_ssl.simulation.town.palette import Colour
+from damage_ssl.simulation.town.streets import Floats, Streets
 
 RoofKind = Literal["gable", "hip", "shed", "flat"]
 Covering = Literal["shingle", "tile", "tin", "membrane"]

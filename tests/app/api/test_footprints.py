@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from app import tiles, viewport
-from app.data import label_store
-from app.legend import colour_of
+from app.state import configuration, viewport
+from app.state.event_view import label_store
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import SettingsError
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
+from damage_ssl.events.event import Event
+from damage_ssl.products.map_style import colour_of
 from tests.app.town_app import RUN_ID, Server, add_run, prepared_event, served
 from tests.conftest import Town
 
@@ -188,16 +188,16 @@ def test_labels_for_many_are_not_taken_from_other_sites(event: Event, server: Se
 
 def test_no_online_map_unless_one_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAMAGE_SSL_BASEMAP", raising=False)
-    assert tiles.basemap() is None
-    assert tiles.basemap_origin() == ""
+    assert configuration.basemap() is None
+    assert configuration.basemap_origin() == ""
     monkeypatch.setenv("DAMAGE_SSL_BASEMAP", "https://{s}.tiles.example/{z}/{x}/{y}.png")
     monkeypatch.setenv("DAMAGE_SSL_BASEMAP_ATTRIBUTION", "© Example")
-    assert tiles.basemap() == {
+    assert configuration.basemap() == {
         "url": "https://{s}.tiles.example/{z}/{x}/{y}.png",
         "attribution": "© Example",
         "max_zoom": 19,
     }
-    assert tiles.basemap_origin() == "https://*.tiles.example"
+    assert configuration.basemap_origin() == "https://*.tiles.example"
 
 
 @pytest.mark.parametrize(
@@ -206,4 +206,4 @@ def test_no_online_map_unless_one_is_configured(monkeypatch: pytest.MonkeyPatch)
 def test_address_that_is_none_of_map_tiles_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("DAMAGE_SSL_BASEMAP", address)
     with pytest.raises(SettingsError, match="DAMAGE_SSL_BASEMAP"):
-        tiles.basemap()
+        configuration.basemap()

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.data import label_store
-from damage_ssl.event.catalog import Event
+from app.state.event_view import label_store
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
-from damage_ssl.grades import LabelValue
 from tests.app.town_app import RUN_ID, Server, add_run, prepared_event, served
 from tests.conftest import Town
 
@@ -124,7 +124,7 @@ def test_pulse_names_the_buildings_labelled_since(event: Event, server: Server) 
 def test_pulse_sends_no_list_where_very_many_changed(
     event: Event, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.routes.pulse.MOST", 1)
+    monkeypatch.setattr("app.api.live.MOST", 1)
     say(event, "b01", "no-damage", "ana")
     say(event, "b02", "destroyed", "ben")
     assert server.get("/ds/town/pulse?since=0").json() == {"revision": 2, "changed": [], "many": True}

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 import geopandas as gpd
 import pytest
 
-from damage_ssl import pipeline
-from damage_ssl.event.catalog import Event
+from damage_ssl import workflow
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.store import LabelStore
-from tests.app.test_sign_in_browser import FLAGS, app_at, wait_for
+from damage_ssl.labels.label_log import LabelStore
+from tests.app.auth.test_sign_in_browser import FLAGS, app_at, wait_for
 from tests.app.town_app import add_run, free_port
 from tests.conftest import Town
 
@@ -47,7 +47,7 @@ def event(town: Town) -> Event:
     path = town.footprints.with_name("hostile.geojson")
     footprints.to_file(path)
     event = town.create(footprints=path, hazard=hostile("hazard"))
-    pipeline.cut_patches(event)
+    workflow.cut_patches(event)
     first = str(event.footprints()["building_id"].iloc[0])
     store = LabelStore(event.labels_path)
     store.add(

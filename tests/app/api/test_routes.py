@@ -10,15 +10,14 @@ import pytest
 from PIL import Image
 from shapely.geometry import Polygon, shape
 
-from app import viewport
-from app.colouring import LABELS, STYLES
-from app.data import label_store
-from app.legend import RAMP, colour_of
-from app.tiles import native_zoom
-from damage_ssl import pipeline
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
-from damage_ssl.patches.nudges import Nudge, set_nudge
+from app.state import viewport
+from app.state.event_view import label_store
+from damage_ssl import workflow
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.event import Event
+from damage_ssl.imagery.map_tiles import native_zoom
+from damage_ssl.products.map_style import LABELS, RAMP, STYLES, colour_of
+from damage_ssl.registration.manual_shift import ManualShift, set_manual_shift
 from tests.app.town_app import RUN_ID, Server, add_run, prepared_event, served
 from tests.conftest import Town
 
@@ -155,9 +154,9 @@ def test_filter_sends_only_what_passes_and_counts_the_whole_event(event: Event, 
 
 
 def test_outlines_stand_where_each_image_shows_the_building(event: Event, server: Server) -> None:
-    set_nudge(event, event.scenes("pre")[0].scene_id, Nudge(0.0, 3.0))
-    set_nudge(event, event.scenes("post")[0].scene_id, Nudge(6.0, 0.0))
-    pipeline.cut_patches(event)
+    set_manual_shift(event, event.scenes("pre")[0].scene_id, ManualShift(0.0, 3.0))
+    set_manual_shift(event, event.scenes("post")[0].scene_id, ManualShift(6.0, 0.0))
+    workflow.cut_patches(event)
     detail = server.get("/ds/town/building?id=b05").json()
     drawn = event.footprints().set_index("building_id").geometry["b05"].centroid
     pre, post = (shape(detail["geometry"][role]).centroid for role in ("pre", "post"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.access import (
+from app.auth.access import (
     RENEW_S,
     SESSION_S,
     TICKET_S,
@@ -18,11 +18,10 @@ from app.access import (
     open_server,
     person_of,
     read_roles,
-    sealed,
     server,
-    unsealed,
     use_server,
 )
+from app.auth.tickets import sealed, unsealed
 from damage_ssl.errors import InputError, SettingsError
 
 AUTH: dict[str, Any] = {

@@ -15,11 +15,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from app.access import COOKIE, SESSION_S, Person, Server, sealed, server, use_server
-from app.data import label_store
-from app.gate import Gate
-from app.routes import host_check, routes
-from damage_ssl.event.catalog import Event
+from app.api import host_check, routes
+from app.auth.access import COOKIE, SESSION_S, Person, Server, server, use_server
+from app.auth.gate import Gate
+from app.auth.tickets import sealed
+from app.state.event_view import label_store
+from damage_ssl.events.event import Event
 from tests.app.town_app import free_port, prepared_event
 from tests.conftest import Town
 

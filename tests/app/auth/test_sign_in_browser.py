@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from app.access import COOKIE
-from damage_ssl.event.catalog import Event
-from damage_ssl.labelling.store import LabelStore
+from app.auth.access import COOKIE
+from damage_ssl.events.event import Event
+from damage_ssl.labels.label_log import LabelStore
 from tests.app.town_app import free_port, prepared_event, repository
 from tests.conftest import Town
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+
 pytest.importorskip("authlib", reason="Authlib is not installed: pip install 'damage-ssl[signin]'")
-oidc = pytest.importorskip("tests.app.oidc", reason="joserfc is not installed: pip install 'damage-ssl[signin]'")
+
+
+oidc = pytest.importorskip("tests.app.auth.oidc", reason="joserfc is not installed: pip install 'damage-ssl[signin]'")
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 
 pytestmark = [

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from damage_ssl import pipeline
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.store import LabelStore, NewLabel
-from damage_ssl.simulation import SimulatedEvent, SimulationSettings, simulate
+from damage_ssl import workflow
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.event import Event
+from damage_ssl.labels.label_log import LabelStore, NewLabel
+from damage_ssl.simulation.event import SimulatedEvent, simulate
+from damage_ssl.simulation.settings import SimulationSettings
 from tests.app.browser.screen import CHROMIUM, Screen, launch, opened
 from tests.app.browser.server import REPOSITORY, App, running_app
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
 
 BUILDINGS = 72
 SCREENS = pytest.StashKey[list[Screen]]()
@@ -35,7 +37,7 @@ class Drawn:
         inputs = {"pre": [self.files.pre], "post": [self.files.post], "footprints": self.files.footprints}
         event = Event.create(workspace, name, hazard="earthquake", **inputs)
         if prepared:
-            pipeline.cut_patches(event)
+            workflow.cut_patches(event)
         return event
 
     def label(self, event: Event, buildings: Sequence[str], *, labeller: str = "colleague") -> None:

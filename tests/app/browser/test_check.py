@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.event import Event
+from damage_ssl.labels.label_log import LabelStore
 from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import BROWSER, Screen
 from tests.app.browser.server import App
@@ -15,6 +15,7 @@ from tests.app.town_app import add_run
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
+
 
 pytestmark = BROWSER
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from damage_ssl import pipeline
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.store import LabelStore
-from damage_ssl.learning.runs import runs_in
+from damage_ssl import workflow
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.event import Event
+from damage_ssl.labels.label_log import LabelStore
+from damage_ssl.runs.run import runs_in
 from tests.app.browser.conftest import BUILDINGS, Drawn
 from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
 from tests.app.browser.server import App, running_app
@@ -232,7 +232,7 @@ def _is_whole_map(collection: dict[str, Any], event: Event, run_id: str, correct
     rows = [feature["properties"] for feature in collection["features"]]
     assert sorted(row["building_id"] for row in rows) == sorted(event.footprints()["building_id"])
     run = next(run for run in runs_in(event.runs_path) if run.run_id == run_id)
-    table = pipeline.export_table(event, run).set_index("building_id")
+    table = workflow.export_table(event, run).set_index("building_id")
     said = LabelStore(event.labels_path).current().set_index("building_id")["value"]
     assert set(corrected) <= set(said.index)
     for row in rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.labels.label_log import LabelStore
 from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
 from tests.app.browser.server import App, running_app

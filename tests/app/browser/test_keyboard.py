@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.labels.label_log import LabelStore
 from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
 from tests.app.browser.server import App

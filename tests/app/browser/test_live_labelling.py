@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.shares import Shares, keep_shares
-from damage_ssl.labelling.store import LabelStore
+from app.state.sampling_shares import Shares, keep_shares
+from damage_ssl.labels.label_log import LabelStore
 from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
 from tests.app.browser.server import App
@@ -14,6 +14,7 @@ from tests.app.town_app import add_features
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
+
 
 pytestmark = BROWSER
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from damage_ssl.event.catalog import Event
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.events.event import Event
+from damage_ssl.labels.label_log import LabelStore
 from tests.app.browser.conftest import Drawn
 from tests.app.browser.server import App, running_app
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
 from tests.app.browser.conftest import BUILDINGS, Drawn
 from tests.app.browser.screen import BROWSER, Screen
 from tests.app.browser.server import App

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from damage_ssl.labelling.store import LabelStore
-from damage_ssl.learning.runs import runs_in
+from damage_ssl.labels.label_log import LabelStore
+from damage_ssl.runs.run import runs_in
 from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
 from tests.app.browser.server import App

@@ -10,19 +10,20 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
-from app import handing
-from app.data import label_store, view_of
-from app.handing import Handing
-from app.shown import model_named
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
-from damage_ssl.products.pack import check_pack
+from app.jobs import handover_jobs
+from app.jobs.handover_jobs import HandoverJob
+from app.state.event_view import label_store, view_of
+from app.state.shown_models import model_named
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.event import Event
+from damage_ssl.products.handover.pack import check_pack
 from damage_ssl.products.selection import Selection
-from tests.app.test_pages import open_page, text_of
+from tests.app.panels.test_pages import open_page, text_of
 from tests.app.town_app import RUN_ID, Server, add_run, prepared_event, served
 from tests.conftest import Town
 
 __all__ = ["open_page"]
+
 
 # Streamlit's test runtime leaves its event loop and sockets to the garbage collector.
 pytestmark = [
@@ -110,52 +111,52 @@ def test_page_of_another_site_cannot_have_packs_written(event: Event, server: Se
 
 
 def test_two_who_ask_at_once_share_one_pack(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    go, written, write = threading.Event(), [], handing.hand_over
+    go, written, write = threading.Event(), [], handover_jobs.hand_over
 
     def slowly(*given: object, **named: object):
         go.wait(20)
         written.append(1)
         return write(*given, **named)
 
-    monkeypatch.setattr(handing, "hand_over", slowly)
+    monkeypatch.setattr(handover_jobs, "hand_over", slowly)
     view = view_of("town")
-    asked = Handing(view, model_named(view, RUN_ID), Selection())
-    one, two = handing.start(asked), handing.start(asked)
-    assert handing.working(asked)
+    asked = HandoverJob(view, model_named(view, RUN_ID), Selection())
+    one, two = handover_jobs.start(asked), handover_jobs.start(asked)
+    assert handover_jobs.working(asked)
     go.set()
-    assert one.result(timeout=30) == two.result(timeout=30) == handing.ready(asked)
+    assert one.result(timeout=30) == two.result(timeout=30) == handover_jobs.ready(asked)
     assert written == [1]
 
 
 def test_large_event_is_written_by_a_process_of_its_own_to_the_same_place(
     event: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handing, "AT_ONCE", 3)
+    monkeypatch.setattr(handover_jobs, "AT_ONCE", 3)
     view = view_of("town")
-    asked = Handing(view, model_named(view, RUN_ID), Selection(classes=("damaged",), not_assessed=False), "CC0")
-    pack = handing.start(asked).result(timeout=120)
+    asked = HandoverJob(view, model_named(view, RUN_ID), Selection(classes=("damaged",), not_assessed=False), "CC0")
+    pack = handover_jobs.start(asked).result(timeout=120)
     assert (pack.folder, pack.buildings) == (asked.folder, 2)
 
 
 def test_pack_that_takes_long_can_be_stopped(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handing, "AT_ONCE", 3)
+    monkeypatch.setattr(handover_jobs, "AT_ONCE", 3)
     view = view_of("town")
-    asked = Handing(view, model_named(view, RUN_ID), Selection(not_assessed=False), "CC BY 4.0")
-    running = handing.start(asked)
+    asked = HandoverJob(view, model_named(view, RUN_ID), Selection(not_assessed=False), "CC BY 4.0")
+    running = handover_jobs.start(asked)
     deadline = time.monotonic() + 30
-    while asked.folder not in handing._processes and time.monotonic() < deadline:
+    while asked.folder not in handover_jobs._processes and time.monotonic() < deadline:
         time.sleep(0.01)
-    handing.cancel(asked)
+    handover_jobs.cancel(asked)
     assert "it was stopped" in str(running.exception(timeout=60))
-    assert not handing.working(asked) and handing.ready(asked) is None
+    assert not handover_jobs.working(asked) and handover_jobs.ready(asked) is None
 
 
 def test_old_packs_of_a_model_make_room_for_new_ones(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handing, "KEPT", 2)
+    monkeypatch.setattr(handover_jobs, "KEPT", 2)
     view = view_of("town")
-    asked = [Handing(view, model_named(view, RUN_ID), Selection(), licence) for licence in ("one", "two", "three")]
-    packs = [handing.start(each).result(timeout=60) for each in asked]
-    assert [handing.ready(each) for each in asked] == [None, *packs[1:]]
+    asked = [HandoverJob(view, model_named(view, RUN_ID), Selection(), licence) for licence in ("one", "two", "three")]
+    packs = [handover_jobs.start(each).result(timeout=60) for each in asked]
+    assert [handover_jobs.ready(each) for each in asked] == [None, *packs[1:]]
     assert sorted(packs[0].folder.parent.iterdir()) == sorted(
         path for pack in packs[1:] for path in (pack.folder, pack.zip_path)
     )
@@ -165,16 +166,16 @@ def test_failure_of_a_pack_is_kept_for_the_page_until_the_next_attempt(
     event: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise handing.StorageError("the disk is full")
+        raise handover_jobs.StorageError("the disk is full")
 
     view = view_of("town")
-    asked = Handing(view, model_named(view, RUN_ID), Selection())
+    asked = HandoverJob(view, model_named(view, RUN_ID), Selection())
     with monkeypatch.context() as patched:
-        patched.setattr(handing, "hand_over", fail)
-        assert handing.start(asked).exception(timeout=30) is not None
-        assert handing.failure(asked) == "the disk is full"
-    assert handing.start(asked).result(timeout=30).buildings == 16
-    assert handing.failure(asked) is None
+        patched.setattr(handover_jobs, "hand_over", fail)
+        assert handover_jobs.start(asked).exception(timeout=30) is not None
+        assert handover_jobs.failure(asked) == "the disk is full"
+    assert handover_jobs.start(asked).result(timeout=30).buildings == 16
+    assert handover_jobs.failure(asked) is None
 
 
 def test_page_lists_what_to_look_at_and_links_to_the_filtered_map(event: Event, open_page) -> None:

@@ -14,7 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from app import uploads
+from app.jobs import inbox
+from app.jobs import upload as upload_module
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
 from tests.app.town_app import Answer, Server, repository, served
 from tests.conftest import Town
@@ -67,7 +68,7 @@ def test_whole_file_gets_its_name(server: Server, workspace: Path) -> None:
 def test_pieces_make_the_same_file(server: Server, workspace: Path) -> None:
     first = put(server, "pre.tif", TIFF[:5000], size=len(TIFF))
     assert (first.status, first.json()["received"]) == (200, 5000)
-    assert uploads.inbox_files("imagery") == []
+    assert inbox.inbox_files("imagery") == []
     assert server.get(f"/ds/-/uploads/pre.tif?key={KEY}").json()["received"] == 5000
     assert put(server, "pre.tif", TIFF[5000:], size=len(TIFF), offset=5000).status == 201
     assert (workspace / "inbox/uploads/pre.tif").read_bytes() == TIFF
@@ -88,9 +89,9 @@ def test_broken_connection_leaves_no_whole_file_and_can_be_gone_on_with(server: 
     connection.endheaders()
     connection.send(TIFF[:3000])
     connection.close()
-    assert uploads.inbox_files("imagery") == []
+    assert inbox.inbox_files("imagery") == []
     for _ in range(200):
-        if not uploads.Upload._busy:
+        if not upload_module.Upload._busy:
             break
         subprocess.run(["sleep", "0.02"], check=True)
     received = server.get(f"/ds/-/uploads/pre.tif?key={KEY}").json()["received"]
@@ -100,7 +101,7 @@ def test_broken_connection_leaves_no_whole_file_and_can_be_gone_on_with(server: 
 
 def test_cancelled_upload_is_deleted(server: Server, workspace: Path) -> None:
     put(server, "pre.tif", TIFF[:5000], size=len(TIFF))
-    assert [partial.received for partial in uploads.partials()] == [5000]
+    assert [partial.received for partial in upload_module.partials()] == [5000]
     assert delete(server, "pre.tif").status == 204
     assert leftovers(workspace) == []
 
@@ -119,17 +120,17 @@ def test_second_file_of_a_name_is_refused(server: Server, workspace: Path) -> No
 
 
 def test_file_above_the_limit_is_refused(server: Server, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(uploads.LIMIT_VARIABLE, "0.000005")
+    monkeypatch.setenv(inbox.LIMIT_VARIABLE, "0.000005")
     answer = put(server, "pre.tif", TIFF)
-    assert answer.status == 413 and uploads.LIMIT_VARIABLE in answer.json()["error"]
+    assert answer.status == 413 and inbox.LIMIT_VARIABLE in answer.json()["error"]
     assert leftovers(workspace) == []
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "much"])
 def test_limit_that_is_no_number_names_the_setting(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(uploads.LIMIT_VARIABLE, value)
-    with pytest.raises(InputError, match=uploads.LIMIT_VARIABLE):
-        uploads.limit_bytes()
+    monkeypatch.setenv(inbox.LIMIT_VARIABLE, value)
+    with pytest.raises(InputError, match=inbox.LIMIT_VARIABLE):
+        inbox.limit_bytes()
 
 
 def test_more_bytes_than_announced_leave_nothing(server: Server, workspace: Path) -> None:
@@ -190,7 +191,7 @@ def test_other_sites_cannot_upload(server: Server, workspace: Path, headers: dic
 def test_full_disk_is_refused_before_the_first_byte(
     server: Server, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=uploads._KEPT_FREE_BYTES + 100))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=inbox._KEPT_FREE_BYTES + 100))
     answer = put(server, "pre.tif", TIFF)
     assert answer.status == 507 and "room" in answer.json()["error"]
     assert leftovers(workspace) == []
@@ -225,21 +226,21 @@ def test_disk_that_fills_up_on_the_way_leaves_nothing_half(tmp_path: Path) -> No
 
 
 def test_two_windows_do_not_write_to_one_file(workspace: Path) -> None:
-    upload = uploads.Upload("pre.tif", KEY, len(TIFF))
+    upload = upload_module.Upload("pre.tif", KEY, len(TIFF))
     with (
         upload.piece(0),
-        pytest.raises(uploads.ConflictError, match="another window"),
-        uploads.Upload("pre.tif", KEY, len(TIFF)).piece(0),
+        pytest.raises(upload_module.ConflictError, match="another window"),
+        upload_module.Upload("pre.tif", KEY, len(TIFF)).piece(0),
     ):
         pass
 
 
 def test_old_partial_uploads_are_cleared_away(workspace: Path) -> None:
-    with uploads.Upload("pre.tif", KEY, len(TIFF)).piece(0) as piece:
+    with upload_module.Upload("pre.tif", KEY, len(TIFF)).piece(0) as piece:
         piece.write(TIFF[:100])
     [part] = (workspace / "inbox/.partial").iterdir()
     os.utime(part, (0, 0))
-    assert uploads.partials() == []
+    assert upload_module.partials() == []
     assert not part.exists()
 
 
@@ -248,8 +249,8 @@ def test_inbox_lists_sub_folders_and_only_what_fits(workspace: Path) -> None:
         path = workspace / "inbox" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(TIFF)
-    assert [file.name for file in uploads.inbox_files("imagery")] == ["a/pre.tif", "b/c/post.TIF"]
-    assert [(file.name, file.size) for file in uploads.inbox_files("footprints")] == [("houses.geojson", len(TIFF))]
+    assert [file.name for file in inbox.inbox_files("imagery")] == ["a/pre.tif", "b/c/post.TIF"]
+    assert [(file.name, file.size) for file in inbox.inbox_files("footprints")] == [("houses.geojson", len(TIFF))]
 
 
 def test_links_that_lead_out_are_neither_listed_nor_taken(workspace: Path, tmp_path: Path) -> None:
@@ -257,10 +258,10 @@ def test_links_that_lead_out_are_neither_listed_nor_taken(workspace: Path, tmp_p
     (workspace / "inbox").mkdir()
     (workspace / "inbox/link.tif").symlink_to(tmp_path / "secret.tif")
     (workspace / "inbox/folder").symlink_to(tmp_path)
-    assert uploads.inbox_files("imagery") == []
+    assert inbox.inbox_files("imagery") == []
     for name in ("link.tif", "folder/secret.tif", "../../secret.tif", str(tmp_path / "secret.tif"), "", "a\0.tif"):
         with pytest.raises(WorkspaceError, match="not a file of the inbox"):
-            uploads.picked(name, "imagery")
+            inbox.picked(name, "imagery")
 
 
 def test_uploaded_file_is_deleted_unless_an_event_is_made_of_it(
@@ -273,17 +274,17 @@ def test_uploaded_file_is_deleted_unless_an_event_is_made_of_it(
         (folder / name).write_bytes(town.pre.read_bytes())
     town.create(pre=[folder / "pre.tif"])
     with pytest.raises(WorkspaceError, match="event 'town' is made of it"):
-        uploads.delete_file("uploads/pre.tif")
-    uploads.delete_file("uploads/spare.tif")
+        inbox.delete_file("uploads/pre.tif")
+    inbox.delete_file("uploads/spare.tif")
     assert [path.name for path in folder.iterdir()] == ["pre.tif"]
     for name in ("../town/collection.json", "uploads/../../town/collection.json", "uploads", str(town.pre)):
         with pytest.raises(WorkspaceError, match="not an uploaded file"):
-            uploads.delete_file(name)
+            inbox.delete_file(name)
     assert (town.workspace / "town" / "collection.json").is_file()
 
 
 def test_messages_name_files_without_the_servers_folders(workspace: Path) -> None:
-    assert uploads.plain(f"{workspace}/inbox/uploads/pre.tif: has no CRS") == "uploads/pre.tif: has no CRS"
+    assert inbox.plain(f"{workspace}/inbox/uploads/pre.tif: has no CRS") == "uploads/pre.tif: has no CRS"
 
 
 def test_memory_does_not_grow_with_the_file(server: Server, workspace: Path) -> None:
@@ -323,7 +324,7 @@ def test_storage_error_of_a_read_only_inbox_is_said(workspace: Path, monkeypatch
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(StorageError, match="cannot be written"), uploads.Upload("a.tif", KEY, 10).piece(0):
+    with pytest.raises(StorageError, match="cannot be written"), upload_module.Upload("a.tif", KEY, 10).piece(0):
         pass
 
 
@@ -338,7 +339,7 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     if mounted.returncode:
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.decode().strip()}")
     monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(disk))
-    monkeypatch.setattr(uploads, "_KEPT_FREE_BYTES", 0)
+    monkeypatch.setattr(inbox, "_KEPT_FREE_BYTES", 0)
     try:
         yield disk
     finally:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from app import jobs
-from app.access import server
+from app.auth.access import server
+from app.jobs import event_jobs, run_jobs, run_reports
+from app.jobs import job as job_module
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
 from damage_ssl.files import write_json
-from damage_ssl.learning.runs import Run
+from damage_ssl.runs.run import Run
 from tests.app.town_app import RUN_ID, add_run, prepared_event
 from tests.conftest import Town
 
@@ -41,7 +42,9 @@ def process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 def run_of(event: Event, pid: int, log: str = "") -> Run:
     run = Run(event.runs_path / RUN_ID)
     run.path.mkdir(parents=True)
-    write_json(run.path / "job.json", asdict(jobs.Job(pid=pid, started=time.time(), name=RUN_ID, algorithm="fixmatch")))
+    write_json(
+        run.path / "job.json", asdict(job_module.Job(pid=pid, started=time.time(), name=RUN_ID, algorithm="fixmatch"))
+    )
     (run.path / "log.txt").write_text(log, encoding="utf-8")
     return run
 
@@ -53,29 +56,29 @@ def dead_pid() -> int:
 
 
 def test_event_without_runs_has_no_reports(event: Event) -> None:
-    assert jobs.reports(event) == []
+    assert run_reports.reports(event) == []
 
 
 def test_run_that_has_not_written_anything_yet_is_being_prepared(
     event: Event, process: subprocess.Popen[bytes]
 ) -> None:
     run_of(event, process.pid)
-    [report] = jobs.reports(event)
+    [report] = run_reports.reports(event)
     assert (report.phase, report.active, report.algorithm) == ("preparing", True, "fixmatch")
 
 
 def test_run_is_followed_from_training_to_predicting(event: Event, process: subprocess.Popen[bytes]) -> None:
     run = run_of(event, process.pid)
     run.set_status("running", step=3, steps=10, pid=process.pid)
-    [report] = jobs.reports(event)
+    [report] = run_reports.reports(event)
     assert (report.phase, report.step, report.steps) == ("training", 3, 10)
     run.set_status("trained", step=10, steps=10, pid=process.pid)
-    assert jobs.reports(event)[0].phase == "predicting"
+    assert run_reports.reports(event)[0].phase == "predicting"
 
 
 def test_run_that_ended_with_an_error_shows_its_message(event: Event) -> None:
     run_of(event, dead_pid(), "train  3/10\rtrain  4/10\nerror labels: only 1 damaged, 5 are needed;\nlabel 4 more\n")
-    [report] = jobs.reports(event)
+    [report] = run_reports.reports(event)
     assert (report.phase, report.active) == ("failed", False)
     assert report.message == "labels: only 1 damaged, 5 are needed; label 4 more"
 
@@ -83,21 +86,21 @@ def test_run_that_ended_with_an_error_shows_its_message(event: Event) -> None:
 def test_run_whose_process_vanished_says_so_with_the_last_line(event: Event) -> None:
     run = run_of(event, dead_pid(), "Traceback\nMemoryError\n")
     run.set_status("running", step=3, steps=10, pid=dead_pid())
-    [report] = jobs.reports(event)
+    [report] = run_reports.reports(event)
     assert report.phase == "failed"
     assert report.message.endswith("MemoryError")
 
 
 def test_finished_run_is_finished_although_no_page_watched_it(event: Event) -> None:
     add_run(event, {})
-    [report] = jobs.reports(event)
+    [report] = run_reports.reports(event)
     assert (report.phase, report.active) == ("finished", False)
 
 
 def test_number_that_another_program_has_by_now_is_not_the_job() -> None:
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     try:
-        assert not jobs.is_alive(jobs.Job(pid=other.pid, started=time.time(), name="x"))
+        assert not job_module.is_alive(job_module.Job(pid=other.pid, started=time.time(), name="x"))
     finally:
         other.kill()
         other.wait()
@@ -106,26 +109,26 @@ def test_number_that_another_program_has_by_now_is_not_the_job() -> None:
 def test_cancel_ends_the_process_and_says_stopped(event: Event, process: subprocess.Popen[bytes]) -> None:
     run = run_of(event, process.pid)
     run.set_status("running", step=3, steps=10, pid=process.pid)
-    jobs.cancel(run)
+    run_jobs.cancel(run)
     assert process.wait(timeout=10) != 0
-    [report] = jobs.reports(event)
+    [report] = run_reports.reports(event)
     assert (report.phase, report.step) == ("cancelled", 3)
 
 
 def test_cancel_of_an_ended_run_touches_no_process(event: Event) -> None:
     run = run_of(event, dead_pid())
-    jobs.cancel(run)
-    assert jobs.reports(event)[0].phase == "cancelled"
+    run_jobs.cancel(run)
+    assert run_reports.reports(event)[0].phase == "cancelled"
 
 
 def test_started_training_is_a_process_of_its_own_that_says_what_is_wrong(event: Event) -> None:
-    run = jobs.start_training(event, "fixmatch", ["--steps", "2"])
-    job = jobs.job_in(run.path)
+    run = run_jobs.start_training(event, "fixmatch", ["--steps", "2"])
+    job = job_module.job_in(run.path)
     assert job is not None
     deadline = time.monotonic() + 120
-    while jobs.reports(event)[0].active and time.monotonic() < deadline:
+    while run_reports.reports(event)[0].active and time.monotonic() < deadline:
         time.sleep(0.2)
-    [report] = jobs.reports(event)
+    [report] = run_reports.reports(event)
     assert report.phase == "failed"
     assert "no building has a label" in report.message
 
@@ -135,7 +138,7 @@ def test_run_killed_with_the_machine_is_interrupted_and_can_be_gone_on_with(even
     run = run_of(event, dead_pid(), "train  3/10")
     write_json(run.settings_path, {})
     run.set_status("running", step=3, steps=10, pid=dead_pid())
-    [report] = jobs.reports(event)
+    [report] = run_reports.reports(event)
     assert (report.phase, report.active, report.resumable, report.step) == ("interrupted", False, True, 3)
     assert "interrupted" in report.message
 
@@ -157,12 +160,12 @@ def test_cancel_returns_at_once_also_when_the_process_does_not_listen(event: Eve
         run = run_of(event, deaf.pid)
         run.set_status("running", step=3, steps=10, pid=deaf.pid)
         begun = time.monotonic()
-        jobs.cancel(run)
+        run_jobs.cancel(run)
         assert time.monotonic() - begun < 1.0
-        assert jobs.reports(event)[0].phase == "stopping"
-        jobs.cancel(run)  # asked again, it is ended by force
+        assert run_reports.reports(event)[0].phase == "stopping"
+        run_jobs.cancel(run)  # asked again, it is ended by force
         assert deaf.wait(timeout=10) < 0
-        assert jobs.reports(event)[0].phase == "cancelled"
+        assert run_reports.reports(event)[0].phase == "cancelled"
     finally:
         deaf.kill()
         deaf.wait()
@@ -173,9 +176,9 @@ def test_second_window_cannot_start_the_same_work(event: Event, process: subproc
     run = run_of(event, process.pid)
     run.set_status("running", step=3, steps=10, pid=process.pid)
     for begin in (
-        lambda: jobs.start_training(event, "fixmatch"),
-        lambda: jobs.start_first_map(event),
-        lambda: jobs.start_preparation(event),
+        lambda: run_jobs.start_training(event, "fixmatch"),
+        lambda: run_jobs.start_first_map(event),
+        lambda: event_jobs.start_preparation(event),
     ):
         with pytest.raises(WorkspaceError, match="at work already"):
             begin()
@@ -185,15 +188,15 @@ def test_second_window_cannot_start_the_same_work(event: Event, process: subproc
 def test_of_ten_windows_at_once_one_starts_the_training(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(command: list[str], folder: Path, algorithm: str, title: str = "", **_: object) -> None:
         time.sleep(0.02)
-        write_json(folder / "job.json", asdict(jobs.Job(pid=os.getpid(), started=time.time(), name=folder.name)))
+        write_json(folder / "job.json", asdict(job_module.Job(pid=os.getpid(), started=time.time(), name=folder.name)))
 
-    monkeypatch.setattr(jobs, "_start", start)
-    monkeypatch.setattr("app.processes.is_alive", lambda job: True)
+    monkeypatch.setattr(job_module, "_start", start)
+    monkeypatch.setattr("app.jobs.job.is_alive", lambda job: True)
     outcomes: list[str] = []
 
     def window() -> None:
         try:
-            jobs.start_training(event, "fixmatch")
+            run_jobs.start_training(event, "fixmatch")
             outcomes.append("started")
         except WorkspaceError:
             outcomes.append("refused")
@@ -212,10 +215,10 @@ def test_stopped_training_goes_on_as_it_was_begun(event: Event, monkeypatch: pyt
     run.set_status("cancelled", step=3, steps=10, pid=dead_pid())
     write_json(run.path / "stopped.json", {})
     started: list[list[str]] = []
-    monkeypatch.setattr(jobs, "_start", lambda command, *_, **__: started.append(command))
-    [report] = jobs.reports(event)
+    monkeypatch.setattr(job_module, "_start", lambda command, *_, **__: started.append(command))
+    [report] = run_reports.reports(event)
     assert (report.phase, report.resumable) == ("cancelled", True)
-    jobs.go_on(event, report)
+    run_jobs.go_on(event, report)
     assert started == [["train", "town", "--resume", RUN_ID]]
 
 
@@ -223,11 +226,11 @@ def test_run_is_deleted_with_its_files_but_not_while_it_works(event: Event, proc
     run = run_of(event, process.pid)
     run.set_status("running", step=3, steps=10, pid=process.pid)
     with pytest.raises(WorkspaceError, match="stop it first"):
-        jobs.delete(event, run)
+        run_jobs.delete(event, run)
     process.kill()
     process.wait()
-    jobs.delete(event, run)
-    assert jobs.reports(event) == []
+    run_jobs.delete(event, run)
+    assert run_reports.reports(event) == []
     assert not run.path.exists()
 
 
@@ -236,36 +239,36 @@ def test_new_event_that_cannot_be_made_says_why_and_keeps_what_was_asked(
 ) -> None:
     monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
     options = ["--pre", str(town.footprints), "--post", str(town.post), "--footprints", str(town.footprints)]
-    jobs.start_new_event("quake", options, {"name": "quake"})
+    event_jobs.start_new_event("quake", options, {"name": "quake"})
     report = _ended("quake")
     assert report.state == "failed" and "footprints.geojson" in report.message
     assert dict(report.job.form) == {"name": "quake"}
-    assert [each.job.name for each in jobs.new_events()] == ["quake"]
-    jobs.forget(report)
-    assert jobs.new_events() == []
+    assert [each.job.name for each in event_jobs.new_events()] == ["quake"]
+    event_jobs.forget(report)
+    assert event_jobs.new_events() == []
 
 
 def test_new_event_is_made_once_and_its_progress_is_reported(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
     options = ["--pre", str(town.pre), "--post", str(town.post), "--footprints", str(town.footprints)]
-    jobs.start_new_event("quake", options, {})
+    event_jobs.start_new_event("quake", options, {})
     with pytest.raises(WorkspaceError, match=r"being made already|already; choose another"):
-        jobs.start_new_event("quake", options, {})
+        event_jobs.start_new_event("quake", options, {})
     assert _ended("quake").state == "done"
     event = Event.open(town.workspace, "quake")
-    jobs.start_preparation(event)
+    event_jobs.start_preparation(event)
     deadline = time.monotonic() + 120
-    while jobs.preparing(event) and time.monotonic() < deadline:
+    while event_jobs.preparing(event) and time.monotonic() < deadline:
         time.sleep(0.1)
-    report = jobs.preparation(event)
+    report = event_jobs.preparation(event)
     assert report is not None
     assert (report.state, report.stage, report.done, report.total) == ("done", "patches", 16, 16)
 
 
-def _ended(name: str) -> jobs.JobReport:
+def _ended(name: str) -> job_module.JobReport:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        report = jobs.new_event(name)
+        report = event_jobs.new_event(name)
         if report is not None and not report.active:
             return report
         time.sleep(0.1)
@@ -274,7 +277,7 @@ def _ended(name: str) -> jobs.JobReport:
 
 def at_work(folder: Path, pid: int, title: str = "") -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    job = jobs.Job(pid=pid, started=time.time(), name=folder.name, title=title)
+    job = job_module.Job(pid=pid, started=time.time(), name=folder.name, title=title)
     write_json(folder / "job.json", asdict(job))
 
 
@@ -283,11 +286,11 @@ def test_pairs_are_not_cut_beside_the_making_of_features_nor_the_other_way_round
 ) -> None:
     at_work(event.path / "features_job", process.pid, "Getting the live model ready (step 2)")
     with pytest.raises(WorkspaceError, match=r"live model ready .* is at work already"):
-        jobs.start_preparation(event)
+        event_jobs.start_preparation(event)
     (event.path / "features_job" / "job.json").unlink()
-    at_work(jobs.preparation_folder(event), process.pid, "Preparing the imagery")
+    at_work(event_jobs.preparation_folder(event), process.pid, "Preparing the imagery")
     with pytest.raises(WorkspaceError, match="Preparing the imagery is at work already"):
-        jobs.start_features(event)
+        event_jobs.start_features(event)
 
 
 def test_who_may_only_look_starts_stops_and_deletes_nothing(
@@ -295,23 +298,23 @@ def test_who_may_only_look_starts_stops_and_deletes_nothing(
 ) -> None:
     run = add_run(event, {})
     at_work(event.path / "features_job", process.pid)
-    monkeypatch.setattr("app.people.server", lambda: replace(server(), read_only=True))
-    report = jobs.features(event)
+    monkeypatch.setattr("app.auth.people.server", lambda: replace(server(), read_only=True))
+    report = event_jobs.features(event)
     assert report is not None
     for forbidden in (
-        lambda: jobs.start_new_event("new", [], {}),
-        lambda: jobs.start_preparation(event),
-        lambda: jobs.start_detection(event),
-        lambda: jobs.start_fetch(event),
-        lambda: jobs.start_footprints(event, []),
-        lambda: jobs.start_features(event),
-        lambda: jobs.start_training(event, "fixmatch"),
-        lambda: jobs.start_first_map(event),
-        lambda: jobs.go_on(event, jobs.reports(event)[0]),
-        lambda: jobs.stop_features(event),
-        lambda: jobs.cancel(run),
-        lambda: jobs.delete(event, run),
-        lambda: jobs.forget(report),
+        lambda: event_jobs.start_new_event("new", [], {}),
+        lambda: event_jobs.start_preparation(event),
+        lambda: event_jobs.start_detection(event),
+        lambda: event_jobs.start_fetch(event),
+        lambda: event_jobs.start_footprints(event, []),
+        lambda: event_jobs.start_features(event),
+        lambda: run_jobs.start_training(event, "fixmatch"),
+        lambda: run_jobs.start_first_map(event),
+        lambda: run_jobs.go_on(event, run_reports.reports(event)[0]),
+        lambda: event_jobs.stop_features(event),
+        lambda: run_jobs.cancel(run),
+        lambda: run_jobs.delete(event, run),
+        lambda: event_jobs.forget(report),
     ):
         with pytest.raises(InputError, match="role of an analyst"):
             forbidden()

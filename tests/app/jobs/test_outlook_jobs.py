@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.outlooks import Told, told
-from damage_ssl.assessment.guidance import OutlookQuestion
+from app.jobs.outlook_jobs import Told, told
 from damage_ssl.errors import WorkspaceError
+from damage_ssl.evaluation.learning_curve import OutlookQuestion
 from tests.conftest import eventually
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import streamlit as st
 
-from app.access import Person
-from app.data import view_of
-from app.sections.import_labels import _take
-from damage_ssl import pipeline
+from app.auth.access import Person
+from app.panels.labels import _take
+from app.state.event_view import view_of
+from damage_ssl import workflow
 from tests.conftest import Town
 
 
@@ -31,12 +31,12 @@ def take(town: Town, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def counts(town: Town) -> int:
-    return sum(pipeline.open_labels(view_of("town").event).counts().values())
+    return sum(workflow.open_labels(view_of("town").event).counts().values())
 
 
 def test_labels_of_a_file_are_taken_in_the_name_of_the_person(take: Any, town: Town) -> None:
     assert take("building_id,grade\nb00,destroyed\nb01,no-damage\n") == ("town", True, "2 labels taken.")
-    labels = pipeline.open_labels(view_of("town").event).current()
+    labels = workflow.open_labels(view_of("town").event).current()
     assert set(labels["labeller"]) == {"ana"}
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import jobs, uploads
-from app.areas import drawn_area, typed_area
-from app.data import view_of
-from app.sections.add_event import _plain, _side
+from app.jobs import event_jobs, job
+from app.jobs import inbox as inbox_module
+from app.panels.new_event import _plain, _side
+from app.state.event_view import view_of
 from damage_ssl.errors import InputError
-from damage_ssl.event.area import set_area
-from damage_ssl.event.catalog import Event, list_events
+from damage_ssl.events.area import drawn_area, set_area, typed_area
+from damage_ssl.events.event import Event, list_events
 from damage_ssl.files import write_json
-from damage_ssl.patches.nudges import Nudge, set_nudge
+from damage_ssl.registration.manual_shift import ManualShift, set_manual_shift
 from tests.app.town_app import RUN_ID, add_run, prepared_event, repository
 from tests.conftest import Town
 
@@ -67,10 +67,10 @@ def filled(page: AppTest, name: str = "quake", **chosen: list[str]) -> AppTest:
     return page.run()
 
 
-def ended(name: str) -> jobs.JobReport:
+def ended(name: str) -> job.JobReport:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        report = jobs.new_event(name)
+        report = event_jobs.new_event(name)
         if report is not None and not report.active:
             return report
         time.sleep(0.1)
@@ -114,7 +114,7 @@ def test_wrong_file_is_said_in_plain_words_and_the_form_keeps_what_was_chosen(op
     assert list_events(town.workspace) == []
     by_key(page.button, "forget-new-event").click().run()
     assert not page.error
-    assert jobs.new_events() == []
+    assert event_jobs.new_events() == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_file_that_went_away_is_no_longer_chosen(open_page: Open, town: Town) ->
 
 
 def test_read_only_server_shows_no_form(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    from app.access import Server, use_server
+    from app.auth.access import Server, use_server
 
     use_server(Server(read_only=True))
     try:
@@ -182,10 +182,7 @@ def test_side_of_an_upload_is_guessed_from_its_name_only_where_it_is_clear(name:
 
 def test_message_names_no_options_of_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(tmp_path))
-    assert _plain(f"--pre {uploads.inbox_path()}/a.tif: no such file") == "Pre imagery a.tif: no such file"
-
-
-# The event step ----------------------------------------------------------------------------------------------------
+    assert _plain(f"--pre {inbox_module.inbox_path()}/a.tif: no such file") == "Pre imagery a.tif: no such file"
 
 
 def test_area_typed_is_counted_applied_and_taken_away(open_page: Open, town: Town) -> None:
@@ -240,16 +237,16 @@ def test_nudge_before_anything_is_cut_moves_the_outlines_on_the_map(open_page: O
     by_key(page.number_input, f"east-{scene}").set_value(10.0)
     by_key(page.button, "nudge").click().run()
     assert not page.exception
-    assert jobs.preparation(event) is None
+    assert event_jobs.preparation(event) is None
     moved = view_of("town").places["pre"].centres
     metres = (moved[:, 0] - before[:, 0]) * 111_320 * 0.782  # cos of the town's latitude
     assert metres == pytest.approx(10.0, abs=0.2)
-    set_nudge(event, scene, Nudge(0.0, 0.0))
+    set_manual_shift(event, scene, ManualShift(0.0, 0.0))
 
 
 def test_stopped_preparation_can_be_gone_on_with(open_page: Open, town: Town) -> None:
     event = town.create()
-    folder = jobs.preparation_folder(event)
+    folder = event_jobs.preparation_folder(event)
     folder.mkdir()
     write_json(folder / "job.json", {"pid": 2**22 + 1, "started": 0.0, "name": "preparation"})
     write_json(folder / "stopped.json", {"time": 0})
@@ -260,7 +257,7 @@ def test_stopped_preparation_can_be_gone_on_with(open_page: Open, town: Town) ->
 
 def test_failed_preparation_stays_on_screen_until_it_is_put_away(open_page: Open, town: Town) -> None:
     event = town.create()
-    folder = jobs.preparation_folder(event)
+    folder = event_jobs.preparation_folder(event)
     folder.mkdir()
     write_json(folder / "job.json", {"pid": 2**22 + 1, "started": 0.0, "name": "preparation", "title": "Preparing"})
     write_json(folder / "progress.json", {"state": "failed", "message": "the disk is full; free some space"})
@@ -275,7 +272,7 @@ def test_event_without_outlines_takes_a_file_of_the_inbox(
     open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("app.jobs._start", lambda command, *_: started.append(command))
+    monkeypatch.setattr("app.jobs.job._start", lambda command, *_: started.append(command))
     town.create(footprints=None)
     page = open_page(step="event")
     by_key(page.multiselect, "own-footprints").set_value(["town/footprints.geojson"]).run()
@@ -283,9 +280,6 @@ def test_event_without_outlines_takes_a_file_of_the_inbox(
     assert not page.exception
     path = town.workspace / "inbox/town/footprints.geojson"
     assert started == [["footprints", "use", "town", str(path)]]
-
-
-# Runs ------------------------------------------------------------------------------------------------------------
 
 
 def test_finished_run_says_its_score_in_plain_words_with_the_count_it_rests_on(open_page: Open, town: Town) -> None:

@@ -7,19 +7,19 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import jobs
-from app.data import EventView, assessment, label_store, view_of
-from app.sections import label as label_section
-from app.shares import Shares, shares_of
-from app.shown import model_named
-from damage_ssl.event.catalog import Event
+from app.jobs import event_jobs
+from app.panels import labels as label_section
+from app.state.event_view import EventView, assessment, label_store, view_of
+from app.state.sampling_shares import Shares, shares_of
+from app.state.shown_models import model_named
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.event import Event
 from damage_ssl.files import write_json
-from damage_ssl.grades import LabelValue
-from damage_ssl.patches.nudges import Nudge, read_nudges
-from damage_ssl.pipeline import plan_of
-from damage_ssl.pipeline.live import features_ready
-from damage_ssl.pipeline.sources import SourcePlan
 from damage_ssl.products.selection import Selection
+from damage_ssl.registration.manual_shift import ManualShift, read_manual_shifts
+from damage_ssl.runs.live import features_ready
+from damage_ssl.runs.plan import plan_of
+from damage_ssl.runs.transfer import SourcePlan
 from tests.app.town_app import RUN_ID, add_features, add_run, prepared_event, repository
 from tests.conftest import Town
 
@@ -103,14 +103,14 @@ def test_features_wait_for_the_pictures_that_are_being_cut(
 ) -> None:
     event = prepared_event(town)
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(jobs, "preparing", lambda event: True)
+        meanwhile.setattr(event_jobs, "preparing", lambda event: True)
         page = open_page(step="label")
     assert "once the pictures have been cut" in text_of(page)
-    assert jobs.features(event) is None
+    assert event_jobs.features(event) is None
     page.run()
     assert not page.exception
     assert "once the pictures have been cut" not in text_of(page)
-    assert jobs.features(event) is not None
+    assert event_jobs.features(event) is not None
 
 
 def test_label_step_says_how_many_labels_are_missing(open_page: Open, town: Town) -> None:
@@ -203,7 +203,9 @@ def test_first_map_starts_a_job_with_a_run_of_its_own(
     open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("app.jobs._start", lambda command, folder, algorithm, *_: started.append([*command, algorithm]))
+    monkeypatch.setattr(
+        "app.jobs.job._start", lambda command, folder, algorithm, *_: started.append([*command, algorithm])
+    )
     event = prepared_event(town)
     page = open_page(step="event")
     button(page, "first-map").click().run()
@@ -256,7 +258,7 @@ def test_position_set_by_hand_is_kept_and_cuts_the_pictures_again(
     open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("app.jobs._start", lambda command, *_: started.append(command))
+    monkeypatch.setattr("app.jobs.job._start", lambda command, *_: started.append(command))
     event = prepared_event(town)
     post = event.scenes("post")[0].scene_id
     page = open_page(step="event")
@@ -265,15 +267,15 @@ def test_position_set_by_hand_is_kept_and_cuts_the_pictures_again(
     next(number for number in page.number_input if number.key == f"north-{post}").set_value(-2.0)
     button(page, "nudge").click().run()
     assert not page.exception
-    assert read_nudges(event) == {post: Nudge(3.5, -2.0)}
+    assert read_manual_shifts(event) == {post: ManualShift(3.5, -2.0)}
     assert started == [["patches", "town"]]
     button(page, "no-nudge").click().run()
-    assert read_nudges(event) == {}
+    assert read_manual_shifts(event) == {}
 
 
 def test_pictures_cut_again_without_success_say_why(open_page: Open, town: Town) -> None:
     event = prepared_event(town)
-    folder = jobs.preparation_folder(event)
+    folder = event_jobs.preparation_folder(event)
     folder.mkdir()
     write_json(folder / "job.json", {"pid": 2**22 + 1, "started": 0.0, "name": "preparation", "algorithm": ""})
     (folder / "log.txt").write_text("cutting\nerror nudges.json: is not a file of nudges\n")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.data import label_store
-from app.sections.agreement import kappa_words
-from damage_ssl.assessment.audit import audit_order
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
+from app.panels.review import kappa_words
+from app.state.event_view import label_store
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.evaluation.audit import audit_order
+from damage_ssl.events.event import Event
 from tests.app.town_app import add_run, prepared_event, repository
 from tests.conftest import Town
 

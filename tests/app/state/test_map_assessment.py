@@ -4,15 +4,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app.caching import ByteCache, shared
-from app.colouring import CLASSES, LABELS, MODES, STYLES, codes_with, legend_for_browser, unlabelled_codes
-from app.data import assessment, label_store, view_of
-from app.legend import RAMP, colour_of
-from app.shown import model_named
-from app.standing import screen_table, standing_of
+from app.state.caching import ByteCache, shared
+from app.state.event_view import assessment, label_store, view_of
+from app.state.map_assessment import assessment_of, screen_table
+from app.state.shown_models import model_named
+from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.catalog import Event
-from damage_ssl.grades import LabelValue
+from damage_ssl.events.event import Event
+from damage_ssl.products.map_style import (
+    CLASSES,
+    LABELS,
+    MODES,
+    RAMP,
+    STYLES,
+    codes_with,
+    colour_of,
+    legend_for_browser,
+    unlabelled_codes,
+)
 from damage_ssl.products.selection import Selection
 from tests.app.town_app import RUN_ID, add_run, prepared_event
 from tests.conftest import Town
@@ -50,7 +59,7 @@ def event(town: Town, monkeypatch: pytest.MonkeyPatch) -> Event:
 def test_classes_and_what_is_assessed_are_those_of_the_export(event: Event, run: str | None) -> None:
     view = view_of("town")
     model = model_named(view, run)
-    standing, table = standing_of(view, model), assessment(view, model)
+    standing, table = assessment_of(view, model), assessment(view, model)
     classes = [CLASSES[code] if code >= 0 else None for code in standing.damage_class.tolist()]
     assert classes == table["damage_class"].tolist()
     assert standing.assessed.tolist() == table["assessed"].tolist()
@@ -78,14 +87,14 @@ def test_screen_table_has_the_rows_of_the_export(event: Event, run: str | None) 
 def test_filter_passes_the_rows_of_the_export(event: Event, wanted: Selection) -> None:
     view = view_of("town")
     model = model_named(view, RUN_ID)
-    assert standing_of(view, model).passes(wanted).tolist() == wanted.mask(assessment(view, model)).tolist()
+    assert assessment_of(view, model).passes(wanted).tolist() == wanted.mask(assessment(view, model)).tolist()
 
 
 def test_new_label_is_seen_at_once_and_changes_the_version(event: Event) -> None:
     view = view_of("town")
-    before = standing_of(view, None)
+    before = assessment_of(view, None)
     label_store(event).add("b09", LabelValue.DESTROYED, labeller="a", drawn="map", inclusion_probability=None)
-    after = standing_of(view, None)
+    after = assessment_of(view, None)
     row = view.position_of["b09"]
     assert (before.label[row], LABELS[after.label[row]]) == (-1, "destroyed")
     assert before.stamp != after.stamp
@@ -97,16 +106,16 @@ def test_predictions_of_other_buildings_are_refused_with_what_to_do(event: Event
     table = model.predictions()
     table.iloc[1:].to_parquet(model.run.predictions_path)
     with pytest.raises(WorkspaceError, match="predict again"):
-        standing_of(view, model_named(view, RUN_ID))
+        assessment_of(view, model_named(view, RUN_ID))
 
 
 def test_order_of_predictions_does_not_matter(event: Event) -> None:
     view = view_of("town")
-    before = standing_of(view, model_named(view, RUN_ID)).says.p
+    before = assessment_of(view, model_named(view, RUN_ID)).says.p
     path = model_named(view, RUN_ID).run.predictions_path
     model_named(view, RUN_ID).predictions().iloc[::-1].to_parquet(path)
-    standing_of.__globals__["_model_says"].__wrapped__.cache_clear()
-    np.testing.assert_array_equal(standing_of(view, model_named(view, RUN_ID)).says.p, before)
+    assessment_of.__globals__["_model_says"].__wrapped__.cache_clear()
+    np.testing.assert_array_equal(assessment_of(view, model_named(view, RUN_ID)).says.p, before)
 
 
 def one(mode: str, *, label: str | None = None, assessed: bool = True, p: float = np.nan, cls: str | None = None):

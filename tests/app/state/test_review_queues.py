@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.checking import CHECKS, audit_rows, case_of, standings
-from app.data import assessment, current_labels, label_store, view_of
-from app.evidence import audit_of
-from app.shares import Shares, keep_shares
-from app.shown import model_named, shown_models
-from damage_ssl.assessment.audit import audit_order
-from damage_ssl.event.catalog import Event
+from app.state.event_view import assessment, current_labels, label_store, view_of
+from app.state.label_evidence import audit_of
+from app.state.review_queues import CHECKS, audit_rows, case_of, queue_states
+from app.state.sampling_shares import Shares, keep_shares
+from app.state.shown_models import model_named, shown_models
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.evaluation.audit import audit_order
+from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
-from damage_ssl.grades import LabelValue
 from damage_ssl.products.geojson import write_geojson
 from tests.app.town_app import RUN_ID, Server, add_features, add_run, prepared_event, served
 from tests.conftest import Town
@@ -73,7 +73,7 @@ def test_label_confirmed_with_the_contradiction_in_view_is_not_asked_about_again
     six_right_and_one_wrong(event)
     say(event, "ana", "contradicted", b13="no-damage")
     assert asked(server, "contradicted", model="live") == []
-    state = standings(case_of(view_of("town"), None, "ana"))["contradicted"]
+    state = queue_states(case_of(view_of("town"), None, "ana"))["contradicted"]
     assert (state.waiting, state.done, state.needs) == (0, 1, "")
 
 
@@ -201,7 +201,7 @@ def test_second_opinions_are_asked_of_others_until_a_share_has_them(event: Event
 
 
 def test_queue_that_cannot_be_says_what_is_lacking(event: Event) -> None:
-    found = standings(case_of(view_of("town"), None, "ana"))
+    found = queue_states(case_of(view_of("town"), None, "ana"))
     assert set(found) == set(CHECKS)
     assert {kind: state.needs for kind, state in found.items() if state.needs} == {
         "contradicted": "needs more labels",
@@ -245,7 +245,7 @@ def test_models_that_disagree_everywhere_leave_a_list_one_can_work_through(
 ) -> None:
     add_run(event, {"b03": 0.99, "b04": 0.9, "b05": 0.95, "b06": 0.97})
     add_run(event, {}, algorithm="frozen-linear")
-    monkeypatch.setattr("app.checking.MOST_DIVIDED", 2)
+    monkeypatch.setattr("app.state.review_queues.MOST_DIVIDED", 2)
     view = view_of("town")
     rows, _ = CHECKS["disagree"].rows(case_of(view, None, "ana"))
     assert view.building_id[rows].tolist() == ["b03", "b06"]

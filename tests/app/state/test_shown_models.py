@@ -10,22 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import jobs, queues
-from app.colouring import STYLES
-from app.data import label_store, view_of
-from app.guide import GRADES
-from app.legend import colour_of
-from app.live import differing, features_work, live_model, needs_features
-from app.queues import Ask, label_queue
-from app.sections.label import label_counts, needed, promise_of
-from app.shares import Shares, keep_shares
-from app.shown import model_named, shown_models
+from app.jobs import event_jobs
+from app.jobs.event_jobs import features_work
+from app.panels.labels import label_counts, needed, promise_of
+from app.state import queues
+from app.state.event_view import label_store, view_of
+from app.state.labelling_guide import GRADES
+from app.state.queues import Ask, label_queue
+from app.state.sampling_shares import Shares, keep_shares
+from app.state.shown_models import differing, live_model, model_named, needs_features, shown_models
+from damage_ssl.damage_scale import DamageGrade, LabelValue
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.event.catalog import Event
+from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
-from damage_ssl.grades import DamageGrade, LabelValue
-from damage_ssl.labelling.queue import next_buildings
-from damage_ssl.pipeline.live import features_path, features_ready
+from damage_ssl.labels.sampling import next_buildings
+from damage_ssl.products.map_style import STYLES, colour_of
+from damage_ssl.runs.live import features_path, features_ready
 from tests.app.town_app import RUN_ID, Server, add_features, add_run, prepared_event, served
 from tests.conftest import Town, eventually
 
@@ -295,9 +295,9 @@ def test_features_are_made_once_by_a_process_that_two_pages_share(town: Town, mo
     event = prepared_event(town)
     view = view_of("town")
     assert needs_features(view) and features_work(view) is None
-    jobs.start_features(view.event)
+    event_jobs.start_features(view.event)
     first = features_work(view)
-    jobs.start_features(view.event)
+    event_jobs.start_features(view.event)
     second = features_work(view)
     assert first is not None and second is not None and first.job.pid == second.job.pid
     deadline = time.monotonic() + 240
@@ -316,7 +316,7 @@ def test_failed_features_say_why(town: Town, monkeypatch: pytest.MonkeyPatch) ->
     view = view_of("town")
     with (event.path / ".features.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        jobs.start_features(view.event)
+        event_jobs.start_features(view.event)
         deadline = time.monotonic() + 240
         while (work := features_work(view)) is not None and work.active and time.monotonic() < deadline:
             time.sleep(0.2)

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from damage_ssl.learning.algorithms import ALGORITHMS, Algorithm, Batch, LossTerms
+from damage_ssl.learning.algorithms import ALGORITHMS
+from damage_ssl.learning.algorithms.base import Algorithm, LossTerms, TrainingBatch
 
 LABELLED, UNLABELLED, CHANNELS, SIZE, CLASSES = 4, 12, 14, 3, 4
 FEATURES = CHANNELS * SIZE * SIZE
@@ -51,7 +52,7 @@ class RoundedStudent:
 def step(
     algorithm: Algorithm,
     student: LinearStudent,
-    batch: Batch,
+    batch: TrainingBatch,
     *,
     progress: float = 1.0,
     seed: int = 5,
@@ -72,13 +73,13 @@ def make(name: str, **options: Any) -> Algorithm:
     return ALGORITHMS[name](options, "train.options")
 
 
-def draw_batch(seed: int = 3) -> Batch:
+def draw_batch(seed: int = 3) -> TrainingBatch:
     rng = np.random.default_rng(seed)
 
     def views(count: int) -> Tensor:
         return torch.from_numpy(rng.random((count, CHANNELS, SIZE, SIZE)))
 
-    return Batch(
+    return TrainingBatch(
         target=torch.tensor([0, 1, 2, 3]),
         labelled_weak=views(LABELLED),
         labelled_strong=views(LABELLED),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.learning.oracles import Array, ValueAndGradient, log_softmax, softmax
+from tests.learning.algorithms.oracles import Array, ValueAndGradient, log_softmax, softmax
 
 Integers = NDArray[np.int64]
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.learning.oracles import Array, ValueAndGradient, log_softmax, softmax
+from tests.learning.algorithms.oracles import Array, ValueAndGradient, log_softmax, softmax
 
 
 def divergence(target_z: Array, z: Array) -> ValueAndGradient:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.learning.oracles import Array, ValueAndGradient, log_softmax, softmax
+from tests.learning.algorithms.oracles import Array, ValueAndGradient, log_softmax, softmax
 
 
 def weighted_cross_entropy(weight: Array, label: NDArray[np.int64], strong_z: Array) -> ValueAndGradient:

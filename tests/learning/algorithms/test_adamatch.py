@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms import Batch, adamatch
+from damage_ssl.learning.algorithms import adamatch
 from damage_ssl.learning.algorithms.adamatch import AdaMatch
+from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.algorithms.fixmatch import unlabelled_loss
-from tests.learning import oracles, oracles_aligned
-from tests.learning.linear_student import (
+from tests.learning.algorithms import oracles, oracles_aligned
+from tests.learning.algorithms.linear_student import (
     CHANNELS,
     CLASSES,
     LABELLED,
@@ -23,7 +24,7 @@ from tests.learning.linear_student import (
     step,
     weight_gradient,
 )
-from tests.learning.test_oracles import CLASS_COUNTS, assert_same, caught, gradient_of, logits
+from tests.learning.algorithms.test_oracles import CLASS_COUNTS, assert_same, caught, gradient_of, logits
 
 
 def ada(**options: object) -> AdaMatch:
@@ -31,19 +32,16 @@ def ada(**options: object) -> AdaMatch:
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> TrainingBatch:
     rng = np.random.default_rng(3)
     views = [torch.from_numpy(rng.random((n, CHANNELS, SIZE, SIZE))) for n in (LABELLED, LABELLED, UNLABELLED)]
     strong = torch.from_numpy(rng.random((UNLABELLED, CHANNELS, SIZE, SIZE)))
-    return Batch(
+    return TrainingBatch(
         target=torch.tensor([0, 1, 2, 3]),
         labelled_weak=views[0],
         labelled_strong=views[1],
         unlabelled=(views[2], strong),
     )
-
-
-# --- Random logit interpolation ------------------------------------------------------------------------------------
 
 
 def check_interpolation(interpolate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
@@ -72,7 +70,7 @@ def test_one_interpolation_weight_for_the_batch_is_caught() -> None:
         check_interpolation(lambda joint, alone, draws: adamatch.interpolate(joint, alone, draws[0, 0]))
 
 
-def test_a_step_draws_one_weight_for_every_element(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
+def test_a_step_draws_one_weight_for_every_element(monkeypatch: pytest.MonkeyPatch, batch: TrainingBatch) -> None:
     seen: list[Tensor] = []
 
     def spied(joint: Tensor, alone: Tensor, draws: Tensor) -> Tensor:
@@ -84,8 +82,6 @@ def test_a_step_draws_one_weight_for_every_element(monkeypatch: pytest.MonkeyPat
     assert seen[0].shape == (2 * LABELLED, CLASSES)
     assert len(np.unique(seen[0])) == 2 * LABELLED * CLASSES
 
-
-# --- Labels and loss -----------------------------------------------------------------------------------------------
 
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -170,9 +166,6 @@ def test_hard_labels_are_the_likeliest_aligned_classes() -> None:
     np.testing.assert_array_equal(labels.mask, mask)
 
 
-# --- Warm-up -------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("step_number", [0, 1, 25, 50, 51, 99, 100])
 def test_warm_up_follows_the_paper(step_number: int) -> None:
     found = adamatch.warm_up(step_number / 100)
@@ -184,12 +177,9 @@ def test_warm_up_is_zero_first_half_at_a_quarter_and_one_from_the_middle_on() ->
     assert 0 < adamatch.warm_up(0.01) < 0.001
 
 
-# --- Whole steps ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
 @pytest.mark.parametrize("weak_pass", ["fused", "separate"])
-def test_step_equals_the_oracle(weak_pass: str, progress: float, batch: Batch) -> None:
+def test_step_equals_the_oracle(weak_pass: str, progress: float, batch: TrainingBatch) -> None:
     student = LinearStudent()  # no batch statistics: both passes give the same logits
     terms, gradient = step(ada(weak_pass=weak_pass), student, batch, progress=progress)
     x = torch.cat([batch.labelled("weak"), batch.labelled("strong")])
@@ -218,7 +208,7 @@ class NormedStudent(nn.Module):
 
 
 def test_with_batch_statistics_both_passes_are_interpolated_and_the_labelled_one_leaves_the_statistics(
-    batch: Batch,
+    batch: TrainingBatch,
 ) -> None:
     student, joint_only = NormedStudent(), NormedStudent()
     terms = ada(weak_pass="fused").loss(student, None, batch, progress=1.0, generator=torch.Generator().manual_seed(5))

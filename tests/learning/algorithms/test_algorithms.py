@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms import ALGORITHMS, Batch
+from damage_ssl.learning.algorithms import ALGORITHMS
+from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.algorithms.mixmatch import draw_beta
-from damage_ssl.learning.views import Views
-from tests.learning import oracles
-from tests.learning.linear_student import (
+from damage_ssl.learning.augmentation.views import Views
+from tests.learning.algorithms import oracles
+from tests.learning.algorithms.linear_student import (
     CLASSES,
     LABELLED,
     UNLABELLED,
@@ -32,7 +33,7 @@ from tests.learning.linear_student import (
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> TrainingBatch:
     return draw_batch()
 
 
@@ -42,7 +43,7 @@ def supervised(student: LinearStudent, views: Tensor, target: Tensor) -> tuple[f
 
 
 @pytest.mark.parametrize("view", ["weak", "strong"])
-def test_supervised_step_equals_the_oracle_and_reads_only_its_view(view: str, batch: Batch) -> None:
+def test_supervised_step_equals_the_oracle_and_reads_only_its_view(view: str, batch: TrainingBatch) -> None:
     algorithm, student = make(f"supervised-{view}"), LinearStudent()
     shown = batch.labelled_weak if view == "weak" else batch.labelled_strong
     terms, gradient = step(algorithm, student, batch)
@@ -56,7 +57,7 @@ def test_supervised_step_equals_the_oracle_and_reads_only_its_view(view: str, ba
 
 @pytest.mark.parametrize("labelled_view", ["weak", "strong", "both"])
 @pytest.mark.parametrize("weak_pass", ["fused", "separate"])
-def test_fixmatch_step_equals_the_oracle(labelled_view: str, weak_pass: str, batch: Batch) -> None:
+def test_fixmatch_step_equals_the_oracle(labelled_view: str, weak_pass: str, batch: TrainingBatch) -> None:
     algorithm = make("fixmatch", labelled_view=labelled_view, weak_pass=weak_pass, unlabelled_weight=1.5, threshold=0.7)
     student = LinearStudent()
     terms, gradient = step(algorithm, student, batch)
@@ -73,7 +74,7 @@ def test_fixmatch_step_equals_the_oracle(labelled_view: str, weak_pass: str, bat
     assert len(algorithm.labelled_views) == (2 if labelled_view == "both" else 1)
 
 
-def test_fused_fixmatch_shows_the_network_all_views_in_one_pass(batch: Batch) -> None:
+def test_fused_fixmatch_shows_the_network_all_views_in_one_pass(batch: TrainingBatch) -> None:
     student = LinearStudent()
     step(make("fixmatch", weak_pass="fused"), student, batch)
     weak = batch.labelled("weak")
@@ -81,7 +82,7 @@ def test_fused_fixmatch_shows_the_network_all_views_in_one_pass(batch: Batch) ->
     assert torch.equal(student.shown[0], torch.cat([weak, *batch.unlabelled]))
 
 
-def test_fixmatch_gradient_to_weak_logits_is_exactly_zero(batch: Batch) -> None:
+def test_fixmatch_gradient_to_weak_logits_is_exactly_zero(batch: TrainingBatch) -> None:
     kept: list[Tensor] = []
 
     def student(x: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ def test_fixmatch_gradient_to_weak_logits_is_exactly_zero(batch: Batch) -> None:
 
 
 @pytest.mark.parametrize(("progress", "ramp"), [(0.0, 0.0), (0.2, 0.5), (0.4, 1.0), (1.0, 1.0)])
-def test_mixmatch_step_equals_the_oracle(progress: float, ramp: float, batch: Batch) -> None:
+def test_mixmatch_step_equals_the_oracle(progress: float, ramp: float, batch: TrainingBatch) -> None:
     algorithm, student = make("mixmatch"), LinearStudent()
     terms, gradient = step(algorithm, student, batch, progress=progress, seed=5)
 
@@ -121,10 +122,10 @@ def test_mixmatch_step_equals_the_oracle(progress: float, ramp: float, batch: Ba
     np.testing.assert_allclose(gradient, weight_gradient(mixed, logits_gradient), atol=1e-6)
 
 
-def test_mixmatch_asks_for_k_weak_views(batch: Batch) -> None:
+def test_mixmatch_asks_for_k_weak_views(batch: TrainingBatch) -> None:
     algorithm = make("mixmatch", views=3)
     assert algorithm.unlabelled_views == ("weak", "weak", "weak")
-    three = Batch(
+    three = TrainingBatch(
         target=batch.target, labelled_weak=batch.labelled_weak, unlabelled=(*batch.unlabelled, batch.unlabelled[0])
     )
     student = LinearStudent()
@@ -132,7 +133,7 @@ def test_mixmatch_asks_for_k_weak_views(batch: Batch) -> None:
     assert [len(shown) for shown in student.shown] == [3 * UNLABELLED, LABELLED + 3 * UNLABELLED]
 
 
-def test_mixmatch_mixes_every_channel_and_leaves_the_batch_alone(batch: Batch) -> None:
+def test_mixmatch_mixes_every_channel_and_leaves_the_batch_alone(batch: TrainingBatch) -> None:
     before = [views.clone() for views in (batch.labelled("weak"), *batch.unlabelled)]
     student = LinearStudent()
     step(make("mixmatch"), student, batch)
@@ -144,7 +145,7 @@ def test_mixmatch_mixes_every_channel_and_leaves_the_batch_alone(batch: Batch) -
 
 
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
-def test_a_step_is_repeated_by_the_same_generator_state(name: str, batch: Batch) -> None:
+def test_a_step_is_repeated_by_the_same_generator_state(name: str, batch: TrainingBatch) -> None:
     first, second = (
         step(make(name), LinearStudent(), batch, seed=9, teacher=LinearStudent(seed=7))[1] for _ in range(2)
     )
@@ -152,7 +153,7 @@ def test_a_step_is_repeated_by_the_same_generator_state(name: str, batch: Batch)
 
 
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
-def test_losses_are_float32_where_the_network_gives_bfloat16(name: str, batch: Batch) -> None:
+def test_losses_are_float32_where_the_network_gives_bfloat16(name: str, batch: TrainingBatch) -> None:
     student = LinearStudent()
     algorithm = make(name)
     asked = replace(batch, unlabelled=batch.unlabelled[: len(algorithm.unlabelled_views)])
@@ -185,11 +186,11 @@ def test_algorithms_without_state_refuse_one(name: str) -> None:
         algorithm.load_state_dict({"predicted_share": torch.zeros(2)})
 
 
-def test_distribution_alignment_averages_over_steps_and_resumes(batch: Batch) -> None:
+def test_distribution_alignment_averages_over_steps_and_resumes(batch: TrainingBatch) -> None:
     options: Mapping[str, Any] = {"distribution_alignment": True, "alignment_decay": 0.75}
     algorithm, student = make("fixmatch", **options), LinearStudent()
     step(algorithm, student, batch)
-    other = Batch(
+    other = TrainingBatch(
         target=torch.tensor([0, 0, 1, 2]), labelled_weak=batch.labelled_weak, unlabelled=batch.unlabelled[::-1]
     )
     resumed = make("fixmatch", **options)
@@ -208,7 +209,7 @@ def test_distribution_alignment_averages_over_steps_and_resumes(batch: Batch) ->
     np.testing.assert_array_equal(gradient, gradient_again)
 
 
-def test_alignment_is_off_by_default_and_then_keeps_no_state(batch: Batch) -> None:
+def test_alignment_is_off_by_default_and_then_keeps_no_state(batch: TrainingBatch) -> None:
     algorithm = make("fixmatch")
     step(algorithm, LinearStudent(), batch)
     assert algorithm.state_dict() == {}
@@ -238,7 +239,7 @@ def test_impossible_option_says_what_is_allowed(name: str, options: Mapping[str,
 
 
 def test_missing_view_is_named() -> None:
-    batch = Batch(target=torch.zeros(2, dtype=torch.int64), labelled_weak=torch.zeros(2, 7, 3, 3))
+    batch = TrainingBatch(target=torch.zeros(2, dtype=torch.int64), labelled_weak=torch.zeros(2, 7, 3, 3))
     with pytest.raises(ValueError, match="no strong view"):
         batch.labelled("strong")
 
@@ -260,7 +261,7 @@ def test_neither_views_nor_losses_wait_for_the_device(name: str, waiting_for_the
     student = LinearStudent()
     student.weight = torch.zeros(14 * 16 * 16, 2, device="cuda", requires_grad=True)
     student.other = torch.zeros(14 * 16 * 16, 4, device="cuda", requires_grad=True)
-    batch = Batch(
+    batch = TrainingBatch(
         target=torch.zeros(8, dtype=torch.int64, device="cuda"),
         labelled_weak=views.weak(x, generator),
         labelled_strong=views.strong(x, generator),

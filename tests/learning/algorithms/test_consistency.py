@@ -9,21 +9,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms import Batch, Network, mean_teacher, pi_model, pseudo_label
+from damage_ssl.learning.algorithms import mean_teacher, pi_model, pseudo_label
+from damage_ssl.learning.algorithms.base import Network, TrainingBatch
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels
-from tests.learning import oracles
-from tests.learning.linear_student import CLASSES, LinearStudent, draw_batch, make, step, weight_gradient
+from tests.learning.algorithms import oracles
+from tests.learning.algorithms.linear_student import CLASSES, LinearStudent, draw_batch, make, step, weight_gradient
 
 caught = pytest.raises(AssertionError)
 RAMP = [(0.0, 0.0), (0.01, 0.025), (0.2, 0.5), (0.4, 1.0), (1.0, 1.0)]
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> TrainingBatch:
     return draw_batch()
 
 
-def supervised(student: LinearStudent, batch: Batch) -> tuple[float, np.ndarray]:
+def supervised(student: LinearStudent, batch: TrainingBatch) -> tuple[float, np.ndarray]:
     x = batch.labelled("weak")
     value, gradient = oracles.cross_entropy(student.logits(x), oracles.one_hot(batch.target.numpy(), CLASSES))
     return value, weight_gradient(x, gradient)
@@ -35,10 +36,7 @@ def check(found: tuple[float, np.ndarray], *parts: tuple[float, np.ndarray]) -> 
     np.testing.assert_allclose(found[1], sum(part[1] for part in parts), rtol=0, atol=1e-6)
 
 
-# --- Pseudo-Label --------------------------------------------------------------------------------------------------
-
-
-def check_pseudo_label(batch: Batch, progress: float = 1.0, ramp: float = 1.0) -> None:
+def check_pseudo_label(batch: TrainingBatch, progress: float = 1.0, ramp: float = 1.0) -> None:
     algorithm, student = make("pseudo-label", threshold=0.7, unlabelled_weight=1.5), LinearStudent()
     terms, gradient = step(algorithm, student, batch, progress=progress)
     z = student.logits(batch.unlabelled[0])
@@ -49,11 +47,13 @@ def check_pseudo_label(batch: Batch, progress: float = 1.0, ramp: float = 1.0) -
 
 
 @pytest.mark.parametrize(("progress", "ramp"), RAMP)
-def test_pseudo_label_step_equals_the_oracle(progress: float, ramp: float, batch: Batch) -> None:
+def test_pseudo_label_step_equals_the_oracle(progress: float, ramp: float, batch: TrainingBatch) -> None:
     check_pseudo_label(batch, progress, ramp)
 
 
-def test_dividing_pseudo_labels_by_the_confident_count_is_caught(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dividing_pseudo_labels_by_the_confident_count_is_caught(
+    batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(logits: Tensor, labels: PseudoLabels) -> Tensor:
         return (F.cross_entropy(logits, labels.target, reduction="none") * labels.mask).sum() / labels.mask.sum()
 
@@ -62,7 +62,7 @@ def test_dividing_pseudo_labels_by_the_confident_count_is_caught(batch: Batch, m
         check_pseudo_label(batch)
 
 
-def test_a_gradient_into_the_pseudo_labels_is_caught(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gradient_into_the_pseudo_labels_is_caught(batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(logits: Tensor, *, threshold: float) -> PseudoLabels:
         confidence, target = logits.softmax(dim=-1).max(dim=-1)
         return PseudoLabels(target, (confidence >= threshold) * (1 + confidence - confidence.detach()))
@@ -72,18 +72,19 @@ def test_a_gradient_into_the_pseudo_labels_is_caught(batch: Batch, monkeypatch: 
         check_pseudo_label(batch)
 
 
-def test_without_a_confident_pair_pseudo_labels_add_nothing(batch: Batch) -> None:
+def test_without_a_confident_pair_pseudo_labels_add_nothing(batch: TrainingBatch) -> None:
     student = LinearStudent(scale=1e-3)
     terms, gradient = step(make("pseudo-label"), student, batch)
     assert terms.unlabelled.item() == terms.mask_rate.item() == 0
     check((terms.loss.item(), gradient), supervised(student, batch))
 
 
-# --- Π-model and Mean Teacher --------------------------------------------------------------------------------------
-
-
 def check_consistency(
-    name: str, batch: Batch, progress: float = 1.0, ramp: float = 1.0, broken_student: LinearStudent | None = None
+    name: str,
+    batch: TrainingBatch,
+    progress: float = 1.0,
+    ramp: float = 1.0,
+    broken_student: LinearStudent | None = None,
 ) -> None:
     """`broken_student` takes the place of the student in the step, not in the expectation."""
     student, teacher = LinearStudent(seed=0), LinearStudent(seed=7)
@@ -104,13 +105,13 @@ NAMES = ["pi-model", "mean-teacher"]
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("progress", "ramp"), RAMP)
-def test_consistency_step_equals_the_oracle(name: str, progress: float, ramp: float, batch: Batch) -> None:
+def test_consistency_step_equals_the_oracle(name: str, progress: float, ramp: float, batch: TrainingBatch) -> None:
     check_consistency(name, batch, progress, ramp)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_summing_the_difference_over_classes_is_caught(
-    name: str, batch: Batch, monkeypatch: pytest.MonkeyPatch
+    name: str, batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(logits: Tensor, target: Tensor) -> Tensor:
         return (logits.softmax(dim=-1) - target).square().sum(dim=1).mean()
@@ -120,7 +121,7 @@ def test_summing_the_difference_over_classes_is_caught(
         check_consistency(name, batch)
 
 
-def test_a_gradient_into_the_target_is_caught(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gradient_into_the_target_is_caught(batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     class Leaking(pi_model.PiModel):
         def teacher(self, student: Network, ema: Network | None) -> Network:
             def with_gradient(x: Tensor) -> Tensor:
@@ -146,13 +147,13 @@ def test_the_target_of_the_consistency_loss_gets_no_gradient() -> None:
     assert slopes[1] is None
 
 
-def test_no_gradient_flows_into_the_teacher(batch: Batch) -> None:
+def test_no_gradient_flows_into_the_teacher(batch: TrainingBatch) -> None:
     student, teacher = LinearStudent(seed=0), LinearStudent(seed=7)
     terms = make("mean-teacher").loss(student, teacher, batch, progress=1.0, generator=torch.Generator())
     assert torch.autograd.grad(terms.loss, [teacher.weight], allow_unused=True) == (None,)
 
 
-def test_the_teacher_sees_the_first_view_and_the_student_the_second(batch: Batch) -> None:
+def test_the_teacher_sees_the_first_view_and_the_student_the_second(batch: TrainingBatch) -> None:
     student, teacher = LinearStudent(seed=0), LinearStudent(seed=7)
     step(make("mean-teacher"), student, batch, teacher=teacher)
     assert len(student.shown) == len(teacher.shown) == 1
@@ -160,19 +161,19 @@ def test_the_teacher_sees_the_first_view_and_the_student_the_second(batch: Batch
     assert torch.equal(student.shown[0], torch.cat([batch.labelled("weak"), batch.unlabelled[1]]))
 
 
-def test_the_student_as_its_own_teacher_is_caught(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_student_as_its_own_teacher_is_caught(batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mean_teacher.MeanTeacher, "teacher", lambda self, student, ema: student)
     with caught:
         check_consistency("mean-teacher", batch)
 
 
-def test_the_teacher_as_student_too_is_caught(batch: Batch) -> None:
+def test_the_teacher_as_student_too_is_caught(batch: TrainingBatch) -> None:
     with caught:
         check_consistency("mean-teacher", batch, broken_student=LinearStudent(seed=7))
 
 
 def test_both_logits_from_the_teacher_would_give_a_loss_of_zero_and_are_caught(
-    batch: Batch, monkeypatch: pytest.MonkeyPatch
+    batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original: Callable[[Tensor, Tensor], Tensor] = pi_model.consistency_loss
     monkeypatch.setattr(pi_model, "consistency_loss", lambda logits, target: original(target, target))
@@ -182,7 +183,7 @@ def test_both_logits_from_the_teacher_would_give_a_loss_of_zero_and_are_caught(
         check_consistency("mean-teacher", batch)
 
 
-def test_mean_teacher_without_a_teacher_is_an_error(batch: Batch) -> None:
+def test_mean_teacher_without_a_teacher_is_an_error(batch: TrainingBatch) -> None:
     with pytest.raises(ValueError, match="needs the averaged network"):
         step(make("mean-teacher"), LinearStudent(), batch)
 

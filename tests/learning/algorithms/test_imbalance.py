@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms import Algorithm, Batch, cdmad
-from damage_ssl.learning.algorithms.abc import consistency_loss, keep_chance
-from damage_ssl.learning.algorithms.imbalance import ImbalanceOptions, with_remedy
-from damage_ssl.learning.networks import NetworkSpec, PairNetwork, build_network
-from tests.learning import oracles, oracles_aligned
-from tests.learning.linear_student import (
+from damage_ssl.learning.algorithms.base import Algorithm, TrainingBatch
+from damage_ssl.learning.algorithms.remedies import ImbalanceOptions, cdmad, with_remedy
+from damage_ssl.learning.algorithms.remedies.abc import consistency_loss, keep_chance
+from damage_ssl.learning.networks.pair_network import NetworkSpec, PairNetwork, build_network
+from tests.learning.algorithms import oracles, oracles_aligned
+from tests.learning.algorithms.linear_student import (
     CHANNELS,
     CLASSES,
     SIZE,
@@ -25,7 +25,7 @@ from tests.learning.linear_student import (
     step,
     weight_gradient,
 )
-from tests.learning.test_oracles import assert_same, caught, gradient_of, logits
+from tests.learning.algorithms.test_oracles import assert_same, caught, gradient_of, logits
 
 COUNTS = [40, 20, 10, 0]
 
@@ -37,16 +37,13 @@ def remedied(name: str, remedy: str, *, start: float = 0.2, **options: Any) -> A
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> TrainingBatch:
     return draw_batch()
 
 
 def test_no_remedy_is_the_algorithm_itself() -> None:
     inner = make("fixmatch")
     assert with_remedy(inner, ImbalanceOptions(), class_counts=COUNTS, channels=7, size_px=8) is inner
-
-
-# --- ABC -----------------------------------------------------------------------------------------------------------
 
 
 def test_chances_fall_from_one_to_rarest_over_own_count_and_a_class_without_labels_is_kept() -> None:
@@ -95,16 +92,16 @@ def test_dividing_by_the_kept_count_is_caught() -> None:
 
 
 @pytest.mark.parametrize("name", ["fixmatch", "mixmatch", "supervised-strong"])
-def test_abc_adds_its_head_to_any_algorithm(name: str, batch: Batch) -> None:
+def test_abc_adds_its_head_to_any_algorithm(name: str, batch: TrainingBatch) -> None:
     algorithm, student = remedied(name, "abc"), LinearStudent()
     views = {"weak": batch.unlabelled[0], "strong": batch.unlabelled[1]}
     asked = tuple(views[view] for view in algorithm.unlabelled_views)
-    shown = Batch(target=batch.target, labelled_weak=batch.labelled_weak, labelled_strong=batch.labelled_strong)
-    shown = Batch(**{**vars(shown), "unlabelled": asked})
+    shown = TrainingBatch(target=batch.target, labelled_weak=batch.labelled_weak, labelled_strong=batch.labelled_strong)
+    shown = TrainingBatch(**{**vars(shown), "unlabelled": asked})
     terms = algorithm.loss(student, None, shown, progress=1.0, generator=torch.Generator().manual_seed(5))
 
     generator = torch.Generator().manual_seed(5)
-    inner_batch = Batch(**{**vars(shown), "unlabelled": asked[: len(make(name).unlabelled_views)]})
+    inner_batch = TrainingBatch(**{**vars(shown), "unlabelled": asked[: len(make(name).unlabelled_views)]})
     inner = make(name).loss(student, None, inner_batch, progress=1.0, generator=generator)
     draws = torch.rand(len(views["weak"]), generator=generator).double().numpy()
     z = {view: (x.flatten(1) @ student.other).detach().numpy() for view, x in views.items()}
@@ -140,16 +137,13 @@ def small_network() -> PairNetwork:
     return build_network(spec, torch.Generator().manual_seed(0))
 
 
-# --- CDMAD ---------------------------------------------------------------------------------------------------------
-
-
 def test_a_blank_pair_is_white_without_a_footprint() -> None:
     pair = cdmad.blank_pair(14, 4, torch.device("cpu"))
     assert pair.shape == (1, 14, 4, 4)
     assert pair[0, :, 0, 0].tolist() == ([1.0] * 6 + [0.0]) * 2
 
 
-def cdmad_fixmatch(student: LinearStudent, batch: Batch, *, subtract: bool) -> tuple[float, np.ndarray]:
+def cdmad_fixmatch(student: LinearStudent, batch: TrainingBatch, *, subtract: bool) -> tuple[float, np.ndarray]:
     weak, strong = batch.unlabelled
     blank = cdmad.blank_pair(CHANNELS, SIZE, torch.device("cpu")).double()
     weak_z = student.logits(weak) - (student.logits(blank) if subtract else 0.0)
@@ -161,7 +155,9 @@ def cdmad_fixmatch(student: LinearStudent, batch: Batch, *, subtract: bool) -> t
 
 
 @pytest.mark.parametrize(("progress", "subtract"), [(0.0, False), (0.19, False), (0.2, True), (1.0, True)])
-def test_pseudo_labels_are_unbiased_from_the_start_share_on(progress: float, subtract: bool, batch: Batch) -> None:
+def test_pseudo_labels_are_unbiased_from_the_start_share_on(
+    progress: float, subtract: bool, batch: TrainingBatch
+) -> None:
     student = DoubleStudent()
     terms, gradient = step(remedied("fixmatch", "cdmad", threshold=0.7), student, batch, progress=progress)
     value, expected = cdmad_fixmatch(student, batch, subtract=subtract)
@@ -186,7 +182,7 @@ def test_nothing_flows_through_the_blank_pair() -> None:
     assert_same(cdmad.unbiased(z, blank), z.detach().numpy() - blank.detach().numpy())
 
 
-def test_an_algorithm_without_a_pass_for_pseudo_labels_is_refused(batch: Batch) -> None:
+def test_an_algorithm_without_a_pass_for_pseudo_labels_is_refused(batch: TrainingBatch) -> None:
     with pytest.raises(SettingsError, match="needs pseudo-labels from a pass of their own, and fixmatch"):
         step(remedied("fixmatch", "cdmad", weak_pass="fused"), DoubleStudent(), batch)
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from damage_ssl.learning.class_shares import intercepts
+from damage_ssl.learning.algorithms.remedies.prior_correction import intercepts
 from damage_ssl.learning.predictor import load_predictor
-from damage_ssl.learning.runs import Run
 from damage_ssl.learning.training import train
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import TrainSettings
-from tests.learning.drawn_pairs import draw_pairs, targets_of
+from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 
 
 def shifted(p: NDArray[np.float64], by: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms import Batch, remixmatch
+from damage_ssl.learning.algorithms import remixmatch
+from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.algorithms.mixmatch import draw_beta
 from damage_ssl.learning.algorithms.remixmatch import QUEUE, ReMixMatch, ShareQueue, turn_views
-from tests.learning import oracles, oracles_aligned
-from tests.learning.linear_student import (
+from tests.learning.algorithms import oracles, oracles_aligned
+from tests.learning.algorithms.linear_student import (
     CHANNELS,
     CLASSES,
     LABELLED,
@@ -22,7 +23,7 @@ from tests.learning.linear_student import (
     step,
     weight_gradient,
 )
-from tests.learning.test_oracles import CLASS_COUNTS, assert_same, caught, logits
+from tests.learning.algorithms.test_oracles import CLASS_COUNTS, assert_same, caught, logits
 
 LABEL_SHARE, PREDICTED_SHARE = np.array([0.4, 0.3, 0.2, 0.1]), np.array([0.1, 0.2, 0.3, 0.4])
 POST_CHANNELS = [3, 4, 5, 10, 11, 12]
@@ -37,16 +38,13 @@ def views_of(count: int, rng: np.random.Generator) -> Tensor:
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> TrainingBatch:
     rng = np.random.default_rng(3)
-    return Batch(
+    return TrainingBatch(
         target=torch.tensor([0, 1, 2, 3]),
         labelled_strong=views_of(LABELLED, rng),
         unlabelled=tuple(views_of(UNLABELLED, rng) for _ in range(3)),
     )
-
-
-# --- Guesses -------------------------------------------------------------------------------------------------------
 
 
 def check_guess(guess: Callable[[Tensor, Tensor, Tensor], Tensor], classes: int = 4) -> None:
@@ -101,9 +99,6 @@ def test_guesses_with_a_gradient_are_caught() -> None:
         check_guess(broken)
 
 
-# --- The queue -----------------------------------------------------------------------------------------------------
-
-
 def test_queue_is_the_mean_of_the_batches_so_far_and_forgets_what_is_older_than_128() -> None:
     queue, shares = ShareQueue(), list(np.random.default_rng(0).dirichlet(np.ones(4), QUEUE + 3))
     for number, share in enumerate(shares, 1):
@@ -113,9 +108,9 @@ def test_queue_is_the_mean_of_the_batches_so_far_and_forgets_what_is_older_than_
     assert_same(queue.entries[0], shares[3])
 
 
-def test_queue_goes_on_where_it_was(batch: Batch) -> None:
+def test_queue_goes_on_where_it_was(batch: TrainingBatch) -> None:
     whole, first, second = remix(strong_views=2), remix(strong_views=2), remix(strong_views=2)
-    other = Batch(
+    other = TrainingBatch(
         target=torch.tensor([0, 0, 0, 1]), labelled_strong=batch.labelled_strong, unlabelled=batch.unlabelled[::-1]
     )
     student = LinearStudent()
@@ -129,9 +124,6 @@ def test_queue_goes_on_where_it_was(batch: Batch) -> None:
     assert remix().state_dict() == {}
 
 
-# --- Rotation ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("subject", "channels"), [("post", POST_CHANNELS), ("pair", list(range(14)))])
 def test_only_the_subject_is_turned(subject: str, channels: list[int]) -> None:
     views, turns = views_of(8, np.random.default_rng(1)), torch.arange(8) % 4
@@ -141,11 +133,8 @@ def test_only_the_subject_is_turned(subject: str, channels: list[int]) -> None:
     assert np.array_equal(found.numpy(), one_way) or np.array_equal(found.numpy(), other_way)
 
 
-# --- Whole steps ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("progress", "ramp"), [(0.0, 0.0), (0.1, 0.25), (0.2, 0.5), (1.0, 1.0)])
-def test_step_equals_the_oracle(progress: float, ramp: float, batch: Batch) -> None:
+def test_step_equals_the_oracle(progress: float, ramp: float, batch: TrainingBatch) -> None:
     algorithm, student = remix(strong_views=2), LinearStudent()
     terms = algorithm.loss(student, None, batch, progress=progress, generator=torch.Generator().manual_seed(5))
     gradient, rotation_gradient = torch.autograd.grad(terms.loss, [student.weight, student.other])
@@ -180,7 +169,7 @@ def test_step_equals_the_oracle(progress: float, ramp: float, batch: Batch) -> N
     np.testing.assert_allclose(rotation_gradient.numpy(), weight_gradient(turned, 0.5 * rotation.gradient), atol=1e-6)
 
 
-def test_without_rotation_no_head_is_needed(batch: Batch) -> None:
+def test_without_rotation_no_head_is_needed(batch: TrainingBatch) -> None:
     algorithm = remix(strong_views=2, rotation_weight=0.0)
     student = LinearStudent()
     terms = algorithm.loss(student.__call__, None, batch, progress=1.0, generator=torch.Generator().manual_seed(0))
@@ -189,7 +178,7 @@ def test_without_rotation_no_head_is_needed(batch: Batch) -> None:
         remix(strong_views=2).loss(student.__call__, None, batch, progress=1.0, generator=torch.Generator())
 
 
-def test_two_passes_a_step_the_weak_views_without_a_gradient(batch: Batch) -> None:
+def test_two_passes_a_step_the_weak_views_without_a_gradient(batch: TrainingBatch) -> None:
     student = LinearStudent()
     step(remix(strong_views=2), student, batch)
     assert [len(shown) for shown in student.shown] == [UNLABELLED, LABELLED + 5 * UNLABELLED]
@@ -205,7 +194,7 @@ def test_two_passes_a_step_the_weak_views_without_a_gradient(batch: Batch) -> No
     assert [each.requires_grad for each in kept] == [False, True]
 
 
-def test_loss_of_one_class_only_is_the_supervised_one_where_all_weights_are_zero(batch: Batch) -> None:
+def test_loss_of_one_class_only_is_the_supervised_one_where_all_weights_are_zero(batch: TrainingBatch) -> None:
     options = {"unlabelled_weight": 0.0, "anchor_weight": 0.0, "rotation_weight": 0.0, "beta_alpha": 1e-6}
     student = LinearStudent()  # λ′ is 1 where α is nearly 0: nothing is mixed
     terms, gradient = step(remix(strong_views=2, **options), student, batch)

@@ -11,13 +11,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms import Algorithm, Batch, fixmatch, flexmatch, freematch, softmatch
-from damage_ssl.learning.algorithms.base import RunningMeans
+from damage_ssl.learning.algorithms import fixmatch, flexmatch, freematch, softmatch
+from damage_ssl.learning.algorithms.base import Algorithm, RunningMeans, TrainingBatch
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels
-from tests.learning import oracles
-from tests.learning import oracles_thresholds as thresholds
-from tests.learning.linear_student import CLASSES, LABELLED, UNLABELLED, LinearStudent, draw_batch, make, step
-from tests.learning.linear_student import weight_gradient as by_weight
+from tests.learning.algorithms import oracles
+from tests.learning.algorithms import oracles_thresholds as thresholds
+from tests.learning.algorithms.linear_student import (
+    CLASSES,
+    LABELLED,
+    UNLABELLED,
+    LinearStudent,
+    draw_batch,
+    make,
+    step,
+)
+from tests.learning.algorithms.linear_student import weight_gradient as by_weight
 
 caught = pytest.raises(AssertionError)
 NAMES = ["flexmatch", "freematch", "softmatch"]
@@ -28,10 +36,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "freematch": {"average_decay": 0.8, "fairness_weight": 0.3},
     "softmatch": {"average_decay": 0.8, "sigma_range": 2.0},
 }
-Guess = Callable[[Batch, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Guess = Callable[[TrainingBatch, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def batches() -> Iterator[Batch]:
+def batches() -> Iterator[TrainingBatch]:
     """Other views at each step, of 12 draws from 20 pairs, some drawn twice."""
     rng = np.random.default_rng(0)
     for at in range(STEPS):
@@ -168,9 +176,6 @@ def test_an_untrained_state_is_empty_and_taken_back(name: str) -> None:
     step(algorithm, LinearStudent(), draw_batch())
 
 
-# --- FlexMatch -----------------------------------------------------------------------------------------------------
-
-
 def flexible(counts: list[int], *, warm_up: bool) -> list[float]:
     found = flexmatch.flexible_thresholds(torch.tensor(counts), threshold=0.8, warm_up=warm_up, dtype=torch.float64)
     return found.tolist()
@@ -219,9 +224,6 @@ def test_of_a_pair_drawn_twice_the_last_confident_draw_counts() -> None:
 def test_flexmatch_without_indices_is_an_error() -> None:
     with pytest.raises(ValueError, match="which pairs"):
         step(make("flexmatch"), LinearStudent(), replace(draw_batch(), unlabelled_index=None))
-
-
-# --- FreeMatch -----------------------------------------------------------------------------------------------------
 
 
 def agreement_case() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -297,9 +299,6 @@ def test_adaptive_thresholds_of_a_hand_worked_case() -> None:
     assert found.tolist() == pytest.approx([0.9, 0.45, 0.18])
 
 
-# --- SoftMatch -----------------------------------------------------------------------------------------------------
-
-
 def test_gaussian_weight_of_a_hand_worked_case() -> None:
     # below the mean by one σ and by two: exp(−1/2), exp(−2); above: 1. With range 2 as if by two and four.
     confidence, mean, variance = torch.tensor([0.7, 0.6, 0.5, 0.9]), torch.tensor(0.7), torch.tensor(0.01)
@@ -326,7 +325,7 @@ def test_a_weight_without_the_cut_above_the_mean_is_caught(monkeypatch: pytest.M
 def test_pseudo_labels_from_aligned_predictions_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     original = softmatch.SoftMatch.guess
 
-    def broken(self: softmatch.SoftMatch, weak_logits: Tensor, batch: Batch) -> PseudoLabels:
+    def broken(self: softmatch.SoftMatch, weak_logits: Tensor, batch: TrainingBatch) -> PseudoLabels:
         weight = original(self, weak_logits, batch).mask
         return PseudoLabels((weak_logits.softmax(1) / self.state_dict()["shares"]).argmax(1), weight)
 

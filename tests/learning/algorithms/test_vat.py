@@ -11,25 +11,34 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms import Batch, vat
-from damage_ssl.learning.channels import FOOTPRINT, VIEW_CHANNELS
-from damage_ssl.learning.runs import Run
+from damage_ssl.learning.algorithms import vat
+from damage_ssl.learning.algorithms.base import TrainingBatch
+from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
 from damage_ssl.learning.training import train
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import TrainSettings
-from tests.learning import oracles
-from tests.learning import oracles_consistency as exact
-from tests.learning.drawn_pairs import draw_pairs, targets_of
-from tests.learning.linear_student import CLASSES, LABELLED, LinearStudent, draw_batch, make, step, weight_gradient
+from tests.learning.algorithms import oracles
+from tests.learning.algorithms import oracles_consistency as exact
+from tests.learning.algorithms.linear_student import (
+    CLASSES,
+    LABELLED,
+    LinearStudent,
+    draw_batch,
+    make,
+    step,
+    weight_gradient,
+)
+from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 
 caught = pytest.raises(AssertionError)
 
 
 @pytest.fixture
-def batch() -> Batch:
+def batch() -> TrainingBatch:
     return draw_batch()
 
 
-def check_vat(batch: Batch, progress: float = 1.0, ramp: float = 1.0, iterations: int = 1) -> None:
+def check_vat(batch: TrainingBatch, progress: float = 1.0, ramp: float = 1.0, iterations: int = 1) -> None:
     options = {"epsilon": 0.4, "xi": 0.3, "unlabelled_weight": 1.5, "ramp_share": 0.4, "iterations": iterations}
     student, u = LinearStudent(scale=0.3), batch.unlabelled[0]
     terms, gradient = step(make("vat", **options), student, batch, progress=progress, seed=5)
@@ -52,11 +61,11 @@ def check_vat(batch: Batch, progress: float = 1.0, ramp: float = 1.0, iterations
 
 
 @pytest.mark.parametrize(("progress", "ramp"), [(0.0, 0.0), (0.01, 0.025), (0.2, 0.5), (0.4, 1.0), (1.0, 1.0)])
-def test_vat_step_equals_the_oracle(progress: float, ramp: float, batch: Batch) -> None:
+def test_vat_step_equals_the_oracle(progress: float, ramp: float, batch: TrainingBatch) -> None:
     check_vat(batch, progress, ramp)
 
 
-def test_two_power_iterations_equal_the_oracle(batch: Batch) -> None:
+def test_two_power_iterations_equal_the_oracle(batch: TrainingBatch) -> None:
     check_vat(batch, iterations=2)
 
 
@@ -92,14 +101,14 @@ def leaking_divergence(target_logits: Tensor, logits: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("broken", [reversed_divergence, summed_divergence, leaking_divergence])
 def test_a_wrong_divergence_is_caught(
-    broken: Callable[[Tensor, Tensor], Tensor], batch: Batch, monkeypatch: pytest.MonkeyPatch
+    broken: Callable[[Tensor, Tensor], Tensor], batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vat, "divergence", broken)
     with pytest.raises((AssertionError, RuntimeError)):  # a leak also meets a graph that is already freed
         check_vat(batch)
 
 
-def test_a_random_direction_is_caught(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_random_direction_is_caught(batch: TrainingBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vat, "adversarial_direction", lambda network, x, z, draw, **_: vat.unit(draw))
     with caught:
         check_vat(batch)
@@ -112,7 +121,7 @@ def test_the_divergence_gives_its_target_no_gradient() -> None:
     assert slopes[1] is not None and slopes[1].abs().sum() > 0
 
 
-def test_footprints_are_never_perturbed(batch: Batch) -> None:
+def test_footprints_are_never_perturbed(batch: TrainingBatch) -> None:
     student, u = LinearStudent(), batch.unlabelled[0]
     step(make("vat"), student, batch)
     clean, trial, moved = student.shown
@@ -129,7 +138,7 @@ def test_features_and_plain_images_are_perturbed_everywhere() -> None:
         assert (vat.drawn_direction(torch.zeros(shape), torch.Generator().manual_seed(0)) != 0).all()
 
 
-def test_lengths_of_trial_and_perturbation_follow_the_scale_of_the_input(batch: Batch) -> None:
+def test_lengths_of_trial_and_perturbation_follow_the_scale_of_the_input(batch: TrainingBatch) -> None:
     student, u = LinearStudent(), batch.unlabelled[0]
     step(make("vat", epsilon=0.2, xi=0.5), student, batch)
     image = u[:, torch.arange(u.shape[1]) % VIEW_CHANNELS != FOOTPRINT.start]
@@ -148,9 +157,6 @@ def test_certain_predictions_give_a_finite_loss() -> None:
 def test_a_direction_of_zero_stays_zero_and_a_tiny_one_gets_length_one() -> None:
     found = vat.unit(torch.tensor([[0.0, 0.0], [3e-30, 4e-30]]))
     torch.testing.assert_close(found, torch.tensor([[0.0, 0.0], [0.6, 0.8]]))
-
-
-# --- Precision -----------------------------------------------------------------------------------------------------
 
 
 def cosines(xi: float, *, bf16: bool = False) -> Tensor:
@@ -202,7 +208,7 @@ def test_the_trial_length_cannot_be_set_too_small() -> None:
         make("vat", xi=1e-6)
 
 
-def test_vat_runs_without_tf32_and_leaves_the_switch_as_it_was(batch: Batch) -> None:
+def test_vat_runs_without_tf32_and_leaves_the_switch_as_it_was(batch: TrainingBatch) -> None:
     student, seen = LinearStudent(), list[bool]()
 
     def watched(x: Tensor) -> Tensor:
@@ -210,7 +216,7 @@ def test_vat_runs_without_tf32_and_leaves_the_switch_as_it_was(batch: Batch) -> 
         return student(x)
 
     before = torch.backends.cudnn.allow_tf32
-    one_view = Batch(target=batch.target, labelled_weak=batch.labelled_weak, unlabelled=batch.unlabelled[:1])
+    one_view = TrainingBatch(target=batch.target, labelled_weak=batch.labelled_weak, unlabelled=batch.unlabelled[:1])
     make("vat").loss(watched, None, one_view, progress=1.0, generator=torch.Generator())
     assert seen == [False, False, False]
     assert torch.backends.cudnn.allow_tf32 == before

@@ -10,17 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms import Batch
-from damage_ssl.learning.algorithms.augmix import ConsistencyOptions, jensen_shannon, with_consistency
-from damage_ssl.learning.options import sort_options
-from damage_ssl.learning.views import Views, ViewSettings
-from damage_ssl.learning.views.mixing import WIDTH, cutmix, draw_boxes, mix_chains, mixing_weights
-from tests.learning import oracles
-from tests.learning.linear_student import LinearStudent, draw_batch, make, step, weight_gradient
-from tests.learning.test_oracles import assert_same, caught, gradient_of, logits
-from tests.learning.test_views import random_pairs, seeded
-
-# --- AugMix: the loss ----------------------------------------------------------------------------------------------
+from damage_ssl.learning.algorithms.base import TrainingBatch
+from damage_ssl.learning.algorithms.remedies.consistency import ConsistencyOptions, jensen_shannon, with_consistency
+from damage_ssl.learning.augmentation.mixing import WIDTH, cutmix, draw_boxes, mix_chains, mixing_weights
+from damage_ssl.learning.augmentation.views import Views, ViewSettings
+from damage_ssl.learning.settings import sort_options
+from tests.learning.algorithms import oracles
+from tests.learning.algorithms.linear_student import LinearStudent, draw_batch, make, step, weight_gradient
+from tests.learning.algorithms.test_oracles import assert_same, caught, gradient_of, logits
+from tests.learning.augmentation.test_views import random_pairs, seeded
 
 
 def divergence(z: np.ndarray) -> oracles.ValueAndGradient:
@@ -68,8 +66,6 @@ def test_views_that_agree_diverge_by_nothing_and_certain_opposites_by_the_logari
     assert float(jensen_shannon(apart)) == pytest.approx(np.log(2))
 
 
-# --- AugMix: an option of every algorithm --------------------------------------------------------------------------
-
 JS = ConsistencyOptions(consistency="jensen-shannon", consistency_weight=3.0)
 
 
@@ -83,7 +79,7 @@ def test_consistency_adds_its_loss_to_any_algorithm(name: str) -> None:
     for view in algorithm.unlabelled_views:
         asked.append(views[view][taken[view]])
         taken[view] += 1
-    batch: Batch = replace(drawn, unlabelled=tuple(asked))
+    batch: TrainingBatch = replace(drawn, unlabelled=tuple(asked))
     shown = [views["weak"][0], *views["strong"]]
 
     terms, gradient = step(algorithm, student, batch, teacher=LinearStudent(seed=4))
@@ -100,9 +96,6 @@ def test_without_the_option_the_algorithm_is_itself_and_a_wrong_value_is_refused
     assert sort_options({"consistency": "jensen-shannon"}, "here").consistency.consistency_weight == 12
     with pytest.raises(SettingsError, match="consistency_weight is -1"):
         ConsistencyOptions(consistency_weight=-1.0)
-
-
-# --- AugMix: the views ---------------------------------------------------------------------------------------------
 
 
 def test_mixing_weights_are_those_of_dirichlet_and_beta() -> None:
@@ -139,9 +132,6 @@ def test_augmix_views_keep_the_footprint_of_the_weak_view_and_mix_each_pair_by_i
     assert torch.equal(out, views.strong(x, seeded(2)))
     assert len(torch.unique(views.strong(x[:1].expand(16, -1, -1, -1), seeded(3)).flatten(1), dim=0)) == 16
     assert torch.equal(x, random_pairs(32))
-
-
-# --- CutMix --------------------------------------------------------------------------------------------------------
 
 
 def test_cutmix_pastes_the_box_footprint_and_all_and_shares_labels_by_area() -> None:

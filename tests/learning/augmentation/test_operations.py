@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.views import Views, ViewSettings
-from damage_ssl.learning.views.geometry import AFFINE_KNOBS
-from damage_ssl.learning.views.photometry import OPERATIONS
-from damage_ssl.learning.views.table import NAMES, REGIONAL, apply_table
-from tests.learning.test_views import NO_AFFINE, SIZE, random_pairs, seeded
+from damage_ssl.learning.augmentation.geometry import AFFINE_KNOBS
+from damage_ssl.learning.augmentation.operations import NAMES, REGIONAL, apply_table
+from damage_ssl.learning.augmentation.photometry import OPERATIONS
+from damage_ssl.learning.augmentation.views import Views, ViewSettings
+from tests.learning.augmentation.test_views import NO_AFFINE, SIZE, random_pairs, seeded
 
 COLOURS = [*range(6), *range(7, 13)]
 FOOTPRINTS = [6, 13]
@@ -142,9 +142,6 @@ def test_cutout_is_one_grey_square_of_half_the_side_in_both_dates() -> None:
 def test_unknown_operation_names_the_nearest(name: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         only(name, eight_bit(1), 1.0)
-
-
-# --- Regions in the strong views -----------------------------------------------------------------------------------
 
 
 def test_strong_views_with_context_only_operations_leave_the_building() -> None:

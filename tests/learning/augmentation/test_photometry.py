@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from damage_ssl.learning.views import ViewSettings
-from damage_ssl.learning.views.photometry import OPERATIONS, apply_drawn
+from damage_ssl.learning.augmentation.photometry import OPERATIONS, apply_drawn
+from damage_ssl.learning.augmentation.views import ViewSettings
 
 
 def images(count: int = 6, size: int = 16) -> Tensor:

@@ -10,26 +10,23 @@ import torch
 from torch import Tensor
 
 from damage_ssl.errors import LabelsError, SettingsError
-from damage_ssl.learning.channels import pair_bytes
-from damage_ssl.learning.views import Views, ViewSettings
-from damage_ssl.learning.views import measure as measuring
-from damage_ssl.learning.views import search as searching
-from damage_ssl.learning.views.measure import Measured, choose, measure
-from damage_ssl.learning.views.policy import AugmentPolicy, PolicyStep
-from damage_ssl.learning.views.scorer import LabelledPairs, fit
-from damage_ssl.learning.views.search import find_policy
-from damage_ssl.learning.views.sheet import STRENGTHS, draw_sheet, sheet_rows
-from tests.learning.drawn_pairs import draw_pairs
-from tests.learning.test_views import random_pairs, seeded
+from damage_ssl.learning.augmentation import affinity as measuring
+from damage_ssl.learning.augmentation import policy_search as searching
+from damage_ssl.learning.augmentation.affinity import PolicyMeasure, choose, measure
+from damage_ssl.learning.augmentation.contact_sheet import STRENGTHS, draw_sheet, sheet_rows
+from damage_ssl.learning.augmentation.frozen_scorer import LabelledPairs, fit
+from damage_ssl.learning.augmentation.policy import AugmentPolicy, PolicyStep
+from damage_ssl.learning.augmentation.policy_search import find_policy
+from damage_ssl.learning.augmentation.views import Views, ViewSettings
+from damage_ssl.learning.pair_tensor import pair_bytes
+from tests.learning.augmentation.test_views import random_pairs, seeded
+from tests.learning.trainer.drawn_pairs import draw_pairs
 
 
 def policy() -> AugmentPolicy:
     brighter = PolicyStep(operation="brightness", probability=1.0, strength=0.5)
     cut = PolicyStep(operation="cutout@context", probability=0.25, strength=1.0)
     return AugmentPolicy(((brighter, cut), (brighter,)), {"seconds": 12.5})
-
-
-# --- JSON ----------------------------------------------------------------------------------------------------------
 
 
 def test_policy_comes_back_from_its_file_and_from_its_text(tmp_path: Path) -> None:
@@ -77,9 +74,6 @@ def test_a_missing_file_and_half_of_the_options_are_refused(tmp_path: Path) -> N
             ViewSettings(**given)  # type: ignore[arg-type]
 
 
-# --- Application ---------------------------------------------------------------------------------------------------
-
-
 def test_each_sample_draws_a_sub_policy_and_each_operation_its_chance() -> None:
     darker = PolicyStep(operation="brightness", probability=0.5, strength=1.0)
     shifted = PolicyStep(operation="shift-right", probability=1.0, strength=1.0)
@@ -104,9 +98,6 @@ def test_dates_differ_in_photometry_where_they_may() -> None:
     assert torch.equal(apart[:, 6], x[:, 6])
     assert torch.equal(apart, policy().apply(x, seeded(), per_date=True))
     assert torch.equal(x, torch.full((50, 7, 8, 8), 0.5))
-
-
-# --- Search and measurement ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -199,8 +190,8 @@ def test_policies_are_measured_in_any_case_and_what_had_no_time_is_named(labelle
 
 
 def test_default_stays_unless_another_is_better_by_more_than_its_error() -> None:
-    def row(name: str, loss: float, better_by: float | None, is_policy: bool = True) -> Measured:
-        return Measured(
+    def row(name: str, loss: float, better_by: float | None, is_policy: bool = True) -> PolicyMeasure:
+        return PolicyMeasure(
             name=name, is_policy=is_policy, affinity=1, diversity=1, accuracy=1, loss=loss, better_by=better_by
         )
 
@@ -218,9 +209,6 @@ def test_labels_of_one_class_are_refused(labelled: LabelledPairs) -> None:
             validation=labelled.validation[:1],
             validation_class=labelled.validation_class[:1],
         )
-
-
-# --- The sheet -----------------------------------------------------------------------------------------------------
 
 
 def test_sheet_shows_each_operation_by_strength_pre_above_post() -> None:

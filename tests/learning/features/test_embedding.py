@@ -6,11 +6,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from damage_ssl.learning.channels import pair_bytes
-from damage_ssl.learning.embedding import embed, fit_head, standardise_on
-from damage_ssl.learning.networks import NetworkSpec, PairNetwork, build_network
-from damage_ssl.learning.random_features import BIAS, FILTERS, RandomFeatures, draw_filters, whitened
-from tests.learning.drawn_pairs import draw_pairs
+from damage_ssl.learning.features.embedding import embed, fit_head, standardise_on
+from damage_ssl.learning.networks.pair_network import NetworkSpec, PairNetwork, build_network
+from damage_ssl.learning.networks.random_features import BIAS, FILTERS, RandomFeatures, draw_filters, whitened
+from damage_ssl.learning.pair_tensor import pair_bytes
+from tests.learning.trainer.drawn_pairs import draw_pairs
 
 
 def small_network(classes: int = 2) -> PairNetwork:

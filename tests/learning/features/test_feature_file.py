@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from damage_ssl.learning.array_files import new_array_file
+from damage_ssl.learning.features.feature_file import new_array_file
 
 
 def test_room_is_taken_when_the_file_is_made(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from damage_ssl.errors import LabelsError, WorkspaceError
-from damage_ssl.learning.event_features import DIMENSIONS, write_features
-from damage_ssl.learning.instant import EventFeatures, fit_instant
+from damage_ssl.learning.features.event_features import DIMENSIONS, write_features
+from damage_ssl.learning.features.linear_probe import EventFeatures, fit_linear_probe
 from damage_ssl.patches.pairs import PairSet
-from tests.learning.drawn_pairs import draw_pairs
+from tests.learning.trainer.drawn_pairs import draw_pairs
 
 
 @dataclass
@@ -45,7 +45,7 @@ def test_model_on_the_features_tells_unseen_damage_from_ten_labels(
     assert features.values.shape == (60, min(DIMENSIONS, 60))
     assert 2 <= len(np.unique(features.cluster)) <= 20
     rows = np.concatenate([np.flatnonzero(classes == each)[:5] for each in (0, 1)])
-    p = fit_instant(features.values, rows, classes[rows])
+    p = fit_linear_probe(features.values, rows, classes[rows])
     unseen = np.setdiff1d(np.arange(60), rows)
     np.testing.assert_allclose(p.sum(axis=1), 1.0)
     assert ((p[unseen, 1] > 0.5) == (classes[unseen] == 1)).mean() > 0.9
@@ -79,20 +79,20 @@ def test_fit_agrees_with_scikit_learn_on_two_and_three_classes() -> None:
             features[rows].astype(np.float64), classes
         )
         np.testing.assert_allclose(
-            fit_instant(features, rows, classes), expected.predict_proba(features.astype(np.float64)), atol=1e-5
+            fit_linear_probe(features, rows, classes), expected.predict_proba(features.astype(np.float64)), atol=1e-5
         )
 
 
 def test_class_without_labels_has_no_probability() -> None:
     features = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
-    p = fit_instant(features, np.arange(6), np.array([0, 3, 0, 3, 0, 3]))
+    p = fit_linear_probe(features, np.arange(6), np.array([0, 3, 0, 3, 0, 3]))
     assert p.shape == (20, 4)
     assert (p[:, 1:3] == 0).all()
 
 
 def test_one_class_only_is_refused_with_what_to_do() -> None:
     with pytest.raises(LabelsError, match="label at least one building of another"):
-        fit_instant(np.zeros((5, 2), dtype=np.float32), np.arange(3), np.zeros(3, dtype=np.int64))
+        fit_linear_probe(np.zeros((5, 2), dtype=np.float32), np.arange(3), np.zeros(3, dtype=np.int64))
 
 
 def test_missing_and_broken_features_say_what_to_do(tmp_path: Path) -> None:

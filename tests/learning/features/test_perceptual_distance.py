@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.learning.perceptual import (
+from damage_ssl.learning.features.perceptual_distance import (
     COLLAR_M,
     SURROUNDINGS_WEIGHT,
     feature_distance,

@@ -7,20 +7,20 @@ import torch
 from sklearn.datasets import load_sample_image
 from torch.nn import functional as F
 
-from damage_ssl.learning import lite0
-from damage_ssl.learning.lite0 import Lite0, timm_names
-from damage_ssl.learning.networks import resized
+from damage_ssl.learning.networks import efficientnet_lite0
+from damage_ssl.learning.networks.efficientnet_lite0 import Lite0, timm_names
+from damage_ssl.learning.networks.pair_network import resized
 
 
 @pytest.fixture(scope="module")
 def packaged() -> dict[str, torch.Tensor]:
-    return lite0._packaged_weights()
+    return efficientnet_lite0._packaged_weights()
 
 
 def test_every_packaged_tensor_lands_on_exactly_one_of_timm_s_with_the_same_shape(
     packaged: dict[str, torch.Tensor],
 ) -> None:
-    mapped, own = timm_names(packaged), lite0._timm_lite0().state_dict()
+    mapped, own = timm_names(packaged), efficientnet_lite0._timm_lite0().state_dict()
     assert len(mapped) == len(packaged) == 296
     assert {name: tensor.shape for name, tensor in mapped.items()} == {k: v.shape for k, v in own.items()}
 
@@ -47,7 +47,7 @@ def test_a_photo_of_a_palace_is_a_palace_and_of_a_flower_a_daisy(photo: str, ima
     """scikit-learn's two sample photos; the classes are ImageNet's palace and daisy."""
     pixels = torch.from_numpy(load_sample_image(photo).copy()).permute(2, 0, 1)[None] / 255.0  # [1, 3, 427, 640]
     image = resized(pixels[:, :, :, 106:533], 224)
-    logits = lite0._timm_lite0()((image * 255 - 127) / 128)
+    logits = efficientnet_lite0._timm_lite0()((image * 255 - 127) / 128)
     assert int(logits.argmax()) == imagenet_class
 
 
@@ -84,7 +84,9 @@ def _plain_forward(weights: dict[str, torch.Tensor], images: torch.Tensor) -> li
 
     x = conv_norm((images * 255 - 127) / 128, "_conv_stem", "_bn0", 2)
     strides = list(
-        chain.from_iterable([s] + [1] * (n - 1) for s, n in zip((1, 2, 2, 2, 1, 2, 1), lite0.STAGE_BLOCKS, strict=True))
+        chain.from_iterable(
+            [s] + [1] * (n - 1) for s, n in zip((1, 2, 2, 2, 1, 2, 1), efficientnet_lite0.STAGE_BLOCKS, strict=True)
+        )
     )
     taps = []
     for index, stride in enumerate(strides):

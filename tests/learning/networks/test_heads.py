@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import expit
 
-from damage_ssl.learning.heads import OrdinalHead, fit_cumulative, log_probabilities
+from damage_ssl.learning.networks.heads import OrdinalHead, fit_cumulative, log_probabilities
 
 
 def a_head(features: int = 6, classes: int = 4) -> OrdinalHead:

@@ -5,9 +5,16 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.encoders import SmallCNN, encoder_named, group_norms, seeded
-from damage_ssl.learning.frozen_norm import FrozenNormConv
-from damage_ssl.learning.networks import Fusion, NetworkSpec, PairNetwork, build_network, footprint_average, resized
+from damage_ssl.learning.networks.efficientnet_lite0 import FrozenNormConv
+from damage_ssl.learning.networks.encoders import SmallCNN, encoder_named, group_norms, seeded
+from damage_ssl.learning.networks.fusion import Fusion
+from damage_ssl.learning.networks.pair_network import (
+    NetworkSpec,
+    PairNetwork,
+    build_network,
+    footprint_average,
+    resized,
+)
 
 
 def spec(network: str = "small-cnn", fusion: Fusion = "siamese", channels: int = 7, **changes: int) -> NetworkSpec:

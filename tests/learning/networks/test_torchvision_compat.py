@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-from damage_ssl.learning.torchvision_compat import ensure_torchvision
+from damage_ssl.learning.networks.torchvision_compat import ensure_torchvision
 
 
 def test_torchvision_and_timm_import_whatever_build_of_torchvision_is_installed() -> None:

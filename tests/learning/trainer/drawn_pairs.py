@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from damage_ssl.learning.targets import Targets
+from damage_ssl.learning.trainer.data import Targets
 from damage_ssl.patches.pairs import PairSet, PairViews
 
 

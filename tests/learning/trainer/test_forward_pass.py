@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, distributed
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning import checkpoints, fitting
+from damage_ssl.learning import tensor_files
 from damage_ssl.learning.algorithms import ALGORITHMS
-from damage_ssl.learning.checkpoints import read_tensors, resume_path
-from damage_ssl.learning.distributed import joined
-from damage_ssl.learning.fitting import Fit
-from damage_ssl.learning.options import FitOptions
-from damage_ssl.learning.runs import Run
-from damage_ssl.learning.sampling import distinct
-from damage_ssl.learning.seen import Passes, SeenNetwork, as_cuda_graphs, passes_of
-from damage_ssl.learning.task import make_task
+from damage_ssl.learning.settings import FitOptions
+from damage_ssl.learning.tensor_files import read_tensors
+from damage_ssl.learning.trainer import trainer
+from damage_ssl.learning.trainer.data import distinct, make_task
+from damage_ssl.learning.trainer.distributed import joined
+from damage_ssl.learning.trainer.forward_pass import Passes, TrainedNetwork, as_cuda_graphs, passes_of
+from damage_ssl.learning.trainer.trainer import Trainer
 from damage_ssl.learning.training import train
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import TrainSettings
-from tests.learning.drawn_pairs import draw_pairs, targets_of
-from tests.learning.host_reads import host_reads
+from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
+from tests.learning.trainer.host_reads import host_reads
 
 PAIRS, CLASSES = draw_pairs(40)
 TARGETS = targets_of(PAIRS, CLASSES, train=8, validation=8)
@@ -55,9 +55,9 @@ def settings(**changes: Any) -> TrainSettings:
     return TrainSettings(**(values | changes))
 
 
-def new_fit(path: Path, **changes: Any) -> Fit:
+def new_fit(path: Path, **changes: Any) -> Trainer:
     task = make_task(PAIRS, TARGETS, settings(**changes), new_run(path), lambda _: None, lambda: False)
-    return Fit(task, lambda: 0.0)
+    return Trainer(task, lambda: 0.0)
 
 
 def trained(path: Path, **changes: Any) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
@@ -117,7 +117,7 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(changes: dict[str, Any
 def test_a_batch_in_parts_holds_the_activations_of_one_part(tmp_path: Path) -> None:
     def saved_bytes(parts: int) -> int:
         fit = new_fit(tmp_path / str(parts))
-        seen = SeenNetwork(fit.student, CPU, "float32", gradient=True, passes=Passes(parts=parts))
+        seen = TrainedNetwork(fit.student, CPU, "float32", gradient=True, passes=Passes(parts=parts))
         saved: dict[int, int] = {}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -232,9 +232,9 @@ def killed_at(moment: str, path: Path, patch: pytest.MonkeyPatch, changes: dict[
     if moment == "step":
         die_in(torch.optim.SGD, "step", 2)  # gradients are there, weights and average not yet
     elif moment == "average":
-        die_in(fitting.Ema, "update", 2)  # weights are, the average is not
+        die_in(trainer.Ema, "update", 2)  # weights are, the average is not
     else:
-        die_in(checkpoints, "atomic_path", 2)
+        die_in(tensor_files, "atomic_path", 2)
     train(PAIRS, TARGETS, settings(**changes), run)
     os._exit(0)
 
@@ -247,12 +247,12 @@ def test_a_training_killed_at_any_moment_goes_on_to_exactly_the_same_weights(
     algorithm: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ReMixMatch has learned strengths, queues and a second head; FlexMatch remembers every pair."""
-    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
     unbroken, _ = trained(tmp_path / "unbroken", algorithm=algorithm)
     with monkeypatch.context() as patch:
         killed_at(moment, tmp_path / "killed", patch, {"algorithm": algorithm})
     killed = Run(tmp_path / "killed")
-    assert read_tensors(resume_path(killed))[1]["step"] == 2
+    assert read_tensors(killed.resume_path)[1]["step"] == 2
     train(PAIRS, TARGETS, settings(algorithm=algorithm), killed)
     assert killed.status().state == "trained"
     assert largest_difference(read_tensors(killed.checkpoint_path)[0], unbroken) == 0

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.networks import NetworkSpec, PairNetwork, build_network
-from damage_ssl.learning.optimisation import Ema, make_optimizer, rate_factor, set_rate
-from damage_ssl.learning.options import FitOptions, sort_options
-from damage_ssl.learning.sampling import BalancedSampler, distinct
+from damage_ssl.learning.networks.pair_network import NetworkSpec, PairNetwork, build_network
+from damage_ssl.learning.settings import FitOptions, sort_options
+from damage_ssl.learning.trainer.data import BalancedSampler, distinct
+from damage_ssl.learning.trainer.optimiser import Ema, make_optimizer, rate_factor, set_rate
 from damage_ssl.settings import TrainSettings
 
 

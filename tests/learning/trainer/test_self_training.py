@@ -10,11 +10,11 @@ import torch
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms.noisy_student import NoisyStudent, NoisyStudentSettings, confident
-from damage_ssl.learning.self_training import KIND, read_student
-from damage_ssl.learning.task import make_task, unlabelled_rows
+from damage_ssl.learning.trainer.data import make_task, unlabelled_rows
+from damage_ssl.learning.trainer.self_training import KIND, read_student
 from damage_ssl.learning.training import check_settings, train
-from tests.learning import oracles, oracles_aligned
-from tests.learning.linear_student import CLASSES, LinearStudent, draw_batch, step, weight_gradient
+from tests.learning.algorithms import oracles, oracles_aligned
+from tests.learning.algorithms.linear_student import CLASSES, LinearStudent, draw_batch, step, weight_gradient
 from tests.learning.test_training import PAIRS, TARGETS, new_run, settings, stop_after, weights
 
 OPTIONS = {"rounds": 2, "threshold": 0.51}

@@ -13,26 +13,27 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from damage_ssl.errors import SettingsError, WorkspaceError
-from damage_ssl.learning import cached_views
-from damage_ssl.learning.algorithms import ALGORITHMS, ViewName
-from damage_ssl.learning.cached_source import CachedViews
-from damage_ssl.learning.cached_views import TURNS, CachingStoppedError, draw_views, encode, open_cache
-from damage_ssl.learning.channels import pair_bytes, to_unit
-from damage_ssl.learning.checkpoints import load_model, resume_path, write_tensors
-from damage_ssl.learning.encoders import encoder_named, seeded
-from damage_ssl.learning.head_network import HeadNetwork
-from damage_ssl.learning.lite0 import Lite0
+from damage_ssl.learning.algorithms import ALGORITHMS
+from damage_ssl.learning.algorithms.base import ViewName
+from damage_ssl.learning.augmentation.views import Views, resolved
+from damage_ssl.learning.checkpoints import load_model
+from damage_ssl.learning.networks.efficientnet_lite0 import Lite0
+from damage_ssl.learning.networks.encoders import encoder_named, seeded
+from damage_ssl.learning.networks.head_network import HeadNetwork
+from damage_ssl.learning.pair_tensor import pair_bytes, to_unit
 from damage_ssl.learning.predictor import load_predictor, rotation_average
-from damage_ssl.learning.runs import Run
-from damage_ssl.learning.task import Task, make_task
-from damage_ssl.learning.training import TrainProgress, check_settings, train
-from damage_ssl.learning.view_source import resolved
-from damage_ssl.learning.views import Views
+from damage_ssl.learning.tensor_files import write_tensors
+from damage_ssl.learning.trainer import view_cache
+from damage_ssl.learning.trainer.data import Task, TrainProgress, make_task
+from damage_ssl.learning.trainer.view_cache import TURNS, CachingStoppedError, draw_views, encode, open_cache
+from damage_ssl.learning.trainer.view_sources import CachedViews
+from damage_ssl.learning.training import check_settings, train
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import TrainSettings
-from tests.learning.drawn_pairs import draw_pairs, targets_of
 from tests.learning.test_training import CLASSES, PAIRS, TARGETS, new_run, one_thread, stop_after, weights
+from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 
-__all__ = ["one_thread"]  # fixture
+__all__ = ["one_thread"]
 
 
 def settings(**changes: Any) -> TrainSettings:
@@ -91,7 +92,7 @@ def test_the_principal_components_keep_the_squares_of_most_features(tmp_path: Pa
 def test_a_cache_that_was_stopped_is_gone_on_with_to_the_same_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cached_views, "CHUNK", 16)
+    monkeypatch.setattr(view_cache, "CHUNK", 16)
     unbroken = open_cache(task_in(tmp_path, tmp_path / "unbroken"))
     with pytest.raises(CachingStoppedError):
         open_cache(task_in(tmp_path, tmp_path / "broken", stop_after(2)))
@@ -112,9 +113,9 @@ def test_a_cache_is_used_again_for_other_seeds_and_labels_but_not_for_other_view
 
 
 def test_old_caches_go(tmp_path: Path) -> None:
-    for seed in range(cached_views.KEPT + 1):
+    for seed in range(view_cache.KEPT + 1):
         open_cache(task_in(tmp_path, tmp_path / "views", options={"cached_seed": seed}))
-    assert len(list((tmp_path / "views").iterdir())) == cached_views.KEPT
+    assert len(list((tmp_path / "views").iterdir())) == view_cache.KEPT
 
 
 def test_a_damaged_cache_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_a_checkpoint_of_the_trainer_holds_the_head_only(
 ) -> None:
     run = new_run(tmp_path / "run")
     train(PAIRS, TARGETS, settings(), run, should_stop=stop_after(2), cache=shared)
-    assert resume_path(run).stat().st_size < 100_000
+    assert run.resume_path.stat().st_size < 100_000
     pairs, classes = draw_pairs(40, seed=9)
     with pytest.raises(WorkspaceError, match="other settings, labels or patches"):
         train(replace(PAIRS, close=pairs.close), targets_of(pairs, classes, train=8), settings(), run, cache=shared)

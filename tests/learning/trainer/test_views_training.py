@@ -10,10 +10,10 @@ import torch
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.training import check_settings, train
+from tests.learning.augmentation.test_policy import policy
 from tests.learning.test_training import PAIRS, TARGETS, new_run, one_thread, run, settings, stop_after, weights
-from tests.learning.test_views_policy import policy
 
-__all__ = ["one_thread", "run"]  # fixtures
+__all__ = ["one_thread", "run"]
 
 
 @pytest.mark.parametrize(

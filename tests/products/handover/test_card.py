@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 from shapely.geometry import box
 
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.change import ALGORITHM, STATEMENT
-from damage_ssl.assessment.metrics import evaluate
-from damage_ssl.grades import scheme_named
-from damage_ssl.products.card import CardFacts, run_card, write_card
+from damage_ssl.damage_scale import scheme_named
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.evaluation.metrics import evaluate
+from damage_ssl.products.handover.card import CardFacts, run_card, write_card
+from damage_ssl.runs.change_score import ALGORITHM, STATEMENT
 
 BINARY = scheme_named("binary-major")
 

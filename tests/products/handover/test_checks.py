@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from damage_ssl.assessment.audit import AUDIT
-from damage_ssl.assessment.calibration import Calibration
-from damage_ssl.assessment.change import ALGORITHM as CHANGE
-from damage_ssl.assessment.metrics import evaluate
+from damage_ssl.damage_scale import ClassScheme, scheme_named
+from damage_ssl.evaluation.audit import AUDIT
+from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.evaluation.metrics import evaluate
 from damage_ssl.files import write_json
-from damage_ssl.grades import ClassScheme, scheme_named
-from damage_ssl.labelling.store import LABEL_COLUMNS
-from damage_ssl.learning.runs import Run
-from damage_ssl.pipeline import RunPlan
-from damage_ssl.pipeline.checks import Check, handover_checks
+from damage_ssl.labels.schema import LABEL_COLUMNS
+from damage_ssl.products.handover.checks import HandoverCheck, handover_checks
+from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.plan import RunPlan
+from damage_ssl.runs.run import Run
 from damage_ssl.settings import SplitSettings, TrainSettings
 
 BINARY = scheme_named("binary-major")
@@ -76,7 +76,7 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-def of(title: str, checks: list[Check]) -> Check:
+def of(title: str, checks: list[HandoverCheck]) -> HandoverCheck:
     [found] = [check for check in checks if check.title == title]
     return found
 

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from shapely.geometry import box
 
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
-from damage_ssl.grades import scheme_named
-from damage_ssl.labelling.store import LABEL_COLUMNS
-from damage_ssl.products import pack as packs
-from damage_ssl.products.card import CardFacts
-from damage_ssl.products.pack import check_pack, open_pack, sha256_of, write_pack
-from damage_ssl.products.receiver import NOT_VALIDATED, PackFacts
+from damage_ssl.labels.schema import LABEL_COLUMNS
+from damage_ssl.products.handover import pack as packs
+from damage_ssl.products.handover.card import CardFacts
+from damage_ssl.products.handover.pack import check_pack, open_pack, sha256_of, write_pack
+from damage_ssl.products.handover.receiver_note import NOT_VALIDATED, PackFacts
 from damage_ssl.products.selection import Selection
 
 FACTS = PackFacts(

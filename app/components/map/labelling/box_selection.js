@@ -5,7 +5,7 @@ import { GRADE_KEYS, OTHER_KEYS } from './inspector.js';
 
 const LEAST_PX = 6;
 
-export class Choosing {
+export class BoxSelection {
   constructor(bench) {
     this.bench = bench;
     this.items = [];

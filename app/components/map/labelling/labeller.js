@@ -2,7 +2,7 @@
 
 import { h } from './dom.js';
 
-export class Naming {
+export class Labeller {
   constructor(bench) {
     this.bench = bench;
     this.done = false;

@@ -4,7 +4,7 @@ const FLICK_MS = 1200;
 const ROLES = ['pre', 'post'];
 const TILE_PX = 512; // as in app/tiles.py: half the server's work that tiles of 256 would be
 
-export class Views {
+export class DateViews {
   constructor(L, map, stage, api, data) {
     this.L = L;
     this.map = map;

@@ -2,7 +2,7 @@
 
 const TILE_PX = 512;
 
-export class Overview {
+export class FootprintTiles {
   constructor(L, api) {
     this.L = L;
     this.api = api;

@@ -1,6 +1,6 @@
 /** The footprints in view: outlines fetched by viewport and drawn on a canvas a date, or tiles where there are too many. */
 
-import { Overview } from './overview.js';
+import { FootprintTiles } from './footprint_tiles.js';
 import { mercatorX, mercatorY, outlineLayer } from './outlines.js';
 
 const MOVE_DELAY_MS = 120;
@@ -27,7 +27,7 @@ export class Footprints {
     this.fillOpacity = 1;
     this.faces = [];
     this.outlinesFrom = Infinity; // the zoom from which views held few enough to be drawn here, as far as is known
-    this.overview = new Overview(L, api);
+    this.overview = new FootprintTiles(L, api);
     this.addFace(map, 'pre', 'outlines-pre');
     this.addFace(map, 'post', 'outlines-post');
     this.overview.addMap(map);

@@ -3,7 +3,7 @@
 const MOVED_MS = 200;
 const PAD = 0.25; // as much around the view as footprints are drawn
 
-export class Live {
+export class LiveModel {
   constructor(bench) {
     this.bench = bench;
     this.p = new Map();

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from damage_ssl.learning.algorithms.abc import ABCSettings, AuxiliaryBalanced
 from damage_ssl.learning.algorithms.base import Algorithm
-from damage_ssl.learning.algorithms.cdmad import CDMADSettings, Unbiased
+from damage_ssl.learning.algorithms.remedies.abc import ABCSettings, AuxiliaryBalanced
+from damage_ssl.learning.algorithms.remedies.cdmad import CDMADSettings, Unbiased
 
 
 @dataclass(frozen=True, kw_only=True)

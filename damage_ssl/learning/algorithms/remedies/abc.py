@@ -15,12 +15,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from damage_ssl.learning.algorithms.base import Algorithm, Batch, LossTerms, Network, ViewName, check_range
-from damage_ssl.learning.algorithms.heads import with_head
+from damage_ssl.learning.algorithms.base import (
+    Algorithm,
+    LossTerms,
+    Network,
+    TrainingBatch,
+    ViewName,
+    check_range,
+    with_head,
+)
+from damage_ssl.learning.algorithms.remedies.wrapper import Wrapped
 from damage_ssl.learning.algorithms.supervised import supervised_loss
-from damage_ssl.learning.algorithms.wrapped import Wrapped
-from damage_ssl.learning.networks import PairNetwork
-from damage_ssl.learning.transfer import to_device
+from damage_ssl.learning.device import to_device
+from damage_ssl.learning.networks.pair_network import PairNetwork
 
 HEAD = "abc"
 
@@ -88,7 +95,13 @@ class AuxiliaryBalanced(Wrapped):
         return {**super().heads(classes), HEAD: classes}
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         terms = super().loss(student, ema, batch, progress=progress, generator=generator)
         x = batch.labelled("weak")

@@ -15,11 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms.base import Algorithm, Batch, LossTerms, Network, check_range, full_precision
-from damage_ssl.learning.algorithms.heads import with_head
-from damage_ssl.learning.algorithms.wrapped import Wrapped
-from damage_ssl.learning.channels import FOOTPRINT, VIEW_CHANNELS
-from damage_ssl.learning.networks import PairNetwork
+from damage_ssl.learning.algorithms.base import (
+    Algorithm,
+    LossTerms,
+    Network,
+    TrainingBatch,
+    check_range,
+    full_precision,
+    with_head,
+)
+from damage_ssl.learning.algorithms.remedies.wrapper import Wrapped
+from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
 
 
 def blank_pair(channels: int, size_px: int, device: torch.device) -> Tensor:
@@ -81,7 +88,13 @@ class Unbiased(Wrapped):
         self._shape = channels, size_px
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         """The inner algorithm's.
 

@@ -17,14 +17,14 @@ from torch.nn import functional as F
 
 from damage_ssl.learning.algorithms.base import (
     Algorithm,
-    Batch,
     LossTerms,
     Network,
+    TrainingBatch,
     ViewName,
     check_range,
     full_precision,
 )
-from damage_ssl.learning.algorithms.wrapped import Wrapped
+from damage_ssl.learning.algorithms.remedies.wrapper import Wrapped
 
 NEEDED: tuple[ViewName, ...] = ("weak", "strong", "strong")
 
@@ -69,7 +69,13 @@ class Consistent(Wrapped):
         return views
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         terms = super().loss(student, ema, batch, progress=progress, generator=generator)
         named = list(zip(self.unlabelled_views, batch.unlabelled, strict=True))

@@ -6,8 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from damage_ssl.learning.algorithms.base import Algorithm, Batch, LossTerms, Network, ViewName
-from damage_ssl.learning.algorithms.heads import UsesHeads
+from damage_ssl.learning.algorithms.base import Algorithm, LossTerms, Network, TrainingBatch, UsesHeads, ViewName
 
 
 class Wrapped:
@@ -34,7 +33,13 @@ class Wrapped:
         return self.inner.heads(classes) if isinstance(self.inner, UsesHeads) else {}
 
     def loss(
-        self, student: Network, ema: Network | None, batch: Batch, *, progress: float, generator: torch.Generator
+        self,
+        student: Network,
+        ema: Network | None,
+        batch: TrainingBatch,
+        *,
+        progress: float,
+        generator: torch.Generator,
     ) -> LossTerms:
         """The inner algorithm's, on those views that it asked for."""
         own = replace(batch, unlabelled=batch.unlabelled[: len(self.inner.unlabelled_views)])

@@ -1,0 +1,1 @@
+"""Who may do what: roles, signed tickets, the gate that every request passes, people."""

@@ -1,0 +1,1 @@
+"""What the screen shows, read from disk and cached."""

@@ -1,0 +1,1 @@
+"""Frozen features of pairs and what is fitted on them."""

@@ -1,0 +1,1 @@
+"""From a pair to class logits."""

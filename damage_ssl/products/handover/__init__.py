@@ -1,0 +1,1 @@
+"""What is handed over: map, card, checks, note for the receiver, pack."""

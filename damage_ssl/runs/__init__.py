@@ -1,0 +1,1 @@
+"""A run on disk, its plan, its predictions; one module a kind of run."""

@@ -1,0 +1,1 @@
+"""How a simulated town looks from above, on both dates."""
