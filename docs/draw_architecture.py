@@ -1,4 +1,4 @@
-"""Draw `docs/architecture.svg`: `python docs/draw_architecture.py`. Plain SVG, so that a change of a word is one line."""
+"""Draw `docs/architecture.svg`: `python docs/draw_architecture.py`. Plain SVG: a changed word is one changed line."""
 
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -37,17 +37,29 @@ ARROWS = [  # from x, y to x, y, word, where the word stands
     (X[1], ROW_2 + 42, X[0] + ROOM_W, ROW_2 + 42, "map", -8),
 ]
 
+ALL_STEPS = "the steps in order; whatever changes an event goes through here"
+BESIDE = (
+    "events: an event's folder",
+    "detection: footprints where there are none",
+    "simulation: towns with known truth",
+    "benchmarking: methods compared",
+)
+
 
 def text(x: float, y: float, words: str, size: int = 13, *, anchor: str = "middle", bold: bool = False) -> str:
+    """Words at a place."""
     weight = ' font-weight="600"' if bold else ""
-    return f'<text x="{x}" y="{y}" font-size="{size}" text-anchor="{anchor}" fill="{INK}"{weight}>{escape(words)}</text>'
+    look = f'font-size="{size}" text-anchor="{anchor}" fill="{INK}"{weight}'
+    return f'<text x="{x}" y="{y}" {look}>{escape(words)}</text>'
 
 
 def box(x: float, y: float, w: float, h: float, fill: str) -> str:
+    """A rounded rectangle."""
     return f'<rect x="{x}" y="{y}" width="{w}" height="{h}" rx="7" fill="{fill}" stroke="{LINE}"/>'
 
 
 def room(x: float, y: float, name: str, what: str) -> list[str]:
+    """A room: its name and what it gives."""
     return [
         box(x, y, ROOM_W, ROOM_H, WAY),
         text(x + ROOM_W / 2, y + 34, name, 17, bold=True),
@@ -56,6 +68,7 @@ def room(x: float, y: float, name: str, what: str) -> list[str]:
 
 
 def band(y: float, h: float, title: str, words: str, fill: str) -> list[str]:
+    """A box over the whole width."""
     return [
         box(24, y, WIDTH - 48, h, fill),
         text(WIDTH / 2, y + 24, title, 15, bold=True),
@@ -64,26 +77,27 @@ def band(y: float, h: float, title: str, words: str, fill: str) -> list[str]:
 
 
 def arrow(x0: float, y0: float, x1: float, y1: float, word: str, above: float) -> list[str]:
+    """What goes from one room to the next."""
     line = f'<line x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}" stroke="{LINE}" stroke-width="1.6" marker-end="url(#tip)"/>'
     vertical = y1 == ROW_2 and y0 < ROW_2
     return [line, text((x0 + x1) / 2 + (26 if vertical else 0), (y0 + y1) / 2 + (4 if vertical else above), word, 12)]
 
 
 def drawing() -> str:
+    """The whole picture."""
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif" '
         'role="img" aria-label="The rooms of damage_ssl and the way of one building through them">',
         f'<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         f'<path d="M0 0 8 4 0 8z" fill="{LINE}"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        *band(16, 60, "cli · app · notebooks → workflow", "the steps in order; whatever changes an event goes through here", PALE),
+        *band(16, 60, "cli · app · notebooks → workflow", ALL_STEPS, PALE),
     ]
     for place in ROOMS:
         parts += room(*place)
     for each in ARROWS:
         parts += arrow(*each)
-    beside = "events: an event's folder   ·   detection: footprints where there are none   ·   simulation: towns with known truth   ·   benchmarking: methods compared"
-    parts += [box(24, 478, WIDTH - 48, 44, PALE), text(WIDTH / 2, 505, beside, 13)]
+    parts += [box(24, 478, WIDTH - 48, 44, PALE), text(WIDTH / 2, 505, "   ·   ".join(BESIDE), 13)]
     ground = "errors · files · progress · settings · damage_scale · grid · geography · parallel"
     parts += [*band(544, 60, "the ground: words and means that all rooms use", ground, GROUND), "</svg>"]
     return "\n".join(parts) + "\n"
