@@ -265,6 +265,8 @@ def api_page() -> str:
         value = getattr(package, name)
         if isinstance(value, Mapping):
             lines += [f"## {name}", "", ", ".join(f"`{key}`" for key in value), ""]
+        elif inspect.ismodule(value):
+            lines += [f"## {name}", "", f"::: {value.__name__}", ""]
         elif inspect.isclass(value) or inspect.isfunction(value):
             lines += [f"## {name}", "", f"::: {value.__module__}.{value.__qualname__}", ""]
     return "\n".join(lines)
