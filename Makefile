@@ -1,5 +1,6 @@
 # make demo   a damage map from nothing: set-up, a simulated event, 40 labels, training, export, evaluation
 # make app    the map viewer in the browser, on ./workspace
+# make docs   the documentation as a site, in ./site
 # make test   lint, types, layers and tests
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +8,7 @@ WORKSPACE ?= workspace
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo app test check bench clean
+.PHONY: setup demo app test check bench docs clean
 
 setup: $(READY)
 
@@ -32,6 +33,9 @@ check: setup
 
 test: check
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: setup
 	$(BIN)/python -m benchmarks.accuracy
