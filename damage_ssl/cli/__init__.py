@@ -5,7 +5,6 @@ import sys
 
 def main() -> None:
     """Run `damage-ssl` on the process's own arguments and exit with its code."""
-    from damage_ssl.cli.options import spread_path_lists
-    from damage_ssl.cli.root import cli
+    from damage_ssl.cli.root import cli, spread_path_lists
 
     cli(args=spread_path_lists(sys.argv[1:]), prog_name="damage-ssl")

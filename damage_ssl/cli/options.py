@@ -1,15 +1,8 @@
-"""Options that groups share; resources; the settings file.
-
-Options that the command groups share.
-
-What the shell hands over, made fit for typer.
-
-`--workers`, `--memory` and `--cluster`: what a command may use, never what it yields.
-"""
+"""Options that several commands share: what of the settings file and of the machine a command may use."""
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,29 +26,6 @@ EventName = Annotated[str, typer.Argument(metavar="EVENT", help="Name of the eve
 Workspace = Annotated[Path, typer.Option(help="Folder that holds the events.", envvar="DAMAGE_SSL_WORKSPACE")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a machine instead of text.")]
 WORKSPACE = Path("workspace")
-
-
-_LISTS = ("--pre", "--post", "--footprints", "--runs")
-
-
-def spread_path_lists(argv: Sequence[str]) -> list[str]:
-    """`--pre a b c` → `--pre a --pre b --pre c`, so that a glob that the shell expanded is one option's value."""
-    return list(_spread(argv))
-
-
-def _spread(argv: Sequence[str]) -> Iterator[str]:
-    flag: str | None = None
-    values = 0
-    for argument in argv:
-        if argument.startswith("-"):
-            flag = argument if argument in _LISTS else None
-            values = 0
-        elif flag is not None:
-            values += 1
-            if values > 1:
-                yield flag
-        yield argument
-
 
 Workers = Annotated[
     int, typer.Option(min=0, metavar="N", help="Local processes that work side by side; 0: this one only.")
