@@ -1,85 +1,71 @@
-"""The steps in order; the state of an event.
+"""The steps in order, on one event, and where an event stands. Command line, app and notebooks call these.
 
-Patches, labels and the state of an event: everything up to the model. Needs no torch.
-
-The stages in order, on one event. The command line and the app call these; each reads what the one before wrote.
-
-`cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`, `evaluate_event`; without labels
-`start_zero_label` → `score_changes` → `export_event`.
+`create_event` → `cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`, `evaluate_event`;
+without labels `start_zero_label` → `score_changes` → `export_event`. Each reads what the one before wrote. A step is
+imported when it is called: a look at an event's state must not wait for torch.
 """
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-import pandas as pd
-from shapely.geometry.base import BaseGeometry
+from typing import TYPE_CHECKING, Any
 
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.events.event import LABELS_URL, Event, extent_of, open_labels
-from damage_ssl.events.inputs import EventInputs, expand_rasters
-from damage_ssl.events.xbd import import_xbd
-from damage_ssl.footprints.reader import read_aoi, read_footprints
-from damage_ssl.labels.label_csv import ImportReport
-from damage_ssl.labels.sampling import next_buildings
-from damage_ssl.patches.extraction import extract_patches
+from damage_ssl.events.event import LABELS_URL, Event, extent_of
+from damage_ssl.events.event import open_labels as open_labels
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.products.handover.map_export import ExportSummary, export_event, export_table
 from damage_ssl.progress import ProgressCallback
-from damage_ssl.runs.change_score import score_changes, start_zero_label
-from damage_ssl.runs.ensemble import Gain, combine, common_gain, gain_on_truth, members_of, start_ensemble
-from damage_ssl.runs.kinds import RunSummary, predict_event, run_summary
-from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, resumed_run
-from damage_ssl.runs.predictions import read_predictions
-from damage_ssl.runs.run import chosen_run, latest_finished, runs_in
-from damage_ssl.runs.trained import plan_run, start_run, train_run
-from damage_ssl.runs.transfer import SourcePlan, named_sources
-from damage_ssl.runs.validation import EvaluationReport, evaluate_event
+from damage_ssl.runs.run import chosen_run as chosen_run
+from damage_ssl.runs.run import latest_finished, runs_in
 from damage_ssl.settings import PatchSettings, Resources
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
     from distributed import Client
+    from shapely.geometry.base import BaseGeometry
 
+    from damage_ssl.events.inputs import EventInputs
+    from damage_ssl.labels.label_csv import ImportReport
+    from damage_ssl.products.handover.map_export import export_event as export_event
+    from damage_ssl.products.handover.map_export import export_table as export_table
+    from damage_ssl.runs.change_score import score_changes as score_changes
+    from damage_ssl.runs.change_score import start_zero_label as start_zero_label
+    from damage_ssl.runs.ensemble import combine as combine
+    from damage_ssl.runs.ensemble import common_gain as common_gain
+    from damage_ssl.runs.ensemble import gain_on_truth as gain_on_truth
+    from damage_ssl.runs.ensemble import members_of as members_of
+    from damage_ssl.runs.ensemble import start_ensemble as start_ensemble
+    from damage_ssl.runs.kinds import RunSummary as RunSummary
+    from damage_ssl.runs.kinds import predict_event as predict_event
+    from damage_ssl.runs.kinds import run_summary as run_summary
+    from damage_ssl.runs.plan import RunPlan as RunPlan
+    from damage_ssl.runs.plan import plan_of as plan_of
+    from damage_ssl.runs.plan import resumed_run as resumed_run
+    from damage_ssl.runs.trained import plan_run as plan_run
+    from damage_ssl.runs.trained import start_run as start_run
+    from damage_ssl.runs.trained import train_run as train_run
+    from damage_ssl.runs.transfer import named_sources as named_sources
+    from damage_ssl.runs.validation import evaluate_event as evaluate_event
+else:
+    _STEPS = {
+        "products.handover.map_export": ("export_event", "export_table"),
+        "runs.change_score": ("score_changes", "start_zero_label"),
+        "runs.ensemble": ("combine", "common_gain", "gain_on_truth", "members_of", "start_ensemble"),
+        "runs.kinds": ("RunSummary", "predict_event", "run_summary"),
+        "runs.plan": ("RunPlan", "plan_of", "resumed_run"),
+        "runs.trained": ("plan_run", "start_run", "train_run"),
+        "runs.transfer": ("named_sources",),
+        "runs.validation": ("evaluate_event",),
+    }
 
-__all__ = [
-    "EvaluationReport",
-    "EventStatus",
-    "ExportSummary",
-    "Gain",
-    "PlannedRun",
-    "RunPlan",
-    "RunSummary",
-    "SourcePlan",
-    "chosen_run",
-    "combine",
-    "common_gain",
-    "create_event",
-    "cut_patches",
-    "evaluate_event",
-    "event_status",
-    "export_event",
-    "export_table",
-    "gain_on_truth",
-    "import_labels",
-    "made_from",
-    "members_of",
-    "named_sources",
-    "next_to_label",
-    "open_labels",
-    "plan_of",
-    "plan_run",
-    "predict_event",
-    "resumed_run",
-    "run_summary",
-    "score_changes",
-    "start_ensemble",
-    "start_run",
-    "start_zero_label",
-    "train_run",
-]
+    def __getattr__(name: str) -> Any:
+        for module, names in _STEPS.items():
+            if name in names:
+                return getattr(import_module(f"damage_ssl.{module}"), name)
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +113,7 @@ class EventStatus:
         return f"export the map: damage-ssl export {self.name} --out map.geojson"
 
 
-def create_event(workspace: Path, name: str, inputs: EventInputs, *, overwrite: bool = False) -> Event:
+def create_event(workspace: Path, name: str, inputs: "EventInputs", *, overwrite: bool = False) -> Event:
     """Make an event from rasters and footprints, or from a folder in xBD's own layout.
 
     Raises:
@@ -136,6 +122,8 @@ def create_event(workspace: Path, name: str, inputs: EventInputs, *, overwrite: 
         StorageError: the disk is full or read-only.
     """
     if inputs.from_xbd is not None:
+        from damage_ssl.events.xbd import import_xbd
+
         event = Event.vacant(Path(workspace), name, overwrite=overwrite)
         import_xbd(event, inputs.from_xbd)
         return event
@@ -169,6 +157,9 @@ def made_from(
     Raises:
         InputError: an input is missing or cannot be read.
     """
+    from damage_ssl.events.inputs import expand_rasters
+    from damage_ssl.footprints.reader import read_aoi, read_footprints
+
     asked = {("pre", href) for href in expand_rasters(pre, "pre")} | {
         ("post", href) for href in expand_rasters(post, "post")
     }
@@ -194,7 +185,7 @@ def _same_files(event: Event, footprints: Path | Sequence[Path]) -> bool:
     return len(now) == len(files) and now == then
 
 
-def _same_area(one: BaseGeometry | None, other: BaseGeometry | None) -> bool:
+def _same_area(one: "BaseGeometry | None", other: "BaseGeometry | None") -> bool:
     return one is other if one is None or other is None else bool(one.equals(other))
 
 
@@ -220,6 +211,8 @@ def cut_patches(
     Raises:
         StorageError: the disk is full. InputError: a scene can no longer be read.
     """
+    from damage_ssl.patches.extraction import extract_patches
+
     if settings is None:
         settings = PatchStore.kept_settings(event.patches_path) or PatchSettings()
     return extract_patches(
@@ -227,7 +220,7 @@ def cut_patches(
     )
 
 
-def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool = False) -> ImportReport:
+def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool = False) -> "ImportReport":
     """Add labels from a CSV file to the event's log; all of them or none.
 
     Raises:
@@ -237,7 +230,7 @@ def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool
     return open_labels(event).import_csv(file, known_ids=known, labeller=labeller, skip_unknown=skip_unknown)
 
 
-def next_to_label(event: Event, count: int, rng: np.random.Generator) -> pd.DataFrame:
+def next_to_label(event: Event, count: int, rng: "np.random.Generator") -> "pd.DataFrame":
     """The buildings to look at next (see `labelling.queue`), the uncertain ones first once a model has predicted.
 
     Kinds of buildings take turns where the event has features (`live.make_features`).
@@ -245,13 +238,17 @@ def next_to_label(event: Event, count: int, rng: np.random.Generator) -> pd.Data
     Raises:
         WorkspaceError: the patches are not cut yet.
     """
+    import pandas as pd
+
+    from damage_ssl.labels.sampling import next_buildings
+    from damage_ssl.runs.live import features_ready, read_features
+    from damage_ssl.runs.predictions import read_predictions
+
     try:
         predictions = read_predictions(latest_finished(event.runs_path))
         uncertainty = predictions.set_index("building_id")["uncertainty"]
     except WorkspaceError:
         uncertainty = None
-    from damage_ssl.runs.live import features_ready, read_features
-
     cluster = None
     if features_ready(event):
         features = read_features(event)
@@ -262,17 +259,14 @@ def next_to_label(event: Event, count: int, rng: np.random.Generator) -> pd.Data
 
 def event_status(event: Event) -> EventStatus:
     """Read where the event stands from what its stages wrote."""
-    assessable, not_assessed = None, {}
+    assessable: int | None = None
+    not_assessed: dict[str, int] = {}
     if event.patches_path.exists():
-        index = PatchStore.open(event.patches_path).index()
-        assessed = index["assessed"].to_numpy(bool)
-        assessable = int(assessed.sum())
-        reasons = index.loc[~assessed, "not_assessed_reason"].value_counts()
-        not_assessed = {str(reason): int(count) for reason, count in reasons.items()}
+        assessable, not_assessed = PatchStore.open(event.patches_path).assessed_counts()
     labels = open_labels(event).counts() if event.labels_path.exists() or os.environ.get(LABELS_URL) else {}
     return EventStatus(
         name=event.name,
-        footprints=len(event.footprints()) if event.has_footprints else 0,
+        footprints=event.footprint_count,
         pre_scenes=len(event.scenes("pre")),
         post_scenes=len(event.scenes("post")),
         assessable=assessable,
