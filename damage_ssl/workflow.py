@@ -264,11 +264,12 @@ def event_status(event: Event) -> EventStatus:
     if event.patches_path.exists():
         assessable, not_assessed = PatchStore.open(event.patches_path).assessed_counts()
     labels = open_labels(event).counts() if event.labels_path.exists() or os.environ.get(LABELS_URL) else {}
+    scenes = event.scene_counts()
     return EventStatus(
         name=event.name,
         footprints=event.footprint_count,
-        pre_scenes=len(event.scenes("pre")),
-        post_scenes=len(event.scenes("post")),
+        pre_scenes=scenes["pre"],
+        post_scenes=scenes["post"],
         assessable=assessable,
         not_assessed=not_assessed,
         labels={value.value: count for value, count in labels.items()},

@@ -23,6 +23,7 @@ from damage_ssl.footprints.footprint_set import (
     read_settings,
     write_footprints,
 )
+from damage_ssl.imagery.scene import ROLE_PROPERTY, Role, Scene
 from damage_ssl.settings import FootprintSettings
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from shapely.geometry.base import BaseGeometry
 
-    from damage_ssl.imagery.scene import Role, Scene
     from damage_ssl.labels.label_log import LabelStore
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -114,11 +114,27 @@ class Event:
             raise WorkspaceError(f"{workspace}: no event '{name}': {hint}")
         return event
 
-    def scenes(self, role: "Role") -> "list[Scene]":
+    def scenes(self, role: Role) -> list[Scene]:
         """The scenes of one side, in the order of their ids."""
         from damage_ssl.events.stac import read_scenes
 
         return [scene for scene in read_scenes(self.path) if scene.role == role]
+
+    def scene_counts(self) -> dict[Role, int]:
+        """How many scenes each side has; what they are is not read.
+
+        Raises:
+            WorkspaceError: an item cannot be read.
+        """
+        counts: dict[Role, int] = {"pre": 0, "post": 0}
+        for path in (self.path / "items").glob("*.json"):
+            try:
+                counts[read_json(path)["properties"][ROLE_PROPERTY]] += 1
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise WorkspaceError(
+                    f"{path}: is not a scene of an event ({error!r}); create the event again"
+                ) from error
+        return counts
 
     def footprints(self) -> "gpd.GeoDataFrame":
         """All footprints in EPSG:4326: building_id, source, source_id, area_m2, geometry_kind, confidence, geometry.
@@ -269,7 +285,7 @@ class Event:
         except WorkspaceError:  # the older event is broken: nothing of it is thrown away
             return False
 
-    def _footprints_kept(self, scenes: "list[Scene]") -> "tuple[FootprintSet | None, BaseGeometry | None]":
+    def _footprints_kept(self, scenes: list[Scene]) -> "tuple[FootprintSet | None, BaseGeometry | None]":
         """The footprints and AOI of an older event of this name, which stay where no others are given."""
         if not self.has_footprints:
             return None, None
@@ -306,14 +322,14 @@ def list_events(workspace: Path) -> list[str]:
     return sorted(path.parent.name for path in workspace.glob("*/collection.json") if _NAME.fullmatch(path.parent.name))
 
 
-def extent_of(scenes: "Sequence[Scene]") -> "BaseGeometry":
+def extent_of(scenes: Sequence[Scene]) -> "BaseGeometry":
     """Where there is imagery of either side, in EPSG:4326."""
     import shapely
 
     return shapely.union_all([scene.extent for scene in scenes])
 
 
-def _check_aoi(scenes: "list[Scene]", area: "BaseGeometry | None", path: Path | None) -> None:
+def _check_aoi(scenes: list[Scene], area: "BaseGeometry | None", path: Path | None) -> None:
     if area is not None and not area.intersects(extent_of(scenes)):
         raise InputError(
             f"{path}: the AOI ({_place(area.bounds)}) lies away from the imagery "
@@ -321,7 +337,7 @@ def _check_aoi(scenes: "list[Scene]", area: "BaseGeometry | None", path: Path | 
         )
 
 
-def check_overlap(scenes: "list[Scene]", found: FootprintSet | None) -> None:
+def check_overlap(scenes: list[Scene], found: FootprintSet | None) -> None:
     """Check that pre, post and footprints (where there are any) meet somewhere.
 
     Raises:
@@ -351,7 +367,7 @@ def check_overlap(scenes: "list[Scene]", found: FootprintSet | None) -> None:
 def write_event(
     folder: Path,
     event: Event,
-    scenes: "list[Scene]",
+    scenes: list[Scene],
     found: FootprintSet | None,
     aoi: "BaseGeometry | None",
     hazard: str | None,
