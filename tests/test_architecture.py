@@ -1,4 +1,4 @@
-"""The structure that docs/architecture.md describes: no circles, layers, one name for one thing, files of one sitting."""
+"""The structure of docs/architecture.md: no circles, layers, one name for one thing, files of one sitting."""
 
 import ast
 import graphlib
