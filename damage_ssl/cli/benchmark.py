@@ -27,19 +27,19 @@ def benchmark(
     event: EventName,
     truth: Annotated[Path, typer.Option(metavar="FILE", help="CSV with building_id,grade of all that is known.")],
     experiments: Annotated[
-        str, typer.Option(metavar="A,B", help="Of labels, unlabelled, mismatch, imbalance, validation.")
+        str, typer.Option(metavar="A,B", help="Which of labels, unlabelled, mismatch, imbalance and validation.")
     ] = "labels,unlabelled,mismatch,imbalance,validation",
     methods: Annotated[str | None, typer.Option(metavar="A,B", help="Algorithms (default: all).")] = None,
     labels: Annotated[
-        str, typer.Option(metavar="N,N", help="Labels a class; tuning takes the middle one.")
+        str, typer.Option(metavar="N,N", help="Numbers of labels a class; tuning takes the middle one.")
     ] = "5,25,100",
-    seeds: Annotated[str, typer.Option(metavar="N,N", help="Three at least.")] = "0,1,2",
+    seeds: Annotated[str, typer.Option(metavar="N,N", help="Seeds of each measurement, three at least.")] = "0,1,2",
     trials: Annotated[int, typer.Option(min=1, help="Settings tried for each method, the first its defaults.")] = 4,
     mismatch_event: Annotated[
         str | None,
         typer.Option(metavar="EVENT", help="Take foreign pairs from this event, not from between buildings."),
     ] = None,
-    scheme: Annotated[str | None, typer.Option(help="binary-major, binary-minor or grades.")] = None,
+    scheme: Annotated[str | None, typer.Option(help="The classes told apart: binary-major (default), binary-minor or grades.")] = None,
     network: Annotated[str | None, typer.Option(help="The network that is trained, as in `damage-ssl train`.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
     settings: Annotated[

@@ -99,7 +99,7 @@ def status(
 def simulate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write the simulated event to.")],
     buildings: Annotated[int, typer.Option(min=1, help="How many buildings.")] = 600,
-    hazard: Annotated[str, typer.Option(help="earthquake, fire, flood or wind.")] = "earthquake",
+    hazard: Annotated[str, typer.Option(help="Kind of disaster: earthquake, fire, flood or wind.")] = "earthquake",
     seed: Annotated[int, typer.Option(help="The same seed draws the same town.")] = 0,
     json: Json = False,
 ) -> None:
@@ -118,9 +118,7 @@ def simulate(
         console.result({field.name: getattr(event, field.name) for field in dataclasses.fields(event)})
 
 
-def make_event(
-    console: Console, workspace: Path, name: str, inputs: "EventInputs", *, overwrite: bool = False
-) -> None:
+def make_event(console: Console, workspace: Path, name: str, inputs: "EventInputs", *, overwrite: bool = False) -> None:
     """Create the event and say what was found."""
     event = workflow.create_event(workspace, name, inputs, overwrite=overwrite)
     summary = workflow.event_status(event)

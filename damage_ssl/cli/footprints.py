@@ -26,7 +26,7 @@ def fetch(
         str | None, typer.Argument(metavar="[EVENT]", help="An event of the workspace, or of the catalogue.")
     ] = None,
     bbox: Annotated[str | None, typer.Option(metavar="W,S,E,N", help="An area in degrees, in place of EVENT.")] = None,
-    source: Annotated[str, typer.Option(help="overture, open-buildings or osm.")] = "overture",
+    source: Annotated[str, typer.Option(help="Where from: overture, open-buildings or osm.")] = "overture",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a file; without it they become the event's footprints.")
     ] = None,

@@ -48,7 +48,7 @@ def pretrain(
     also: Annotated[
         list[str], typer.Option(metavar="EVENT", help="Another event whose pairs are learned from too; repeat.")
     ] = [],  # noqa: B006 (typer copies it)
-    loss: Annotated[str | None, typer.Option(help="vicreg, simclr or barlow-twins.")] = None,
+    loss: Annotated[str | None, typer.Option(help="What is learned from: vicreg (default), simclr or barlow-twins.")] = None,
     network: Annotated[
         str | None, typer.Option(help="efficientnet-lite0, small-cnn, timm:<model> or smp:<encoder>.")
     ] = None,
@@ -56,7 +56,7 @@ def pretrain(
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.05, help="Upper bound of the time.")] = None,
     batch: Annotated[int | None, typer.Option(min=4, help="Pairs a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of the encoder, at its highest.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the encoder, at its highest.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of network, batches and views.")] = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -105,7 +105,7 @@ def zero_label(
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
-    """A first map without any label: how much each building changed, as a score that is not a probability."""
+    """Make a first map without any label: how much each building changed, as a score that is not a probability."""
     from damage_ssl.runs.change_score import STATEMENT
     from damage_ssl.runs.predictions import read_predictions
 
@@ -121,7 +121,9 @@ def zero_label(
         summary = workflow.run_summary(planned.run)
         table = read_predictions(planned.run)
         damaged = int((table["p_damaged"] >= summary.threshold).sum())
-        console.say(f"run {summary.run_id}: {damaged:,} of {len(table):,} buildings changed enough to be called damaged")
+        console.say(
+            f"run {summary.run_id}: {damaged:,} of {len(table):,} buildings changed enough to be called damaged"
+        )
         console.say(f"threshold {summary.threshold:.2f}: {summary.threshold_method}")
         console.say(STATEMENT)
         console.say(

@@ -136,21 +136,32 @@ Footprints = Annotated[
     typer.Option(metavar="FILE...", help="Building footprints in any common format; several: the preferred one first."),
 ]
 Aoi = Annotated[Path | None, typer.Option(metavar="FILE", help="Area of interest: only buildings inside it.")]
-Hazard = Annotated[str | None, typer.Option(help="earthquake, fire, flood, wind, conflict …")]
+Hazard = Annotated[str | None, typer.Option(help="Kind of disaster: earthquake, fire, flood, wind, conflict …")]
 PreDate = Annotated[str | None, typer.Option(help="Acquisition date of the pre images, where the files do not say.")]
 PostDate = Annotated[str | None, typer.Option(help="Acquisition date of the post images, where the files do not say.")]
 SettingsFile = Annotated[
     Path | None,
     typer.Option("--settings", metavar="TOML", help="Settings file: [patches], [train], [split], [sources]."),
 ]
-Algorithm = Annotated[str | None, typer.Option(help="fixmatch, mixmatch, supervised-strong, frozen-lite0 …")]
-Scheme = Annotated[str | None, typer.Option(help="binary-major, binary-minor or grades.")]
-Network = Annotated[str | None, typer.Option(help="efficientnet-lite0, cached-lite0 (in seconds), small-cnn, smp:…")]
+Algorithm = Annotated[
+    str | None,
+    typer.Option(
+        help="How the network learns, e.g. mixmatch (default), fixmatch, adamatch, supervised-strong or frozen-lite0; "
+        "docs/guide/training.md has all of them."
+    ),
+]
+Scheme = Annotated[
+    str | None, typer.Option(help="The classes told apart: binary-major (default), binary-minor or grades.")
+]
+Network = Annotated[
+    str | None,
+    typer.Option(help="efficientnet-lite0 (default), cached-lite0 (trains in seconds), small-cnn or smp:<encoder>."),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the network and the views.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps.")]
 Minutes = Annotated[float | None, typer.Option(min=0.05, help="Upper bound of the training time.")]
 EncoderWeights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Weights that the encoder starts from: see pretrain.")
+    Path | None, typer.Option("--weights", metavar="FILE", help="Weights that the encoder starts from, as pretrain leaves them.")
 ]
 GsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the patches.")]
 SizePx = Annotated[int | None, typer.Option(min=16, help="Pixels a side of the patches.")]

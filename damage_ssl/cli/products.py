@@ -50,9 +50,9 @@ def export(
         bool, typer.Option("--pack", help="All a receiver needs, as a ZIP in the event's products.")
     ] = False,
     classes: Annotated[list[str] | None, typer.Option("--class", help="Only this class in the pack; repeat.")] = None,
-    p_min: Annotated[float, typer.Option(help="Only from this p_damaged on in the pack.")] = 0.0,
-    p_max: Annotated[float, typer.Option(help="Only up to this p_damaged in the pack.")] = 1.0,
-    assessed_only: Annotated[bool, typer.Option("--assessed-only", help="None that was not assessed.")] = False,
+    p_min: Annotated[float, typer.Option(help="Least p_damaged of a building in the pack.")] = 0.0,
+    p_max: Annotated[float, typer.Option(help="Largest p_damaged of a building in the pack.")] = 1.0,
+    assessed_only: Annotated[bool, typer.Option("--assessed-only", help="Leave buildings that were not assessed out of the pack.")] = False,
     licence: Annotated[str | None, typer.Option(help="Licence and source that the pack's README names.")] = None,
     run_id: RunId = None,
     workspace: Workspace = WORKSPACE,
@@ -95,7 +95,7 @@ def assess(
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
-    """All stages in one: from rasters, footprints and labels to a GeoJSON damage map. Stages already done are kept."""
+    """Go through all stages at once: from rasters, footprints and labels to a GeoJSON damage map. Stages already done are kept."""
     inputs = EventInputs(
         pre=pre,
         post=post,

@@ -113,9 +113,7 @@ def _docstrings(module: str) -> dict[str, str]:
     return {node.name: ast.get_docstring(node) or "" for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-cli = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, **_PLAIN
-)
+cli = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, **_PLAIN)
 
 
 def _print_version(wanted: bool) -> None:
