@@ -5,6 +5,7 @@ signed with a key of its own.
 """
 
 import hashlib
+import re
 import time
 from typing import Literal
 
@@ -14,6 +15,7 @@ from app.auth.access import SESSION_S, TICKET_S, Person
 from damage_ssl.errors import InputError
 
 Kind = Literal["ticket", "session"]
+_TOKEN = re.compile(r"[A-Za-z0-9_.-]+")
 _LASTS_S: dict[Kind, int] = {"ticket": TICKET_S, "session": SESSION_S}
 
 
@@ -27,9 +29,11 @@ def sealed(person: Person, kind: Kind, secret: bytes, *, now: float | None = Non
 
 def unsealed(token: str | None, kind: Kind, secret: bytes, *, now: float | None = None) -> Person | None:
     """Who a token speaks of; None for one that is forged, of another server or kind, or too old."""
+    if not _TOKEN.fullmatch(token or ""):  # else base64 passes over what does not belong to it
+        return None
     try:
         # itsdangerous lets a token live in its last second, too
-        name, role = _serializer(kind, secret, now).loads(token or "", max_age=_LASTS_S[kind] - 1)
+        name, role = _serializer(kind, secret, now).loads(str(token), max_age=_LASTS_S[kind] - 1)
     except BadData:
         return None
     return Person(name, role, signed_in=True)

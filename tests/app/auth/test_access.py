@@ -203,6 +203,7 @@ def test_forged_token_is_worth_nothing() -> None:
         f"{body}.{made}.{'0' * 43}",
         "é.é.é",
         f"{token}é",
+        f"{token}!",
     ):
         assert unsealed(forged, "session", SECRET) is None
 

@@ -35,7 +35,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
             patched.setattr(
                 type(processes.subprocess),
                 "Popen",
-                staticmethod(lambda command, **options: real([sys.executable, "-c", f"{code}  # damage_ssl"], **options)),
+                staticmethod(lambda command, **options: real([sys.executable, "-c", code], **options)),
             )
             processes.start(["x"], tmp_path / "job")
         return tmp_path / "job"
@@ -337,9 +337,7 @@ def test_command_says_how_it_ended_and_what_to_do(begin: Begin, body: str, state
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_command_that_was_asked_to_stop_is_told_from_one_that_was_ended_from_outside(
-    begin: Begin, asked: bool
-) -> None:
+def test_command_that_was_asked_to_stop_is_told_from_one_that_was_ended_from_outside(begin: Begin, asked: bool) -> None:
     folder = begin(IN_A_COMMAND + "reporter().move('working', 1, 2); import time; time.sleep(60)")
     eventually(lambda: (read_progress(folder / "progress.json") or ProgressState()).stage == "working")
     if asked:
