@@ -1,6 +1,5 @@
 """The long work there is on events: new ones, their preparation, runs. How a process is handled is in `processes`."""
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from app.people import writers_only
 from app.processes import (
     Job,
     JobReport,
+    clear,
     is_alive,
     job_in,
     log_tail,
@@ -78,7 +78,7 @@ def start_new_event(name: str, options: Sequence[str], form: Mapping[str, Any]) 
             raise WorkspaceError(f"event '{name}' is being made already, from this or another window")
         if name in list_events(workspace_path()):
             raise WorkspaceError(f"there is an event '{name}' already; choose another name")
-        shutil.rmtree(folder, ignore_errors=True)
+        clear(folder)
         start_process(["init", name, *options], folder, title="Checking imagery and footprints", form=form)
 
 
@@ -105,7 +105,7 @@ def stop(folder: Path) -> None:
 def forget(report: JobReport) -> None:
     """Clear away work that ended, with its error and log."""
     if not report.active:
-        shutil.rmtree(report.folder, ignore_errors=True)
+        clear(report.folder)
 
 
 def _new_event_folder(name: str) -> Path:
@@ -154,7 +154,7 @@ def preparation_error(event: Event, *, has_result: bool) -> str | None:
     report = preparation(event)
     if report is None or report.state not in ("failed", "interrupted"):
         return None
-    if report.state == "interrupted" and has_result and "Traceback" not in log_tail(report.folder):
+    if report.state == "interrupted" and has_result:
         return None
     return report.message
 

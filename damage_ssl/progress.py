@@ -5,6 +5,7 @@ after the app itself was started anew. Reporting never makes a command fail.
 """
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -14,13 +15,15 @@ from pathlib import Path
 from typing import Literal
 
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.files import read_json, write_json
+from damage_ssl.files import read_json, write_text
 
 VARIABLE = "DAMAGE_SSL_PROGRESS"
 """The environment variable with the path of the file."""
 
 _EVERY_S = 0.25
 _PACE_AFTER_S = 1.0
+_ROOM_BYTES = 4096
+"""What a progress file takes, from the first: its last words have room also on a disk that ran full meanwhile."""
 
 State = Literal["running", "done", "failed", "stopped"]
 
@@ -58,13 +61,37 @@ def read_progress(path: Path) -> Progress | None:
         return None
 
 
+def write_progress(path: Path, progress: Progress) -> None:
+    """Write a progress file; in place where the disk has no room for another one.
+
+    Raises:
+        StorageError: there is none yet, and no room for one.
+    """
+    text = json.dumps(asdict(progress), allow_nan=False)
+    while len(text) > _ROOM_BYTES:
+        progress = replace(progress, message=progress.message[: len(progress.message) // 2], remark="")
+        text = json.dumps(asdict(progress), allow_nan=False)
+    text = text.ljust(_ROOM_BYTES - 1) + "\n"
+    try:
+        write_text(path, text)
+    except (OSError, DamageSSLError):
+        try:
+            with path.open("r+b", buffering=0) as file:  # the same bytes of the disk
+                file.write(text.encode())
+                return
+        except OSError:
+            pass
+        raise
+
+
 class Reporter:
-    """Writes a progress file, a few times a second at most."""
+    """Writes a progress file, a few times a second at most; the first time at once, which says that it has begun."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._now = Progress(stage_started=time.time())
         self._written = 0.0
+        self._write()
 
     def move(self, stage: str, done: int, total: int, remark: str = "") -> None:
         """Say how far the command is; another stage or total, or a step back, begins a new count of time."""
@@ -84,7 +111,7 @@ class Reporter:
         self._written = time.time()
         self._now = replace(self._now, updated=self._written)
         with contextlib.suppress(OSError, DamageSSLError):
-            write_json(self._path, asdict(self._now))
+            write_progress(self._path, self._now)
 
 
 _REPORTER: Reporter | None = None
@@ -117,11 +144,24 @@ def reported() -> Iterator[None]:
         _REPORTER.end("stopped")
         raise
     except SystemExit as error:
-        _REPORTER.end("done" if not error.code else "failed")
+        _REPORTER.end(*_meant_by(error))
         raise
     except BaseException as error:
-        _REPORTER.end("failed", f"an unexpected error: {error!r:.300}; the log has the details")
+        _REPORTER.end("failed", f"it ended unexpectedly: an unexpected error: {error!r:.300}; the log has the details")
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
         _REPORTER = None
+
+
+def _meant_by(end: SystemExit) -> tuple[State, str]:
+    """How a command ended that says it by its exit code, after its error was printed."""
+    reason = end.__cause__ or end.__context__
+    if not end.code:
+        return "done", ""
+    if isinstance(reason, KeyboardInterrupt):
+        return "stopped", ""
+    if isinstance(reason, DamageSSLError):
+        return "failed", str(reason)
+    said = getattr(reason, "format_message", None)  # click's errors of usage
+    return "failed", f"it could not begin: {said()}" if said else f"it ended unexpectedly (exit code {end.code})"

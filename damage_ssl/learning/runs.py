@@ -38,24 +38,42 @@ class RunStatus:
         """True while the process that works on the run is there."""
         if self.state not in ("queued", "running", "trained") or self.pid is None:
             return False
-        try:
-            os.kill(self.pid, 0)
-        except OSError:
-            return False
-        start = process_start_of(self.pid)
-        return start != "gone" and self.process_start in (None, start)
+        return process_runs(self.pid, self.process_start)
 
 
 def process_start_of(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks, so that a number given anew is not taken for the old process.
+    """When a process began: the kernel's ticks, `@`, and which start of the machine they count from.
 
-    `gone` for one that has ended but was not yet waited for; None where there is no /proc.
+    With it, a number given anew is not taken for the old process, also after the machine was started anew. It stays the
+    same while the process lives: neither a changed clock nor a machine that slept moves it. `gone` for one that has
+    ended but was not yet waited for; None where there is no such process, or no /proc.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()
     except OSError:
         return None
-    return "gone" if fields[0] == "Z" else fields[19]
+    return "gone" if fields[0] in "ZXx" else f"{fields[19]}@{machine_start()}"
+
+
+def machine_start() -> str:
+    """An id that the kernel draws whenever the machine starts; empty where it has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def process_runs(pid: int, start: str | None) -> bool:
+    """True while the process runs that has this number and began at `start` (`process_start_of`), if that is known."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    now = process_start_of(pid)
+    if now is None:  # it ended this moment, or the system has no /proc and the number has to do
+        return not Path("/proc/self/stat").exists()
+    # what older versions wrote has the ticks only
+    return now != "gone" and (start is None or now == start or now.split("@")[0] == start)
 
 
 @dataclass(frozen=True)
