@@ -36,7 +36,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
             patched.setattr(
                 type(processes.subprocess),
                 "Popen",
-                staticmethod(lambda command, **options: real([sys.executable, "-c", code], **options)),
+                staticmethod(lambda command, **options: real([sys.executable, "-c", f"{code}  # damage_ssl"], **options)),
             )
             processes.start(["x"], tmp_path / "job")
         return tmp_path / "job"
