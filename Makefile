@@ -1,13 +1,13 @@
 # make demo   a damage map from nothing: set-up, a simulated event, 40 labels, training, export, evaluation
 # make app    the map viewer in the browser, on ./workspace
-# make test   lint, types, layers and tests
+# make test   lint, types, layers and tests; `test-all` has the long ones too, `test-nightly` the campaigns only
 PYTHON ?= python3
 VENV ?= .venv
 WORKSPACE ?= workspace
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo app test check bench clean
+.PHONY: setup demo app test test-all test-nightly check bench clean
 
 setup: $(READY)
 
@@ -31,7 +31,13 @@ check: setup
 	$(BIN)/lint-imports
 
 test: check
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not nightly"
+
+test-all: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not nightly"
+
+test-nightly: check
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m nightly
 
 bench: setup
 	$(BIN)/python -m benchmarks.accuracy

@@ -36,7 +36,9 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
             patched.setattr(
                 type(processes.subprocess),
                 "Popen",
-                staticmethod(lambda command, **options: real([sys.executable, "-c", f"{code}  # damage_ssl"], **options)),
+                staticmethod(
+                    lambda command, **options: real([sys.executable, "-c", f"{code}  # damage_ssl"], **options)
+                ),
             )
             processes.start(["x"], tmp_path / "job")
         return tmp_path / "job"
@@ -89,6 +91,7 @@ def busy_processors() -> Iterator[None]:
         each.wait()
 
 
+@pytest.mark.long
 def test_work_just_begun_is_running_also_on_a_busy_machine(begin: Begin, busy_processors: None) -> None:
     for _ in range(40):
         folder = begin("import time; time.sleep(60)")
