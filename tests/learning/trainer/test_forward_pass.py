@@ -165,6 +165,7 @@ def in_processes(count: int, work: Callable[[int], None]) -> None:
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * count
 
 
+@pytest.mark.long
 def test_two_processes_train_what_one_does_with_every_algorithm(tmp_path: Path) -> None:
     """A batch of 5 does not divide evenly; ABC passes a second head, CDMAD a single blank pair.
 
@@ -239,6 +240,7 @@ def killed_at(moment: str, path: Path, patch: pytest.MonkeyPatch, changes: dict[
     os._exit(0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("algorithm", "moment"),
     [("remixmatch", "step"), ("remixmatch", "checkpoint"), ("flexmatch", "average"), ("mean-teacher", "checkpoint")],
