@@ -13,12 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from app.processes import Job, JobReport, report_in
+from damage_ssl.learning.runs import machine_start, process_start_of
 
 from app import processes
-from app.processes import Job, JobReport, report_in
 from damage_ssl.errors import StorageError
 from damage_ssl.files import write_json
-from damage_ssl.learning.runs import machine_start, process_start_of
 from damage_ssl.progress import Progress, read_progress, write_progress
 from tests.conftest import Town, eventually
 
