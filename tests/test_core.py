@@ -12,7 +12,8 @@ from damage_ssl.damage_scale import SCHEMES, DamageGrade, LabelValue, scheme_nam
 from damage_ssl.errors import InputError, SettingsError, StorageError
 from damage_ssl.files import atomic_directory, atomic_path, write_json
 from damage_ssl.grid import PixelGrid, utm_epsg
-from damage_ssl.settings import PatchSettings, TrainSettings, from_mapping, to_mapping
+from damage_ssl.learning.settings import TrainSettings
+from damage_ssl.settings import PatchSettings, from_mapping
 
 
 def test_unknown_grade_names_place_value_and_what_is_allowed() -> None:
@@ -69,7 +70,7 @@ def test_impossible_patch_setting_is_an_error(values: dict[str, object]) -> None
 
 def test_settings_survive_a_round_trip() -> None:
     settings = TrainSettings(steps=7, minutes=2.0, options={"threshold": 0.9})
-    assert from_mapping(TrainSettings, to_mapping(settings), "x") == settings
+    assert from_mapping(TrainSettings, settings.model_dump(), "x") == settings
     assert from_mapping(PatchSettings, {"context_gsd_m": 2}, "x").context_gsd_m == 2.0
 
 
