@@ -27,9 +27,10 @@ from damage_ssl.errors import DamageSSLError
 from damage_ssl.evaluation.learning_curve import LearningCurve
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_csv import ImportReport
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.map_style import colour_of, name_of
 from damage_ssl.runs.model import Model
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 
 COMFORTABLE_PER_CLASS = 20
 _TOLD_EVERY = 5

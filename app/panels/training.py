@@ -17,8 +17,8 @@ from app.state.legend import METHODS, age_text, method_name
 from damage_ssl.damage_scale import SCHEMES
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.events.event import Event
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.runs.change_score import ALGORITHM as CHANGE
-from damage_ssl.settings import TrainSettings
 
 NETWORKS = {
     "efficientnet-lite0": "EfficientNet-Lite0, pretrained",

@@ -37,7 +37,7 @@ from damage_ssl.patches.store import (
 )
 from damage_ssl.progress import ProgressCallback
 from damage_ssl.registration.event_registration import REGISTRATION_COLUMNS, Registration, register
-from damage_ssl.settings import PatchSettings, Resources, to_mapping
+from damage_ssl.settings import PatchSettings, Resources
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -89,7 +89,7 @@ def extract_patches(
     if not pre or not post:
         raise WorkspaceError(f"{event.path}: has no {'post' if pre else 'pre'} scenes; create the event again")
     footprints = event.footprints()
-    helpers = resources if client is None else replace(resources, cluster=_address(client))
+    helpers = resources if client is None else resources.replace(cluster=_address(client))
     registration = register(event, settings, resources=helpers, progress=registering)
     fingerprint = _fingerprint(footprints, pre + post, settings, registration)
     try:
@@ -234,7 +234,7 @@ def _fingerprint(
     values = {
         "format": FORMAT_VERSION,
         "scenes": [scene_state(scene) for scene in scenes],
-        "settings": to_mapping(settings),
+        "settings": settings.model_dump(),
         "registration": _table_hash(registration.table),
     }
     digest.update(json.dumps(values, sort_keys=True).encode())

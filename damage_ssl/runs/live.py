@@ -25,12 +25,12 @@ from damage_ssl.learning.features.linear_probe import (
     FeatureInitialisation,
     fit_linear_probe,
 )
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.model import Said
 from damage_ssl.runs.predictions import prediction_table
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 
 LIVE = "live"
 """The live model's name where runs are named by their ids."""

@@ -82,7 +82,7 @@ def test_interrupted_cutting_leaves_no_store_and_goes_on_where_it_was(
 
 def test_what_was_cut_from_other_settings_is_not_gone_on_with(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "CELL_PX", 60)
-    other = replace(SMALL, min_area_m2=7.0)
+    other = SMALL.replace(min_area_m2=7.0)
     whole = content(extract_patches(town.create("whole"), SMALL).path)
     event = town.create("stopped")
 
