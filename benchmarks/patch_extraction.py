@@ -226,7 +226,7 @@ def against_warped_vrt(event: Event, repeat: int) -> dict[str, float]:
 
 def _afresh(event: Event, resources: Resources, **more: Any) -> Any:
     (event.patches_path / "store.json").unlink(missing_ok=True)
-    return extract_patches(event, replace(SETTINGS), resources=resources, **more)
+    return extract_patches(event, SETTINGS, resources=resources, **more)
 
 
 def apart(event: Event, workers: int) -> dict[str, float]:

@@ -32,9 +32,10 @@ from scipy import ndimage
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.events.event import Event
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.registration.event_registration import Registration, register
-from damage_ssl.settings import PatchSettings, TrainSettings
+from damage_ssl.settings import PatchSettings
 from damage_ssl.simulation.event import simulate
 from damage_ssl.simulation.settings import SimulationSettings
 

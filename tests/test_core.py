@@ -12,7 +12,6 @@ from damage_ssl.damage_scale import SCHEMES, DamageGrade, LabelValue, scheme_nam
 from damage_ssl.errors import InputError, SettingsError, StorageError
 from damage_ssl.files import atomic_directory, atomic_path, write_json
 from damage_ssl.grid import PixelGrid, utm_epsg
-from damage_ssl.settings import PatchSettings, TrainSettings, from_mapping, to_mapping
 
 
 def test_unknown_grade_names_place_value_and_what_is_allowed() -> None:
@@ -48,29 +47,6 @@ def test_every_grade_has_exactly_one_class_in_every_scheme() -> None:
 def test_unknown_scheme_names_the_nearest() -> None:
     with pytest.raises(SettingsError, match="did you mean 'binary-major'"):
         scheme_named("binary-majr")
-
-
-def test_unknown_setting_names_the_nearest() -> None:
-    with pytest.raises(SettingsError, match=r"\[train\]: setting 'algoritm' is unknown: did you mean 'algorithm'"):
-        from_mapping(TrainSettings, {"algoritm": "fixmatch"}, "[train]")
-
-
-@pytest.mark.parametrize("values", [{"steps": "many"}, {"steps": True}, {"fusion": "sum"}, {"seed": 1.5}])
-def test_setting_of_the_wrong_type_is_an_error(values: dict[str, object]) -> None:
-    with pytest.raises(SettingsError, match=next(iter(values))):
-        from_mapping(TrainSettings, values, "[train]")
-
-
-@pytest.mark.parametrize("values", [{"gsd_m": 0.0}, {"size_px": 0}, {"stretch_low_percent": 99.0}])
-def test_impossible_patch_setting_is_an_error(values: dict[str, object]) -> None:
-    with pytest.raises(SettingsError, match=f"{next(iter(values))} is .*; it must be"):
-        from_mapping(PatchSettings, values, "[patches]")
-
-
-def test_settings_survive_a_round_trip() -> None:
-    settings = TrainSettings(steps=7, minutes=2.0, options={"threshold": 0.9})
-    assert from_mapping(TrainSettings, to_mapping(settings), "x") == settings
-    assert from_mapping(PatchSettings, {"context_gsd_m": 2}, "x").context_gsd_m == 2.0
 
 
 def test_grid_is_centred_on_the_point() -> None:

@@ -1,4 +1,4 @@
-"""where runs stand, as the panels show it"""
+"""Where runs stand, whoever started them: what each wrote of itself, with the job that works on it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -70,7 +70,7 @@ def report_of(run: Run) -> RunReport | None:
         step=status.step if status else 0,
         steps=status.steps if status else 0,
         started=work.job.started if work else run.path.stat().st_ctime,
-        updated=status.updated if status else (work.updated if work else 0.0),
+        updated=status.updated if status else (work.said.updated if work else 0.0),
         message=message,
         work=work,
     )
@@ -83,7 +83,8 @@ def _phase(run: Run, status: RunStatus | None, work: JobReport | None) -> Phase:
     if alive and work is not None and work.state == "stopping":
         return "stopping"
     if not alive:
-        if was_stopped(run.path) or (status is not None and status.state == "cancelled"):
+        cancelled = status is not None and status.state == "cancelled"
+        if was_stopped(run.path) or (cancelled and (work is None or work.state != "interrupted")):
             return "cancelled"
         if work is None:  # started from a shell
             return "interrupted" if status is not None and status.state == "trained" else "failed"

@@ -24,13 +24,13 @@ from app.state.shown_models import features_stamp
 from damage_ssl import workflow
 from damage_ssl.damage_scale import ClassScheme, DamageGrade, LabelValue, scheme_named
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.evaluation.learning_curve import LearningCurve, OutlookQuestion
+from damage_ssl.evaluation.learning_curve import LearningCurve
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_csv import ImportReport
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.map_style import colour_of, name_of
-from damage_ssl.runs.live import LIVE_SCHEME, read_features, usable_labels
 from damage_ssl.runs.model import Model
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 
 COMFORTABLE_PER_CLASS = 20
 _TOLD_EVERY = 5
@@ -191,7 +191,7 @@ def promise_of(view: EventView) -> tuple[str, bool]:
     if not features or labels.empty:
         return "", False
     state = f"{view.stamp}-{features}-{revision // _TOLD_EVERY}"
-    told = outlook_jobs.told(str(view.event.path), state, lambda: _question(view))
+    told = outlook_jobs.told(view.event, state)
     return ("" if told.outlook is None else _sentence(told.outlook)), told.waiting
 
 
@@ -203,13 +203,6 @@ def _sentence(found: LearningCurve) -> str:
         return f"{now}. Ten more labels would change little."
     low, high = round(100 * found.gain_low), round(100 * found.gain_high)
     return f"{now}. Ten more labels would add about {100 * found.gain:.1f} points ({low} to {high})."
-
-
-def _question(view: EventView) -> OutlookQuestion:
-    known = read_features(view.event)
-    labels = usable_labels(known, current_labels(view.event)[0], scheme_named(LIVE_SCHEME))
-    at = view.pairs[["x_m", "y_m"]].loc[known.building_id[labels.rows].tolist()].to_numpy(float)
-    return OutlookQuestion(features=known.values[labels.rows], classes=labels.classes, x_m=at[:, 0], y_m=at[:, 1])
 
 
 _LIMIT_MB = 20

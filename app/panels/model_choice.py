@@ -130,8 +130,8 @@ def _working(view: EventView, *, may_write: bool) -> None:
     work = features_work(view)
     if work is None or not work.active:
         st.rerun()
-    share = work.done / work.total if work.total else 0.0
-    detail = f"{share:.0%}" if work.total else "starting"
+    share = work.said.done / work.said.total if work.said.total else 0.0
+    detail = f"{share:.0%}" if work.said.total else "starting"
     if work.seconds_left is not None and work.seconds_left > 60:
         detail += f", {work.seconds_left / 60:.0f} min left"
     progress("Getting ready to colour the map while you label", detail, share)

@@ -68,6 +68,7 @@ def page(names: Sequence[str], person: Person) -> None:
             note("You may look and download here. Whoever runs this server can add an event.")
             return
         st.markdown("### Add an event" if names else "### Your first event")
+        _open_made()
         report = _shown_work()
         if report is not None and report.active:
             _progress(report)
@@ -87,15 +88,31 @@ def _shown_work() -> job.JobReport | None:
 @st.fragment(run_every="1s")
 def _progress(report: job.JobReport) -> None:
     now = event_jobs.new_event(report.job.name)
+    st.session_state["new-event-watched"] = report.job.name
     if now is None or not now.active:
-        if now is not None and now.state == "done":
-            event_jobs.forget(now)
-            _show(now.job.name)
         st.rerun()
     work_progress(now)
     note("You can close this page; it goes on.")
     stop_button(now, lambda: event_jobs.stop(now.folder), key="stop-new-event")
     log_of(now)
+
+
+def _open_made() -> None:
+    """Open the event whose making this page has shown, as soon as it is made; whichever run of the page sees it."""
+    name = st.session_state.get("new-event-watched")
+    if name is None:
+        return
+    now = event_jobs.new_event(name)
+    if now is not None and now.active:
+        return
+    del st.session_state["new-event-watched"]
+    if now is None and name not in list_events(workspace_path()):
+        return  # put away in another window
+    if now is None or now.state == "done":
+        if now is not None:
+            event_jobs.forget(now)
+        _show(name)
+        st.rerun()
 
 
 def _show(name: str) -> None:
@@ -299,6 +316,7 @@ def _create() -> None:
             st.session_state["new-event-error"] = problem
             return
         event_jobs.start_new_event(form["name"], _options(form), form)
+        st.session_state["new-event-watched"] = form["name"]
     except (DamageSSLError, OSError) as error:
         st.session_state["new-event-error"] = inbox.plain(str(error))
 
@@ -319,8 +337,10 @@ def _options(form: Mapping[str, Any]) -> list[str]:
 
 
 def _open() -> None:
+    st.session_state.pop("new-event-watched", None)
     st.query_params["step"] = "new"
 
 
 def _close() -> None:
+    st.session_state.pop("new-event-watched", None)
     st.query_params["step"] = "event"

@@ -19,9 +19,9 @@ from damage_ssl.damage_scale import ClassScheme, scheme_named
 from damage_ssl.evaluation.audit import AuditReport, Share
 from damage_ssl.events.event import Event
 from damage_ssl.labels.agreement import AnalystAgreement, PairAgreement, agreement, confusion, independent_answers
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.map_style import colour_of, name_of
 from damage_ssl.runs.model import Model
-from damage_ssl.settings import TrainSettings
 
 
 def walk(kind: str | None) -> None:

@@ -17,8 +17,8 @@ from app.state.legend import METHODS, age_text, method_name
 from damage_ssl.damage_scale import SCHEMES
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.events.event import Event
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.runs.change_score import ALGORITHM as CHANGE
-from damage_ssl.settings import TrainSettings
 
 NETWORKS = {
     "efficientnet-lite0": "EfficientNet-Lite0, pretrained",
@@ -199,14 +199,15 @@ def _progress(view: EventView, *, may_write: bool) -> None:
 
 def _state(report: run_reports.RunReport) -> str:
     comparing = report.algorithm == CHANGE and report.phase == "training"
-    cutting = report.phase == "preparing" and report.work is not None and report.work.stage in ("patches", "register")
+    stage = "" if report.work is None else report.work.said.stage
+    cutting = report.phase == "preparing" and stage in ("patches", "register")
     return "Cutting the pictures" if cutting else STATES["comparing" if comparing else report.phase]
 
 
 def _how_far(report: run_reports.RunReport, metrics: list[dict[str, Any]]) -> tuple[int, int, str, float | None]:
     """Done, total, of what, and seconds left: the run's own steps while it trains, else what its process says."""
-    if report.phase in ("preparing", "predicting") and report.work is not None and report.work.total:
-        return report.work.done, report.work.total, "building", report.work.seconds_left
+    if report.phase in ("preparing", "predicting") and report.work is not None and report.work.said.total:
+        return report.work.said.done, report.work.said.total, "building", report.work.seconds_left
     unit = "building" if report.algorithm == CHANGE else "step"
     return report.step, report.steps, unit, _seconds_left(report, metrics)
 

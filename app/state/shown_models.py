@@ -19,7 +19,7 @@ from damage_ssl.errors import DamageSSLError, LabelsError, WorkspaceError
 from damage_ssl.events.event import Event
 from damage_ssl.products.assessment import ModelSays
 from damage_ssl.products.map_style import CLASSES
-from damage_ssl.runs.live import LIVE, LIVE_SCHEME, LiveModel, features_path, features_ready, fit_live, read_features
+from damage_ssl.runs.live import LIVE, LIVE_SCHEME, LiveModel, features_ready, features_version, fit_live, read_features
 from damage_ssl.runs.model import Model, RunModel
 from damage_ssl.runs.predictions import predicted_buildings
 from damage_ssl.runs.run import Run, runs_in
@@ -50,7 +50,7 @@ def features_stamp(view: EventView) -> str:
     """Changes when the features change; empty where there are none of the pairs as they are now."""
     if view.index is None or not features_ready(view.event):
         return ""
-    return format((features_path(view.event) / "features.json").stat().st_mtime_ns, "x")
+    return features_version(view.event)
 
 
 def outline_stamp(model: Model | None) -> str:

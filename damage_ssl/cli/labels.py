@@ -1,6 +1,7 @@
 """`damage-ssl label`: labels in and out, which building to look at next, how far analysts agree."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +57,21 @@ def propose(
         for row in rows:
             console.say(f"{row['building_id']}  ({row['drawn']})")
         console.result({"buildings": rows})
+
+
+def outlook(
+    event: EventName,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="JSON to write.")],
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Work out what the next labels would bring the live model; for the app, at low priority."""
+    from damage_ssl.files import write_json
+    from damage_ssl.runs.live import learning_curve_of
+
+    with command(json=json):
+        os.nice(10)  # somebody labels meanwhile
+        write_json(out, dataclasses.asdict(learning_curve_of(Event.open(workspace, event))))
 
 
 def compare(

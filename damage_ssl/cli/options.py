@@ -5,22 +5,17 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.events.event import Event
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.settings import (
-    PatchSettings,
-    Resources,
-    SourceSettings,
-    SplitSettings,
-    TrainSettings,
-    from_mapping,
-    to_mapping,
-)
+from damage_ssl.settings import PatchSettings, Resources, SourceSettings, SplitSettings, from_mapping
+
+if TYPE_CHECKING:
+    from damage_ssl.learning.settings import TrainSettings
 
 EventName = Annotated[str, typer.Argument(metavar="EVENT", help="Name of the event (a folder in the workspace).")]
 Workspace = Annotated[Path, typer.Option(help="Folder that holds the events.", envvar="DAMAGE_SSL_WORKSPACE")]
@@ -71,7 +66,7 @@ def bytes_of(size: str) -> int:
     return round(float(number) * unit_bytes)
 
 
-_TABLES = {"patches": PatchSettings, "train": TrainSettings, "split": SplitSettings, "sources": SourceSettings}
+_TABLES = ("patches", "train", "split", "sources")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,28 +74,28 @@ class AllSettings:
     """The settings of all stages: the file's values, overridden by what the command line gave."""
 
     patches: PatchSettings | None
-    train: TrainSettings
+    train: "TrainSettings"
     split: SplitSettings
     sources: SourceSettings
 
 
 def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllSettings:
     tables = _read_tables(file)
-    train = {**tables.get("train", {}), **{key: value for key, value in given.items() if value is not None}}
-    if (weights := train.pop("weights", None)) is not None:
-        train["options"] = {**train.get("options", {}), "weights": weights}
-    where = str(file) if file is not None else "command line"
     return AllSettings(
         patches=patch_settings(event, file, {}),
-        train=from_mapping(TrainSettings, train, f"{where}, [train]"),
-        split=from_mapping(SplitSettings, tables.get("split", {}), f"{where}, [split]"),
-        sources=from_mapping(SourceSettings, tables.get("sources", {}), f"{where}, [sources]"),
+        train=train_settings(file, given),
+        split=from_mapping(SplitSettings, tables.get("split", {}), f"{file}, [split]"),
+        sources=from_mapping(SourceSettings, tables.get("sources", {}), f"{file}, [sources]"),
     )
 
 
-def train_settings(file: Path | None, given: Mapping[str, Any]) -> TrainSettings:
+def train_settings(file: Path | None, given: Mapping[str, Any]) -> "TrainSettings":
     """The table [train] of a settings file, overridden by what the command line gave."""
+    from damage_ssl.learning.settings import TrainSettings
+
     values = _read_tables(file).get("train", {}) | {key: value for key, value in given.items() if value is not None}
+    if (weights := values.pop("weights", None)) is not None:
+        values["options"] = {**values.get("options", {}), "weights": weights}
     return from_mapping(TrainSettings, values, f"{file or 'command line'}, [train]")
 
 
@@ -111,7 +106,7 @@ def patch_settings(event: Event, file: Path | None, given: Mapping[str, Any]) ->
     if not values:
         return None
     before = PatchStore.kept_settings(event.patches_path)
-    kept = {} if before is None else to_mapping(before)
+    kept = {} if before is None else before.model_dump()
     return from_mapping(PatchSettings, {**kept, **values}, f"{file or 'command line'}, [patches]")
 
 

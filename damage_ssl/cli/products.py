@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,10 +37,15 @@ from damage_ssl.cli.patches import make_patches
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.events.inputs import EventInputs
-from damage_ssl.products.handover.pack import hand_over
-from damage_ssl.products.selection import Selection
-from damage_ssl.runs.model import FinishedRun
+from damage_ssl.products.handover.map_export import live_table
+from damage_ssl.products.handover.pack import LABELS_ONLY, hand_over
+from damage_ssl.products.selection import Selection, classes_in
+from damage_ssl.runs.live import LIVE, live_model_of
+from damage_ssl.runs.model import FinishedRun, MapModel
 from damage_ssl.runs.run import Run, latest_finished
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 
 def export(
@@ -60,9 +65,7 @@ def export(
 ) -> None:
     """Write the damage map: every footprint once; before any training, its coverage and reasons only."""
     with command(json=json) as console:
-        chosen = Selection(
-            classes=tuple(classes) if classes else None, p_min=p_min, p_max=p_max, not_assessed=not assessed_only
-        )
+        chosen = Selection(classes=classes_in(classes or ()), p_min=p_min, p_max=p_max, not_assessed=not assessed_only)
         if out is None and not pack:
             raise InputError("export: give --out FILE for the GeoJSON alone, or --pack for all that a receiver needs")
         if not pack and (licence or not chosen.is_open):
@@ -140,8 +143,9 @@ def _write_pack(
     console: Console, event: Event, out: Path | None, run_id: str | None, selection: Selection, licence: str | None
 ) -> None:
     """Write the pack under the event's products, and the whole map to `out` where that is asked for too."""
-    run = workflow.chosen_run(event, run_id) if run_id is not None else _newest(event)
-    written = hand_over(event, None if run is None else FinishedRun(run), selection=selection, licence=licence)
+    model, table = _map_of(event, run_id)
+    run = None if model is None else model.run
+    written = hand_over(event, model, selection=selection, licence=licence, table=table)
     console.say(f"{written.buildings:,} buildings ({selection.words}), run {None if run is None else run.run_id}")
     console.say(f"hand over {written.zip_path}")
     if out is not None:  # after the pack, which may refuse the selection: then nothing is written
@@ -157,6 +161,17 @@ def _write_pack(
             "run_id": None if run is None else run.run_id,
         }
     )
+
+
+def _map_of(event: Event, run_id: str | None) -> "tuple[MapModel | None, gpd.GeoDataFrame | None]":
+    """The model of a pack, and its map where that is not a run's: `live`, or `labels-only` for none."""
+    if run_id == LABELS_ONLY:
+        return None, None
+    if run_id == LIVE:
+        live = live_model_of(event)
+        return live, live_table(event, live)
+    run = workflow.chosen_run(event, run_id) if run_id is not None else _newest(event)
+    return (None if run is None else FinishedRun(run)), None
 
 
 def _newest(event: Event) -> Run | None:

@@ -33,6 +33,7 @@ COMMANDS: Names = {
         "import": "labels:import_file",
         "export": "labels:export",
         "next": "labels:propose",
+        "outlook": "labels:outlook",
         "agreement": "labels:compare",
     },
     "views": "evaluation:views",
@@ -52,6 +53,9 @@ GROUPS = {
     "footprints": "Building footprints: fetch them, take your own, or detect them where there are none.",
     "label": "Labels in, out, which building is next, how far analysts agree.",
 }
+HIDDEN = {"outlook"}
+"""Commands that the app starts, and that nobody else needs."""
+
 _PLAIN: dict[str, Any] = {"rich_markup_mode": None, "context_settings": {"max_content_width": 120}}
 """Help as it is written: as markup, rich would take `[train]` for a style and leave it out."""
 
@@ -71,6 +75,7 @@ class LazyGroup(TyperGroup):
         rows = [
             (name, _summary(*place.split(":")) if isinstance(place, str) else GROUPS[name])
             for name, place in self._names.items()
+            if name not in HIDDEN
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
@@ -98,7 +103,7 @@ def _command(name: str, place: "str | Names") -> Any:
         return LazyGroup(name=name, names=place, help=GROUPS[name], no_args_is_help=True, **_PLAIN)
     module, function = place.split(":")
     one = typer.Typer(add_completion=False, **_PLAIN)
-    one.command(name)(getattr(import_module(f"damage_ssl.cli.{module}"), function))
+    one.command(name, hidden=name in HIDDEN)(getattr(import_module(f"damage_ssl.cli.{module}"), function))
     return typer.main.get_command(one)
 
 

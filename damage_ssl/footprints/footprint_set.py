@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import atomic_path, read_json, write_json
-from damage_ssl.settings import FootprintSettings, from_mapping, to_mapping
+from damage_ssl.settings import FootprintSettings, from_mapping
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -87,7 +87,7 @@ def write_footprints(folder: Path, found: FootprintSet) -> None:
     with atomic_path(folder / LEFT_OUT_FILE) as temporary:
         found.left_out.astype({"overlap": float}).to_parquet(temporary)
     report = {
-        "settings": to_mapping(found.settings),
+        "settings": found.settings.model_dump(),
         "sources": [dataclasses.asdict(report) for report in found.sources],
     }
     write_json(folder / REPORT_FILE, report)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -19,7 +18,7 @@ import shapely
 
 from damage_ssl.errors import DamageSSLError, SourceError, WorkerError, WorkspaceError
 from damage_ssl.events.event import Event
-from damage_ssl.files import atomic_directory, read_json, storage_errors, write_json
+from damage_ssl.files import atomic_directory, locked, read_json, storage_errors, write_json
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
 from damage_ssl.imagery.inspection import measure_stretch
 from damage_ssl.imagery.scene import Role, Scene, scene_state
@@ -38,7 +37,7 @@ from damage_ssl.patches.store import (
 )
 from damage_ssl.progress import ProgressCallback
 from damage_ssl.registration.event_registration import REGISTRATION_COLUMNS, Registration, register
-from damage_ssl.settings import PatchSettings, Resources, to_mapping
+from damage_ssl.settings import PatchSettings, Resources
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -90,7 +89,7 @@ def extract_patches(
     if not pre or not post:
         raise WorkspaceError(f"{event.path}: has no {'post' if pre else 'pre'} scenes; create the event again")
     footprints = event.footprints()
-    helpers = resources if client is None else replace(resources, cluster=_address(client))
+    helpers = resources if client is None else resources.replace(cluster=_address(client))
     registration = register(event, settings, resources=helpers, progress=registering)
     fingerprint = _fingerprint(footprints, pre + post, settings, registration)
     try:
@@ -172,7 +171,8 @@ def _partial_store(event: Path, fingerprint: str) -> Iterator[Path]:
     What was cut from anything else is removed first, and so is all after an error.
     """
     folder = event / ".patches.partial"
-    with storage_errors(event / "patches"), _only_one(event):
+    busy = f"{event}: another process is cutting its patches; wait for it to end"
+    with storage_errors(event / "patches"), locked(event / ".patches.lock", busy):
         try:
             kept = read_json(folder / _PLAN)["fingerprint"] == fingerprint
         except (OSError, ValueError, KeyError, TypeError):
@@ -186,36 +186,6 @@ def _partial_store(event: Path, fingerprint: str) -> Iterator[Path]:
             if not isinstance(error, WorkerError):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
-
-
-@contextmanager
-def _only_one(event: Path) -> Iterator[None]:
-    """Keep a second process from cutting the same event; the lock is released when this one ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # pragma: no cover (Windows)
-        yield
-        return
-    path = event / ".patches.lock"
-    busy = WorkspaceError(f"{event}: another process is cutting its patches; wait for it to end")
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise busy from None
-        if not _is(lock, path):  # its owner removed it between our opening and locking: the next one has a new file
-            raise busy
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _is(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _sweep(folder: Path) -> None:
@@ -264,7 +234,7 @@ def _fingerprint(
     values = {
         "format": FORMAT_VERSION,
         "scenes": [scene_state(scene) for scene in scenes],
-        "settings": to_mapping(settings),
+        "settings": settings.model_dump(),
         "registration": _table_hash(registration.table),
     }
     digest.update(json.dumps(values, sort_keys=True).encode())

@@ -18,13 +18,14 @@ from damage_ssl.errors import DamageSSLError
 from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, Calibration, calibrate, scale_probabilities
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path, write_json
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
 from damage_ssl.runs.predictions import CHUNK_BUILDINGS, prediction_table
 from damage_ssl.runs.run import Run
 from damage_ssl.runs.transfer import labelled_buildings
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 
 ALGORITHM = "perceptual-change"
 """The name of a run that compared pre and post without labels, where others have that of their training algorithm."""

@@ -21,12 +21,13 @@ from damage_ssl.evaluation.spatial_blocks import block_of
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path, read_json, write_json
 from damage_ssl.labels.label_csv import known_grades
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.runs.change_score import ALGORITHM as CHANGE
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
 from damage_ssl.runs.predictions import class_probabilities, prediction_table, read_predictions
 from damage_ssl.runs.run import ENSEMBLE, Run, chosen_run, runs_in
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 
 SEPARATOR = "/"
 """Between the members' names in the plan's options: what no folder's name can hold."""
@@ -87,15 +88,15 @@ def start_ensemble(event: Event, members: Sequence[str] | None = None, *, run_id
         class_of |= dict(zip(plan.train_id + plan.validation_id, plan.train_class + plan.validation_class, strict=True))
     common = tuple(sorted(held_out))
     seen = tuple(sorted(set(class_of) - held_out))
-    settings = TrainSettings(
-        algorithm=ENSEMBLE,
-        scheme=plans[0].train.scheme,
-        network=ENSEMBLE,
-        steps=len(runs),
-        options={"members": SEPARATOR.join(run.run_id for run in runs)},
-    )
+    recorded = {
+        "algorithm": ENSEMBLE,
+        "scheme": plans[0].train.scheme,
+        "network": ENSEMBLE,
+        "steps": len(runs),
+        "options": {"members": SEPARATOR.join(run.run_id for run in runs)},
+    }
     plan = RunPlan(
-        train=settings,
+        train=TrainSettings.as_recorded(recorded, ENSEMBLE),
         split=SplitSettings(),
         train_id=seen,
         train_class=tuple(class_of[building] for building in seen),
@@ -113,7 +114,7 @@ def members_of(event: Event, run: Run) -> list[Run]:
     Raises:
         WorkspaceError: one was deleted.
     """
-    names = str(plan_of(run).train.options["members"]).split(SEPARATOR)
+    names = str(plan_of(run).train.given["members"]).split(SEPARATOR)
     return [chosen_run(event, name) for name in names]
 
 
@@ -232,7 +233,7 @@ def _of_each_method(event: Event) -> list[Run]:
     for run in runs_in(event.runs_path):
         if run.finished and run.checkpoint_path.exists():
             train = plan_of(run).train
-            newest[f"{train.algorithm} {train.network} {train.fusion} {sorted(train.options.items())}"] = run
+            newest[f"{train.algorithm} {train.network} {train.fusion} {sorted(train.given.items())}"] = run
     runs = sorted(newest.values(), key=lambda run: run.begun)
     like = [(plan_of(run).train.scheme, plan_of(run).patches_fingerprint) for run in runs]
     return [run for run, same in zip(runs, like, strict=True) if same == like[-1]]

@@ -3,8 +3,7 @@
 `make_features` needs torch and takes minutes on a large event; all else here needs no torch and takes milliseconds.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 from damage_ssl.damage_scale import ClassScheme, LabelValue, scheme_named
 from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
 from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, damaged_probability, normalised_entropy
-from damage_ssl.events.event import Event
-from damage_ssl.files import read_json
+from damage_ssl.evaluation.learning_curve import LearningCurve, outlook
+from damage_ssl.events.event import Event, open_labels
+from damage_ssl.files import locked, read_json
 from damage_ssl.learning.features.linear_probe import (
     FORMAT_VERSION,
     NOTES,
@@ -25,12 +25,12 @@ from damage_ssl.learning.features.linear_probe import (
     FeatureInitialisation,
     fit_linear_probe,
 )
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.model import Said
 from damage_ssl.runs.predictions import prediction_table
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 
 LIVE = "live"
 """The live model's name where runs are named by their ids."""
@@ -79,7 +79,8 @@ def make_features(
     building_id = index.loc[index["assessed"].to_numpy(bool), "building_id"].to_numpy(str)
     if not len(building_id):
         raise WorkspaceError(f"event '{event.name}': no building can be assessed, so there is nothing to describe")
-    with _only_one(event):
+    busy = f"event '{event.name}': another process is making its features; wait for it to end"
+    with locked(event.path / ".features.lock", busy):
         write_features(store, building_id, features_path(event), weights=start, progress=progress)
     return len(building_id)
 
@@ -92,6 +93,11 @@ def features_ready(event: Event) -> bool:
         return bool((notes["format"], notes["patches"]) == current)
     except (OSError, ValueError, KeyError, WorkspaceError):
         return False
+
+
+def features_version(event: Event) -> str:
+    """Changes when the features change."""
+    return format((features_path(event) / NOTES).stat().st_mtime_ns, "x")
 
 
 def features_start(event: Event) -> FeatureInitialisation | None:
@@ -216,24 +222,6 @@ def fit_live(features: EventFeatures, current: pd.DataFrame, scheme: ClassScheme
     )
 
 
-@contextmanager
-def _only_one(event: Event) -> Iterator[None]:
-    """Keep a second process from the same work; the lock goes with the process, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # pragma: no cover (Windows)
-        yield
-        return
-    with (event.path / ".features.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise WorkspaceError(
-                f"event '{event.name}': another process is making its features; wait for it to end"
-            ) from None
-        yield
-
-
 LIVE_SCHEME = TrainSettings().scheme
 """The classes that it tells apart."""
 
@@ -289,3 +277,29 @@ class LiveModel:
             p_damaged=known.p_damaged,
             uncertainty=known.uncertainty,
         )
+
+
+def live_model_of(event: Event) -> LiveModel:
+    """The live model on the labels of this moment.
+
+    Raises:
+        WorkspaceError: there are no features of the patches as they are now. LabelsError: fewer than two classes.
+    """
+    features, labels = read_features(event), open_labels(event)
+    revision = labels.revision()
+    prediction = fit_live(features, labels.current(), scheme_named(LIVE_SCHEME))
+    return LiveModel(event, features_version(event), revision, prediction)
+
+
+def learning_curve_of(event: Event, *, seed: int = 0) -> LearningCurve:
+    """What more labels would bring the live model, extrapolated from how it has learned so far.
+
+    Raises:
+        WorkspaceError: there are no features of the patches as they are now.
+    """
+    features = read_features(event)
+    labels = usable_labels(features, open_labels(event).current(), scheme_named(LIVE_SCHEME))
+    index = PatchStore.open(event.patches_path).index().set_index("building_id")
+    at = index.loc[features.building_id[labels.rows].tolist(), ["x_m", "y_m"]].to_numpy(float)
+    rng = np.random.default_rng(seed)
+    return outlook(features.values[labels.rows], labels.classes, at[:, 0], at[:, 1], rng)

@@ -13,7 +13,7 @@ from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, storage_errors, write_json
 from damage_ssl.learning.training_folder import State, TrainingFolder
-from damage_ssl.progress import process_start_of
+from damage_ssl.progress import process_runs, process_start_of
 
 ENSEMBLE = "ensemble"
 """Name of the algorithm of a run that averages others, and of the file that says which."""
@@ -36,12 +36,7 @@ class RunStatus:
         """True while the process that works on the run is there."""
         if self.state not in ("queued", "running", "trained") or self.pid is None:
             return False
-        try:
-            os.kill(self.pid, 0)
-        except OSError:
-            return False
-        start = process_start_of(self.pid)
-        return start != "gone" and self.process_start in (None, start)
+        return process_runs(self.pid, self.process_start)
 
 
 @dataclass(frozen=True)

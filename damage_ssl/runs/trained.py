@@ -16,6 +16,7 @@ from damage_ssl.evaluation.calibration import Calibration, calibrate, scale_prob
 from damage_ssl.evaluation.spatial_blocks import BlockSplit, split_by_position
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.parallel import run_tasks
 from damage_ssl.patches.pairs import PairSet, PairSource
 from damage_ssl.patches.store import PatchStore
@@ -24,7 +25,7 @@ from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
 from damage_ssl.runs.predictions import CHUNK_BUILDINGS, prediction_table, scheme_of
 from damage_ssl.runs.run import ENSEMBLE, Run
 from damage_ssl.runs.transfer import JointPatches, joint_patches, labelled_buildings, plan_sources
-from damage_ssl.settings import Resources, SourceSettings, SplitSettings, TrainSettings
+from damage_ssl.settings import Resources, SourceSettings, SplitSettings
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -229,7 +230,7 @@ def start_run(
 
     if train.algorithm == CHANGE:
         raise SettingsError(f"algorithm '{CHANGE}' needs no labels and no training: damage-ssl zero-label {event.name}")
-    train = replace(train, options=with_policy_text(train.options, event.path))
+    train = train.replace(options=with_policy_text(train.given, event.path))
     check_settings(train, "settings, [train]")
     plan = plan_run(event, PatchStore.open(event.patches_path), train, split, sources, source_settings)
     return planned_run(event, plan, run_id=run_id)

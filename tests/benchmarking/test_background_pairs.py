@@ -7,8 +7,9 @@ from damage_ssl.benchmarking.background_pairs import cut_windows, free_places
 from damage_ssl.benchmarking.preparation import prepare
 from damage_ssl.benchmarking.settings import BenchmarkSettings
 from damage_ssl.events.event import Event
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.extraction import extract_patches
-from damage_ssl.settings import PatchSettings, TrainSettings
+from damage_ssl.settings import PatchSettings
 from damage_ssl.simulation.event import SimulatedEvent
 from tests.benchmarking.bench_division import FakeTrainer
 

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -204,13 +203,13 @@ def test_workers_write_the_same_bytes(town: Town, monkeypatch: pytest.MonkeyPatc
 def test_sixteen_bit_side_is_stretched_with_the_percentiles_of_the_settings(town: Town, tmp_path: Path) -> None:
     deep = write_tiff(tmp_path / "deep.tif", texture(1).astype(np.uint16) * 12 + 300)
     event = town.create(pre=[deep])
-    soft = extract_patches(event, replace(SMALL, stretch_low_percent=0, stretch_high_percent=100)).load(["b05"])
+    soft = extract_patches(event, SMALL.replace(stretch_low_percent=0, stretch_high_percent=100)).load(["b05"])
     pixels = texture(1)[0].astype(float)
     with rasterio.open(deep) as source:
         low, high = source.read(1).min(), source.read(1).max()
     expected = (pixels[74:106, 74:106] * 12 + 300 - low) / (high - low) * 255
     assert np.abs(soft.close.pre[0, 0] - expected).max() < 4
-    hard = extract_patches(event, replace(SMALL, stretch_low_percent=10, stretch_high_percent=90)).load(["b05"])
+    hard = extract_patches(event, SMALL.replace(stretch_low_percent=10, stretch_high_percent=90)).load(["b05"])
     assert hard.close.pre.std() > soft.close.pre.std() * 1.2
 
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from affine import Affine
 
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
 from damage_ssl.events.event import Event
+from damage_ssl.files import locked
 from damage_ssl.imagery.scene import Overview
 from damage_ssl.mosaic import batches
 from damage_ssl.patches import pair_cutting
@@ -80,7 +82,7 @@ def test_interrupted_cutting_leaves_no_store_and_goes_on_where_it_was(
 
 def test_what_was_cut_from_other_settings_is_not_gone_on_with(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "CELL_PX", 60)
-    other = replace(SMALL, min_area_m2=7.0)
+    other = SMALL.replace(min_area_m2=7.0)
     whole = content(extract_patches(town.create("whole"), SMALL).path)
     event = town.create("stopped")
 
@@ -107,21 +109,14 @@ def test_second_process_that_cuts_the_same_event_is_refused(town: Town) -> None:
     assert "another process is cutting its patches" in messages[0]
 
 
-def test_lock_that_its_owner_removed_meanwhile_does_not_count(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a third process, which finds no lock file, would cut at the same time."""
-    import fcntl
-
+def test_cutting_that_ended_lets_the_next_one_in(town: Town) -> None:
     event = town.create()
-    lock = fcntl.flock
-
-    def locked_too_late(file: Any, operation: int) -> None:
-        (event.path / ".patches.lock").unlink()
-        lock(file, operation)
-
-    monkeypatch.setattr(fcntl, "flock", locked_too_late)
-    with pytest.raises(WorkspaceError, match="another process is cutting"):
+    extract_patches(event, SMALL)
+    with locked(event.path / ".patches.lock", "busy"):
+        pass
+    shutil.rmtree(event.patches_path)
+    with locked(event.path / ".patches.lock"), pytest.raises(WorkspaceError, match="another process is cutting"):
         extract_patches(event, SMALL)
-    monkeypatch.undo()
     assert len(extract_patches(event, SMALL)) > 0
 
 

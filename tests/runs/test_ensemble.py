@@ -16,10 +16,11 @@ from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.event import Event
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.runs.ensemble import measure_gain
 from damage_ssl.runs.predictions import read_predictions
 from damage_ssl.runs.run import Run, delete_run, latest_finished
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 from tests.conftest import Town
 from tests.runs.test_zero_label import CENTRES, DESTROYED
 from tests.runs.test_zero_label import event as event
@@ -169,5 +170,5 @@ def test_pretraining_on_two_events_leaves_a_file_and_is_not_done_twice(event: Ev
 def test_weights_on_the_command_line_join_the_options_of_the_settings_file(event: Event, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text("[train.options]\nprobe_c = 0.1\n")
     made = options._settings(event, tmp_path / "s.toml", {"weights": "w.safetensors", "steps": None})
-    assert made.train.options == {"probe_c": 0.1, "weights": "w.safetensors"}
+    assert made.train.given == {"probe_c": 0.1, "weights": "w.safetensors"}
     assert options._settings(event, None, {"weights": None}).train == TrainSettings()

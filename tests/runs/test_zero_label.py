@@ -14,9 +14,10 @@ from damage_ssl.damage_scale import DamageGrade, LabelValue
 from damage_ssl.errors import SettingsError, WorkspaceError
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_csv import read_label_csv
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.runs.change_score import ALGORITHM, METHOD, STATEMENT
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 from tests.conftest import SIDE_PX, Town, square, texture, write_polygons, write_tiff
 
 CENTRES = [(column, row) for row in range(24, 220, 48) for column in range(24, 220, 48)]

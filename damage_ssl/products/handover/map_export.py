@@ -16,6 +16,7 @@ from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
 from damage_ssl.runs.change_score import ALGORITHM as CHANGE
 from damage_ssl.runs.change_score import METHOD, STATEMENT
+from damage_ssl.runs.live import LiveModel
 from damage_ssl.runs.plan import RunPlan, plan_of
 from damage_ssl.runs.predictions import read_predictions
 from damage_ssl.runs.run import Run, chosen_run, latest_finished
@@ -75,6 +76,24 @@ def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
         threshold=Calibration.read(run.calibration_path).threshold,
         run_id=run.run_id,
         method=METHOD if algorithm == CHANGE else algorithm,
+    )
+
+
+def live_table(event: Event, model: LiveModel) -> "gpd.GeoDataFrame":
+    """Every footprint of the event exactly once, with what the live model says of it.
+
+    Raises:
+        WorkspaceError: the patches are not cut.
+    """
+    footprints, labels = event.footprints(), open_labels(event).current()
+    return assessed_footprints(
+        footprints,
+        PatchStore.open(event.patches_path).index(),
+        model.predictions(),
+        labels[labels["building_id"].isin(footprints["building_id"])],
+        scheme=model.scheme,
+        threshold=model.threshold,
+        run_id=model.model_id,
     )
 
 

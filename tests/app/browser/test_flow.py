@@ -21,7 +21,7 @@ from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
 from tests.app.browser.server import App, running_app
 from tests.conftest import eventually
 
-pytestmark = BROWSER
+pytestmark = [*BROWSER, pytest.mark.long]
 
 
 @pytest.fixture

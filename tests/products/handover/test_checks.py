@@ -13,11 +13,12 @@ from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.evaluation.metrics import evaluate
 from damage_ssl.files import write_json
 from damage_ssl.labels.schema import LABEL_COLUMNS
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.handover.checks import HandoverCheck, handover_checks
 from damage_ssl.runs.change_score import ALGORITHM as CHANGE
 from damage_ssl.runs.plan import RunPlan
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 
 BINARY = scheme_named("binary-major")
 
