@@ -1,8 +1,8 @@
 """The steps in order, on one event, and where an event stands. Command line, app and notebooks call these.
 
-`create_event` → `cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`, `evaluate_event`;
-without labels `start_zero_label` → `score_changes` → `export_event`. Each reads what the one before wrote. A step is
-imported when it is called: a look at an event's state must not wait for torch.
+`create_event` → `cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`, and to know how
+good it is `evaluate_event`; without labels `start_zero_label` → `score_changes` → `export_event`. Each reads what the
+one before wrote. A step is imported when it is called: a look at an event's state must not wait for torch.
 """
 
 import os

@@ -39,7 +39,9 @@ def benchmark(
         str | None,
         typer.Option(metavar="EVENT", help="Take foreign pairs from this event, not from between buildings."),
     ] = None,
-    scheme: Annotated[str | None, typer.Option(help="The classes told apart: binary-major (default), binary-minor or grades.")] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="The classes told apart: binary-major (default), binary-minor or grades.")
+    ] = None,
     network: Annotated[str | None, typer.Option(help="The network that is trained, as in `damage-ssl train`.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
     settings: Annotated[

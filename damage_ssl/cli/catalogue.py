@@ -28,7 +28,9 @@ _OSM_HISTORY_BEGINS = date(2012, 9, 13)  # older states of the map are not kept 
 
 
 def list_events(
-    hazard: Annotated[str | None, typer.Option(help="Only events of this hazard: earthquake, fire, flood, wind …")] = None,
+    hazard: Annotated[
+        str | None, typer.Option(help="Only events of this hazard: earthquake, fire, flood, wind …")
+    ] = None,
     catalog: OwnCatalog = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,

@@ -39,7 +39,10 @@ def detect(
     model: Annotated[Path | None, typer.Option(metavar="FILE", help="Use this trained model; do not train.")] = None,
     save_model: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the trained model.")] = None,
     encoder: Annotated[
-        str, typer.Option(help="Encoder: efficientnet-lite0 (ImageNet weights), efficientnet-lite0-scratch or smp:<encoder>.")
+        str,
+        typer.Option(
+            help="Encoder: efficientnet-lite0 (ImageNet weights), efficientnet-lite0-scratch or smp:<encoder>."
+        ),
     ] = "efficientnet-lite0",
     minutes: Annotated[float, typer.Option(min=0.05, help="Upper bound of the training time.")] = 10.0,
     min_confidence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Least confidence of a building.")] = 0.5,

@@ -25,7 +25,6 @@ from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import SplitSettings
 
-
 PAIRS_SHOWN = 6
 _STEPS = 1000
 
@@ -65,7 +64,9 @@ def views(
     budget: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.0, help="Time for measuring; the policies come first.")
     ] = 120.0,
-    scheme: Annotated[str, typer.Option(help="The classes told apart: binary-major, binary-minor or grades.")] = "binary-major",
+    scheme: Annotated[
+        str, typer.Option(help="The classes told apart: binary-major, binary-minor or grades.")
+    ] = "binary-major",
     seed: Annotated[int, typer.Option(help="Seed of the pairs shown, the split and the views.")] = 0,
     workspace: Workspace = WORKSPACE,
     json: Json = False,

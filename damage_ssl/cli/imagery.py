@@ -39,7 +39,9 @@ def search(
     collection: Annotated[list[str], typer.Option(help="Only this collection of the catalogue; repeatable.")] = [],  # noqa: B006
     max_cloud: Annotated[float | None, typer.Option(min=0, max=100, help="Largest cloud cover in percent.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="List at most this many scenes.")] = 200,
-    max_documents: Annotated[int, typer.Option(min=1, help="Read at most this many files of a static catalogue.")] = 3000,
+    max_documents: Annotated[
+        int, typer.Option(min=1, help="Read at most this many files of a static catalogue.")
+    ] = 3000,
     only: Annotated[
         str | None, typer.Option("--side", metavar="pre|post", help="Only scenes of before, or of after, the disaster.")
     ] = None,

@@ -1,4 +1,4 @@
-"""`damage-ssl pretrain`, `zero-label`, `features`, `train`, `predict` and `ensemble`: all that makes or uses a model."""
+"""Commands that make or use a model: `pretrain`, `zero-label`, `features`, `train`, `predict` and `ensemble`."""
 
 import dataclasses
 import os
@@ -48,7 +48,9 @@ def pretrain(
     also: Annotated[
         list[str], typer.Option(metavar="EVENT", help="Another event whose pairs are learned from too; repeat.")
     ] = [],  # noqa: B006 (typer copies it)
-    loss: Annotated[str | None, typer.Option(help="What is learned from: vicreg (default), simclr or barlow-twins.")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="What is learned from: vicreg (default), simclr or barlow-twins.")
+    ] = None,
     network: Annotated[
         str | None, typer.Option(help="efficientnet-lite0, small-cnn, timm:<model> or smp:<encoder>.")
     ] = None,

@@ -156,7 +156,8 @@ Seed = Annotated[int | None, typer.Option(help="Seed of the split, the network a
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps.")]
 Minutes = Annotated[float | None, typer.Option(min=0.05, help="Upper bound of the training time.")]
 EncoderWeights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Weights that the encoder starts from, as pretrain leaves them.")
+    Path | None,
+    typer.Option("--weights", metavar="FILE", help="Weights that the encoder starts from, as pretrain leaves them."),
 ]
 GsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the patches.")]
 SizePx = Annotated[int | None, typer.Option(min=16, help="Pixels a side of the patches.")]

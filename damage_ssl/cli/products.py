@@ -57,7 +57,9 @@ def export(
     classes: Annotated[list[str] | None, typer.Option("--class", help="Only this class in the pack; repeat.")] = None,
     p_min: Annotated[float, typer.Option(help="Least p_damaged of a building in the pack.")] = 0.0,
     p_max: Annotated[float, typer.Option(help="Largest p_damaged of a building in the pack.")] = 1.0,
-    assessed_only: Annotated[bool, typer.Option("--assessed-only", help="Leave buildings that were not assessed out of the pack.")] = False,
+    assessed_only: Annotated[
+        bool, typer.Option("--assessed-only", help="Leave buildings that were not assessed out of the pack.")
+    ] = False,
     licence: Annotated[str | None, typer.Option(help="Licence and source that the pack's README names.")] = None,
     run_id: RunId = None,
     workspace: Workspace = WORKSPACE,

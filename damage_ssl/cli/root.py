@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from damage_ssl import __version__
 
@@ -58,8 +58,6 @@ HIDDEN = {"outlook"}
 
 _PLAIN: dict[str, Any] = {"rich_markup_mode": None, "context_settings": {"max_content_width": 120}}
 """Help as it is written: as markup, rich would take `[train]` for a style and leave it out."""
-
-_LISTS = ("--pre", "--post", "--footprints", "--runs")
 
 
 class LazyGroup(TyperGroup):
@@ -134,6 +132,9 @@ def _root(
     ] = False,
 ) -> None:
     """Building damage maps from pre/post imagery and a handful of labels."""
+
+
+_LISTS = ("--pre", "--post", "--footprints", "--runs")
 
 
 def spread_path_lists(argv: Sequence[str]) -> list[str]:
