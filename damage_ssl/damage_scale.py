@@ -227,12 +227,12 @@ class Reason(StrEnum):
     NOT_PREPARED = "not_prepared", "imagery not prepared"
 
 
+REASON_WORDS: Mapping[str, str] = {reason.value: reason.words for reason in Reason}
+
+
 def reason_words(reason: str | None) -> str:
     """A reason for people; a code without words of its own with blanks for its underscores."""
-    try:
-        return Reason(reason or "").words
-    except ValueError:
-        return (reason or "unknown reason").replace("_", " ")
+    return REASON_WORDS.get(reason or "", (reason or "unknown reason").replace("_", " "))
 
 
 REASON_OF_ANSWER: Mapping[LabelValue, Reason] = {
