@@ -1,4 +1,4 @@
-"""What reading footprints gives, and how an event keeps it on disk: the buildings, a report a source, what was left out."""
+"""What reading footprints gives, and how an event keeps it: the buildings, a report a source, what was left out."""
 
 import dataclasses
 from dataclasses import dataclass, field

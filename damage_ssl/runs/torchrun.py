@@ -1,4 +1,4 @@
-"""Training an event's run in several processes: `torchrun --nproc-per-node N -m damage_ssl.pipeline.distributed EVENT`.
+"""Training an event's run in several processes: `torchrun --nproc-per-node N -m damage_ssl.runs.torchrun EVENT`.
 
 The first process works in the run's folder as `damage-ssl train` does; the others in a temporary copy of it, so nobody
 else writes. The run is that of `damage-ssl train` with the same settings: started there, it goes on here, and the other
