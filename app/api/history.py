@@ -1,9 +1,8 @@
 """What was ever said of one building, by people and by models; an earlier state can be put back."""
 
-from collections.abc import Hashable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pandas as pd
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -43,7 +42,7 @@ def history(request: Request) -> Response:
     row, shown = row_in(view, request), request.query_params.get("run")
     if blind_in(request):
         return JSONResponse({"rows": [], "verdicts": []}, headers=NEVER)
-    rows = label_store(view.event).history(str(view.building_id[row]))
+    rows = label_store(view.event).history(str(view.building_id[row])).to_dict("records")
     verdicts = [_verdict(view, model, row, shown) for model in shown_models(view)]
     return JSONResponse({"rows": _rows(rows), "verdicts": verdicts}, headers=NEVER)
 
@@ -62,7 +61,7 @@ def put_back(event: str, body: dict[str, Any]) -> Response:
     return JSONResponse({"revision": revision, "label": label}, headers=NEVER)
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _rows(log: Iterable[Mapping[Any, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "row": place,
@@ -72,11 +71,11 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
             "why": _why(row),
             "comment": "" if put_back_from(row["comment"]) else row["comment"],
         }
-        for place, row in enumerate(table.to_dict("records"))
+        for place, row in enumerate(log)
     ]
 
 
-def _why(row: dict[Hashable, Any]) -> str:
+def _why(row: Mapping[Any, Any]) -> str:
     if said_by := put_back_from(row["comment"]):
         return "own answer put back" if said_by == row["labeller"] else f"put back what {said_by} had said"
     return str(_WHY.get(row["drawn"], row["drawn"]))

@@ -1,12 +1,12 @@
 """What all routes share: errors as answers, the parameters of a request, caching headers."""
 
 import json
+import math
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -171,7 +171,7 @@ def bbox_of(text: str) -> tuple[float, float, float, float]:
         west, south, east, north = (float(value) for value in text.split(","))
     except ValueError:
         raise InputError("bbox must be west,south,east,north in degrees") from None
-    if not (west < east and south < north and np.isfinite([west, south, east, north]).all()):
+    if not (west < east and south < north and all(map(math.isfinite, (west, south, east, north)))):
         raise InputError("bbox must be west,south,east,north in degrees, west < east and south < north")
     return west, south, east, north
 

@@ -1,8 +1,6 @@
-"""Which model is shown; the first map without labels.
+"""Which model the map shows, the choice of another one, and how the trained and the live one differ.
 
-Which model the map shows, the choice of another one, and how the trained and the live one differ.
-
-The button that makes a first map before there is any label.
+Before there is any label: the button that makes a first map without.
 """
 
 import time

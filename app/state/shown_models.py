@@ -1,24 +1,17 @@
-"""Which models there are to show; the live one kept fitted.
-
-The live model: refitted on the labels as they are now, while somebody labels; and whether its features are there.
-
-Which models an event has to show, and which one is meant.
-"""
+"""Which models an event has to show and which one is meant; the live one, kept fitted while somebody labels."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.state.event_view import EventView, current_labels, view_at
+from app.state.event_view import EventView, current_labels, kept_with_view
 from app.state.map_assessment import model_says
-from damage_ssl.damage_scale import ClassScheme, scheme_named
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import DamageSSLError, LabelsError, WorkspaceError
+from damage_ssl.evaluation import label_issues
 from damage_ssl.events.event import Event
-from damage_ssl.products.assessment import ModelSays
-from damage_ssl.products.map_style import CLASSES
 from damage_ssl.runs.live import LIVE, LIVE_SCHEME, LiveModel, features_ready, features_version, fit_live, read_features
 from damage_ssl.runs.model import Model, RunModel
 from damage_ssl.runs.predictions import predicted_buildings
@@ -35,20 +28,21 @@ def live_model(view: EventView) -> LiveModel | None:
         return None
     try:
         with _FITTING:
-            return _fitted(view.event, stamp, current_labels(view.event)[1])
+            return _fitted(view, stamp, current_labels(view.event)[1])
     except LabelsError:
         return None
 
 
-@lru_cache(maxsize=3)
-def _fitted(event: Event, features: str, revision: int) -> LiveModel:
-    prediction = fit_live(read_features(event), current_labels(event)[0], scheme_named(LIVE_SCHEME))
-    return LiveModel(event, features, revision, prediction)
+@kept_with_view(2)
+def _fitted(view: EventView, features: str, revision: int) -> LiveModel:
+    known = read_features(view.event, view.fingerprint)
+    prediction = fit_live(known, current_labels(view.event)[0], scheme_named(LIVE_SCHEME))
+    return LiveModel(view.event, features, revision, prediction)
 
 
 def features_stamp(view: EventView) -> str:
     """Changes when the features change; empty where there are none of the pairs as they are now."""
-    if view.index is None or not features_ready(view.event):
+    if view.index is None or not features_ready(view.event, view.fingerprint):
         return ""
     return features_version(view.event)
 
@@ -74,19 +68,12 @@ def _refit(view: EventView) -> None:
 
 def needs_features(view: EventView) -> bool:
     """True where buildings can be assessed and the live model lacks their features."""
-    return view.index is not None and bool(view.assessed.any()) and not features_ready(view.event)
+    return view.index is not None and bool(view.assessed.any()) and not features_stamp(view)
 
 
 def differing(view: EventView, one: Model, other: Model) -> NDArray[np.intp]:
     """Rows of the buildings that one model calls damaged and the other does not."""
-    first, second = (_verdicts(model_says(view, model), model.scheme) for model in (one, other))
-    return np.flatnonzero((first >= 0) & (second >= 0) & (first != second))
-
-
-def _verdicts(says: ModelSays, scheme: ClassScheme) -> NDArray[np.int8]:
-    """Per building 1 for damaged, 0 for not, -1 where the model says nothing."""
-    of_class = [int(name in scheme.class_names[scheme.damaged_from :]) for name in CLASSES]
-    return np.array([*of_class, -1], dtype=np.int8)[says.model_class]  # -1 counts from the end
+    return label_issues.differing(*(model_says(view, model).verdicts(model.scheme) for model in (one, other)))
 
 
 def shown_models(view: EventView) -> list[Model]:
@@ -95,7 +82,7 @@ def shown_models(view: EventView) -> list[Model]:
     Runs are listed when they are finished, and of just the buildings that can be assessed now.
     """
     runs = [RunModel(run) for run in runs_of(view.event) if run.finished]
-    current = [model for model in runs if _is_current(view.event, view.stamp, model, model.stamp)]
+    current = [model for model in runs if _is_current(view, model, model.stamp)]
     trained = [model for model in current if model.run.has_weights]
     live = live_model(view)
     return [*trained, *([] if live is None else [live]), *(model for model in current if model not in trained)]
@@ -132,8 +119,8 @@ def model_named(view: EventView, model_id: str | None) -> Model | None:
     return RunModel(run)
 
 
-@lru_cache(maxsize=64)
-def _is_current(event: Event, stamp: str, model: RunModel, predicted: str) -> bool:
-    view = view_at(event, stamp)
+@kept_with_view(64)
+def _is_current(view: EventView, model: RunModel, predicted: str) -> bool:
+    """Whether a run's predictions are of just the buildings that can be assessed."""
     found, current = predicted_buildings(model.run), view.footprints["building_id"][view.assessed]
     return found.equals(current.reset_index(drop=True)) or set(found) == set(current)

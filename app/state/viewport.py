@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely import box
 
-from app.state.event_view import NOT_PREPARED, ROLES, EventView, current_labels
+from app.state.event_view import ROLES, EventView, current_labels
 from app.state.map_assessment import assessment_of, model_says
 from damage_ssl.damage_scale import reason_words
 from damage_ssl.imagery import map_tiles
@@ -35,11 +35,6 @@ _MATCHES = ((0.5, "good"), (0.25, "fair"), (0.0, "poor"))
 Box = tuple[float, float, float, float]
 
 
-def reason_text(reason: str | None) -> str:
-    """A reason for people."""
-    return "imagery not prepared" if reason == NOT_PREPARED else reason_words(reason)
-
-
 def footprints_within(
     view: EventView, model: Model | None, bbox: Box, wanted: Selection, role: Role = "pre"
 ) -> dict[str, Any]:
@@ -47,7 +42,7 @@ def footprints_within(
 
     `matched` counts the whole event, `shown.in_view` the box. Where that is more than `POLYGON_CAP` (`shown.capped`)
     nothing else is sent but `version`, which changes with everything that the overview tiles show. Else, building by
-    building: `id`, `label` (index into `colouring.LABELS`, -1), `codes` (index into `colouring.STYLES` without the
+    building: `id`, `label` (index into `map_style.LABELS`, -1), `codes` (index into `map_style.STYLES` without the
     label, for each mode), `parts` (rings of each), `rings` (points of each), and `xy`: of every point the step east
     and north from the one before, the first from `origin` (degrees); a step of 1 is `DEGREE`. They stand as drawn;
     `moves` has the step of each building from there to its place in pre and post imagery (null: none moves).
@@ -178,7 +173,7 @@ def building_detail(
         "p": number_or_none(says.p[row]),
         "cls": CLASSES[code] if code >= 0 else None,
         "assessed": bool(view.assessed[row]),
-        "reason_text": _reason(view.reason(row), pair),
+        "reason_text": _reason(view.reasons[row], pair),
         **(_NO_SHIFTS if pair is None else _shifts(pair)),
         "views": {
             name: {"outline": map_tiles.outline_in(places["pre"], frame), "width_m": frame.width_m}
@@ -193,7 +188,7 @@ _NO_SHIFTS = {"shift": None, "outline_shift": None, "match": None}
 
 def _reason(reason: str | None, pair: pd.Series | None) -> str:
     detail = None if pair is None else _text(pair.get("not_assessed_detail"))
-    words = reason_text(reason)
+    words = reason_words(reason)
     return f"{words} ({detail})" if detail else words
 
 

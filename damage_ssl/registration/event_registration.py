@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,7 +29,7 @@ import shapely
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path
-from damage_ssl.imagery.scene import Scene, scene_state
+from damage_ssl.imagery.scene import Role, Scene, scene_state
 from damage_ssl.mosaic.batches import Batches, BuildingBatch, centres, make_batches
 from damage_ssl.mosaic.read_plan import reading_bytes
 from damage_ssl.parallel import run_tasks
@@ -213,6 +214,24 @@ def _table(footprints: gpd.GeoDataFrame, found: Found) -> pd.DataFrame:
         }
     )
     return plain_text(table[list(REGISTRATION_COLUMNS)])
+
+
+_SHIFT_COLUMNS = {"pre": ["footprint_shift_x_m", "footprint_shift_y_m"], "post": ["shift_x_m", "shift_y_m"]}
+"""What was applied: of the pre image against the footprints, of the post image against the pre image."""
+
+
+def typical_shift_m(index: pd.DataFrame, role: Role) -> float | None:
+    """Median length, in metres, of the shifts of the assessed buildings of a patch index; None where none is known."""
+    shifts = index.loc[index["assessed"].to_numpy(bool), _SHIFT_COLUMNS[role]].dropna().to_numpy(np.float64)
+    return float(np.median(np.hypot(*shifts.T))) if len(shifts) else None
+
+
+def median_shift_m(index: pd.DataFrame, scene: Scene) -> tuple[float, float]:
+    """Median shift, metres east and north, of the assessed buildings that a scene shows; 0, 0 where none is known."""
+    of_scene = index["assessed"].to_numpy(bool) & index[f"{scene.role}_image_id"].eq(scene.scene_id).to_numpy(bool)
+    shifts = index.loc[of_scene, _SHIFT_COLUMNS[scene.role]].dropna().to_numpy(np.float64)
+    east_m, north_m = np.median(shifts, axis=0) if len(shifts) else (0.0, 0.0)
+    return float(east_m), float(north_m)
 
 
 FORMAT_VERSION = 2

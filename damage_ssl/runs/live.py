@@ -85,11 +85,14 @@ def make_features(
     return len(building_id)
 
 
-def features_ready(event: Event) -> bool:
-    """True where the features are there, of the patches as they are now and as this version writes them."""
+def features_ready(event: Event, patches: str | None = None) -> bool:
+    """True where the features are there, of the patches as they are now and as this version writes them.
+
+    `patches` is the fingerprint of the patches, for whoever has read it.
+    """
     try:
         notes = read_json(features_path(event) / NOTES)
-        current = (FORMAT_VERSION, PatchStore.open(event.patches_path).fingerprint)
+        current = (FORMAT_VERSION, patches or PatchStore.open(event.patches_path).fingerprint)
         return bool((notes["format"], notes["patches"]) == current)
     except (OSError, ValueError, KeyError, WorkspaceError):
         return False
@@ -125,8 +128,8 @@ def features_start(event: Event) -> FeatureInitialisation | None:
     )
 
 
-def read_features(event: Event) -> EventFeatures:
-    """The event's features, read once.
+def read_features(event: Event, patches: str | None = None) -> EventFeatures:
+    """The event's features, read once; `patches` as for `features_ready`.
 
     Raises:
         WorkspaceError: they are missing, or the patches were cut again since.
@@ -134,7 +137,7 @@ def read_features(event: Event) -> EventFeatures:
     folder, command = features_path(event), f"`damage-ssl features {event.name}`"
     if not (folder / NOTES).exists():
         raise WorkspaceError(f"event '{event.name}': has no features for the live model yet; make them with {command}")
-    if not features_ready(event):
+    if not features_ready(event, patches):
         raise WorkspaceError(
             f"event '{event.name}': its patches were cut again since the features were made, or an older version made "
             f"them; make them again with {command}"

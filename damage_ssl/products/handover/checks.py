@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from damage_ssl.damage_scale import ClassScheme, LabelValue, reason_words
-from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_report
+from damage_ssl.damage_scale import reason_words
+from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_of_map, taught_nothing
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.evaluation.metrics import Estimate, Evaluation
 from damage_ssl.products.handover.card import FEW_VALIDATION_BUILDINGS
@@ -113,32 +113,13 @@ def _audit_of(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) ->
     if model is None:
         return None
     answers = audit_answers(log)
-    known: set[str] = set()
+    p_damaged = pd.to_numeric(table.set_index("building_id")["p_damaged"]).reindex(answers["building_id"])
+    fair = p_damaged.notna().to_numpy()
     if model.run is not None:
         plan = plan_of(model.run)
-        known = {*plan.train_id, *plan.validation_id}
-    verdicts = {
-        str(building): verdict
-        for building, value in zip(answers["building_id"], answers["value"], strict=True)
-        if (verdict := _damaged(LabelValue(value), model.scheme)) is not None
-    }
-    p_damaged = table.set_index("building_id")["p_damaged"]
-    usable = [building for building in verdicts if building not in known and building in p_damaged.index]
-    numbers = pd.to_numeric(p_damaged.loc[usable]).dropna()
-    return audit_report(
-        numbers.to_numpy(float) >= model.threshold,
-        np.array([verdicts[building] for building in numbers.index], dtype=bool),
-        population=len(table),
-        no_grade=len(answers) - len(verdicts),
-        learned=len(verdicts) - len(usable),
-    )
-
-
-def _damaged(value: LabelValue, scheme: ClassScheme) -> bool | None:
-    if value in (LabelValue.INTACT, LabelValue.DAMAGED):
-        return value is LabelValue.DAMAGED
-    index = scheme.index_of(value)
-    return None if index is None else index >= scheme.damaged_from
+        fair = fair & taught_nothing(answers["building_id"].to_numpy(str), plan.train_id, plan.validation_id)
+    said = p_damaged.to_numpy(float, na_value=np.nan) >= model.threshold
+    return audit_of_map(answers, said, fair, model.scheme, population=len(table))
 
 
 def _freshness(model: MapModel | None, log: pd.DataFrame, now: float) -> Iterator[HandoverCheck]:
