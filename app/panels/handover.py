@@ -19,10 +19,9 @@ from damage_ssl.evaluation.metrics import Evaluation
 from damage_ssl.events.event import Event
 from damage_ssl.products.handover.checks import HandoverCheck, State, handover_checks
 from damage_ssl.products.handover.pack import open_pack
-from damage_ssl.products.handover.receiver_note import NOT_VALIDATED
 from damage_ssl.products.selection import Selection, query_of, without_idle
-from damage_ssl.runs.change_score import STATEMENT
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import Run
 from damage_ssl.runs.validation import validation_of
 
@@ -37,7 +36,7 @@ def summary(view: EventView) -> str:
     return f"{made} pack{'s' if made > 1 else ''} made" if made else "nothing yet"
 
 
-def show(view: EventView, model: Model | None) -> Selection:
+def show(view: EventView, model: MapModel | None) -> Selection:
     """The check list and the downloads of what the map step shows; returns that filter for the map."""
     if view.index is None:
         note("Prepare the imagery first (step 1).")
@@ -51,8 +50,8 @@ def show(view: EventView, model: Model | None) -> Selection:
     else:
         headline(f"{count:,}", f"of {len(table):,} buildings")
         note(f"Only what the map's filter shows: {wanted.words}.")
-    if model is not None and (model.run is None or model.is_change_score):
-        caution(STATEMENT if model.is_change_score else NOT_VALIDATED)
+    if model is not None and model.kind.statement:
+        caution(model.kind.statement)
     _checks(_found(view, model, table))
     with st.expander("Licence and source to name"):
         licence = st.text_input(
@@ -69,7 +68,7 @@ def show(view: EventView, model: Model | None) -> Selection:
     return wanted
 
 
-def _found(view: EventView, model: Model | None, table: pd.DataFrame) -> list[HandoverCheck]:
+def _found(view: EventView, model: MapModel | None, table: pd.DataFrame) -> list[HandoverCheck]:
     run = None if model is None else model.run
     store = label_store(view.event)
     validation = None if run is None else _validation(view.event, view.stamp, run, "" if model is None else model.stamp)
@@ -78,7 +77,7 @@ def _found(view: EventView, model: Model | None, table: pd.DataFrame) -> list[Ha
 
 @lru_cache(maxsize=8)
 def _validation(event: Event, stamp: str, run: Run, predicted: str) -> Evaluation | None:
-    return validation_of(event, run)
+    return validation_of(event, FinishedRun(run))
 
 
 @lru_cache(maxsize=4)

@@ -20,7 +20,7 @@ from damage_ssl.evaluation.audit import AuditReport, Share
 from damage_ssl.events.event import Event
 from damage_ssl.labels.agreement import AnalystAgreement, PairAgreement, agreement, confusion, independent_answers
 from damage_ssl.products.map_style import colour_of, name_of
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 from damage_ssl.settings import TrainSettings
 
 
@@ -32,7 +32,7 @@ def walk(kind: str | None) -> None:
         st.session_state["queue"] = kind
 
 
-def show(view: EventView, model: Model | None, labeller: str) -> None:
+def show(view: EventView, model: MapModel | None, labeller: str) -> None:
     """The queues with what waits in each; the chosen one is walked with the arrow keys."""
     case = case_of(view, model, labeller)
     chosen = st.session_state.get("queue")
@@ -72,7 +72,7 @@ def _state(kind: str, standing: QueueState) -> str:
     return " · ".join(part for part in (waiting, done) if part)
 
 
-def _audit(report: AuditReport, model: Model) -> None:
+def _audit(report: AuditReport, model: MapModel) -> None:
     right = report.accuracy
     if right.tells_little and right.n:
         answers = "1 answer tells" if right.n == 1 else f"{right.n:,} answers tell"
@@ -128,7 +128,7 @@ def kappa_words(kappa: float | None, buildings: int) -> str:
     return f"{kappa:.2f} · {meaning}{caution}"
 
 
-def show_agreement(view: EventView, model: Model | None, revision: int) -> None:
+def show_agreement(view: EventView, model: MapModel | None, revision: int) -> None:
     """The part "Agreement" of checking."""
     answers = _answers(view.event, revision)
     given = answers["labeller"].value_counts()

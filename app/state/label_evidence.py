@@ -18,7 +18,7 @@ from damage_ssl.labels.agreement import disputed
 from damage_ssl.labels.schema import ADJUDICATION
 from damage_ssl.products.map_style import CLASSES
 from damage_ssl.runs.live import read_features, usable_labels
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import plan_of
 from damage_ssl.runs.predictions import class_probabilities
 from damage_ssl.settings import SplitSettings
@@ -52,18 +52,18 @@ def _audit_answers(event: Event, revision: int) -> pd.DataFrame:
     return audit_answers(label_log(event, revision))
 
 
-def contradictions(view: EventView, models: Sequence[Model], revision: int) -> pd.DataFrame | None:
+def contradictions(view: EventView, models: Sequence[MapModel], revision: int) -> pd.DataFrame | None:
     """Labels that the models contradict (`doubts.contradicted`) with `value` and `labeller`; None: nothing can judge.
 
     A label that was given or confirmed with the contradiction in view, or as a decision, is not asked about again.
     """
-    judges = tuple(model for model in models if not model.is_change_score)
+    judges = tuple(model for model in models if model.kind.is_probability)
     return _contradictions(view.event, view.stamp, judges, tuple(model.stamp for model in judges), revision)
 
 
 @lru_cache(maxsize=4)
 def _contradictions(
-    event: Event, stamp: str, models: tuple[Model, ...], _stamps: tuple[str, ...], revision: int
+    event: Event, stamp: str, models: tuple[MapModel, ...], _stamps: tuple[str, ...], revision: int
 ) -> pd.DataFrame | None:
     view = view_at(event, stamp)
     judgements = {model.model_id: _judged(view, model) for model in models}
@@ -75,7 +75,7 @@ def _contradictions(
     return table.merge(labels[["building_id", "value", "labeller"]], on="building_id")
 
 
-def _judged(view: EventView, model: Model) -> pd.DataFrame:
+def _judged(view: EventView, model: MapModel) -> pd.DataFrame:
     """How a model sees the labels that it has not learned from."""
     names = model.scheme.class_names
     if model.run is None:
@@ -85,21 +85,21 @@ def _judged(view: EventView, model: Model) -> pd.DataFrame:
     class_of = {str(each): model.scheme.index_of(LabelValue(each)) for each in labels["value"].unique()}
     labels = labels.assign(given=labels["value"].map(lambda value: class_of[value]))
     labels = labels[labels["given"].notna() & ~labels["building_id"].isin(plan_of(model.run).train_id)]
-    predictions = model.predictions()
+    predictions = model.prediction.table()
     predictions = predictions[predictions["building_id"].isin(labels["building_id"])]
     both = predictions.merge(labels[["building_id", "given"]], on="building_id")
     p = class_probabilities(both, model.scheme)
     return judge_labels(both["building_id"].to_numpy(str), p, both["given"].to_numpy(np.int64), names)
 
 
-def out_of_fold(view: EventView, model: Model) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.float64]]:
+def out_of_fold(view: EventView, model: MapModel) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.float64]]:
     """The labelled buildings, their classes, and what the live model says when it learns from other blocks only."""
     return _out_of_fold(view.event, view.stamp, model, model.stamp)
 
 
 @lru_cache(maxsize=4)
 def _out_of_fold(
-    event: Event, stamp: str, model: Model, _fitted: str
+    event: Event, stamp: str, model: MapModel, _fitted: str
 ) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.float64]]:
     view = view_at(event, stamp)
     features = read_features(event)
@@ -118,7 +118,7 @@ def _blocks(view: EventView, building_id: NDArray[np.str_]) -> NDArray[np.str_]:
     return labelled_blocks(place["x_m"].to_numpy(float), place["y_m"].to_numpy(float), SplitSettings().block_m)
 
 
-def audit_of(view: EventView, model: Model, order: NDArray[np.intp], revision: int) -> AuditReport:
+def audit_of(view: EventView, model: MapModel, order: NDArray[np.intp], revision: int) -> AuditReport:
     """What the audit says of a model's map.
 
     A trained run is measured on audited buildings that it neither learned from nor was calibrated on; the live model,
@@ -149,7 +149,7 @@ def audit_of(view: EventView, model: Model, order: NDArray[np.intp], revision: i
 
 
 def _fair_verdicts(
-    view: EventView, model: Model, rows: NDArray[np.intp]
+    view: EventView, model: MapModel, rows: NDArray[np.intp]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether the model calls each building damaged, and whether it says so without having known the answer."""
     damaged = [name in model.scheme.class_names[model.scheme.damaged_from :] for name in CLASSES]

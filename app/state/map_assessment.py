@@ -18,12 +18,12 @@ from damage_ssl.evaluation.calibration import decide
 from damage_ssl.events.event import Event
 from damage_ssl.products.assessment import CLASS_NAMES, REASON_OF_LABEL, Assessment, ModelSays, assess
 from damage_ssl.products.map_style import CLASSES, MODES, unlabelled_codes
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 _ASSESSMENTS: ByteCache[Assessment] = ByteCache(64 << 20, lambda standing: standing.size_bytes)
 
 
-def assessment_of(view: EventView, model: Model | None) -> Assessment:
+def assessment_of(view: EventView, model: MapModel | None) -> Assessment:
     """How the buildings stand now.
 
     Raises:
@@ -40,7 +40,7 @@ def assessment_of(view: EventView, model: Model | None) -> Assessment:
     )
 
 
-def screen_table(view: EventView, model: Model | None) -> pd.DataFrame:
+def screen_table(view: EventView, model: MapModel | None) -> pd.DataFrame:
     """The columns of the export that the screen needs, in the order of the footprints, at once also in a large event.
 
     `building_id`, `damage_class`, `assessed`, `not_assessed_reason`, `p_damaged`.
@@ -62,19 +62,19 @@ def screen_table(view: EventView, model: Model | None) -> pd.DataFrame:
     )
 
 
-def model_says(view: EventView, model: Model | None) -> ModelSays:
+def model_says(view: EventView, model: MapModel | None) -> ModelSays:
     """What the model alone says; does not depend on labels."""
     return _model_says(view.event, view.stamp, model, "" if model is None else model.stamp)
 
 
 @shared
 @lru_cache(maxsize=6)  # a live model has a new one after each label, which must not drive out the trained run's
-def _model_says(event: Event, stamp: str, model: Model | None, predicted: str) -> ModelSays:
+def _model_says(event: Event, stamp: str, model: MapModel | None, predicted: str) -> ModelSays:
     view = view_at(event, stamp)
     p = np.full(len(view.building_id), np.nan, dtype=np.float64)
     model_class = np.full(len(p), -1, dtype=np.int8)
     if model is not None and view.index is not None:
-        said, scheme = model.said(), model.scheme
+        said, scheme = model.prediction, model.scheme
         rows = _rows_of(view, said.building_id)
         decided = decide(said.probabilities, scheme, model.threshold)
         p[rows] = said.p_damaged

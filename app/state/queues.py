@@ -18,7 +18,7 @@ from damage_ssl.errors import InputError
 from damage_ssl.events.event import Event
 from damage_ssl.labels.sampling import next_buildings
 from damage_ssl.runs.live import read_features
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 
 def queue_of(kind: str) -> "Callable[[Ask], pd.DataFrame]":
@@ -53,7 +53,7 @@ class Ask:
     """
 
     view: EventView
-    model: Model | None
+    model: MapModel | None
     labeller: str
     count: int
     rng: np.random.Generator
@@ -103,10 +103,10 @@ def _second_opinions(ask: Ask) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=2)
-def _uncertainty(event: Event, stamp: str, model: Model, predicted: str) -> pd.Series:
+def _uncertainty(event: Event, stamp: str, model: MapModel, predicted: str) -> pd.Series:
     """A model's uncertainty of every building in the order of the event, NaN where it says nothing."""
     view = view_at(event, stamp)
-    said = model.said()
+    said = model.prediction
     return pd.Series(_in_order(view, said.building_id, said.uncertainty), index=view.pairs.index)
 
 

@@ -39,7 +39,7 @@ from damage_ssl.events.event import Event, list_events
 from damage_ssl.events.inputs import EventInputs
 from damage_ssl.products.handover.pack import hand_over
 from damage_ssl.products.selection import Selection
-from damage_ssl.runs.model import FinishedRun
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.run import Run, latest_finished
 
 
