@@ -32,7 +32,14 @@ STEPS = tuple(TITLES)
 VIEWED = ("event", "map", "handover")
 
 
+# (Comments, not docstrings: Streamlit shows a text that stands alone in its main script on the page.)
+
+# VIEWED: the steps of somebody who may look and download only.
+
 KEPT = ("model", "queue", "map-part", *map.FILTER_KEYS)
+
+
+# KEPT: choices that belong to the event, forgotten with another one.
 
 
 def main() -> None:

@@ -81,6 +81,9 @@ def _shown_work() -> job.JobReport | None:
     return next(iter(event_jobs.new_events()), None)
 
 
+# While it is being made ------------------------------------------------------------------------------------------
+
+
 @st.fragment(run_every="1s")
 def _progress(report: job.JobReport) -> None:
     now = event_jobs.new_event(report.job.name)
@@ -130,6 +133,9 @@ def _plain(message: str) -> str:
 def _fill(form: Mapping[str, Any]) -> None:
     for field in _FIELDS:
         st.session_state[f"new-{field}"] = form.get(field, _EMPTY[field])
+
+
+# The form --------------------------------------------------------------------------------------------------------
 
 
 def _form() -> None:

@@ -128,12 +128,8 @@ def test_lock_that_its_owner_removed_meanwhile_does_not_count(town: Town, monkey
 def test_overviews_that_are_trusted_from_now_on_cut_again(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     event = town.create()
     before = cut_patches(event, SMALL).fingerprint
-    scenes = Event.scenes
-    monkeypatch.setattr(
-        Event,
-        "scenes",
-        lambda self, role: [replace(scene, overviews=(Overview(0, 2),)) for scene in scenes(self, role)],
-    )
+    kept = [[replace(scene, overviews=(Overview(0, 2),)) for scene in scenes] for scenes in event.pre_and_post()]
+    monkeypatch.setattr(Event, "pre_and_post", lambda _: kept)
     assert cut_patches(event, SMALL).fingerprint != before
 
 
@@ -169,7 +165,7 @@ import resource, signal, sys
 from pathlib import Path
 from damage_ssl.errors import StorageError
 from damage_ssl.events.event import Event
-from damage_ssl.event.scene import Overview
+from damage_ssl.imagery.scene import Overview
 from damage_ssl.workflow import cut_patches
 from damage_ssl.settings import PatchSettings, Resources
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -22,6 +22,7 @@ from damage_ssl.runs.run import Run, delete_run, latest_finished
 from damage_ssl.settings import SplitSettings, TrainSettings
 from tests.conftest import Town
 from tests.runs.test_zero_label import CENTRES, DESTROYED
+from tests.runs.test_zero_label import event as event
 
 SPLIT = SplitSettings(block_m=24.0, min_validation_per_class=1, min_train_per_class=1)
 

@@ -1,4 +1,4 @@
-"""`torchrun … -m damage_ssl.pipeline.distributed` as people type it: two processes, Gloo, on the CPU."""
+"""`torchrun … -m damage_ssl.runs.torchrun` as people type it: two processes, Gloo, on the CPU."""
 
 import os
 import shutil
@@ -17,7 +17,10 @@ from damage_ssl.learning.tensor_files import read_tensors
 from damage_ssl.runs.run import Run, runs_in
 from damage_ssl.runs.torchrun import train_together
 from tests.conftest import REPOSITORY
+from tests.runs.test_transfer import drawn as drawn
 from tests.runs.test_transfer import labelled
+from tests.runs.test_transfer import north as north
+from tests.runs.test_transfer import town as town
 
 SETTINGS = """
 [train]
@@ -49,7 +52,7 @@ def kept():
     yield str(folder)
 
 tempfile.TemporaryDirectory = kept
-runpy.run_module("damage_ssl.pipeline.distributed", run_name="__main__")
+runpy.run_module("damage_ssl.runs.torchrun", run_name="__main__")
 """
 
 pytestmark = [

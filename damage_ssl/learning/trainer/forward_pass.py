@@ -1,8 +1,6 @@
-"""A network as an algorithm sees it: precision, sizes, graphs.
+"""A network as an algorithm sees it: views in, logits out, in the precision of the run.
 
-A network as an algorithm sees it: views in, logits out, in the precision of the run.
-
-Mixed resolutions: each training batch at another size.
+With mixed resolutions each training batch passes at another size; on CUDA passes may be compiled and replayed.
 """
 
 from collections.abc import Callable, Sequence

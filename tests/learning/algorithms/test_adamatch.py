@@ -44,6 +44,9 @@ def batch() -> TrainingBatch:
     )
 
 
+# --- Random logit interpolation ------------------------------------------------------------------------------------
+
+
 def check_interpolation(interpolate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     joint, alone = logits(8, 4, seed=1), logits(8, 4, seed=2)
     draws = torch.from_numpy(np.random.default_rng(3).random((8, 4)))
@@ -82,6 +85,8 @@ def test_a_step_draws_one_weight_for_every_element(monkeypatch: pytest.MonkeyPat
     assert seen[0].shape == (2 * LABELLED, CLASSES)
     assert len(np.unique(seen[0])) == 2 * LABELLED * CLASSES
 
+
+# --- Labels and loss -----------------------------------------------------------------------------------------------
 
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -166,6 +171,9 @@ def test_hard_labels_are_the_likeliest_aligned_classes() -> None:
     np.testing.assert_array_equal(labels.mask, mask)
 
 
+# --- Warm-up -------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("step_number", [0, 1, 25, 50, 51, 99, 100])
 def test_warm_up_follows_the_paper(step_number: int) -> None:
     found = adamatch.warm_up(step_number / 100)
@@ -175,6 +183,9 @@ def test_warm_up_follows_the_paper(step_number: int) -> None:
 def test_warm_up_is_zero_first_half_at_a_quarter_and_one_from_the_middle_on() -> None:
     assert [adamatch.warm_up(t) for t in (0.0, 0.25, 0.5, 0.75, 1.0)] == pytest.approx([0, 0.5, 1, 1, 1])
     assert 0 < adamatch.warm_up(0.01) < 0.001
+
+
+# --- Whole steps ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])

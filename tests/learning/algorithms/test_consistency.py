@@ -36,6 +36,9 @@ def check(found: tuple[float, np.ndarray], *parts: tuple[float, np.ndarray]) -> 
     np.testing.assert_allclose(found[1], sum(part[1] for part in parts), rtol=0, atol=1e-6)
 
 
+# --- Pseudo-Label --------------------------------------------------------------------------------------------------
+
+
 def check_pseudo_label(batch: TrainingBatch, progress: float = 1.0, ramp: float = 1.0) -> None:
     algorithm, student = make("pseudo-label", threshold=0.7, unlabelled_weight=1.5), LinearStudent()
     terms, gradient = step(algorithm, student, batch, progress=progress)
@@ -77,6 +80,9 @@ def test_without_a_confident_pair_pseudo_labels_add_nothing(batch: TrainingBatch
     terms, gradient = step(make("pseudo-label"), student, batch)
     assert terms.unlabelled.item() == terms.mask_rate.item() == 0
     check((terms.loss.item(), gradient), supervised(student, batch))
+
+
+# --- Π-model and Mean Teacher --------------------------------------------------------------------------------------
 
 
 def check_consistency(

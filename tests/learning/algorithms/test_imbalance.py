@@ -46,6 +46,9 @@ def test_no_remedy_is_the_algorithm_itself() -> None:
     assert with_remedy(inner, ImbalanceOptions(), class_counts=COUNTS, channels=7, size_px=8) is inner
 
 
+# --- ABC -----------------------------------------------------------------------------------------------------------
+
+
 def test_chances_fall_from_one_to_rarest_over_own_count_and_a_class_without_labels_is_kept() -> None:
     counts = torch.tensor(COUNTS, dtype=torch.float64)
     assert_same(keep_chance(counts, 0.0), np.ones(4))
@@ -135,6 +138,9 @@ def test_the_balanced_head_starts_as_the_main_one_and_predicts_at_the_end() -> N
 def small_network() -> PairNetwork:
     spec = NetworkSpec(network="small-cnn", fusion="change", channels=7, input_px=32, classes=4)
     return build_network(spec, torch.Generator().manual_seed(0))
+
+
+# --- CDMAD ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_blank_pair_is_white_without_a_footprint() -> None:

@@ -47,6 +47,9 @@ def batch() -> TrainingBatch:
     )
 
 
+# --- Guesses -------------------------------------------------------------------------------------------------------
+
+
 def check_guess(guess: Callable[[Tensor, Tensor, Tensor], Tensor], classes: int = 4) -> None:
     z = logits(11, classes, seed=7, scale=1.0)
     known, predicted = (torch.from_numpy(each[:classes] / each[:classes].sum()) for each in SHARES)
@@ -99,6 +102,9 @@ def test_guesses_with_a_gradient_are_caught() -> None:
         check_guess(broken)
 
 
+# --- The queue -----------------------------------------------------------------------------------------------------
+
+
 def test_queue_is_the_mean_of_the_batches_so_far_and_forgets_what_is_older_than_128() -> None:
     queue, shares = ShareQueue(), list(np.random.default_rng(0).dirichlet(np.ones(4), QUEUE + 3))
     for number, share in enumerate(shares, 1):
@@ -124,6 +130,9 @@ def test_queue_goes_on_where_it_was(batch: TrainingBatch) -> None:
     assert remix().state_dict() == {}
 
 
+# --- Rotation ------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(("subject", "channels"), [("post", POST_CHANNELS), ("pair", list(range(14)))])
 def test_only_the_subject_is_turned(subject: str, channels: list[int]) -> None:
     views, turns = views_of(8, np.random.default_rng(1)), torch.arange(8) % 4
@@ -131,6 +140,9 @@ def test_only_the_subject_is_turned(subject: str, channels: list[int]) -> None:
     one_way = oracles_aligned.turned(views.numpy(), turns.numpy(), channels)
     other_way = oracles_aligned.turned(views.numpy(), -turns.numpy(), channels)
     assert np.array_equal(found.numpy(), one_way) or np.array_equal(found.numpy(), other_way)
+
+
+# --- Whole steps ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("progress", "ramp"), [(0.0, 0.0), (0.1, 0.25), (0.2, 0.5), (1.0, 1.0)])

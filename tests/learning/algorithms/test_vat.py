@@ -159,6 +159,9 @@ def test_a_direction_of_zero_stays_zero_and_a_tiny_one_gets_length_one() -> None
     torch.testing.assert_close(found, torch.tensor([[0.0, 0.0], [0.6, 0.8]]))
 
 
+# --- Precision -----------------------------------------------------------------------------------------------------
+
+
 def cosines(xi: float, *, bf16: bool = False) -> Tensor:
     """Cosine [16] of VAT's float32 (or bf16) direction to one power iteration on the exact Hessian in float64."""
     generator = torch.Generator().manual_seed(0)

@@ -29,6 +29,9 @@ def policy() -> AugmentPolicy:
     return AugmentPolicy(((brighter, cut), (brighter,)), {"seconds": 12.5})
 
 
+# --- JSON ----------------------------------------------------------------------------------------------------------
+
+
 def test_policy_comes_back_from_its_file_and_from_its_text(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     policy().write(path)
@@ -74,6 +77,9 @@ def test_a_missing_file_and_half_of_the_options_are_refused(tmp_path: Path) -> N
             ViewSettings(**given)  # type: ignore[arg-type]
 
 
+# --- Application ---------------------------------------------------------------------------------------------------
+
+
 def test_each_sample_draws_a_sub_policy_and_each_operation_its_chance() -> None:
     darker = PolicyStep(operation="brightness", probability=0.5, strength=1.0)
     shifted = PolicyStep(operation="shift-right", probability=1.0, strength=1.0)
@@ -98,6 +104,9 @@ def test_dates_differ_in_photometry_where_they_may() -> None:
     assert torch.equal(apart[:, 6], x[:, 6])
     assert torch.equal(apart, policy().apply(x, seeded(), per_date=True))
     assert torch.equal(x, torch.full((50, 7, 8, 8), 0.5))
+
+
+# --- Search and measurement ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -209,6 +218,9 @@ def test_labels_of_one_class_are_refused(labelled: LabelledPairs) -> None:
             validation=labelled.validation[:1],
             validation_class=labelled.validation_class[:1],
         )
+
+
+# --- The sheet -----------------------------------------------------------------------------------------------------
 
 
 def test_sheet_shows_each_operation_by_strength_pre_above_post() -> None:
