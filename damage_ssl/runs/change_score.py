@@ -110,7 +110,28 @@ class ChangeScoreKind(RunKind):
         resources: Resources | None = None,
         client: "Client | None" = None,
     ) -> pd.DataFrame:
-        return score_changes(event, run, progress)
+        """Compare pre and post of every assessable building and finish the run; the table has a column `change` too.
+
+        A chunk of buildings is in memory at a time.
+
+        Raises:
+            WorkspaceError: too few buildings to compare. StorageError: the disk is full.
+        """
+        store = PatchStore.open(event.patches_path)
+        index = store.index()
+        building_id = index.loc[index["assessed"].to_numpy(bool), "building_id"].to_numpy(str)
+        total = len(building_id)
+        run.set_status("running", step=0, steps=total)
+        try:
+            table = _scored(store, run, building_id, progress)
+        except KeyboardInterrupt:
+            run.set_status("cancelled", step=0, steps=total, message="interrupted; compare again to go on")
+            raise
+        except DamageSSLError as error:
+            run.set_status("failed", step=0, steps=total, message=str(error))
+            raise
+        run.set_status("finished", step=total, steps=total)
+        return table
 
 
 CHANGE_SCORE = ChangeScoreKind()
@@ -143,31 +164,6 @@ def start_zero_label(event: Event, *, seed: int = 0, run_id: str | None = None) 
         patches_fingerprint=store.fingerprint,
     )
     return planned_run(event, plan, run_id=run_id)
-
-
-def score_changes(event: Event, run: Run, progress: ProgressCallback | None = None) -> pd.DataFrame:
-    """Compare pre and post of every assessable building and finish the run; the table has a column `change` too.
-
-    A chunk of buildings is in memory at a time.
-
-    Raises:
-        WorkspaceError: too few buildings to compare. StorageError: the disk is full.
-    """
-    store = PatchStore.open(event.patches_path)
-    index = store.index()
-    building_id = index.loc[index["assessed"].to_numpy(bool), "building_id"].to_numpy(str)
-    total = len(building_id)
-    run.set_status("running", step=0, steps=total)
-    try:
-        table = _scored(store, run, building_id, progress)
-    except KeyboardInterrupt:
-        run.set_status("cancelled", step=0, steps=total, message="interrupted; compare again to go on")
-        raise
-    except DamageSSLError as error:
-        run.set_status("failed", step=0, steps=total, message=str(error))
-        raise
-    run.set_status("finished", step=total, steps=total)
-    return table
 
 
 def _scored(

@@ -85,7 +85,29 @@ class EnsembleKind(RunKind):
         resources: Resources | None = None,
         client: "Client | None" = None,
     ) -> pd.DataFrame:
-        return combine(event, run, progress)
+        """Average the members' predictions, calibrate, and finish the run.
+
+        Raises:
+            WorkspaceError: a member was deleted, or predicted other buildings. StorageError: the disk is full.
+        """
+        plan, members = plan_of(run), members_of(event, run)
+        building_id, each = _predictions(members, plan.scheme, progress)
+        mean = each.mean(axis=0)
+        rows = _rows_of(building_id, plan.validation_id)
+        classes = np.array(plan.validation_class, dtype=np.int64)
+        calibration = calibrate(mean[rows], classes, plan.scheme)
+        p = scale_probabilities(mean, calibration.temperature)
+        gain = _gain_on(event, run, members, (building_id, each, p), plan.validation_id, _damaged(plan), calibration)
+        method = f"mean of {len(members)} runs; {calibration.method}; {gain.sentence}"
+        Calibration(**{**asdict(calibration), "method": method}).write(run.calibration_path)
+        write_json(run.path / ENSEMBLE_FILE, {"members": [each.run_id for each in members], "common": asdict(gain)})
+        if gain.ensemble:
+            run.log_metrics({"step": len(members), "validation_auroc": gain.ensemble["auroc"]})
+        table = prediction_table(building_id, p, plan.scheme)
+        with atomic_path(run.predictions_path) as temporary:
+            table.to_parquet(temporary, index=False)
+        run.set_status("finished", step=len(members), steps=len(members))
+        return table
 
 
 ENSEMBLE = EnsembleKind()
@@ -142,34 +164,8 @@ def members_of(event: Event, run: Run) -> list[Run]:
     return [chosen_run(event, name) for name in names]
 
 
-def combine(event: Event, run: Run, progress: ProgressCallback | None = None) -> pd.DataFrame:
-    """Average the members' predictions, calibrate, and finish the run.
-
-    Raises:
-        WorkspaceError: a member was deleted, or predicted other buildings. StorageError: the disk is full.
-    """
-    plan, members = plan_of(run), members_of(event, run)
-    building_id, each = _predictions(members, plan.scheme, progress)
-    mean = each.mean(axis=0)
-    rows = _rows_of(building_id, plan.validation_id)
-    classes = np.array(plan.validation_class, dtype=np.int64)
-    calibration = calibrate(mean[rows], classes, plan.scheme)
-    p = scale_probabilities(mean, calibration.temperature)
-    gain = _gain_on(event, run, members, (building_id, each, p), plan.validation_id, _damaged(plan), calibration)
-    method = f"mean of {len(members)} runs; {calibration.method}; {gain.sentence}"
-    Calibration(**{**asdict(calibration), "method": method}).write(run.calibration_path)
-    write_json(run.path / ENSEMBLE_FILE, {"members": [each.run_id for each in members], "common": asdict(gain)})
-    if gain.ensemble:
-        run.log_metrics({"step": len(members), "validation_auroc": gain.ensemble["auroc"]})
-    table = prediction_table(building_id, p, plan.scheme)
-    with atomic_path(run.predictions_path) as temporary:
-        table.to_parquet(temporary, index=False)
-    run.set_status("finished", step=len(members), steps=len(members))
-    return table
-
-
 def common_gain(run: Run) -> Gain:
-    """The gain on the buildings that all members held out, as `combine` wrote it."""
+    """The gain on the buildings that all members held out, as the run wrote it."""
     values: dict[str, Any] = read_json(run.path / ENSEMBLE_FILE)["common"]
     gains = {name: Estimate(**estimate) for name, estimate in values.pop("gains").items()}
     return Gain(**values, gains=gains)

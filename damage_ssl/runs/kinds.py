@@ -43,14 +43,14 @@ def start_run(
     sources: Sequence[str] = (),
     source_settings: SourceSettings | None = None,
 ) -> PlannedRun:
-    """Find or begin a training; see `trained.start_run`.
+    """Find or begin a training; see `trained.start_training`.
 
     Raises:
         SettingsError: the name given for an algorithm is that of another kind; the message has the command to use.
-        LabelsError, InputError, WorkspaceError: as `trained.start_run` does.
+        LabelsError, InputError, WorkspaceError: as `trained.start_training` does.
     """
     kind_of(train.algorithm).check_trainable(event)
-    return trained.start_run(event, train, split, run_id=run_id, sources=sources, source_settings=source_settings)
+    return trained.start_training(event, train, split, run_id=run_id, sources=sources, source_settings=source_settings)
 
 
 def start_ensemble(event: Event, members: Sequence[str] | None = None, *, run_id: str | None = None) -> PlannedRun:

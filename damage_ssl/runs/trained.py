@@ -48,7 +48,24 @@ class TrainedKind(RunKind):
         progress: "Callable[[TrainProgress], None] | None" = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
-        train_run(event, run, progress, should_stop)
+        """Train what was planned (going on from its checkpoint if it was stopped) and calibrate it.
+
+        At most `max_unlabelled` unlabelled buildings of the event, drawn at random, are held in memory, and of its
+        sources only the labelled ones of the plan.
+
+        Raises:
+            WorkspaceError: the patches, or those of a source, changed since the run was planned.
+        """
+        from damage_ssl.learning.training import train
+
+        plan, store = plan_of(run), PatchStore.open(event.patches_path)
+        if store.fingerprint != plan.patches_fingerprint:
+            raise WorkspaceError(f"{run.path}: the patches were cut again since this run was planned; start a new run")
+        patches, targets = joint_patches(event, store, plan.sources), plan.targets()
+        pairs = patches.load(np.concatenate([_buildings_in_memory(plan, store), targets.foreign_id]))
+        train(pairs, targets, plan.train, run, progress=progress, should_stop=should_stop, cache=event.path / "views")
+        if run.status().state == "trained":
+            calibrate_as_planned(run, patches)
 
     def predict(
         self,
@@ -70,7 +87,7 @@ class TrainedKind(RunKind):
 TRAINED = TrainedKind()
 
 
-def start_run(
+def start_training(
     event: Event,
     train: TrainSettings,
     split: SplitSettings,
@@ -152,32 +169,6 @@ def plan_run(
         patches_fingerprint=store.fingerprint,
         sources=others,
     )
-
-
-def train_run(
-    event: Event,
-    run: Run,
-    progress: Callable[["TrainProgress"], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> None:
-    """Train what was planned (going on from its checkpoint if it was stopped) and calibrate it.
-
-    At most `max_unlabelled` unlabelled buildings of the event, drawn at random, are held in memory, and of its sources
-    only the labelled ones of the plan.
-
-    Raises:
-        WorkspaceError: the patches, or those of a source, changed since the run was planned.
-    """
-    from damage_ssl.learning.training import train
-
-    plan, store = plan_of(run), PatchStore.open(event.patches_path)
-    if store.fingerprint != plan.patches_fingerprint:
-        raise WorkspaceError(f"{run.path}: the patches were cut again since this run was planned; start a new run")
-    patches, targets = joint_patches(event, store, plan.sources), plan.targets()
-    pairs = patches.load(np.concatenate([_buildings_in_memory(plan, store), targets.foreign_id]))
-    train(pairs, targets, plan.train, run, progress=progress, should_stop=should_stop, cache=event.path / "views")
-    if run.status().state == "trained":
-        calibrate_as_planned(run, patches)
 
 
 def _buildings_in_memory(plan: RunPlan, store: PatchStore) -> NDArray[np.str_]:
