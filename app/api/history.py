@@ -18,7 +18,7 @@ from damage_ssl.labels.history import put_back_from, revert
 from damage_ssl.labels.sampling import RANDOM, SPREAD, UNCERTAIN
 from damage_ssl.labels.schema import REVERT, WITHDRAWN
 from damage_ssl.products.map_style import CLASSES, name_of
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import plan_of
 
 _WHY = {
@@ -81,7 +81,7 @@ def _why(row: Mapping[Any, Any]) -> str:
     return str(_WHY.get(row["drawn"], row["drawn"]))
 
 
-def _verdict(view: EventView, model: Model, row: int, shown: str | None) -> dict[str, Any]:
+def _verdict(view: EventView, model: MapModel, row: int, shown: str | None) -> dict[str, Any]:
     says = model_says(view, model)
     code = int(says.model_class[row])
     learned = model.run is not None and str(view.building_id[row]) in plan_of(model.run).train_id
@@ -90,10 +90,10 @@ def _verdict(view: EventView, model: Model, row: int, shown: str | None) -> dict
         learned = bool((labelled == view.building_id[row]).any())
     return {
         "model": model.model_id,
-        "name": "Live model" if model.run is None else method_name(model.algorithm),
+        "name": method_name(model.algorithm),
         "said": None if code < 0 else name_of(CLASSES[code]).lower(),
         "p": None if code < 0 else round(float(says.p[row]), 4),
-        "measure": "change score" if model.is_change_score else "probability",
+        "measure": model.kind.measure,
         "learned": learned,
         "shown": model.model_id == shown,
     }

@@ -147,7 +147,7 @@ def queue(request: Request) -> Response:
 def labelling_guide(request: Request) -> Response:
     """Texts for each grade, up to three example buildings of each, and hints for hard cases."""
     view = view_in(request)
-    change = next((model for model in shown_models(view) if model.is_change_score), None)
+    change = next((model for model in shown_models(view) if not model.kind.is_probability), None)
     return JSONResponse(guide(view, change), headers=NEVER)
 
 

@@ -19,7 +19,7 @@ from damage_ssl.errors import DamageSSLError, InputError, StorageError, Workspac
 from damage_ssl.imagery.map_tiles import MAX_ZOOM
 from damage_ssl.imagery.scene import Role
 from damage_ssl.products.selection import Selection, classes_in
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 FOR_A_YEAR = {"Cache-Control": "private, max-age=31536000, immutable"}
 NEVER = {"Cache-Control": "no-store"}
@@ -122,7 +122,7 @@ def view_in(request: Request) -> EventView:
     return view_of(request.path_params["event"])
 
 
-def model_in(request: Request, view: EventView) -> Model | None:
+def model_in(request: Request, view: EventView) -> MapModel | None:
     """The model that the parameter `run` names."""
     return model_named(view, request.query_params.get("run"))
 

@@ -16,10 +16,8 @@ from app.state.label_evidence import label_log
 from app.state.map_assessment import assessment_of, screen_table, validation
 from damage_ssl.products.handover.checks import HandoverCheck, State, handover_checks
 from damage_ssl.products.handover.pack import open_pack
-from damage_ssl.products.handover.receiver_note import NOT_VALIDATED
 from damage_ssl.products.selection import Selection, query_of, without_idle
-from damage_ssl.runs.change_score import STATEMENT
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 _MARKS: dict[State, tuple[str, str]] = {"good": ("✓", "fine"), "look": ("!", "note"), "bad": ("✗", "problem")}
 
@@ -32,7 +30,7 @@ def summary(view: EventView) -> str:
     return f"{made} pack{'s' if made > 1 else ''} made" if made else "nothing yet"
 
 
-def show(view: EventView, model: Model | None) -> Selection:
+def show(view: EventView, model: MapModel | None) -> Selection:
     """The check list and the downloads of what the map step shows; returns that filter for the map."""
     if view.index is None:
         note("Prepare the imagery first (step 1).")
@@ -45,8 +43,8 @@ def show(view: EventView, model: Model | None) -> Selection:
     else:
         headline(f"{count:,}", f"of {len(view.footprints):,} buildings")
         note(f"Only what the map's filter shows: {wanted.words}.")
-    if model is not None and (model.run is None or model.is_change_score):
-        caution(STATEMENT if model.is_change_score else NOT_VALIDATED)
+    if model is not None and model.kind.statement:
+        caution(model.kind.statement)
     log = label_log(view.event, standing.revision)
     _checks(handover_checks(screen_table(view, model), model, log, validation(view, model)))
     with st.expander("Licence and source to name"):

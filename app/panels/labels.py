@@ -26,7 +26,7 @@ from damage_ssl.events.event import Event
 from damage_ssl.labels.label_csv import ImportReport
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.map_style import colour_of, name_of
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 from damage_ssl.settings import SplitSettings
 
 COMFORTABLE_PER_CLASS = 20
@@ -94,8 +94,8 @@ def queue_settings(view: EventView) -> dict[str, str]:
 
 def show(
     view: EventView,
-    model: Model | None,
-    models: Sequence[Model],
+    model: MapModel | None,
+    models: Sequence[MapModel],
     reports: Sequence[run_reports.RunReport],
     person: Person,
 ) -> None:

@@ -27,9 +27,9 @@ def position(view: EventView) -> None:
     cut = view.index is not None
     if view.index is not None and "footprint_shift_x_m" not in view.index:
         return
-    nudges = read_manual_shifts(view.event)
+    scenes = {scene.scene_id: scene for role in ROLES for scene in view.scenes[role]}
+    nudges = read_manual_shifts(view.event, scenes.values())
     with st.expander("Position of the images"):
-        scenes = {scene.scene_id: scene for role in ROLES for scene in view.scenes[role]}
         if rows := _overview(view, nudges):
             facts(rows)
         chosen = st.selectbox(

@@ -16,7 +16,7 @@ from damage_ssl.evaluation.audit import AuditReport, Share
 from damage_ssl.labels.agreement import Confusion, kappa_words
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.map_style import colour_of, name_of
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 
 def walk(kind: str | None) -> None:
@@ -27,7 +27,7 @@ def walk(kind: str | None) -> None:
         st.session_state["queue"] = kind
 
 
-def show(view: EventView, model: Model | None, labeller: str) -> None:
+def show(view: EventView, model: MapModel | None, labeller: str) -> None:
     """The queues with what waits in each; the chosen one is walked with the arrow keys."""
     case = case_of(view, model, labeller)
     chosen = st.session_state.get("queue")
@@ -67,7 +67,7 @@ def _state(kind: str, standing: QueueState) -> str:
     return " · ".join(part for part in (waiting, done) if part)
 
 
-def _audit(report: AuditReport, model: Model) -> None:
+def _audit(report: AuditReport, model: MapModel) -> None:
     right = report.accuracy
     if right.tells_little and right.n:
         answers = "1 answer tells" if right.n == 1 else f"{right.n:,} answers tell"
@@ -107,7 +107,7 @@ def _figure(share: Share) -> str:
 KEYS = {"no-damage": "1", "minor-damage": "2", "major-damage": "3", "destroyed": "4"}
 
 
-def show_agreement(view: EventView, model: Model | None, revision: int) -> None:
+def show_agreement(view: EventView, model: MapModel | None, revision: int) -> None:
     """The part "Agreement" of checking."""
     given = answer_counts(view.event, revision)
     if not given:

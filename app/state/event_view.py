@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, wraps
+from itertools import chain
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import geopandas as gpd
@@ -27,7 +28,8 @@ from damage_ssl.products.handover.map_export import export_table
 from damage_ssl.products.table import assessed_footprints
 from damage_ssl.registration.manual_shift import manual_shifts_path, read_manual_shifts
 from damage_ssl.registration.placement import PlacedShapes, manually_shifted, shifts_on
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.model import MapModel
 
 ROLES: tuple[Role, Role] = ("pre", "post")
 
@@ -69,7 +71,8 @@ class EventView:
     def places(self) -> dict[Role, PlacedShapes]:
         """The footprints where the imagery of each side shows them (EPSG:4326), by what registration says."""
         if self.index is None:
-            by_hand = manually_shifted(self.shapes.middles, self.scenes, read_manual_shifts(self.event))
+            nudges = read_manual_shifts(self.event, chain.from_iterable(self.scenes.values()))
+            by_hand = manually_shifted(self.shapes.middles, self.scenes, nudges)
             return {role: PlacedShapes(self.shapes, by_hand[role]) for role in ROLES}
         return {role: PlacedShapes(self.shapes, shifts_on(self.index, len(self.shapes), role)) for role in ROLES}
 
@@ -205,7 +208,7 @@ def label_counts(view: EventView) -> dict[LabelValue, int]:
     return {LabelValue(str(value)): int(count) for value, count in counted.items()}
 
 
-def assessment(view: EventView, model: Model | None) -> gpd.GeoDataFrame:
+def assessment(view: EventView, model: MapModel | None) -> gpd.GeoDataFrame:
     """Every footprint once with the product's fields, in the order of `view.footprints`: what is exported.
 
     Takes ten seconds for 300,000 buildings: for a file. What the screen shows comes from `map_assessment`.
@@ -216,22 +219,22 @@ def assessment(view: EventView, model: Model | None) -> gpd.GeoDataFrame:
 
 @shared
 @lru_cache(maxsize=1)  # the largest of all tables
-def _assessment(view: EventView, model: Model | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
+def _assessment(view: EventView, model: MapModel | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
     _ = view.pairs  # without them there is nothing to say
-    if model is None or model.run is not None:
-        table = export_table(view.event, None if model is None else model.run)
+    if model is None or isinstance(model, FinishedRun):
+        table = export_table(view.event, model)
     else:
         labels = current_labels(view.event)[0]
         table = _joined(view, model, labels[labels["building_id"].isin(view.building_id)])
     return table.iloc[_rows_of(view, table)].reset_index(drop=True)
 
 
-def _joined(view: EventView, model: Model | None, labels: pd.DataFrame) -> gpd.GeoDataFrame:
+def _joined(view: EventView, model: MapModel | None, labels: pd.DataFrame) -> gpd.GeoDataFrame:
     """Every footprint with what the model and these labels say."""
     return assessed_footprints(
         view.event.footprints().reset_index(drop=True),
         view.pairs.reset_index(drop=True),
-        None if model is None else model.predictions(),
+        None if model is None else model.prediction.table(),
         labels,
         scheme=None if model is None else model.scheme,
         threshold=None if model is None else model.threshold,

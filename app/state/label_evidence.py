@@ -32,7 +32,7 @@ from damage_ssl.evaluation.label_issues import (
 from damage_ssl.events.event import Event
 from damage_ssl.labels.agreement import AnalystAgreement, Confusion, agreement, confusion, disputed, independent_answers
 from damage_ssl.runs.live import LiveLabels, read_features, usable_labels
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import plan_of
 from damage_ssl.settings import SplitSettings
 
@@ -65,32 +65,32 @@ def _audit_answers(event: Event, revision: int) -> pd.DataFrame:
     return audit_answers(label_log(event, revision))
 
 
-def contradictions(view: EventView, models: Sequence[Model], revision: int) -> pd.DataFrame | None:
+def contradictions(view: EventView, models: Sequence[MapModel], revision: int) -> pd.DataFrame | None:
     """Labels that the models contradict (`label_issues.contradicted_labels`); None: nothing can judge."""
-    judges = tuple(model for model in models if not model.is_change_score)
+    judges = tuple(model for model in models if model.kind.is_probability)
     return _contradictions(view, judges, tuple(model.stamp for model in judges), revision)
 
 
 @kept_with_view(4)
 def _contradictions(
-    view: EventView, models: tuple[Model, ...], _stamps: tuple[str, ...], revision: int
+    view: EventView, models: tuple[MapModel, ...], _stamps: tuple[str, ...], revision: int
 ) -> pd.DataFrame | None:
     labels = current_labels(view.event)[0]
     return contradicted_labels({model.model_id: _judged(view, model, labels) for model in models}, labels)
 
 
-def _judged(view: EventView, model: Model, labels: pd.DataFrame) -> pd.DataFrame:
+def _judged(view: EventView, model: MapModel, labels: pd.DataFrame) -> pd.DataFrame:
     """How a model sees the labels that it has not learned from."""
     if model.run is None:
         building_id, classes, p = _out_of_fold(view, model, model.stamp)
         return judge_labels(building_id, p, classes, model.scheme.class_names)
-    said = model.said()
+    said = model.prediction
     return judge_unlearned(labels, plan_of(model.run).train_id, said.building_id, said.probabilities, model.scheme)
 
 
 @kept_with_view(4)
 def _out_of_fold(
-    view: EventView, model: Model, _fitted: str
+    view: EventView, model: MapModel, _fitted: str
 ) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.float64]]:
     """The labelled buildings, their classes, and what the live model says when it learns from other blocks only."""
     building_id, features, labels, x_m, y_m = _learnable(view, model.scheme)
@@ -109,7 +109,7 @@ def _learnable(
     return building_id, known.values[labels.rows], labels, place[:, 0], place[:, 1]
 
 
-def audit_of(view: EventView, model: Model, revision: int) -> AuditReport:
+def audit_of(view: EventView, model: MapModel, revision: int) -> AuditReport:
     """What the audit says of a model's map.
 
     A trained run is measured on audited buildings that it neither learned from nor was calibrated on; the live model,

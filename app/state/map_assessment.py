@@ -17,14 +17,14 @@ from damage_ssl.evaluation.calibration import decide
 from damage_ssl.evaluation.metrics import Evaluation
 from damage_ssl.products.assessment import Assessment, ModelSays, assess
 from damage_ssl.products.map_style import CLASSES, MODES, unlabelled_codes
-from damage_ssl.runs.model import Model
-from damage_ssl.runs.run import Run
+from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.validation import validation_of
 
 _ASSESSMENTS: ByteCache[Assessment] = ByteCache(64 << 20, lambda standing: standing.size_bytes)
 
 
-def assessment_of(view: EventView, model: Model | None) -> Assessment:
+def assessment_of(view: EventView, model: MapModel | None) -> Assessment:
     """How the buildings stand now.
 
     Raises:
@@ -41,23 +41,23 @@ def assessment_of(view: EventView, model: Model | None) -> Assessment:
     )
 
 
-def screen_table(view: EventView, model: Model | None) -> pd.DataFrame:
+def screen_table(view: EventView, model: MapModel | None) -> pd.DataFrame:
     """The columns of the export that the screen needs, in the order of the footprints (`Assessment.table`)."""
     return assessment_of(view, model).table(view.building_id, view.reasons)
 
 
-def model_says(view: EventView, model: Model | None) -> ModelSays:
+def model_says(view: EventView, model: MapModel | None) -> ModelSays:
     """What the model alone says; does not depend on labels."""
     return _model_says(view, model, "" if model is None else model.stamp)
 
 
 @shared
 @kept_with_view(6)  # a live model has a new one after each label, which must not drive out the trained run's
-def _model_says(view: EventView, model: Model | None, predicted: str) -> ModelSays:
+def _model_says(view: EventView, model: MapModel | None, predicted: str) -> ModelSays:
     p = np.full(len(view.building_id), np.nan, dtype=np.float64)
     model_class = np.full(len(p), -1, dtype=np.int8)
     if model is not None and view.index is not None:
-        said, scheme = model.said(), model.scheme
+        said, scheme = model.prediction, model.scheme
         rows = _rows_of(view, said.building_id)
         decided = decide(said.probabilities, scheme, model.threshold)
         p[rows] = said.p_damaged
@@ -82,11 +82,11 @@ def _rows_of(view: EventView, predicted: NDArray[np.str_]) -> NDArray[np.intp]:
     return np.asarray(found, dtype=np.intp)
 
 
-def validation(view: EventView, model: Model | None) -> Evaluation | None:
+def validation(view: EventView, model: MapModel | None) -> Evaluation | None:
     """A trained run measured on its held-out blocks (`validation_of`); None for a model without a run."""
-    return None if model is None or model.run is None else _validation(view, model.run, model.stamp)
+    return _validation(view, model, model.stamp) if isinstance(model, FinishedRun) else None
 
 
 @kept_with_view(8)
-def _validation(view: EventView, run: Run, predicted: str) -> Evaluation | None:
-    return validation_of(view.event, run)
+def _validation(view: EventView, model: FinishedRun, predicted: str) -> Evaluation | None:
+    return validation_of(view.event, FinishedRun(model.run))

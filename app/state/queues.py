@@ -17,7 +17,7 @@ from damage_ssl.errors import InputError
 from damage_ssl.evaluation.audit import AUDIT, inclusion_probability
 from damage_ssl.labels.sampling import next_buildings
 from damage_ssl.runs.live import read_features
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 
 def queue_of(kind: str) -> "Callable[[Ask], pd.DataFrame]":
@@ -54,7 +54,7 @@ class Ask:
     """
 
     view: EventView
-    model: Model | None
+    model: MapModel | None
     labeller: str
     count: int
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
@@ -104,9 +104,9 @@ def _second_opinions(ask: Ask) -> pd.DataFrame:
 
 
 @kept_with_view(2)
-def _uncertainty(view: EventView, model: Model, predicted: str) -> pd.Series:
+def _uncertainty(view: EventView, model: MapModel, predicted: str) -> pd.Series:
     """A model's uncertainty of every building in the order of the event, NaN where it says nothing."""
-    said = model.said()
+    said = model.prediction
     return pd.Series(_in_order(view, said.building_id, said.uncertainty), index=view.pairs.index)
 
 

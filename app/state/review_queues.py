@@ -29,7 +29,7 @@ from damage_ssl.evaluation.label_issues import (
 from damage_ssl.labels.sampling import SECOND
 from damage_ssl.labels.schema import ADJUDICATION
 from damage_ssl.products.map_style import CLASSES, name_of
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 MOST_DIVIDED = 1000
 """Listed are the furthest apart, up to this many: where more differ, a model needs labels before anybody checks."""
@@ -40,9 +40,9 @@ class Case:
     """One look at an event: what is there, which models, whose eyes."""
 
     view: EventView
-    model: Model | None
+    model: MapModel | None
     labeller: str
-    models: tuple[Model, ...]
+    models: tuple[MapModel, ...]
     revision: int
 
     @cached_property
@@ -51,32 +51,32 @@ class Case:
         return self.view.assessed & (assessment_of(self.view, self.model).label < 0)
 
     @cached_property
-    def trained(self) -> Model | None:
+    def trained(self) -> MapModel | None:
         """The trained run of the two that are compared: the shown one, else the newest."""
         shown = [self.model] if self.model is not None else []
         return next(
-            (each for each in [*shown, *self.models] if each.run is not None and not each.is_change_score), None
+            (each for each in [*shown, *self.models] if each.run is not None and each.kind.is_probability), None
         )
 
     @cached_property
-    def live(self) -> Model | None:
+    def live(self) -> MapModel | None:
         """The live model."""
         return next((each for each in self.models if each.run is None), None)
 
     @cached_property
-    def ensemble(self) -> tuple[Model, ...]:
+    def ensemble(self) -> tuple[MapModel, ...]:
         """Models to set against each other, of one meaning of "damaged": the newest trained run of each method and
         the live model; change scores only where these are not two."""
-        probable = [each for each in self.models if not each.is_change_score]
+        probable = [each for each in self.models if each.kind.is_probability]
         pool = probable if len({each.algorithm for each in probable}) > 1 else self.models
-        newest: dict[str, Model] = {}
+        newest: dict[str, MapModel] = {}
         for each in pool:
             newest.setdefault(each.algorithm, each)
         chosen = list(newest.values())
         return tuple(each for each in chosen if each.scheme.damaged_grades == chosen[0].scheme.damaged_grades)
 
 
-def case_of(view: EventView, model: Model | None, labeller: str) -> Case:
+def case_of(view: EventView, model: MapModel | None, labeller: str) -> Case:
     """The event as it is now."""
     return Case(view, model, labeller, tuple(shown_models(view)), label_store(view.event).revision())
 
@@ -131,7 +131,7 @@ def _why_unsure(case: Case, row: int) -> str:
     if case.model is None:
         return ""
     said = _number(case.view, case.model, row)
-    if case.model.is_change_score:
+    if not case.model.kind.is_probability:
         return f"The model says {said}; from {case.model.threshold:.2f} the map says changed strongly."
     return f"The model says {said} damaged; from {_percent(case.model.threshold)} the map says damaged."
 
@@ -270,7 +270,7 @@ def queue_states(case: Case) -> dict[str, QueueState]:
 
 
 @kept_with_view(4)
-def _divergence(view: EventView, models: tuple[Model, ...], _stamps: tuple[str, ...]) -> NDArray[np.float64]:
+def _divergence(view: EventView, models: tuple[MapModel, ...], _stamps: tuple[str, ...]) -> NDArray[np.float64]:
     """Bits between the models' P(damaged) of each building; NaN where one says nothing."""
     return verdict_disagreement([model_says(view, model).p for model in models])
 
@@ -289,20 +289,20 @@ def _ordered(urgency: NDArray[np.float64]) -> NDArray[np.intp]:
     return rows[np.argsort(urgency[rows], kind="stable")]
 
 
-def _name(model: Model) -> str:
+def _name(model: MapModel) -> str:
     return "The live model" if model.run is None else method_name(model.algorithm)
 
 
-def _number(view: EventView, model: Model, row: int) -> str:
+def _number(view: EventView, model: MapModel, row: int) -> str:
     p = float(model_says(view, model).p[row])
-    return f"score {p:.2f}" if model.is_change_score else _percent(p)
+    return _percent(p) if model.kind.is_probability else f"score {p:.2f}"
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _verdict(view: EventView, model: Model, row: int) -> str:
+def _verdict(view: EventView, model: MapModel, row: int) -> str:
     return name_of(CLASSES[model_says(view, model).model_class[row]]).lower()
 
 

@@ -12,8 +12,9 @@ from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import DamageSSLError, LabelsError, WorkspaceError
 from damage_ssl.evaluation import label_issues
 from damage_ssl.events.event import Event
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.live import LIVE, LIVE_SCHEME, LiveModel, features_ready, features_version, fit_live, read_features
-from damage_ssl.runs.model import Model, RunModel
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.predictions import predicted_buildings
 from damage_ssl.runs.run import Run, runs_in
 
@@ -47,7 +48,7 @@ def features_stamp(view: EventView) -> str:
     return features_version(view.event)
 
 
-def outline_stamp(model: Model | None) -> str:
+def outline_stamp(model: MapModel | None) -> str:
     """Changes when a browser has to fetch footprints again; a live model's numbers it asks for by themselves."""
     if isinstance(model, LiveModel):
         return model.features
@@ -71,24 +72,24 @@ def needs_features(view: EventView) -> bool:
     return view.index is not None and bool(view.assessed.any()) and not features_stamp(view)
 
 
-def differing(view: EventView, one: Model, other: Model) -> NDArray[np.intp]:
+def differing(view: EventView, one: MapModel, other: MapModel) -> NDArray[np.intp]:
     """Rows of the buildings that one model calls damaged and the other does not."""
     return label_issues.differing(*(model_says(view, model).verdicts(model.scheme) for model in (one, other)))
 
 
-def shown_models(view: EventView) -> list[Model]:
+def shown_models(view: EventView) -> list[MapModel]:
     """The models that the map can show, the default first: trained runs, the live model, change scores; newest first.
 
     Runs are listed when they are finished, and of just the buildings that can be assessed now.
     """
-    runs = [RunModel(run) for run in runs_of(view.event) if run.finished]
+    runs = [FinishedRun(run) for run in runs_of(view.event) if run.finished]
     current = [model for model in runs if _is_current(view, model, model.stamp)]
     trained = [model for model in current if model.run.has_weights]
     live = live_model(view)
     return [*trained, *([] if live is None else [live]), *(model for model in current if model not in trained)]
 
 
-def newest_trained(view: EventView) -> Model | None:
+def newest_trained(view: EventView) -> MapModel | None:
     """The newest trained run that the map can show."""
     return next((model for model in shown_models(view) if model.run is not None and model.run.has_weights), None)
 
@@ -98,7 +99,7 @@ def runs_of(event: Event) -> list[Run]:
     return list(runs_in(event.runs_path))[::-1]
 
 
-def model_named(view: EventView, model_id: str | None) -> Model | None:
+def model_named(view: EventView, model_id: str | None) -> MapModel | None:
     """The model of that name; None for None.
 
     Raises:
@@ -106,7 +107,7 @@ def model_named(view: EventView, model_id: str | None) -> Model | None:
     """
     if not model_id:
         return None
-    if model_id == LIVE:
+    if model_id == LIVE.name:
         live = live_model(view)
         if live is None:
             raise WorkspaceError(
@@ -116,11 +117,11 @@ def model_named(view: EventView, model_id: str | None) -> Model | None:
     run = next((run for run in runs_of(view.event) if run.run_id == model_id), None)
     if run is None or not run.predictions_path.exists():
         raise WorkspaceError(f"event '{view.event.name}': has no run of that name with predictions")
-    return RunModel(run)
+    return FinishedRun(run)
 
 
 @kept_with_view(64)
-def _is_current(view: EventView, model: RunModel, predicted: str) -> bool:
+def _is_current(view: EventView, model: FinishedRun, predicted: str) -> bool:
     """Whether a run's predictions are of just the buildings that can be assessed."""
     found, current = predicted_buildings(model.run), view.footprints["building_id"][view.assessed]
     return found.equals(current.reset_index(drop=True)) or set(found) == set(current)

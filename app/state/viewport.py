@@ -19,7 +19,7 @@ from damage_ssl.products.assessment import Assessment
 from damage_ssl.products.map_style import CLASSES, LABELS, MODES
 from damage_ssl.products.selection import Selection
 from damage_ssl.registration.event_registration import shift_source_words
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 POLYGON_CAP = 5000
 """With more footprints in view than this none are sent: the map then shows tiles that are drawn here."""
@@ -36,7 +36,7 @@ Box = tuple[float, float, float, float]
 
 
 def footprints_within(
-    view: EventView, model: Model | None, bbox: Box, wanted: Selection, role: Role = "pre"
+    view: EventView, model: MapModel | None, bbox: Box, wanted: Selection, role: Role = "pre"
 ) -> dict[str, Any]:
     """What passes the filter in a box, with counts and the labels' revision; `role` says where footprints stand.
 
@@ -86,7 +86,7 @@ def _outlines(view: EventView, standing: Assessment, rows: NDArray[np.intp]) -> 
 
 
 def building_at(
-    view: EventView, model: Model | None, place: tuple[float, float], reach: float, wanted: Selection, role: Role
+    view: EventView, model: MapModel | None, place: tuple[float, float], reach: float, wanted: Selection, role: Role
 ) -> dict[str, str | None]:
     """`id` and `label` of the building at a longitude and latitude; a null id where none is.
 
@@ -110,7 +110,7 @@ def building_at(
     return {"id": str(view.building_id[row]), "label": _label(standing, row)}
 
 
-def buildings_in(view: EventView, model: Model | None, bbox: Box, wanted: Selection, role: Role) -> dict[str, Any]:
+def buildings_in(view: EventView, model: MapModel | None, bbox: Box, wanted: Selection, role: Role) -> dict[str, Any]:
     """How many buildings that pass the filter have their middle in a box, and their `items`: id and current label.
 
     No items where there are more than `CHOICE_CAP`.
@@ -144,7 +144,7 @@ def ids_that_begin(view: EventView, typed: str, count: int) -> dict[str, Any]:
 
 
 def building_detail(
-    view: EventView, model: Model | None, row: int, *, blind: bool = False, labels: pd.DataFrame | None = None
+    view: EventView, model: MapModel | None, row: int, *, blind: bool = False, labels: pd.DataFrame | None = None
 ) -> dict[str, Any]:
     """Facts of one building for the inspector; null where unknown. Blind: not what others or the model say.
 

@@ -106,7 +106,7 @@ def test_new_label_is_seen_at_once_and_changes_the_version(event: Event) -> None
 def test_predictions_of_other_buildings_are_refused_with_what_to_do(event: Event) -> None:
     view = view_of("town")
     model = model_named(view, RUN_ID)
-    table = model.predictions()
+    table = model.prediction.table()
     table.iloc[1:].to_parquet(model.run.predictions_path)
     with pytest.raises(WorkspaceError, match="predict again"):
         assessment_of(view, model_named(view, RUN_ID))
@@ -116,7 +116,7 @@ def test_order_of_predictions_does_not_matter(event: Event) -> None:
     view = view_of("town")
     before = assessment_of(view, model_named(view, RUN_ID)).says.p
     path = model_named(view, RUN_ID).run.predictions_path
-    model_named(view, RUN_ID).predictions().iloc[::-1].to_parquet(path)
+    model_named(view, RUN_ID).prediction.table().iloc[::-1].to_parquet(path)
     view.kept.clear()
     np.testing.assert_array_equal(assessment_of(view, model_named(view, RUN_ID)).says.p, before)
 
