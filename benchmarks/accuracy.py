@@ -33,10 +33,10 @@ from damage_ssl.learning.predictor import load_predictor
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.data import Targets
 from damage_ssl.learning.training import train
-from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.runs.run import Run
 from damage_ssl.settings import PatchSettings, from_mapping
+from damage_ssl.workflow import cut_patches
 
 ALGORITHMS = (
     "supervised-weak",
@@ -167,7 +167,7 @@ def load_buildings(name: str, patches: PatchSettings) -> Buildings:
             post=[source / "post"],
             footprints=source / "footprints.geojson",
         )
-    store = extract_patches(Event.open(workspace, name), patches)
+    store = cut_patches(Event.open(workspace, name), patches)
     grades = {row.building_id: row.value for row in read_label_csv(source / "labels.csv", labeller="truth").rows}
     index = store.index().set_index("building_id")
     pairs = store.load()

@@ -1,8 +1,9 @@
-"""The steps in order, on one event, and where an event stands. Command line, app and notebooks call these.
+"""The steps in order, on one event, and how far it has come. Each step reads what the one before wrote.
 
-`create_event` → `cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`, and to know how
-good it is `evaluate_event`; without labels `start_zero_label` → `score_changes` → `export_event`. Each reads what the
-one before wrote. A step is imported when it is called: a look at an event's state must not wait for torch.
+`create_event` → `cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`,
+`evaluate_event`; without labels `start_zero_label` → `predict_event` → `export_event`. Whatever changes an event goes
+through here, from the command line, the app and notebooks alike. A step is imported when it runs: a look at an event's
+state waits neither for torch nor for the geospatial libraries.
 """
 
 import os
@@ -31,32 +32,32 @@ if TYPE_CHECKING:
     from damage_ssl.labels.label_csv import ImportReport
     from damage_ssl.products.handover.map_export import export_event as export_event
     from damage_ssl.products.handover.map_export import export_table as export_table
-    from damage_ssl.runs.change_score import score_changes as score_changes
+    from damage_ssl.registration.event_registration import Registration
     from damage_ssl.runs.change_score import start_zero_label as start_zero_label
-    from damage_ssl.runs.ensemble import combine as combine
     from damage_ssl.runs.ensemble import common_gain as common_gain
     from damage_ssl.runs.ensemble import gain_on_truth as gain_on_truth
     from damage_ssl.runs.ensemble import members_of as members_of
-    from damage_ssl.runs.ensemble import start_ensemble as start_ensemble
-    from damage_ssl.runs.kinds import RunSummary as RunSummary
+    from damage_ssl.runs.finished_run import RunSummary as RunSummary
+    from damage_ssl.runs.finished_run import run_summary as run_summary
     from damage_ssl.runs.kinds import predict_event as predict_event
-    from damage_ssl.runs.kinds import run_summary as run_summary
+    from damage_ssl.runs.kinds import start_ensemble as start_ensemble
+    from damage_ssl.runs.kinds import start_run as start_run
+    from damage_ssl.runs.kinds import train_run as train_run
     from damage_ssl.runs.plan import RunPlan as RunPlan
     from damage_ssl.runs.plan import plan_of as plan_of
     from damage_ssl.runs.plan import resumed_run as resumed_run
     from damage_ssl.runs.trained import plan_run as plan_run
-    from damage_ssl.runs.trained import start_run as start_run
-    from damage_ssl.runs.trained import train_run as train_run
     from damage_ssl.runs.transfer import named_sources as named_sources
     from damage_ssl.runs.validation import evaluate_event as evaluate_event
 else:
     _STEPS = {
         "products.handover.map_export": ("export_event", "export_table"),
-        "runs.change_score": ("score_changes", "start_zero_label"),
-        "runs.ensemble": ("combine", "common_gain", "gain_on_truth", "members_of", "start_ensemble"),
-        "runs.kinds": ("RunSummary", "predict_event", "run_summary"),
+        "runs.change_score": ("start_zero_label",),
+        "runs.ensemble": ("common_gain", "gain_on_truth", "members_of"),
+        "runs.finished_run": ("RunSummary", "run_summary"),
+        "runs.kinds": ("predict_event", "start_ensemble", "start_run", "train_run"),
         "runs.plan": ("RunPlan", "plan_of", "resumed_run"),
-        "runs.trained": ("plan_run", "start_run", "train_run"),
+        "runs.trained": ("plan_run",),
         "runs.transfer": ("named_sources",),
         "runs.validation": ("evaluate_event",),
     }
@@ -205,19 +206,73 @@ def cut_patches(
         settings: how pairs are cut.
         progress: told the buildings done and all buildings.
         registering: the same for the registration before.
-        resources: processes, memory, cluster.
-        client: a Dask client to use.
+        resources: processes, memory, cluster (default: this process, 1 GB).
+        client: a Dask client to use instead of local processes; its workers must see the event's folder and imagery.
 
     Raises:
-        StorageError: the disk is full. InputError: a scene can no longer be read.
+        WorkspaceError: the event has no footprints, or another process is cutting its patches.
+        StorageError, InputError, SourceError, SettingsError, WorkerError: as `extract_patches` and `register` do.
     """
     from damage_ssl.patches.extraction import extract_patches
+    from damage_ssl.registration.event_registration import register
+    from damage_ssl.registration.manual_shift import read_manual_shifts
 
-    if settings is None:
-        settings = PatchStore.kept_settings(event.patches_path) or PatchSettings()
+    settings = settings or _kept_settings(event)
+    resources = resources or Resources()
+    if client is not None:
+        resources = resources.replace(cluster=str(client.scheduler_info()["address"]))
+    pre, post = event.pre_and_post()
+    footprints = event.footprints()[["building_id", "area_m2", "geometry"]]  # the other columns are let go
+    shifts = register(
+        event.path,
+        footprints,
+        pre,
+        post,
+        settings,
+        manual_shifts=read_manual_shifts(event, pre + post),
+        resources=resources,
+        progress=registering,
+        client=client,
+    ).table
     return extract_patches(
-        event, settings, progress=progress, registering=registering, resources=resources, client=client
+        event.path, footprints, pre, post, shifts, settings, progress=progress, resources=resources, client=client
     )
+
+
+def register_event(
+    event: Event,
+    settings: PatchSettings | None = None,
+    progress: ProgressCallback | None = None,
+    *,
+    resources: Resources | None = None,
+) -> "Registration":
+    """Register the event without cutting its pairs; a cut with the same settings then finds it done.
+
+    Without settings, those of the last cut are used.
+
+    Raises:
+        WorkspaceError: the event has no footprints.
+        StorageError, InputError: as `register` does.
+    """
+    from damage_ssl.registration.event_registration import register
+    from damage_ssl.registration.manual_shift import read_manual_shifts
+
+    pre, post = event.pre_and_post()
+    return register(
+        event.path,
+        event.footprints(),
+        pre,
+        post,
+        settings or _kept_settings(event),
+        manual_shifts=read_manual_shifts(event, pre + post),
+        resources=resources,
+        progress=progress,
+    )
+
+
+def _kept_settings(event: Event) -> PatchSettings:
+    """The settings that the event's patches were cut with; the defaults before."""
+    return PatchStore.kept_settings(event.patches_path) or PatchSettings()
 
 
 def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool = False) -> "ImportReport":
@@ -231,7 +286,7 @@ def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool
 
 
 def next_to_label(event: Event, count: int, rng: "np.random.Generator") -> "pd.DataFrame":
-    """The buildings to look at next (see `labelling.queue`), the uncertain ones first once a model has predicted.
+    """The buildings to look at next (see `labels.sampling`), the uncertain ones first once a model has predicted.
 
     Kinds of buildings take turns where the event has features (`live.make_features`).
 

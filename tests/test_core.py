@@ -44,6 +44,21 @@ def test_every_grade_has_exactly_one_class_in_every_scheme() -> None:
             assert sum(LabelValue(grade.label) in members for members in scheme.members) == 1
 
 
+def test_damaged_counts_from_the_first_damaged_grade_and_a_verdict_is_what_it_says() -> None:
+    assert {name: min(scheme.damaged_grades).label for name, scheme in SCHEMES.items()} == {
+        "binary-major": "major-damage",
+        "binary-minor": "minor-damage",
+        "grades": "major-damage",
+    }
+    for scheme in SCHEMES.values():
+        for grade in DamageGrade:
+            assert scheme.is_damaged(LabelValue(grade.label)) is (grade in scheme.damaged_grades)
+        assert scheme.is_damaged(LabelValue.DAMAGED) is True
+        assert scheme.is_damaged(LabelValue.INTACT) is False
+        assert scheme.is_damaged(LabelValue.UNCLEAR) is None
+    assert SCHEMES["grades"].damaged_names == ("major-damage", "destroyed")
+
+
 def test_unknown_scheme_names_the_nearest() -> None:
     with pytest.raises(SettingsError, match="did you mean 'binary-major'"):
         scheme_named("binary-majr")

@@ -108,7 +108,7 @@ def zero_label(
     json: Json = False,
 ) -> None:
     """Make a first map without any label: how much each building changed, as a score that is not a probability."""
-    from damage_ssl.runs.change_score import STATEMENT
+    from damage_ssl.runs.finished_run import FinishedRun
     from damage_ssl.runs.predictions import read_predictions
 
     with command(json=json) as console:
@@ -119,7 +119,7 @@ def zero_label(
             console.say(f"run {planned.run.run_id} compared the same pixels before: nothing to do")
         else:
             with console.progress("compare") as bar:
-                workflow.score_changes(opened, planned.run, progress=bar)
+                workflow.predict_event(opened, planned.run, progress=bar)
         summary = workflow.run_summary(planned.run)
         table = read_predictions(planned.run)
         damaged = int((table["p_damaged"] >= summary.threshold).sum())
@@ -127,11 +127,12 @@ def zero_label(
             f"run {summary.run_id}: {damaged:,} of {len(table):,} buildings changed enough to be called damaged"
         )
         console.say(f"threshold {summary.threshold:.2f}: {summary.threshold_method}")
-        console.say(STATEMENT)
+        statement = FinishedRun(planned.run).statement or ""
+        console.say(statement)
         console.say(
             f"next: look at it in the app, or damage-ssl export {event} --out map.geojson --workspace {workspace}"
         )
-        values = {"damaged": damaged, "compared": len(table), "statement": STATEMENT}
+        values = {"damaged": damaged, "compared": len(table), "statement": statement}
         console.result({**dataclasses.asdict(summary), **values})
 
 
@@ -262,7 +263,7 @@ def ensemble(
             console.say(f"run {planned.run.run_id} averages the same runs already: nothing to do")
         else:
             with console.progress("ensemble") as bar:
-                workflow.combine(opened, planned.run, bar)
+                workflow.predict_event(opened, planned.run, progress=bar)
         summary, gain = workflow.run_summary(planned.run), workflow.common_gain(planned.run)
         table = read_predictions(planned.run)
         damaged = int((table["p_damaged"] >= summary.threshold).sum())

@@ -33,8 +33,6 @@ from damage_ssl.errors import InputError
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
-from damage_ssl.patches.store import PatchStore
-from damage_ssl.registration import event_registration
 from damage_ssl.registration.event_registration import Registration
 from damage_ssl.registration.manual_shift import ManualShift, set_manual_shift
 from damage_ssl.registration.shift_plot import Panel, compass, draw_fields
@@ -72,14 +70,14 @@ def register(
     with command(json=json) as console:
         resources = resources_of(workers, memory, cluster)
         opened = Event.open(workspace, event)
-        kept = patch_settings(opened, settings, {}) or PatchStore.kept_settings(opened.patches_path) or PatchSettings()
+        asked = patch_settings(opened, settings, {})
         given = [_parsed(text) for text in nudge]  # all of them are understood before any is kept
         for scene_id in clear_nudge:
             set_manual_shift(opened, scene_id, None)
         for scene_id, shift in given:
             set_manual_shift(opened, scene_id, shift)
         with console.progress("register", idle="nothing changed since the shifts were measured") as bar:
-            found = event_registration.register(opened, kept, resources=resources, progress=bar)
+            found = workflow.register_event(opened, asked, bar, resources=resources)
         out = picture or opened.path / "registration.png"
         _draw(opened, found, out)
         pairs = _summary(found.table)

@@ -37,11 +37,12 @@ from damage_ssl.cli.patches import make_patches
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.events.inputs import EventInputs
-from damage_ssl.products.handover.map_export import live_table
+from damage_ssl.products.handover.map_export import export_table
 from damage_ssl.products.handover.pack import LABELS_ONLY, hand_over
 from damage_ssl.products.selection import Selection, classes_in
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.live import LIVE, live_model_of
-from damage_ssl.runs.model import FinishedRun, MapModel
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import Run, latest_finished
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def assess(
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
-    """Go through all stages at once: from rasters, footprints and labels to a GeoJSON damage map. Stages already done are kept."""
+    """Go from rasters, footprints and labels to a GeoJSON damage map at once. Stages already done are kept."""
     inputs = EventInputs(
         pre=pre,
         post=post,
@@ -169,9 +170,9 @@ def _map_of(event: Event, run_id: str | None) -> "tuple[MapModel | None, gpd.Geo
     """The model of a pack, and its map where that is not a run's: `live`, or `labels-only` for none."""
     if run_id == LABELS_ONLY:
         return None, None
-    if run_id == LIVE:
+    if run_id == LIVE.name:
         live = live_model_of(event)
-        return live, live_table(event, live)
+        return live, export_table(event, live)
     run = workflow.chosen_run(event, run_id) if run_id is not None else _newest(event)
     return (None if run is None else FinishedRun(run)), None
 

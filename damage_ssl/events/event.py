@@ -120,6 +120,20 @@ class Event:
 
         return [scene for scene in read_scenes(self.path) if scene.role == role]
 
+    def pre_and_post(self) -> tuple[list[Scene], list[Scene]]:
+        """The scenes of both dates, read once, each in the order of their ids.
+
+        Raises:
+            WorkspaceError: one date has none.
+        """
+        from damage_ssl.events.stac import read_scenes
+
+        scenes = read_scenes(self.path)
+        pre, post = ([scene for scene in scenes if scene.role == role] for role in ("pre", "post"))
+        if not pre or not post:
+            raise WorkspaceError(f"{self.path}: has no {'post' if pre else 'pre'} scenes; create the event again")
+        return pre, post
+
     def scene_counts(self) -> dict[Role, int]:
         """How many scenes each side has; what they are is not read.
 

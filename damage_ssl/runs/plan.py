@@ -1,9 +1,4 @@
-"""All that determines a run; finding or beginning it.
-
-The plan of a run: all that determines its weights.
-
-From labels to a run: who is trained on and who is held out, training, calibration, prediction.
-"""
+"""The plan of a run: all that determines its weights; and the run of a plan, found, begun or resumed."""
 
 import hashlib
 import json

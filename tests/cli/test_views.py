@@ -12,9 +12,9 @@ from damage_ssl.events.event import Event
 from damage_ssl.learning.augmentation.policy import AugmentPolicy
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.runs.plan import plan_of
-from damage_ssl.runs.trained import start_run
 from damage_ssl.settings import SplitSettings
 from damage_ssl.simulation.event import SimulatedEvent
+from damage_ssl.workflow import start_run
 from tests.cli.conftest import Outcome, grades_of, inputs_of, write_labels
 
 Run = Callable[..., Outcome]

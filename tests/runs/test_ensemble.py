@@ -48,7 +48,7 @@ def trained(event: Event, algorithm: str, **changes: Any) -> Run:
 def test_an_ensemble_is_a_run_like_any_other(labelled: Event, tmp_path: Path) -> None:
     members = [trained(labelled, "frozen-random-post"), trained(labelled, "frozen-lite0")]
     planned = workflow.start_ensemble(labelled)
-    table = workflow.combine(labelled, planned.run).set_index("building_id")
+    table = workflow.predict_event(labelled, planned.run).set_index("building_id")
     assert planned.run.finished and latest_finished(labelled.runs_path) == planned.run
     each = [read_predictions(member).set_index("building_id")["p_damaged"] for member in members]
     mean = (each[0] + each[1]) / 2
@@ -74,7 +74,7 @@ def test_it_is_judged_only_on_buildings_that_no_member_was_trained_on(labelled: 
     assert not set(plan.validation_id) & (set(plans[0].train_id) | set(plans[1].train_id))
     assert set(plan.validation_id) == set(plans[0].validation_id) & set(plans[1].validation_id)
     assert set(plan.train_id) | set(plan.validation_id) == {f"b{number:02d}" for number in range(len(CENTRES))}
-    workflow.combine(labelled, planned.run)
+    workflow.predict_event(labelled, planned.run)
     gain = workflow.common_gain(planned.run)
     assert gain.n == len(plan.validation_id)
     assert gain.best is None or set(gain.members) == {member.run_id for member in members}
@@ -88,14 +88,14 @@ def test_one_run_runs_of_other_classes_and_lost_members_are_errors(labelled: Eve
     with pytest.raises(WorkspaceError, match="other classes or on other pixels"):
         workflow.start_ensemble(labelled, [one.run_id, other.run_id])
     change = workflow.start_zero_label(labelled).run
-    workflow.score_changes(labelled, change)
+    workflow.predict_event(labelled, change)
     with pytest.raises(WorkspaceError, match="compared without labels"):
         workflow.start_ensemble(labelled, [one.run_id, change.run_id])
     second = trained(labelled, "frozen-random")
     run = workflow.start_ensemble(labelled, [one.run_id, second.run_id]).run
     delete_run(second)
     with pytest.raises(WorkspaceError, match=f"run '{second.run_id}': is not a run"):
-        workflow.combine(labelled, run)
+        workflow.predict_event(labelled, run)
 
 
 def test_the_command_says_the_gain_on_a_truth_file_too(labelled: Event, tmp_path: Path) -> None:
