@@ -11,7 +11,7 @@ from shapely.geometry import box, mapping, shape
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import read_json, write_json
 from damage_ssl.imagery.href import raster_suffix
-from damage_ssl.imagery.scene import Overview, Scene
+from damage_ssl.imagery.scene import ROLE_PROPERTY, Overview, Scene
 
 _ASSET = "image"
 _UNKNOWN_START = "1970-01-01T00:00:00Z"
@@ -83,7 +83,7 @@ def _item(scene: Scene, created: datetime) -> pystac.Item:
         "proj:shape": [scene.height, scene.width],
         "proj:transform": list(scene.transform)[:6],
         "proj:bbox": [left, bottom, right, top],
-        _PREFIX + "role": scene.role,
+        ROLE_PROPERTY: scene.role,
         _PREFIX + "stretch": scene.stretch and [list(limits) for limits in scene.stretch],
         _PREFIX + "nodata": scene.nodata,
         _PREFIX + "overviews": [[overview.level, overview.factor] for overview in scene.overviews],
@@ -113,7 +113,7 @@ def _scene(item: pystac.Item) -> Scene:
     geometry = item.geometry
     return Scene(
         scene_id=item.id,
-        role=values[_PREFIX + "role"],
+        role=values[ROLE_PROPERTY],
         href=item.assets[_ASSET].href,
         datetime=item.datetime,
         sensor=(values.get("instruments") or [None])[0],
