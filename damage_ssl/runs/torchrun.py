@@ -1,4 +1,4 @@
-"""Training an event's run in several processes: `torchrun --nproc-per-node N -m damage_ssl.pipeline.distributed EVENT`.
+"""Training an event's run in several processes: `torchrun --nproc-per-node N -m damage_ssl.runs.torchrun EVENT`.
 
 The first process works in the run's folder as `damage-ssl train` does; the others in a temporary copy of it, so nobody
 else writes. The run is that of `damage-ssl train` with the same settings: started there, it goes on here, and the other
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from damage_ssl.events.event import Event
-from damage_ssl.learning.trainer.distributed import World, joined
+from damage_ssl.learning.trainer.forward_pass import World, joined
 from damage_ssl.runs.run import Run
 from damage_ssl.runs.trained import start_run, train_run
 from damage_ssl.settings import SourceSettings, SplitSettings, TrainSettings, from_mapping
@@ -39,7 +39,7 @@ def train_together(workspace: Path, name: str, tables: dict[str, Any], sources: 
         begun = ""
         if world.rank == 0:
             begun = start_run(event, train, split, sources=sources, source_settings=taken).run.run_id
-        run = Run(event.runs_path / str(world.said_by_first(begun)))
+        run = Run(event.runs_path / str(world.agreed(begun)))
         with own_folder(run, world) as own:
             train_run(event, own)
             world.wait_for_all()

@@ -1,4 +1,4 @@
-"""`torchrun … -m damage_ssl.pipeline.distributed` as people type it: two processes, Gloo, on the CPU."""
+"""`torchrun … -m damage_ssl.runs.torchrun` as people type it: two processes, Gloo, on the CPU."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def kept():
     yield str(folder)
 
 tempfile.TemporaryDirectory = kept
-runpy.run_module("damage_ssl.pipeline.distributed", run_name="__main__")
+runpy.run_module("damage_ssl.runs.torchrun", run_name="__main__")
 """
 
 pytestmark = [

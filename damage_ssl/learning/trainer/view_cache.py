@@ -30,7 +30,7 @@ from damage_ssl.learning.pair_tensor import to_unit, turned
 from damage_ssl.learning.settings import CacheOptions
 from damage_ssl.learning.tensor_files import read_tensors, with_prefix, without_prefix, write_tensors
 from damage_ssl.learning.trainer.data import Task
-from damage_ssl.learning.trainer.distributed import current_world
+from damage_ssl.learning.trainer.forward_pass import current_world
 from damage_ssl.learning.trainer.initialisation import built_network, draw_texture, some_pixels
 
 FORMAT_VERSION = 1
