@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy --labels 25 --algorithms mixmatch fixmatch supervised-strong frozen-start --keep KEPT
     python -m benchmarks.ensembles KEPT --labels 25 --members mixmatch+fixmatch mixmatch+fixmatch+frozen-start
 
-An ensemble is the mean of its members' probabilities, as in `damage_ssl.pipeline.ensemble`; members are not calibrated
+An ensemble is the mean of its members' probabilities, as in `damage_ssl.runs.ensemble`; members are not calibrated
 first, because these runs hold nothing out. Its gain is over the member with the highest mean AUROC on the same draws.
 """
 

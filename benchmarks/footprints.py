@@ -44,7 +44,7 @@ MEASURE = """
 import json, re, sys, time
 from pathlib import Path
 import geopandas, shapely
-from damage_ssl.event.footprints import read_footprints
+from damage_ssl.footprints.reader import read_footprints
 def peak():  # of this process only: getrusage would begin with its parent's
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
 path = sys.argv[1]

@@ -4,7 +4,7 @@
 [--out FILE]` takes 64 labelled pairs and seven times as many unlabelled ones, 64 px, six channels of colour, and lets
 these take turns in one run:
 
-- ours: pairs on the device as bytes, views by batched tensor operations, `damage_ssl.learning.fitting`; one more,
+- ours: pairs on the device as bytes, views by batched tensor operations, `damage_ssl.learning.trainer.trainer`; one more,
   `ours_bfloat16`, for each further `--precision`
 - usual: `benchmarks/ssl_usual.py`, the loop that public FixMatch implementations have, on the same network: views from
   a DataLoader with PIL (RandAugment), and a step without what this product does to make one cheaper

@@ -1,7 +1,7 @@
 """Wide residual network for 32 px images (Zagoruyko & Komodakis 2016, arXiv:1605.07146), as FixMatch's authors use it.
 
 Leaky ReLU 0.1, the first activation of the first block before its shortcut, batch norms with statistics of a thousand
-steps. A pair's later date is the image; the other channels of `damage_ssl.learning.channels` are not seen.
+steps. A pair's later date is the image; the other channels of `damage_ssl.learning.pair_tensor` are not seen.
 """
 
 from typing import cast

@@ -1,9 +1,4 @@
-"""Places in degrees: bounding box, areas across the antimeridian.
-
-Areas across the meridian of ±180°, where longitudes jump.
-
-The place that is asked for.
-"""
+"""Places in degrees: the bounding box that a service is asked for, areas across the meridian of ±180°."""
 
 import math
 from dataclasses import dataclass

@@ -1,11 +1,7 @@
-"""Tasks in their order: here, in processes, on a Dask cluster.
-
-Doing many tasks in their order: in this process, in local processes, or on a Dask cluster. Same results everywhere.
+"""Doing many tasks in their order: in this process, in local processes, or on a Dask cluster. Same results everywhere.
 
 A task is thousands of pixels of work, never a building. A worker that is killed loses only what it was doing; that is
-done again, a bounded number of times.
-
-The same tasks on the workers of a Dask cluster (`distributed` is imported only when one is asked for).
+done again, a bounded number of times. `distributed` is imported only when a cluster is asked for.
 """
 
 import os

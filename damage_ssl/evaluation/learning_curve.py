@@ -1,6 +1,6 @@
 """What the next labels would bring, extrapolated from how the instant model has learned so far. Needs no torch.
 
-`python -m damage_ssl.assessment.guidance` answers a question on its standard input, see `elsewhere`.
+`python -m damage_ssl.evaluation.learning_curve` answers a question on its standard input, see `elsewhere`.
 """
 
 import io

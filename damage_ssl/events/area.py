@@ -1,11 +1,8 @@
-"""The area of interest: drawn, typed or of a file; set and changed.
+"""The area of interest of an event that is there already: drawn, typed or of a file; set, changed, taken back.
 
-The area of interest of an event that is there already: set it, change it, take it back. No footprint is lost by it.
-
-Before the first area is set, the event's footprints are kept as they are in `footprints_whole/`; every area is a choice
-of those. An event that was made with an area has never kept the others: they are read again from its files.
-
-The area of interest as the pages handle it: drawn, typed or of a file, and how many buildings are in it.
+No footprint is lost by it. Before the first area is set, the event's footprints are kept as they are in
+`footprints_whole/`; every area is a choice of those. An event that was made with an area has never kept the others:
+they are read again from its files.
 """
 
 import dataclasses

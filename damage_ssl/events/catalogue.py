@@ -1,10 +1,7 @@
-"""Packaged and own catalogue of events: finding, adding.
+"""The catalogue of events: which there are, where their imagery and footprints can be had, under which licence.
 
-The catalogue of events: which there are, where their imagery and footprints can be had, under which licence.
-
-Two STAC catalogues are read: the packaged one (`data_catalog/`) and the user's own (`<workspace>/catalog/`).
-
-The user's own STAC catalogue: adding an event of the workspace, or a STAC collection or item from elsewhere.
+Two STAC catalogues are read: the packaged one (`data_catalog/`) and the user's own (`<workspace>/catalog/`), to which
+an event of the workspace, or a STAC collection or item from elsewhere, can be added.
 """
 
 import logging

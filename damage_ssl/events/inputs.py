@@ -1,9 +1,4 @@
-"""Which rasters a path means, dates and sensor, both sides checked.
-
-Which rasters a PATH means, and what is known of them: date, sensor, hazard.
-
-The two sides of an event: which rasters they are, checked and described.
-"""
+"""The two sides of an event: which rasters a path means, what is known of them (date, sensor, hazard), both checked."""
 
 import dataclasses
 import re

@@ -1,11 +1,7 @@
-"""Walking a static STAC catalogue; what an item says of a scene.
-
-Reading a static STAC catalogue (files in a bucket, nothing to search) without reading all of it.
+"""Reading a static STAC catalogue (files in a bucket, nothing to search) without reading all of it.
 
 A child whose collection lies elsewhere or at another time is not entered. Of several boxes in `extent.spatial.bbox`
 any may match: STAC wants the whole first, and some catalogues give only the parts.
-
-What a STAC item says of one scene.
 """
 
 from collections import deque

@@ -1,8 +1,6 @@
-"""Clean polygons with stable ids; squares for points.
+"""Clean polygons with stable ids out of whatever geometry a source gives.
 
-Clean polygons with stable ids out of whatever geometry a source gives.
-
-Squares that stand for buildings of which only a point is known.
+Where only a point is known of a building, a square stands for it.
 """
 
 import hashlib

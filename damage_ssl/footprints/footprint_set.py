@@ -1,9 +1,4 @@
-"""What reading gives, and how it lies on disk.
-
-What reading footprints gives: the buildings, what each source was, and what was left out of it.
-
-The footprints of an event on disk: the buildings, what was left out, and a report a source.
-"""
+"""What reading footprints gives, and how an event keeps it on disk: the buildings, a report a source, what was left out."""
 
 import dataclasses
 from dataclasses import dataclass, field

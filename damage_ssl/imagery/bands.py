@@ -1,9 +1,4 @@
-"""Red, green, blue, valid pixels, undeclared black fill.
-
-Which bands of a raster are red, green and blue, and which of its pixels are valid.
-
-Which pixels carry data: black fill that no mask declares.
-"""
+"""Which bands of a raster are red, green and blue, which pixels are valid, and the black fill that no mask declares."""
 
 from dataclasses import dataclass
 from typing import Any

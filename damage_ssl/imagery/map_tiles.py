@@ -1,9 +1,4 @@
-"""Web map tiles and crops of scenes, for the browser.
-
-Imagery for the browser: map tiles and crops, mosaicked from the scenes of one side.
-
-Where a building's crops lie, and its outline within them.
-"""
+"""Web map tiles and crops for the browser, mosaicked from the scenes of one side."""
 
 import io
 import warnings

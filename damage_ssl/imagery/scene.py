@@ -1,9 +1,4 @@
-"""What a scene is, when it was taken, what its pixels depend on.
-
-What a scene is.
-
-What decides which pixels are read of a scene: part of the fingerprint of everything that is made from them.
-"""
+"""What a scene is, when it was taken, and what decides which pixels are read of it (part of every fingerprint)."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime

@@ -1,9 +1,4 @@
-"""Putting back, undoing, commenting: rows added.
-
-Putting back an earlier state of a building's label, by adding a row: nothing is ever deleted.
-
-A comment on one's own answer, without answering anew.
-"""
+"""What may be done to labels that were given: put back, undone, commented. Rows are added; nothing is ever deleted."""
 
 import re
 from collections.abc import Hashable, Mapping, Sequence

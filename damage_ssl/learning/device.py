@@ -1,9 +1,4 @@
-"""Where and in which precision; draws on their way there.
-
-Where and in which precision to compute.
-
-Small random draws on their way from the CPU to where the pairs are.
-"""
+"""Where and in which precision to compute, and how small random draws get there."""
 
 import ctypes
 import platform

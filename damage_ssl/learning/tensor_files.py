@@ -1,4 +1,4 @@
-"""tensors on disk: safetensors with facts in the header"""
+"""Tensors on disk: safetensors with facts in the header, never pickle."""
 
 import json
 from collections.abc import Mapping

@@ -1,8 +1,6 @@
-"""Both dates on grids that lie on scene pixels where possible.
+"""Both dates of neighbouring buildings on their grids: the scenes around them are read once, the best one is chosen.
 
-Both dates of neighbouring buildings on their grids: the scenes around them are read once, the best one is chosen.
-
-Where the grids around buildings lie: on the pixels of the scenes wherever that is possible.
+The grids lie on the pixels of the scenes wherever that is possible.
 """
 
 from collections.abc import Iterator, Sequence

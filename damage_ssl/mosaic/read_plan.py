@@ -1,12 +1,9 @@
-"""Which buildings are read together, within the memory allowed.
+"""Which buildings of a batch are read together, within the memory that a stage may use.
 
-Which buildings of a batch are read together: whole squares where they are dense, single spots where they are not.
-
-How the memory that a stage may use is divided: what its processes need anyway, and what they may read at a time.
-
-The constants are resident memory, measured (x86-64 Linux, `VmHWM`, rounded up), and count what processes share, such
-as the code of libraries, once for each: an upper bound of what the machine must have.
-`python -m benchmarks.patch_extraction --parts memory` measures the sum again.
+Where buildings are dense whole squares are read, where they are not single spots. The memory is divided into what the
+processes need anyway and what they may read at a time. The constants are resident memory, measured (x86-64 Linux,
+`VmHWM`, rounded up), and count what processes share, such as the code of libraries, once for each: an upper bound of
+what the machine must have. `python -m benchmarks.patch_extraction --parts memory` measures the sum again.
 """
 
 from collections.abc import Iterator, Sequence

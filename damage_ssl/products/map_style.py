@@ -5,7 +5,7 @@ The colours of the damage map, defined once: exporters, styles, reports and the 
 The colours are told apart under the three kinds of colour blindness and get darker with severity, so that the order
 also survives a black-and-white print (tests/products/test_palette.py measures both).
 
-The QGIS style of the damage map; `python -m damage_ssl.products.style` renews styles/damage.qml.
+The QGIS style of the damage map; `python -m damage_ssl.products.map_style` renews styles/damage.qml.
 
 How a building is drawn on the map: the one rule for the tiles drawn here and for the outlines that browsers draw.
 

@@ -1,8 +1,6 @@
-"""Footprints where the imagery of a date shows them.
+"""Footprints where the imagery of a date shows them: their drawn position moved by what registration says.
 
-Where an event's registration says that its buildings are found in the imagery.
-
-Where a footprint is found in the imagery: its drawn position moved by what registration says.
+`placed_footprints` moves a whole table, for the detector; `PlacedShapes` moves what is asked for, for the map.
 """
 
 from collections.abc import Mapping, Sequence

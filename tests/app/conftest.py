@@ -17,7 +17,7 @@ def started_processes_end_with_the_test(monkeypatch: pytest.MonkeyPatch) -> Iter
     started: list[subprocess.Popen[bytes]] = []
 
     class Recorded:
-        """`subprocess` as `app.processes` sees it."""
+        """`subprocess` as `app.jobs.job` sees it."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(subprocess, name)

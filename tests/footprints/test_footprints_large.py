@@ -22,7 +22,7 @@ MEASURE = """
 import json, re, sys
 from pathlib import Path
 import shapely
-from damage_ssl.event.footprints import read_footprints
+from damage_ssl.footprints.reader import read_footprints
 
 small, large = sys.argv[1:]
 imagery = shapely.box(10, 50, 10.02, 50.02)

@@ -152,7 +152,7 @@ def test_gdals_cache_is_bounded_in_every_thread_of_a_new_process(given: str | No
     environment = {name: value for name, value in os.environ.items() if name != "GDAL_CACHEMAX"}
     if given:
         environment["GDAL_CACHEMAX"] = given
-    program = CACHE.format("import damage_ssl.event.imagery")
+    program = CACHE.format("import damage_ssl.imagery.raster")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     if done.stdout.strip() == "none":
         pytest.skip("rasterio uses the system's GDAL")

@@ -75,8 +75,8 @@ def test_two_events_in_one_database_do_not_see_each_other(postgres_server: str, 
 
 WRITER = """
 import sys
-from damage_ssl.grades import LabelValue
-from damage_ssl.labelling.store import LabelStore
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.labels.label_log import LabelStore
 
 where, event, analyst = sys.argv[1:]
 store = LabelStore(where, event=event)

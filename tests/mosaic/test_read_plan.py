@@ -26,8 +26,8 @@ def peak(pid):
 
 def main():
     import multiprocessing
-    from damage_ssl.event.catalog import Event
-    from damage_ssl.patches.extract import extract_patches
+    from damage_ssl.events.event import Event
+    from damage_ssl.patches.extraction import extract_patches
     from damage_ssl.settings import PatchSettings, Resources
 
     workspace, name, workers, memory = sys.argv[1:]

@@ -168,9 +168,9 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from damage_ssl.errors import StorageError
-from damage_ssl.event.catalog import Event
-from damage_ssl.event.scene import Overview
-from damage_ssl.patches.extract import extract_patches
+from damage_ssl.events.event import Event
+from damage_ssl.imagery.scene import Overview
+from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.settings import PatchSettings, Resources
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

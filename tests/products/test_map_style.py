@@ -93,4 +93,4 @@ def test_qgis_style_has_the_palette_and_one_category_an_entry() -> None:
 
 
 def test_style_file_in_the_package_is_the_one_made_from_the_palette() -> None:
-    assert STYLE_PATH.read_text(encoding="utf-8") == damage_qml(), "run python -m damage_ssl.products.style"
+    assert STYLE_PATH.read_text(encoding="utf-8") == damage_qml(), "run python -m damage_ssl.products.map_style"

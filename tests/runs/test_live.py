@@ -247,7 +247,7 @@ def test_second_process_does_not_make_the_same_features(event: Event) -> None:
 
 
 def test_reading_and_fitting_need_no_torch() -> None:
-    code = "import sys, damage_ssl.pipeline.live; sys.exit('torch' in sys.modules)"
+    code = "import sys, damage_ssl.runs.live; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2]).returncode == 0
 
 

@@ -60,7 +60,7 @@ _HTML = """
 
 
 def workbench(event: str, data: dict[str, Any], on_name: Callable[[str], None]) -> None:
-    """Mount the workbench of one event; `data` is what `app.bench.workbench_data` returns.
+    """Mount the workbench of one event; `data` is what `app.panels.workbench.workbench_data` returns.
 
     The page's script runs again when labels were saved, never on panning, zooming or selecting.
     `on_name` is called, before the script runs again, with the name that was asked for: empty where none was given.

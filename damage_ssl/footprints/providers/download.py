@@ -1,9 +1,4 @@
-"""A provider by name, the file and its licence note.
-
-Fetch the buildings of an area from a named source.
-
-What a fetch is given and gives.
-"""
+"""Fetching the buildings of an area from a provider by name: the file, its release and its licence note."""
 
 import dataclasses
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
-"""What every algorithm gives the trainer; auxiliary heads.
+"""What every algorithm gives the trainer: the views it needs, and a loss of one batch.
 
-What every algorithm gives the trainer: the views it needs, and a loss of one batch.
-
-Auxiliary heads: a second linear classifier on the same features, for algorithms that train one.
+Algorithms that train an auxiliary head, a second linear classifier on the same features, find it here too.
 """
 
 from collections.abc import Callable, Mapping

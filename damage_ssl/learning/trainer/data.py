@@ -1,11 +1,4 @@
-"""Pairs as tensors, labels as rows, balanced draws.
-
-One training task: the pairs as tensors, the labels as rows, the settings looked up and checked.
-
-What is known of which building when training starts.
-
-Which pairs a training step sees.
-"""
+"""One training task: the pairs as tensors, the labels as rows, the settings checked; and which pairs a step sees."""
 
 import hashlib
 import json

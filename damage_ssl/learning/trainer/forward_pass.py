@@ -1,4 +1,6 @@
-"""A network as an algorithm sees it: views in, logits out, in the precision, the sizes and the processes of the run.
+"""A network as an algorithm sees it: views in, logits out, in the precision of the run.
+
+With mixed resolutions each training batch passes at another size; on CUDA passes may be compiled and replayed.
 
 Several processes, begun by `torchrun`, train one network with every loss as one process would have it. Each draws the
 same batch and makes the same views; the rows of a pass through the network are divided between them and the logits

@@ -1,14 +1,10 @@
-"""Views from pixels or from cached features.
+"""Where the trainer's views come from: drawn from pixels in each step, or rows of features that were kept.
 
-Where the trainer's views come from: drawn from pixels in each step, or rows of features that were kept.
-
-The trainer and the algorithms are the same for both; what a view is, only the source and the network know.
-
-Training on cached features: every algorithm on a small head, in seconds.
-
-An algorithm sees values [n, D] where it otherwise sees pixels. So MixMatch mixes features, VAT changes features (its ε
-is in standard deviations of theirs), and CDMAD's blank pair is encoded by the frozen network. What cannot be done
-without pixels is refused: strengths learned while training, and the rotation task of ReMixMatch, which is left out.
+The trainer and the algorithms are the same for both; what a view is, only the source and the network know. On cached
+features every algorithm trains a small head, in seconds: it sees values [n, D] where it otherwise sees pixels, so
+MixMatch mixes features, VAT changes features (its ε is in standard deviations of theirs), and CDMAD's blank pair is
+encoded by the frozen network. What cannot be done without pixels is refused: strengths learned while training, and the
+rotation task of ReMixMatch, which is left out.
 """
 
 from collections.abc import Mapping

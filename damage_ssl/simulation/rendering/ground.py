@@ -1,9 +1,4 @@
-"""Lawns, streets, river.
-
-Paint the ground: lawns and soil, streets with pavements and marks, driveways, pools, the river.
-
-Paint the streets: carriageway, marks, kerbs, pavements.
-"""
+"""The ground of a town: lawns and soil, streets with kerbs, pavements and marks, driveways, pools, the river."""
 
 import numpy as np
 from affine import Affine

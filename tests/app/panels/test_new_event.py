@@ -272,7 +272,7 @@ def test_event_without_outlines_takes_a_file_of_the_inbox(
     open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("app.jobs.job._start", lambda command, *_: started.append(command))
+    monkeypatch.setattr("app.jobs.job.start_job", lambda command, *_: started.append(command))
     town.create(footprints=None)
     page = open_page(step="event")
     by_key(page.multiselect, "own-footprints").set_value(["town/footprints.geojson"]).run()

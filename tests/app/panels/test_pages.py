@@ -204,7 +204,7 @@ def test_first_map_starts_a_job_with_a_run_of_its_own(
 ) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(
-        "app.jobs.job._start", lambda command, folder, algorithm, *_: started.append([*command, algorithm])
+        "app.jobs.job.start_job", lambda command, folder, algorithm, *_: started.append([*command, algorithm])
     )
     event = prepared_event(town)
     page = open_page(step="event")
@@ -258,7 +258,7 @@ def test_position_set_by_hand_is_kept_and_cuts_the_pictures_again(
     open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("app.jobs.job._start", lambda command, *_: started.append(command))
+    monkeypatch.setattr("app.jobs.job.start_job", lambda command, *_: started.append(command))
     event = prepared_event(town)
     post = event.scenes("post")[0].scene_id
     page = open_page(step="event")
