@@ -197,4 +197,4 @@ def _draw(event: Event, found: Registration, out: Path) -> None:
         for title, prefix in (("Post image against pre image", ""), ("Pre image against footprints", "footprint_"))
     ]
     with atomic_path(out) as temporary:
-        draw_fields(np.asarray(x_m, dtype=float), np.asarray(y_m, dtype=float), panels).save(temporary, format="PNG")
+        draw_fields(np.asarray(x_m, dtype=float), np.asarray(y_m, dtype=float), panels).savefig(temporary, format="png")
