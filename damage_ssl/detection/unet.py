@@ -33,11 +33,12 @@ class BuildingNet(nn.Module):
         self, encoder: str, generator: torch.Generator, *, in_channels: int = 3, outputs: int = len(CHANNELS)
     ) -> None:
         super().__init__()
-        self.encoder: Any = seeded(lambda: pyramid_named(encoder, in_channels), generator)
+        pyramid: Any = seeded(lambda: pyramid_named(encoder, in_channels), generator)
+        self.encoder = pyramid
         ensure_torchvision()
         from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 
-        channels = (in_channels, *self.encoder.tap_channels)
+        channels = (in_channels, *pyramid.tap_channels)
         self.decoder = seeded(lambda: UnetDecoder(channels, _DECODER_CHANNELS, n_blocks=_DEPTH), generator)
         self.head = seeded(lambda: nn.Conv2d(_DECODER_CHANNELS[-1], outputs, 3, padding=1), generator)
         # Buildings cover a small part of most imagery: starting from that share spares the first steps.
