@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.events.event import LABELS_URL, Event, extent_of
+from damage_ssl.events.event import LABELS_URL, Event
 from damage_ssl.events.event import open_labels as open_labels
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
@@ -158,6 +158,7 @@ def made_from(
     Raises:
         InputError: an input is missing or cannot be read.
     """
+    from damage_ssl.events.coverage import extent_of
     from damage_ssl.events.inputs import expand_rasters
     from damage_ssl.footprints.reader import read_aoi, read_footprints
 

@@ -12,7 +12,8 @@ from damage_ssl.cli.events import footprint_lines, footprint_values
 from damage_ssl.cli.options import WORKSPACE, Json, Workspace
 from damage_ssl.cli.place import Place, find_place
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.events.event import Event, extent_of
+from damage_ssl.events.coverage import extent_of
+from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path, write_json
 from damage_ssl.footprints.footprint_set import FootprintSet
 from damage_ssl.footprints.providers.download import Fetched, fetch_footprints, find_provider, note_path

@@ -28,8 +28,7 @@ from damage_ssl.cli.options import (
     Steps,
     Workers,
     Workspace,
-    _settings,
-    _train_options,
+    all_settings,
     resources_of,
 )
 from damage_ssl.cli.patches import cut
@@ -204,8 +203,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Train on the labels and all unlabelled buildings, then predict every building. Goes on where it was stopped."""
-    given = _train_options(algorithm, scheme, network, seed, steps, minutes)
-    given["weights"] = None if weights is None else str(weights.resolve())
+    given: dict[str, Any] = {"algorithm": algorithm, "scheme": scheme, "network": network, "seed": seed, "steps": steps}
+    given |= {"minutes": minutes, "weights": None if weights is None else str(weights.resolve())}
     with command(json=json) as console:
         train_event(
             console,
@@ -304,7 +303,7 @@ def train_event(
             raise SettingsError("--resume: the run goes on with its own settings; leave the others out")
         planned = workflow.resumed_run(event, resume)
     else:
-        settings = _settings(event, settings_file, given)
+        settings = all_settings(event, settings_file, given)
         workflow.named_sources(event, sources)  # a misspelt name is said before any work
         cut(console, event, settings.patches, resources)
         planned = workflow.start_run(

@@ -79,7 +79,8 @@ class AllSettings:
     sources: SourceSettings
 
 
-def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllSettings:
+def all_settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllSettings:
+    """The tables of a settings file, [train] overridden by what the command line gave."""
     tables = _read_tables(file)
     return AllSettings(
         patches=patch_settings(event, file, {}),
@@ -163,21 +164,3 @@ GsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of th
 SizePx = Annotated[int | None, typer.Option(min=16, help="Pixels a side of the patches.")]
 ContextGsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the wider context view.")]
 RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the newest, or a new one).")]
-
-
-def _train_options(
-    algorithm: str | None,
-    scheme: str | None,
-    network: str | None,
-    seed: int | None,
-    steps: int | None,
-    minutes: float | None,
-) -> dict[str, Any]:
-    return {
-        "algorithm": algorithm,
-        "scheme": scheme,
-        "network": network,
-        "seed": seed,
-        "steps": steps,
-        "minutes": minutes,
-    }

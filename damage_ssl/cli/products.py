@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +30,6 @@ from damage_ssl.cli.options import (
     SettingsFile,
     Steps,
     Workspace,
-    _train_options,
     patch_settings,
 )
 from damage_ssl.cli.patches import make_patches
@@ -127,7 +126,14 @@ def assess(
         opened = Event.open(workspace, event)
         make_patches(quiet, opened, patch_settings(opened, settings, {}))
         add_labels(quiet, opened, labels)
-        given = _train_options(algorithm, scheme, network, seed, steps, minutes)
+        given: dict[str, Any] = {
+            "algorithm": algorithm,
+            "scheme": scheme,
+            "network": network,
+            "seed": seed,
+            "steps": steps,
+        }
+        given |= {"minutes": minutes}
         train_event(quiet, workspace, event, settings, given)
         write_map(console, opened, out, None)
 

@@ -28,7 +28,6 @@ from damage_ssl.settings import FootprintSettings
 
 if TYPE_CHECKING:
     import geopandas as gpd
-    import numpy as np
     import pandas as pd
     from shapely.geometry.base import BaseGeometry
 
@@ -79,6 +78,7 @@ class Event:
             WorkspaceError: the event exists already and `overwrite` is False.
             StorageError: the disk is full or read-only.
         """
+        from damage_ssl.events.coverage import check_aoi, check_overlap, extent_of
         from damage_ssl.events.inputs import inspect_sides
         from damage_ssl.footprints.reader import read_aoi, read_footprints
 
@@ -89,7 +89,7 @@ class Event:
         if footprints is not None:
             found = read_footprints(footprints, aoi=area, imagery=extent_of(scenes), settings=footprint_settings)
         check_overlap(scenes, found)
-        _check_aoi(scenes, area, aoi)
+        check_aoi(scenes, area, aoi)
         if footprints is None:
             found, old_area = event._footprints_kept(scenes)
             area = area or old_area
@@ -185,6 +185,7 @@ class Event:
             InputError: none of them lies where there is imagery of both sides; the event is as it was.
             StorageError: the disk is full or read-only.
         """
+        from damage_ssl.events.coverage import check_overlap
         from damage_ssl.events.stac import read_scenes
 
         check_overlap(read_scenes(self.path), found)
@@ -312,6 +313,8 @@ class Event:
             self.footprint_sources(),
             self.footprint_settings(),
         )
+        from damage_ssl.events.coverage import check_overlap
+
         try:
             check_overlap(scenes, kept)
         except InputError as error:
@@ -334,48 +337,6 @@ def list_events(workspace: Path) -> list[str]:
     if not workspace.is_dir():
         return []
     return sorted(path.parent.name for path in workspace.glob("*/collection.json") if _NAME.fullmatch(path.parent.name))
-
-
-def extent_of(scenes: Sequence[Scene]) -> "BaseGeometry":
-    """Where there is imagery of either side, in EPSG:4326."""
-    import shapely
-
-    return shapely.union_all([scene.extent for scene in scenes])
-
-
-def _check_aoi(scenes: list[Scene], area: "BaseGeometry | None", path: Path | None) -> None:
-    if area is not None and not area.intersects(extent_of(scenes)):
-        raise InputError(
-            f"{path}: the AOI ({_place(area.bounds)}) lies away from the imagery "
-            f"({_place(extent_of(scenes).bounds)}); check its CRS and place"
-        )
-
-
-def check_overlap(scenes: list[Scene], found: FootprintSet | None) -> None:
-    """Check that pre, post and footprints (where there are any) meet somewhere.
-
-    Raises:
-        InputError: they do not; the message gives the extents.
-    """
-    import shapely
-
-    sides = {role: shapely.union_all([s.extent for s in scenes if s.role == role]) for role in ("pre", "post")}
-    if not sides["pre"].intersects(sides["post"]):
-        raise InputError(
-            f"the pre and post imagery do not overlap: pre covers {_place(sides['pre'].bounds)}, post covers "
-            f"{_place(sides['post'].bounds)}; give rasters of the same place"
-        )
-    both = sides["pre"].intersection(sides["post"])
-    if found is None:
-        return
-    shapely.prepare(both)
-    if not shapely.intersects(both, found.table.geometry.to_numpy()).any():
-        names = ", ".join(report.path or report.source for report in found.sources) or "footprints"
-        raise InputError(
-            f"{names}: none of {len(found.table)} footprints lies where there is both pre and post imagery: "
-            f"footprints at {_place(found.table.total_bounds)}, imagery at {_place(both.bounds)}; "
-            "check the files' CRS and place"
-        )
 
 
 def write_event(
@@ -406,11 +367,6 @@ def _points_into(folder: Path, event: Path) -> bool:
     from damage_ssl.events.stac import read_scenes
 
     return any(Path(scene.href).is_relative_to(event / "images") for scene in read_scenes(folder))
-
-
-def _place(bounds: "tuple[float, ...] | np.ndarray[Any, Any]") -> str:
-    left, bottom, right, top = (float(value) for value in bounds)
-    return f"lon {left:.5f} to {right:.5f}, lat {bottom:.5f} to {top:.5f}"
 
 
 def _link_or_copy(source: str, target: str) -> None:
