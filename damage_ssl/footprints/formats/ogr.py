@@ -1,4 +1,8 @@
-"""Any vector file of GDAL/OGR, streamed through its bounding-box filter: GeoJSON, GeoPackage, Shapefile, OSM …"""
+"""Any vector file of GDAL/OGR: GeoJSON, GeoPackage, Shapefile, OSM …
+
+`pyogrio.open_arrow(bbox=…)` streams and filters by place; what it leaves to do is here: which layer is meant, the CRS,
+row numbers in messages, files that GDAL takes for whole although they break off.
+"""
 
 import json
 import struct
