@@ -1,38 +1,32 @@
-"""The algorithms by name, one file each."""
+"""The algorithms by name, one file each: whatever a module of this folder lists in its `ALGORITHMS` is known."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-from damage_ssl.learning.algorithms.adamatch import AdaMatch
-from damage_ssl.learning.algorithms.base import Algorithm, LossTerms, Network, TrainingBatch, ViewName
-from damage_ssl.learning.algorithms.fixmatch import FixMatch
-from damage_ssl.learning.algorithms.flexmatch import FlexMatch
-from damage_ssl.learning.algorithms.freematch import FreeMatch
-from damage_ssl.learning.algorithms.mean_teacher import MeanTeacher
-from damage_ssl.learning.algorithms.mixmatch import MixMatch
-from damage_ssl.learning.algorithms.pi_model import PiModel
-from damage_ssl.learning.algorithms.pseudo_label import PseudoLabel
-from damage_ssl.learning.algorithms.remixmatch import ReMixMatch
-from damage_ssl.learning.algorithms.softmatch import SoftMatch
-from damage_ssl.learning.algorithms.supervised import Supervised
-from damage_ssl.learning.algorithms.vat import Vat
+from damage_ssl.registry import Registry
 
-__all__ = ["ALGORITHMS", "Algorithm", "LossTerms", "Network", "TrainingBatch", "ViewName"]
+if TYPE_CHECKING:
+    from damage_ssl.learning.algorithms.base import AlgorithmFactory  # noqa: F401  (quoted below, where ruff is blind)
+
+__all__ = ["ALGORITHMS"]
 
 
-ALGORITHMS: dict[str, Callable[[Mapping[str, Any], str], Algorithm]] = {
-    "supervised-weak": Supervised.weak_from_options,
-    "supervised-strong": Supervised.strong_from_options,
-    "fixmatch": FixMatch.from_options,
-    "mixmatch": MixMatch.from_options,
-    "pseudo-label": PseudoLabel.from_options,
-    "pi-model": PiModel.from_options,
-    "mean-teacher": MeanTeacher.from_options,
-    "vat": Vat.from_options,
-    "flexmatch": FlexMatch.from_options,
-    "freematch": FreeMatch.from_options,
-    "softmatch": SoftMatch.from_options,
-    "remixmatch": ReMixMatch.from_options,
-    "adamatch": AdaMatch.from_options,
-}
-"""Name → factory of (options, where); an unknown option is a SettingsError that opens with `where`."""
+class Algorithms(Registry["AlgorithmFactory"]):
+    """Every algorithm that trains a network in one loop: name → factory of (options, where).
+
+    An own one is entered by its name and can then be trained by it, in this process; a file in
+    `damage_ssl/learning/algorithms/` is known to the command line and to every process too. A factory gets the options
+    of a run that are the algorithm's, and refuses those that it does not know by a SettingsError that opens with
+    `where`.
+
+    Example:
+        >>> sorted(ALGORITHMS)[:4]
+        ['adamatch', 'fixmatch', 'flexmatch', 'freematch']
+        >>> ALGORITHMS["mixmatch"]({"views": 3}, "example").unlabelled_views
+        ('weak', 'weak', 'weak')
+        >>> ALGORITHMS["fixmatch-sure"] = lambda options, where: ALGORITHMS["fixmatch"]({"threshold": 0.99}, where)
+        >>> TrainSettings(algorithm="fixmatch-sure").algorithm
+        'fixmatch-sure'
+    """
+
+
+ALGORITHMS = Algorithms(__name__, "ALGORITHMS")

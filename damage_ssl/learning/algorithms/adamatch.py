@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmFactory,
     LossTerms,
     Network,
     Stateless,
@@ -160,3 +161,6 @@ def _two_passes(
     known, weak_logits, strong_logits = torch.split(joint, [len(x), len(weak), len(strong)])
     draws = to_device(torch.rand(known.shape, generator=generator), known.device).to(known.dtype)
     return interpolate(known, alone, draws), weak_logits, strong_logits
+
+
+ALGORITHMS: Mapping[str, AlgorithmFactory] = {AdaMatch.name: AdaMatch.from_options}

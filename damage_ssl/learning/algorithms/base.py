@@ -5,7 +5,7 @@ Algorithms that train an auxiliary head, a second linear classifier on the same 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -98,6 +98,10 @@ class Algorithm(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up a state from `state_dict`."""
+
+
+AlgorithmFactory = Callable[[Mapping[str, Any], str], Algorithm]
+"""Makes an algorithm of (options, where); an unknown option is a SettingsError that opens with `where`."""
 
 
 class Stateless:

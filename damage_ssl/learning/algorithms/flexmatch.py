@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from damage_ssl.learning.algorithms.base import TrainingBatch, check_range
+from damage_ssl.learning.algorithms.base import AlgorithmFactory, TrainingBatch, check_range
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels, WeakStrong, WeakStrongSettings, pseudo_labels
 from damage_ssl.settings import from_mapping
 
@@ -114,3 +114,6 @@ class FlexMatch(WeakStrong[FlexMatchSettings]):
                 self._last.remembered.copy_(self._loaded["remembered"])
                 self._last.counts.copy_(self._loaded["counts"])
         return self._last
+
+
+ALGORITHMS: Mapping[str, AlgorithmFactory] = {FlexMatch.name: FlexMatch.from_options}

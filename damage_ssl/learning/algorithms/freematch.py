@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from damage_ssl.learning.algorithms.base import RunningMeans, TrainingBatch, check_range
+from damage_ssl.learning.algorithms.base import AlgorithmFactory, RunningMeans, TrainingBatch, check_range
 from damage_ssl.learning.algorithms.fixmatch import (
     PseudoLabels,
     WeakStrong,
@@ -102,3 +102,6 @@ class FreeMatch(WeakStrong[FreeMatchSettings]):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self._means.load_state_dict(state)
+
+
+ALGORITHMS: Mapping[str, AlgorithmFactory] = {FreeMatch.name: FreeMatch.from_options}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from damage_ssl.learning.algorithms.base import Network
+from damage_ssl.learning.algorithms.base import AlgorithmFactory, Network
 from damage_ssl.learning.algorithms.pi_model import Consistency, ConsistencySettings
 from damage_ssl.settings import from_mapping
 
@@ -42,3 +42,6 @@ class MeanTeacher(Consistency[MeanTeacherSettings]):
         if ema is None:
             raise ValueError("mean-teacher needs the averaged network, but was given none")
         return ema
+
+
+ALGORITHMS: Mapping[str, AlgorithmFactory] = {MeanTeacher.name: MeanTeacher.from_options}

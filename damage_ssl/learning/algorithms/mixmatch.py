@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmFactory,
     DriftingShares,
     LossTerms,
     Network,
@@ -140,3 +141,6 @@ class MixMatch(Stateless, DriftingShares):
             unlabelled=unlabelled.detach(),
             mask_rate=torch.ones_like(unlabelled).detach(),
         )
+
+
+ALGORITHMS: Mapping[str, AlgorithmFactory] = {MixMatch.name: MixMatch.from_options}

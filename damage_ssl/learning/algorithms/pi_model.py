@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmFactory,
     LossTerms,
     Network,
     Stateless,
@@ -117,3 +118,6 @@ class PiModel(Consistency[PiModelSettings]):
 
     def teacher(self, student: Network, ema: Network | None) -> Network:
         return student
+
+
+ALGORITHMS: Mapping[str, AlgorithmFactory] = {PiModel.name: PiModel.from_options}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmFactory,
     LossTerms,
     Network,
     Stateless,
@@ -87,3 +88,6 @@ class PseudoLabel(Stateless):
             unlabelled=unlabelled.detach(),
             mask_rate=mask_rate,
         )
+
+
+ALGORITHMS: Mapping[str, AlgorithmFactory] = {PseudoLabel.name: PseudoLabel.from_options}

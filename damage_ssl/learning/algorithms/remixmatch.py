@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmFactory,
     LossTerms,
     Network,
     TrainingBatch,
@@ -209,3 +210,6 @@ class ReMixMatch:
         logits, rotations = with_head(student, torch.cat([shown, turned]), ROTATION_HEAD)
         target = to_device(turns, views.device)
         return logits[: len(shown)], supervised_loss(rotations[len(shown) :], target)
+
+
+ALGORITHMS: Mapping[str, AlgorithmFactory] = {ReMixMatch.name: ReMixMatch.from_options}

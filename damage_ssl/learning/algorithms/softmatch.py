@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from damage_ssl.learning.algorithms.base import RunningMeans, TrainingBatch, check_range
+from damage_ssl.learning.algorithms.base import AlgorithmFactory, RunningMeans, TrainingBatch, check_range
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels, WeakStrong, WeakStrongSettings, probabilities
 from damage_ssl.settings import from_mapping
 
@@ -81,3 +81,6 @@ class SoftMatch(WeakStrong[SoftMatchSettings]):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self._means.load_state_dict(state)
+
+
+ALGORITHMS: Mapping[str, AlgorithmFactory] = {SoftMatch.name: SoftMatch.from_options}

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmFactory,
     LossTerms,
     Network,
     Stateless,
@@ -110,3 +111,9 @@ class Supervised(Stateless):
         logits = full_precision(student(mixed))  # [B, C]
         label = F.one_hot(target, logits.shape[-1]).to(logits.dtype)  # [B, C]
         return supervised_loss(logits, torch.lerp(label, label[partner], share.to(label)[:, None]))
+
+
+ALGORITHMS: Mapping[str, AlgorithmFactory] = {
+    "supervised-weak": Supervised.weak_from_options,
+    "supervised-strong": Supervised.strong_from_options,
+}

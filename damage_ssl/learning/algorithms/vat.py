@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmFactory,
     InFloat32,
     LossTerms,
     Network,
@@ -184,3 +185,6 @@ class Vat(Stateless, InFloat32):
             unlabelled=unlabelled.detach(),
             mask_rate=torch.ones_like(unlabelled).detach(),
         )
+
+
+ALGORITHMS: Mapping[str, AlgorithmFactory] = {Vat.name: Vat.from_options}

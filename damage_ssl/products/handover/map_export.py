@@ -11,7 +11,7 @@ from damage_ssl.errors import WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.products.geojson import write_geojson
+from damage_ssl.products.formats import write_product
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
 from damage_ssl.runs.change_score import ALGORITHM as CHANGE
@@ -79,14 +79,21 @@ def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
 
 
 def export_event(event: Event, out: Path, *, run_id: str | None = None) -> ExportSummary:
-    """Write the event's map as GeoJSON, with the named run, else the newest finished one, else none.
+    """Write the event's map, with the named run, else the newest finished one, else none.
+
+    The ending of `out` names the format (`products.formats`): GeoJSON, with a QGIS style beside it.
+
+    Example:
+        >>> summary = export(event, Path("map.geojson"))
+        >>> summary.footprints == summary.assessed + summary.not_assessed
+        True
 
     Raises:
         WorkspaceError: the named run is not there. StorageError: the disk is full.
     """
     run = chosen_run(event, run_id) if run_id is not None else _latest_or_none(event)
     table = export_table(event, run)
-    write_geojson(table, out, metadata=_metadata(event, run))
+    write_product(table, out, metadata=_metadata(event, run))
     if run is not None:
         write_card(run.path / "card.md", table, card_facts(event, run))
     assessed = int(table["assessed"].sum())
