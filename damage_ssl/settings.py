@@ -27,6 +27,10 @@ class PatchSettings:
     A building is not assessed where, on either date, a veil of cloud or smoke more opaque than `max_cloud` (0 clear, 1
     opaque) lies over it; more than the share `max_shadow` of it and of its surroundings is black, or `max_saturated`
     white beyond the sensor's range; or the picture is blurred by a Gaussian of more than `max_blur_m` metres.
+
+    Example:
+        >>> PatchSettings(context_gsd_m=1.0).size_px
+        64
     """
 
     gsd_m: float = 0.5
@@ -71,6 +75,10 @@ class FootprintSettings:
     neighbours of a terrace whose sources are shifted by a few metres. Without an AOI, footprints up to `margin_m` from
     the imagery are the event's: the gaps between scenes and their surroundings are then in the map, as not covered, and
     the rest of a country's file is not.
+
+    Example:
+        >>> FootprintSettings(min_confidence=0.7).margin_m
+        1000.0
     """
 
     min_confidence: float | None = None
@@ -93,6 +101,10 @@ class Resources:
     processes, under `memory_bytes` (None: 1 GB, half a GB for each worker, and more only where the list of footprints
     alone needs it). `cluster` is the address of a Dask scheduler whose workers are used instead; `memory_bytes` then
     bounds each of its tasks.
+
+    Example:
+        >>> Resources(workers=2).allowed_bytes
+        2000000000
     """
 
     workers: int = 0
@@ -131,7 +143,12 @@ class ReadSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSettings:
-    """How labelled buildings are divided: whole spatial blocks of `block_m` metres, never single buildings."""
+    """How labelled buildings are divided: whole spatial blocks of `block_m` metres, never single buildings.
+
+    Example:
+        >>> SplitSettings(block_m=100.0).validation_share
+        0.25
+    """
 
     block_m: float = 150.0
     validation_share: float = 0.25
@@ -169,6 +186,10 @@ class TrainSettings:
     `fusion`: pre and post go through one shared encoder, and the head sees post and post − pre (`change`) or pre too
     (`siamese`), only post (`post`), both (`concatenate`), only their difference (`subtract`), or what post tokens that
     attend to pre tokens do not find there beside those of `change` (`cross-attention`); or they are `stacked` channels.
+
+    Example:
+        >>> TrainSettings(algorithm="fixmatch", options={"threshold": 0.9}).network
+        'efficientnet-lite0'
     """
 
     algorithm: str = "mixmatch"

@@ -46,6 +46,13 @@ class NewLabel:
 
     Raises:
         InputError: an empty id or name, or a probability outside (0, 1].
+
+    Example:
+        >>> rows = [NewLabel(building_id=name, value=LabelValue.INTACT, labeller="ada", drawn="map") for name in ("w1", "w2")]
+        >>> labels = LabelStore("two.sqlite")
+        >>> labels.add_many(rows)
+        >>> labels.counts()
+        {<LabelValue.INTACT: 'intact'>: 2}
     """
 
     building_id: str
@@ -80,6 +87,15 @@ class LabelStore:
 
     The current label of a building is its latest row, whoever wrote it; a `withdrawn` row leaves it without one. Safe
     for many threads and processes at once (SQLite: write-ahead log, writers wait for each other).
+
+    Example:
+        >>> labels = LabelStore("labels.sqlite")
+        >>> labels.add("w1", LabelValue.DESTROYED, labeller="ada", drawn="map", inclusion_probability=None)
+        >>> labels.add("w1", LabelValue.MINOR_DAMAGE, labeller="bob", drawn="map", inclusion_probability=None)
+        >>> labels.current()[["building_id", "value", "labeller"]].values.tolist()
+        [['w1', 'minor-damage', 'bob']]
+        >>> len(labels.log())
+        2
     """
 
     def __init__(self, url_or_path: str | Path, *, event: str = "labels") -> None:

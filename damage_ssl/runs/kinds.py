@@ -54,7 +54,13 @@ def predict_event(
     resources: Resources | None = None,
     client: "Client | None" = None,
 ) -> pd.DataFrame:
-    """Predict every assessable building with a run and mark the run finished; see `prediction.predict_run`."""
+    """Predict every assessable building with a run and mark the run finished; see `prediction.predict_run`.
+
+    Example:
+        >>> table = predict(event, run)
+        >>> list(table)
+        ['building_id', 'p_intact', 'p_damaged', 'uncertainty']
+    """
     if plan_of(run).train.algorithm == CHANGE:
         from damage_ssl.runs.change_score import score_changes
 

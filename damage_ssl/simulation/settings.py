@@ -21,6 +21,10 @@ class SimulationSettings:
 
     Raises:
         SettingsError: an unknown hazard, or a number outside its range.
+
+    Example:
+        >>> SimulationSettings(hazard="flood", buildings=200).damaged_share
+        0.3
     """
 
     buildings: int = 600

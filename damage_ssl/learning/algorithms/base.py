@@ -27,6 +27,12 @@ class TrainingBatch:
     [n, channels, H, W] for each name in the algorithm's `unlabelled_views`, all of the same pairs in the same order.
     `unlabelled_index` int64 [n] says which of all `unlabelled_total` pairs these are, for algorithms that remember
     something about each pair; one may occur more than once.
+
+    Example:
+        >>> import torch
+        >>> batch = TrainingBatch(target=torch.tensor([0, 1]), labelled_weak=torch.rand(2, 7, 64, 64))
+        >>> batch.labelled("weak").shape
+        torch.Size([2, 7, 64, 64])
     """
 
     target: Tensor
@@ -55,6 +61,12 @@ class LossTerms:
     `loss` is what to minimise: `supervised` + weight · ramp · `unlabelled`, plus an algorithm's own regulariser.
     `mask_rate` is the share of unlabelled pairs that added a gradient, or the mean of their weights (0 without an
     unlabelled term). Reading one on the host waits for the device.
+
+    Example:
+        >>> import torch
+        >>> supervised, unlabelled = torch.tensor(0.7), torch.tensor(0.2)
+        >>> LossTerms(loss=supervised + unlabelled, supervised=supervised, unlabelled=unlabelled, mask_rate=torch.tensor(1.0)).loss
+        tensor(0.9000)
     """
 
     loss: Tensor
@@ -64,7 +76,28 @@ class LossTerms:
 
 
 class Algorithm(Protocol):
-    """A way to learn from labelled and unlabelled pairs."""
+    """A way to learn from labelled and unlabelled pairs.
+
+    Example:
+        >>> from torch.nn import functional as F
+        >>> class EntropyMinimisation(Stateless):  # Grandvalet & Bengio 2004
+        ...     name, labelled_views, unlabelled_views = "entropy", ("weak",), ("weak",)
+        ...
+        ...     def loss(self, student, ema, batch, *, progress, generator):
+        ...         supervised = F.cross_entropy(student(batch.labelled("weak")), batch.target)
+        ...         log_p = student(batch.unlabelled[0]).log_softmax(dim=-1)  # [n, C]
+        ...         entropy = -(log_p.exp() * log_p).sum(dim=-1).mean()
+        ...         return LossTerms(
+        ...             loss=supervised + 0.1 * progress * entropy,
+        ...             supervised=supervised.detach(),
+        ...             unlabelled=entropy.detach(),
+        ...             mask_rate=supervised.new_ones(()),
+        ...         )
+        >>> ALGORITHMS["entropy"] = lambda options, where: EntropyMinimisation()
+        >>> small = TrainSettings(algorithm="entropy", network="small-cnn", steps=1, input_px=32)
+        >>> train(pairs, labels, settings=small).class_names
+        ('intact', 'damaged')
+    """
 
     @property
     def name(self) -> str:
@@ -105,7 +138,14 @@ AlgorithmFactory = Callable[[Mapping[str, Any], str], Algorithm]
 
 
 class Stateless:
-    """Mixin for algorithms that learn nothing besides the network."""
+    """Mixin for algorithms that learn nothing besides the network.
+
+    Example:
+        >>> class Mine(Stateless):
+        ...     name, labelled_views, unlabelled_views = "mine", ("weak",), ()
+        >>> Mine().state_dict()
+        {}
+    """
 
     def state_dict(self) -> dict[str, Tensor]:
         return {}

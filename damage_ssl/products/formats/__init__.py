@@ -1,4 +1,4 @@
-"""The file formats of a product, one module each: whatever a module of this folder lists in its `FORMATS` is offered."""
+"""The file formats of a product, one module each: whatever a module of this folder lists in its `FORMATS` is known."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -57,6 +57,13 @@ def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
 
     Raises:
         WorkspaceError: the patches are not cut, or the run has not predicted.
+
+    Example:
+        >>> table = export_table(event, run)
+        >>> len(table), table.crs.to_epsg()
+        (60, 4326)
+        >>> int((table["label_source"] == "analyst").sum())
+        40
     """
     index = PatchStore.open(event.patches_path).index()
     footprints = event.footprints()
@@ -78,7 +85,7 @@ def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
     )
 
 
-def export_event(event: Event, out: Path, *, run_id: str | None = None) -> ExportSummary:
+def export_event(event: Event, out: str | Path, *, run_id: str | None = None) -> ExportSummary:
     """Write the event's map, with the named run, else the newest finished one, else none.
 
     The ending of `out` names the format (`products.formats`): GeoJSON, with a QGIS style beside it.
@@ -93,7 +100,7 @@ def export_event(event: Event, out: Path, *, run_id: str | None = None) -> Expor
     """
     run = chosen_run(event, run_id) if run_id is not None else _latest_or_none(event)
     table = export_table(event, run)
-    write_product(table, out, metadata=_metadata(event, run))
+    write_product(table, Path(out), metadata=_metadata(event, run))
     if run is not None:
         write_card(run.path / "card.md", table, card_facts(event, run))
     assessed = int(table["assessed"].sum())
