@@ -2,7 +2,7 @@
 
     import damage_ssl
 
-    event = damage_ssl.Event.create("workspace", "town", pre=["pre.tif"], post=["post.tif"], footprints="buildings.gpkg")
+    event = damage_ssl.Event.create("workspace", "town", pre=["pre.tif"], post=["post.tif"], footprints="roofs.gpkg")
     damage_ssl.cut_patches(event)
     damage_ssl.import_labels(event, "labels.csv", labeller="me")
     run = damage_ssl.train(event)
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
     from damage_ssl.simulation.event import simulate as simulate
     from damage_ssl.simulation.settings import SimulationSettings as SimulationSettings
     from damage_ssl.workflow import cut_patches as cut_patches
-    from damage_ssl.workflow import export_event as export
+    from damage_ssl.workflow import export_event as export  # noqa: F401
     from damage_ssl.workflow import export_table as export_table
     from damage_ssl.workflow import import_labels as import_labels
     from damage_ssl.workflow import next_to_label as next_to_label
-    from damage_ssl.workflow import predict_event as predict
+    from damage_ssl.workflow import predict_event as predict  # noqa: F401
 
 _HOMES = {
     "ALGORITHMS": "learning.algorithms",

@@ -48,11 +48,12 @@ class NewLabel:
         InputError: an empty id or name, or a probability outside (0, 1].
 
     Example:
-        >>> rows = [NewLabel(building_id=name, value=LabelValue.INTACT, labeller="ada", drawn="map") for name in ("w1", "w2")]
+        >>> one = NewLabel(building_id="w1", value=LabelValue.INTACT, labeller="ada", drawn="map")
+        >>> two = NewLabel(building_id="w2", value=LabelValue.UNCLEAR, labeller="ada", drawn="map", comment="trees")
         >>> labels = LabelStore("two.sqlite")
-        >>> labels.add_many(rows)
-        >>> labels.counts()
-        {<LabelValue.INTACT: 'intact'>: 2}
+        >>> labels.add_many([one, two])
+        >>> labels.current()["comment"].tolist()
+        ['', 'trees']
     """
 
     building_id: str

@@ -64,8 +64,8 @@ class LossTerms:
 
     Example:
         >>> import torch
-        >>> supervised, unlabelled = torch.tensor(0.7), torch.tensor(0.2)
-        >>> LossTerms(loss=supervised + unlabelled, supervised=supervised, unlabelled=unlabelled, mask_rate=torch.tensor(1.0)).loss
+        >>> one, two, all_pairs = torch.tensor(0.7), torch.tensor(0.2), torch.tensor(1.0)
+        >>> LossTerms(loss=one + two, supervised=one, unlabelled=two, mask_rate=all_pairs).loss
         tensor(0.9000)
     """
 
