@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from damage_ssl.labels.label_log import NewLabel as NewLabel
     from damage_ssl.learning.algorithms import ALGORITHMS as ALGORITHMS
     from damage_ssl.learning.algorithms.base import Algorithm as Algorithm
+    from damage_ssl.learning.algorithms.base import AlgorithmEntry as AlgorithmEntry
     from damage_ssl.learning.algorithms.base import LossTerms as LossTerms
     from damage_ssl.learning.algorithms.base import Stateless as Stateless
     from damage_ssl.learning.algorithms.base import TrainingBatch as TrainingBatch
@@ -38,15 +39,17 @@ if TYPE_CHECKING:
     from damage_ssl.learning.pair_dataset import PairDataset as PairDataset
     from damage_ssl.learning.predictor import Predictor as Predictor
     from damage_ssl.learning.predictor import load_predictor as load_predictor
+    from damage_ssl.learning.settings import TrainSettings as TrainSettings
     from damage_ssl.patches.pairs import PairSet as PairSet
     from damage_ssl.patches.pairs import PairViews as PairViews
     from damage_ssl.patches.store import PatchStore as PatchStore
+    from damage_ssl.runs.finished_run import FinishedRun as FinishedRun
     from damage_ssl.runs.run import Run as Run
     from damage_ssl.settings import FootprintSettings as FootprintSettings
     from damage_ssl.settings import PatchSettings as PatchSettings
     from damage_ssl.settings import Resources as Resources
+    from damage_ssl.settings import Settings as Settings
     from damage_ssl.settings import SplitSettings as SplitSettings
-    from damage_ssl.settings import TrainSettings as TrainSettings
     from damage_ssl.simulation.event import simulate as simulate
     from damage_ssl.simulation.settings import SimulationSettings as SimulationSettings
     from damage_ssl.workflow import cut_patches as cut_patches
@@ -60,9 +63,11 @@ _HOMES = {
     "ALGORITHMS": "learning.algorithms",
     "AUGMENTATIONS": "learning.augmentation.photometry",
     "Algorithm": "learning.algorithms.base",
+    "AlgorithmEntry": "learning.algorithms.base",
     "ClassScheme": "damage_scale",
     "DamageSSLError": "errors",
     "Event": "events.event",
+    "FinishedRun": "runs.finished_run",
     "FootprintSettings": "settings",
     "LabelStore": "labels.label_log",
     "LabelValue": "damage_scale",
@@ -76,10 +81,11 @@ _HOMES = {
     "Predictor": "learning.predictor",
     "Resources": "settings",
     "Run": "runs.run",
+    "Settings": "settings",
     "SimulationSettings": "simulation.settings",
     "SplitSettings": "settings",
     "Stateless": "learning.algorithms.base",
-    "TrainSettings": "settings",
+    "TrainSettings": "learning.settings",
     "TrainingBatch": "learning.algorithms.base",
     "cut_patches": "workflow",
     "evaluate": "api",

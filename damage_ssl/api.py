@@ -11,9 +11,10 @@ from damage_ssl import workflow
 from damage_ssl.damage_scale import LabelValue, scheme_named
 from damage_ssl.evaluation import metrics
 from damage_ssl.events.event import Event
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 
 if TYPE_CHECKING:
     from damage_ssl.learning.predictor import Predictor

@@ -17,7 +17,10 @@ from damage_ssl.learning.tensor_files import read_tensors
 from damage_ssl.runs.run import Run, runs_in
 from damage_ssl.runs.torchrun import train_together
 from tests.conftest import REPOSITORY
+from tests.runs.test_transfer import drawn as drawn
 from tests.runs.test_transfer import labelled
+from tests.runs.test_transfer import north as north
+from tests.runs.test_transfer import town as town
 
 SETTINGS = """
 [train]

@@ -5,14 +5,15 @@ Algorithms that train an auxiliary head, a second linear classifier on the same 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from damage_ssl.errors import SettingsError
 from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.settings import Settings, from_mapping
 
+S = TypeVar("S", bound=Settings)
 ViewName = Literal["weak", "strong"]
 Network = Callable[[Tensor], Tensor]
 """Views [N, channels, H, W] → logits [N, C], C classes."""
@@ -93,7 +94,7 @@ class Algorithm(Protocol):
         ...             unlabelled=entropy.detach(),
         ...             mask_rate=supervised.new_ones(()),
         ...         )
-        >>> ALGORITHMS["entropy"] = lambda options, where: EntropyMinimisation()
+        >>> ALGORITHMS["entropy"] = AlgorithmEntry(Settings, lambda settings: EntropyMinimisation())
         >>> small = TrainSettings(algorithm="entropy", network="small-cnn", steps=1, input_px=32)
         >>> train(pairs, labels, settings=small).class_names
         ('intact', 'damaged')
@@ -133,8 +134,24 @@ class Algorithm(Protocol):
         """Take up a state from `state_dict`."""
 
 
-AlgorithmFactory = Callable[[Mapping[str, Any], str], Algorithm]
-"""Makes an algorithm of (options, where); an unknown option is a SettingsError that opens with `where`."""
+@dataclass(frozen=True)
+class AlgorithmEntry(Generic[S]):
+    """What an algorithm is known by: its settings, and what makes it from them.
+
+    Example:
+        >>> class Sharp(Settings, title="sharp"):
+        ...     temperature: float = 0.5
+        >>> entry = AlgorithmEntry(Sharp, lambda settings: print("made at", settings.temperature))
+        >>> entry({"temperature": 0.7}, "example")
+        made at 0.7
+    """
+
+    settings: type[S]
+    make: Callable[[S], Algorithm]
+
+    def __call__(self, options: Mapping[str, Any], where: str) -> Algorithm:
+        """The algorithm from plain options; a wrong one is a SettingsError that opens with `where`."""
+        return self.make(from_mapping(self.settings, options, where))
 
 
 class Stateless:
@@ -197,18 +214,6 @@ def full_precision(logits: Tensor) -> Tensor:
 def linear_ramp(progress: float, share: float) -> float:
     """Weight that grows linearly from 0 to 1 over the first `share` of the training and stays 1 (no ramp: share 0)."""
     return min(max(progress, 0.0) / share, 1.0) if share > 0 else 1.0
-
-
-def check_range(where: str, value: float, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
-    """Check a numeric setting.
-
-    Raises:
-        SettingsError: the value is below `low` (or at it, where `open_low`) or above `high`, or not a number.
-    """
-    if not (low < value <= high if open_low else low <= value <= high):
-        bound = f"above {low:g}" if open_low else f"at least {low:g}"
-        upper = "" if high == float("inf") else f", at most {high:g}"
-        raise SettingsError(f"{where} is {value:g}; it must be {bound}{upper}")
 
 
 @runtime_checkable
