@@ -213,6 +213,11 @@ def cut_patches(
     Raises:
         WorkspaceError: the event has no footprints, or another process is cutting its patches.
         StorageError, InputError, SourceError, SettingsError, WorkerError: as `extract_patches` and `register` do.
+
+    Example:
+        >>> store = cut_patches(event)
+        >>> len(store), store.load().close.pre.shape
+        (60, (60, 3, 64, 64))
     """
     from damage_ssl.patches.extraction import extract_patches
     from damage_ssl.registration.event_registration import register
@@ -276,14 +281,20 @@ def _kept_settings(event: Event) -> PatchSettings:
     return PatchStore.kept_settings(event.patches_path) or PatchSettings()
 
 
-def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool = False) -> "ImportReport":
+def import_labels(event: Event, file: str | Path, *, labeller: str, skip_unknown: bool = False) -> "ImportReport":
     """Add labels from a CSV file to the event's log; all of them or none.
 
     Raises:
         InputError: the file cannot be read, or names buildings or grades that are not known.
+
+    Example:
+        >>> file = Path("labels.csv")
+        >>> _ = file.write_text("building_id,grade\\nsim-000000,no-damage\\n")
+        >>> import_labels(event, file, labeller="truth").unchanged
+        1
     """
     known = set(event.footprints()["building_id"])
-    return open_labels(event).import_csv(file, known_ids=known, labeller=labeller, skip_unknown=skip_unknown)
+    return open_labels(event).import_csv(Path(file), known_ids=known, labeller=labeller, skip_unknown=skip_unknown)
 
 
 def next_to_label(event: Event, count: int, rng: "np.random.Generator") -> "pd.DataFrame":
@@ -293,6 +304,10 @@ def next_to_label(event: Event, count: int, rng: "np.random.Generator") -> "pd.D
 
     Raises:
         WorkspaceError: the patches are not cut yet.
+
+    Example:
+        >>> list(next_to_label(event, 3, np.random.default_rng(0)).columns)
+        ['building_id', 'drawn', 'inclusion_probability']
     """
     import pandas as pd
 

@@ -45,7 +45,15 @@ _MADE_HERE = _WRITTEN | _IMPORTED
 
 @dataclass(frozen=True)
 class Event:
-    """One disaster in a workspace: `path` is the folder `<workspace>/<name>`."""
+    """One disaster in a workspace: `path` is the folder `<workspace>/<name>`.
+
+    Example:
+        >>> event = Event.open("workspace", "town")
+        >>> [scene.role for scene in (*event.scenes("pre"), *event.scenes("post"))]
+        ['pre', 'post']
+        >>> len(event.footprints())
+        60
+    """
 
     path: Path
     name: str
@@ -53,7 +61,7 @@ class Event:
     @classmethod
     def create(
         cls,
-        workspace: Path,
+        workspace: str | Path,
         name: str,
         *,
         pre: Sequence[str | Path],
@@ -101,7 +109,7 @@ class Event:
         return event
 
     @classmethod
-    def open(cls, workspace: Path, name: str) -> "Event":
+    def open(cls, workspace: str | Path, name: str) -> "Event":
         """Open an event of a workspace.
 
         Raises:
@@ -331,7 +339,7 @@ class Event:
         return values
 
 
-def list_events(workspace: Path) -> list[str]:
+def list_events(workspace: str | Path) -> list[str]:
     """Names of the events in a workspace, sorted."""
     workspace = Path(workspace)
     if not workspace.is_dir():
@@ -387,6 +395,10 @@ def open_labels(event: Event) -> "LabelStore":
 
     Raises:
         InputError: the URL cannot be used. StorageError: the place cannot be reached or written to.
+
+    Example:
+        >>> sum(open_labels(event).counts().values())
+        40
     """
     from damage_ssl.labels.label_log import LabelStore
 

@@ -48,6 +48,14 @@ class NewLabel:
 
     Raises:
         InputError: an empty id or name, or a probability outside (0, 1].
+
+    Example:
+        >>> one = NewLabel(building_id="w1", value=LabelValue.INTACT, labeller="ada", drawn="map")
+        >>> two = NewLabel(building_id="w2", value=LabelValue.UNCLEAR, labeller="ada", drawn="map", comment="trees")
+        >>> labels = LabelStore("two.sqlite")
+        >>> labels.add_many([one, two])
+        >>> labels.current()["comment"].tolist()
+        ['', 'trees']
     """
 
     building_id: str
@@ -82,6 +90,15 @@ class LabelStore:
 
     The current label of a building is its latest row, whoever wrote it; a `withdrawn` row leaves it without one. Safe
     for many threads and processes at once (SQLite: write-ahead log, writers wait for each other).
+
+    Example:
+        >>> labels = LabelStore("labels.sqlite")
+        >>> labels.add("w1", LabelValue.DESTROYED, labeller="ada", drawn="map", inclusion_probability=None)
+        >>> labels.add("w1", LabelValue.MINOR_DAMAGE, labeller="bob", drawn="map", inclusion_probability=None)
+        >>> labels.current()[["building_id", "value", "labeller"]].values.tolist()
+        [['w1', 'minor-damage', 'bob']]
+        >>> len(labels.log())
+        2
     """
 
     def __init__(self, url_or_path: str | Path, *, event: str = "labels") -> None:

@@ -68,7 +68,15 @@ _TEXT_COLUMNS = (
 
 @dataclass(frozen=True)
 class PatchStore:
-    """A finished store: `path` holds pairs.zarr, index.parquet and store.json (written last)."""
+    """A finished store: `path` holds pairs.zarr, index.parquet and store.json (written last).
+
+    Example:
+        >>> store = PatchStore.open(event.patches_path)
+        >>> store.index()["not_assessed_reason"].isna().sum() == len(store)
+        np.True_
+        >>> store.load().close.pre.dtype
+        dtype('uint8')
+    """
 
     path: Path
     fingerprint: str

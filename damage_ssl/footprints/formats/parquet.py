@@ -19,6 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
+from damage_ssl.footprints.formats import FootprintFormat
 from damage_ssl.footprints.formats.candidates import (
     BOX_NAMES,
     FEATURE_NAMES,
@@ -231,3 +232,6 @@ def _read_native(path: Path, into: FootprintCandidates) -> None:
         {key: table[name].to_numpy() for key, name in found.items()},
         np.arange(1, len(table) + 1),
     )
+
+
+FORMATS = {"Parquet": FootprintFormat(read=read_parquet, endings=(".parquet", ".geoparquet"))}

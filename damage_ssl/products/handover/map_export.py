@@ -10,7 +10,7 @@ from damage_ssl import __version__
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.products.geojson import Metadata, write_geojson
+from damage_ssl.products.formats import Metadata, write_product
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
 from damage_ssl.runs.finished_run import FinishedRun
@@ -49,15 +49,22 @@ class ExportSummary:
         return f"{head}; {self.damaged:,} {word} ({self.by_analyst:,} graded by an analyst), run {self.run_id}"
 
 
-def export_event(event: Event, out: Path, *, run_id: str | None = None) -> ExportSummary:
-    """Write the event's map as GeoJSON, with the named run, else the newest finished one, else none.
+def export_event(event: Event, out: str | Path, *, run_id: str | None = None) -> ExportSummary:
+    """Write the event's map, with the named run, else the newest finished one, else none.
+
+    The ending of `out` names the format (`products.formats`): GeoJSON, with a QGIS style beside it.
 
     Raises:
         WorkspaceError: the named run is not there. StorageError: the disk is full.
+
+    Example:
+        >>> summary = export(event, "map.geojson")
+        >>> summary.footprints == summary.assessed + summary.not_assessed
+        True
     """
     model = FinishedRun(chosen_run(event, run_id)) if run_id is not None else _latest_or_none(event)
     table = export_table(event, model)
-    write_geojson(table, out, metadata=_metadata(event, model))
+    write_product(table, Path(out), metadata=_metadata(event, model))
     if model is not None:
         write_card(model.run.path / "card.md", table, card_facts(event, model))
     assessed = int(table["assessed"].sum())
@@ -79,6 +86,13 @@ def export_table(event: Event, model: FinishedRun | LiveModel | None) -> "gpd.Ge
 
     Raises:
         WorkspaceError: the patches are not cut, or the run has not predicted.
+
+    Example:
+        >>> table = export_table(event, FinishedRun(run))
+        >>> len(table), table.crs.to_epsg()
+        (60, 4326)
+        >>> int((table["label_source"] == "analyst").sum())
+        40
     """
     index = PatchStore.open(event.patches_path).index()
     footprints = event.footprints()

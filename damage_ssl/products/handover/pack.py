@@ -25,7 +25,8 @@ from damage_ssl.events.event import Event, open_labels
 from damage_ssl.files import atomic_directory, atomic_path, read_json, write_json, write_text
 from damage_ssl.imagery.scene import Role
 from damage_ssl.labels.label_csv import write_label_csv
-from damage_ssl.products.geojson import Metadata, write_geojson
+from damage_ssl.products.formats import Metadata
+from damage_ssl.products.formats.geojson import write_geojson
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.handover.map_export import card_facts, export_table
 from damage_ssl.products.handover.receiver_note import PackFacts, readme
