@@ -37,7 +37,6 @@ from damage_ssl.cli.patches import run_patches
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.events.inputs import EventInputs
-from damage_ssl.products.handover.map_export import export_table
 from damage_ssl.products.handover.pack import LABELS_ONLY, hand_over
 from damage_ssl.products.selection import Selection
 from damage_ssl.runs.finished_run import FinishedRun
@@ -46,7 +45,7 @@ from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import Run, latest_finished
 
 if TYPE_CHECKING:
-    import geopandas as gpd
+    pass
 
 
 def run_export_files(
@@ -69,9 +68,9 @@ def run_export_files(
         run_export(console, workspace, name, out, run_id=run_id)
         return
     event = Event.open(workspace, name)
-    model, table = _map_of(event, run_id)
+    model = _model_of(event, run_id)
     run = None if model is None else model.run
-    written = hand_over(event, model, selection=selection, licence=licence, table=table)
+    written = hand_over(event, model, selection=selection, licence=licence)
     console.say(f"{written.buildings:,} buildings ({selection.words}), run {None if run is None else run.run_id}")
     console.say(f"hand over {written.zip_path}")
     if out is not None:  # after the pack, which may refuse the selection: then nothing is written
@@ -89,15 +88,14 @@ def run_export_files(
     )
 
 
-def _map_of(event: Event, run_id: str | None) -> "tuple[MapModel | None, gpd.GeoDataFrame | None]":
-    """The model of a pack, and its map where that is not a run's: `live`, or `labels-only` for none."""
+def _model_of(event: Event, run_id: str | None) -> MapModel | None:
+    """The model of a pack: a run's, `live`, or `labels-only` for none."""
     if run_id == LABELS_ONLY:
-        return None, None
+        return None
     if run_id == LIVE.name:
-        live = live_model_of(event)
-        return live, export_table(event, live)
+        return live_model_of(event)
     run = workflow.chosen_run(event, run_id) if run_id is not None else _newest(event)
-    return (None if run is None else FinishedRun(run)), None
+    return None if run is None else FinishedRun(run)
 
 
 def _newest(event: Event) -> Run | None:

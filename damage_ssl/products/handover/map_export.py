@@ -14,6 +14,7 @@ from damage_ssl.products.geojson import Metadata, write_geojson
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
 from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.kinds import kind_of
 from damage_ssl.runs.live import LiveModel
 from damage_ssl.runs.run import chosen_run, latest_finished
 from damage_ssl.runs.validation import validation_of
@@ -53,8 +54,12 @@ def export_event(event: Event, out: Path, *, run_id: str | None = None) -> Expor
     """Write the event's map as GeoJSON, with the named run, else the newest finished one, else none.
 
     Raises:
-        WorkspaceError: the named run is not there. StorageError: the disk is full.
+        WorkspaceError: the named run is not there, or goes out in a pack only. StorageError: the disk is full.
     """
+    if run_id is not None and not kind_of(run_id).exportable:
+        raise WorkspaceError(
+            f"model '{run_id}': goes out in a pack only, with its warning; give --pack alone"
+        )
     model = FinishedRun(chosen_run(event, run_id)) if run_id is not None else _latest_or_none(event)
     table = export_table(event, model)
     write_geojson(table, out, metadata=_metadata(event, model))
@@ -85,18 +90,15 @@ def export_table(event: Event, model: FinishedRun | LiveModel | None) -> "gpd.Ge
     labels = open_labels(event).current()
     # Labels stay in the log when an event gets other footprints; the product is of those that there are.
     labels = labels[labels["building_id"].isin(footprints["building_id"])]
-    predictions = None
-    if model is not None:
-        predictions = model.predictions if isinstance(model, FinishedRun) else model.prediction.table()
     return assessed_footprints(
         footprints,
         index,
-        predictions,
+        None if model is None else model.predictions,
         labels,
         scheme=None if model is None else model.scheme,
         threshold=None if model is None else model.threshold,
         run_id=None if model is None else model.model_id,
-        method=model.method if isinstance(model, FinishedRun) else None,
+        method=None if model is None else model.method,
     )
 
 
