@@ -15,7 +15,7 @@ from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.kinds import kind_of
-from damage_ssl.runs.live import LiveModel
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import chosen_run, latest_finished
 from damage_ssl.runs.validation import validation_of
 
@@ -57,9 +57,7 @@ def export_event(event: Event, out: Path, *, run_id: str | None = None) -> Expor
         WorkspaceError: the named run is not there, or goes out in a pack only. StorageError: the disk is full.
     """
     if run_id is not None and not kind_of(run_id).exportable:
-        raise WorkspaceError(
-            f"model '{run_id}': goes out in a pack only, with its warning; give --pack alone"
-        )
+        raise WorkspaceError(f"model '{run_id}': goes out in a pack only, with its warning; give --pack alone")
     model = FinishedRun(chosen_run(event, run_id)) if run_id is not None else _latest_or_none(event)
     table = export_table(event, model)
     write_geojson(table, out, metadata=_metadata(event, model))
@@ -79,7 +77,7 @@ def export_event(event: Event, out: Path, *, run_id: str | None = None) -> Expor
     )
 
 
-def export_table(event: Event, model: FinishedRun | LiveModel | None) -> "gpd.GeoDataFrame":
+def export_table(event: Event, model: MapModel | None) -> "gpd.GeoDataFrame":
     """Every footprint of the event exactly once, with what a model says; None: coverage and reasons only.
 
     Raises:
