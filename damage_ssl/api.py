@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from damage_ssl import workflow
 from damage_ssl.damage_scale import LabelValue, scheme_named
+from damage_ssl.errors import InputError
 from damage_ssl.evaluation import metrics
 from damage_ssl.events.event import Event
 from damage_ssl.learning.settings import TrainSettings
@@ -19,6 +20,7 @@ from damage_ssl.settings import SplitSettings
 if TYPE_CHECKING:
     from damage_ssl.learning.predictor import Predictor
     from damage_ssl.learning.trainer.data import TrainProgress
+    from damage_ssl.runs.validation import EvaluationReport
 
 
 @overload
@@ -106,7 +108,7 @@ def train(
 
 
 @overload
-def evaluate(data: Event, truth: str | Path, run: Run | None = None, *, seed: int = 0) -> workflow.EvaluationReport: ...
+def evaluate(data: Event, truth: str | Path, run: Run | None = None, *, seed: int = 0) -> "EvaluationReport": ...
 
 
 @overload
@@ -130,7 +132,7 @@ def evaluate(
     threshold: float = 0.5,
     block: NDArray[np.str_] | None = None,
     seed: int = 0,
-) -> workflow.EvaluationReport | metrics.Evaluation:
+) -> "EvaluationReport | metrics.Evaluation":
     """Compare with known grades.
 
     **Of an event**: a run's calibrated predictions against a file of grades (`building_id,grade`), without the
@@ -166,6 +168,8 @@ def evaluate(
         chosen = run or workflow.chosen_run(data, None)
         return workflow.evaluate_event(data, Path(str(truth)), chosen, seed=seed)
     classes_of = scheme_named(scheme)
+    if isinstance(truth, Path):
+        raise InputError(f"{truth}: a file of grades is for an event; give a label for each row of the array")
     values = [LabelValue.parse(value, f"truth, row {row}") for row, value in enumerate(truth)]
     classes = np.array([-1 if (index := classes_of.index_of(value)) is None else index for value in values])
     known = classes >= 0

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -36,16 +36,12 @@ from damage_ssl.cli.patches import make_patches
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.events.inputs import EventInputs
-from damage_ssl.products.handover.map_export import export_table
 from damage_ssl.products.handover.pack import LABELS_ONLY, hand_over
 from damage_ssl.products.selection import Selection, classes_in
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.live import LIVE, live_model_of
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import Run, latest_finished
-
-if TYPE_CHECKING:
-    import geopandas as gpd
 
 
 def export(
@@ -152,9 +148,9 @@ def _write_pack(
     console: Console, event: Event, out: Path | None, run_id: str | None, selection: Selection, licence: str | None
 ) -> None:
     """Write the pack under the event's products, and the whole map to `out` where that is asked for too."""
-    model, table = _map_of(event, run_id)
+    model = _model_of(event, run_id)
     run = None if model is None else model.run
-    written = hand_over(event, model, selection=selection, licence=licence, table=table)
+    written = hand_over(event, model, selection=selection, licence=licence)
     console.say(f"{written.buildings:,} buildings ({selection.words}), run {None if run is None else run.run_id}")
     console.say(f"hand over {written.zip_path}")
     if out is not None:  # after the pack, which may refuse the selection: then nothing is written
@@ -172,15 +168,14 @@ def _write_pack(
     )
 
 
-def _map_of(event: Event, run_id: str | None) -> "tuple[MapModel | None, gpd.GeoDataFrame | None]":
-    """The model of a pack, and its map where that is not a run's: `live`, or `labels-only` for none."""
+def _model_of(event: Event, run_id: str | None) -> MapModel | None:
+    """The model of a pack: a run's, `live`, or `labels-only` for none."""
     if run_id == LABELS_ONLY:
-        return None, None
+        return None
     if run_id == LIVE.name:
-        live = live_model_of(event)
-        return live, export_table(event, live)
+        return live_model_of(event)
     run = workflow.chosen_run(event, run_id) if run_id is not None else _newest(event)
-    return (None if run is None else FinishedRun(run)), None
+    return None if run is None else FinishedRun(run)
 
 
 def _newest(event: Event) -> Run | None:

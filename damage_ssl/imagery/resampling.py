@@ -264,7 +264,7 @@ def _averaged(halves: NDArray[np.uint32], size_px: int, samples: int) -> NDArray
     """Each half of the numbers [n, H * s, W * s], averaged over s × s of them, half a level added: [n, H, W]."""
     parts = halves.view(np.uint16).reshape(-1, size_px, samples, size_px, samples, 2)
     every = (parts[:, :, down, :, right] for down in range(samples) for right in range(samples))
-    sums = sum((each.astype(np.uint32) for each in every), start=np.uint32(0))  # [n, H, W, 2]
+    sums: NDArray[np.uint32] = np.asarray(sum(each.astype(np.uint32) for each in every))  # [n, H, W, 2]
     rounded: NDArray[np.uint16] = (sums // samples**2 + 128).astype(np.uint16)
     return rounded.view(np.uint32)[..., 0]
 

@@ -64,7 +64,6 @@ class FinishedRun:
 
     @property
     def method(self) -> str:
-        """How its numbers came about, in words: goes into every row of a product."""
         return self.kind.method or self.algorithm
 
     @property

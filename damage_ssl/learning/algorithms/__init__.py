@@ -7,12 +7,16 @@ from damage_ssl.registry import Registry
 from damage_ssl.settings import Settings
 
 if TYPE_CHECKING:
-    from damage_ssl.learning.algorithms.base import AlgorithmEntry  # noqa: F401  (quoted below, where ruff is blind)
+    from typing import Any
+
+    from damage_ssl.learning.algorithms.base import AlgorithmEntry
+
+    AnyAlgorithm = AlgorithmEntry[Any]
 
 __all__ = ["ALGORITHMS", "ROUNDS", "algorithm_names", "settings_of_algorithm"]
 
 
-class Algorithms(Registry["AlgorithmEntry"]):
+class Algorithms(Registry["AnyAlgorithm"]):
     """Every algorithm that trains a network in one loop, by name: its settings, and what makes it from them.
 
     An own one is entered by its name and can then be trained by it, in this process; a file in

@@ -14,7 +14,8 @@ from damage_ssl.products.formats import Metadata, write_product
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
 from damage_ssl.runs.finished_run import FinishedRun
-from damage_ssl.runs.live import LiveModel
+from damage_ssl.runs.kinds import kind_of
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import chosen_run, latest_finished
 from damage_ssl.runs.validation import validation_of
 
@@ -55,13 +56,15 @@ def export_event(event: Event, out: str | Path, *, run_id: str | None = None) ->
     The ending of `out` names the format (`products.formats`): GeoJSON, with a QGIS style beside it.
 
     Raises:
-        WorkspaceError: the named run is not there. StorageError: the disk is full.
+        WorkspaceError: the named run is not there, or goes out in a pack only. StorageError: the disk is full.
 
     Example:
         >>> summary = export(event, "map.geojson")
         >>> summary.footprints == summary.assessed + summary.not_assessed
         True
     """
+    if run_id is not None and not kind_of(run_id).exportable:
+        raise WorkspaceError(f"model '{run_id}': goes out in a pack only, with its warning; give --pack alone")
     model = FinishedRun(chosen_run(event, run_id)) if run_id is not None else _latest_or_none(event)
     table = export_table(event, model)
     write_product(table, Path(out), metadata=_metadata(event, model))
@@ -81,7 +84,7 @@ def export_event(event: Event, out: str | Path, *, run_id: str | None = None) ->
     )
 
 
-def export_table(event: Event, model: FinishedRun | LiveModel | None) -> "gpd.GeoDataFrame":
+def export_table(event: Event, model: MapModel | None) -> "gpd.GeoDataFrame":
     """Every footprint of the event exactly once, with what a model says; None: coverage and reasons only.
 
     Raises:
@@ -99,18 +102,15 @@ def export_table(event: Event, model: FinishedRun | LiveModel | None) -> "gpd.Ge
     labels = open_labels(event).current()
     # Labels stay in the log when an event gets other footprints; the product is of those that there are.
     labels = labels[labels["building_id"].isin(footprints["building_id"])]
-    predictions = None
-    if model is not None:
-        predictions = model.predictions if isinstance(model, FinishedRun) else model.prediction.table()
     return assessed_footprints(
         footprints,
         index,
-        predictions,
+        None if model is None else model.predictions,
         labels,
         scheme=None if model is None else model.scheme,
         threshold=None if model is None else model.threshold,
         run_id=None if model is None else model.model_id,
-        method=model.method if isinstance(model, FinishedRun) else None,
+        method=None if model is None else model.method,
     )
 
 
