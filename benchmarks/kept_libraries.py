@@ -270,7 +270,7 @@ def odd_files(folder: Path) -> None:
         "a ring that does not close": (unclosed, {}),
         "a ring that crosses itself": (crossed, {}),
         "row 21 is no WKB": (broken, {}),
-        "no covering in its metadata (Overture until 2024)": (wkb, {"covering": False}),
+        "no covering in its metadata (GeoParquet 1.0)": (wkb, {"covering": False}),
         "no GeoParquet metadata": (wkb, {"geo": False}),
     }
     for what, (values, options) in files.items():
