@@ -19,7 +19,7 @@ from app.state.shown_models import shown_models
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.events.event import list_events
 from damage_ssl.products.selection import Selection
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 TITLES = {
     "event": "1 · Event",
@@ -32,7 +32,14 @@ STEPS = tuple(TITLES)
 VIEWED = ("event", "map", "handover")
 
 
+# (Comments, not docstrings: Streamlit shows a text that stands alone in its main script on the page.)
+
+# VIEWED: the steps of somebody who may look and download only.
+
 KEPT = ("model", "queue", "map-part", *map.FILTER_KEYS)
+
+
+# KEPT: choices that belong to the event, forgotten with another one.
 
 
 def main() -> None:
@@ -102,7 +109,7 @@ def _current_step(person: Person) -> str:
     return step if step in (STEPS if person.may_write else VIEWED) else "event"
 
 
-def _steps(view: EventView, active: str, model: Model | None, models: list[Model], person: Person) -> Selection:
+def _steps(view: EventView, active: str, model: MapModel | None, models: list[MapModel], person: Person) -> Selection:
     reports = run_reports.reports(view.event)
     wanted = Selection()
     states = {

@@ -4,7 +4,7 @@
 [--out FILE]` takes 64 labelled pairs and seven times as many unlabelled ones, 64 px, six channels of colour, and lets
 these take turns in one run:
 
-- ours: pairs on the device as bytes, views by batched tensor operations, `damage_ssl.learning.trainer.trainer`; one more,
+- ours: pairs on the device as bytes, views by batched tensor operations, `damage_ssl.learning.trainer`; one more,
   `ours_bfloat16`, for each further `--precision`
 - usual: `benchmarks/ssl_usual.py`, the loop that public FixMatch implementations have, on the same network: views from
   a DataLoader with PIL (RandAugment), and a step without what this product does to make one cheaper
@@ -40,13 +40,13 @@ from damage_ssl.learning.algorithms import ALGORITHMS
 from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.device import device_named, keep_freed_memory
 from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.data import Targets, Task, make_task
 from damage_ssl.learning.trainer.forward_pass import TrainedNetwork, passes_of
 from damage_ssl.learning.trainer.optimiser import Ema, make_optimizer
 from damage_ssl.learning.trainer.trainer import Trainer
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Timed = Callable[[int], float]

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and the lock that keeps two from the same work."""
 
 import ctypes
 import errno
@@ -6,15 +6,22 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from damage_ssl.errors import StorageError
+from damage_ssl.errors import StorageError, WorkspaceError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
+_LOCK_POLL_S = 0.02
+
+
+def is_full(error: BaseException) -> bool:
+    """True for the operating system's word that a disk has no room, or a quota is used up."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 @contextmanager
@@ -23,7 +30,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if is_full(error):
             raise StorageError(
                 f"{path}: the disk is full; free some space and run the same command again "
                 "(nothing half-written was kept)"
@@ -43,7 +50,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path = Path(path)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp{path.suffix}")
         try:
             yield temporary
             temporary.replace(path)
@@ -105,3 +112,29 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def locked(path: Path, busy: str | None = None) -> Iterator[None]:
+    """Hold the lock of a file, which goes with the process, however that ends; the file itself stays.
+
+    Args:
+        path: the lock file.
+        busy: what to say where somebody else holds it; None: wait until they let go.
+
+    Raises:
+        WorkspaceError: somebody else holds it; the message is `busy`. StorageError: there can be no such file.
+    """
+    from filelock import FileLock, Timeout  # takes a third of a second, most of it asyncio
+
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=-1 if busy is None else 0)
+        try:
+            lock.acquire(poll_interval=_LOCK_POLL_S)
+        except Timeout:
+            raise WorkspaceError(str(busy)) from None
+    try:
+        yield
+    finally:
+        lock.release()

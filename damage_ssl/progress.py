@@ -1,35 +1,40 @@
-"""How far a command is, written to a file for whoever watches it from outside: one way of reporting for all commands.
+"""How far work is: the callables that are told, the file that a command writes for whoever watches it, its process.
 
-`$DAMAGE_SSL_PROGRESS` names the file. The command line writes it; the app starts commands with it and reads it, also
-after the app itself was started anew. Reporting never makes a command fail.
+`$DAMAGE_SSL_PROGRESS` names the file. The command line writes it from its first moment to its last word, how it ended
+and what to do about it included; the app starts commands with it and reads it, also after the app itself was started
+anew. Reporting never makes a command fail.
 """
 
 import contextlib
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.files import read_json, write_json
+from damage_ssl.files import is_full, read_json, write_text
 
 VARIABLE = "DAMAGE_SSL_PROGRESS"
 """The environment variable with the path of the file."""
 
 _EVERY_S = 0.25
 _PACE_AFTER_S = 1.0
+_ROOM_BYTES = 4096
+"""What a progress file takes, from the first: its last words have room also on a disk that ran full meanwhile."""
 
-State = Literal["running", "done", "failed", "stopped"]
+State = Literal["running", "done", "failed", "stopped", "interrupted"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressState:
-    """What a command says of itself: `done` of `total` in its present `stage`, times in seconds since the epoch.
+    """What is known of a command: `done` of `total` in its present `stage`, times in seconds since the epoch.
 
-    `total` is 0 where it is not known. `message` is the error of a command that failed.
+    `total` is 0 where it is not known. `error` says what went wrong with one that failed or was interrupted, `advice`
+    what to do about it.
     """
 
     state: State = "running"
@@ -37,9 +42,11 @@ class ProgressState:
     done: int = 0
     total: int = 0
     remark: str = ""
+    started: float = 0.0
     stage_started: float = 0.0
     updated: float = 0.0
-    message: str = ""
+    error: str = ""
+    advice: str = ""
 
     @property
     def seconds_left(self) -> float | None:
@@ -50,21 +57,59 @@ class ProgressState:
         return spent / self.done * (self.total - self.done)
 
 
+def begun() -> ProgressState:
+    """Of a command that begins at this moment."""
+    now = time.time()
+    return ProgressState(started=now, stage_started=now, updated=now)
+
+
 def read_progress(path: Path) -> ProgressState | None:
-    """What was last written to a progress file; None where there is none, or nothing that can be understood."""
+    """What was last written to a progress file, by this version or an older one.
+
+    None where there is no file, or nothing in it that can be understood.
+    """
     try:
-        return ProgressState(**read_json(path))
-    except (OSError, ValueError, TypeError):
+        said = read_json(path)
+        said.setdefault("error", said.get("message", ""))  # its former name
+        found = ProgressState(**{each.name: said[each.name] for each in fields(ProgressState) if each.name in said})
+        numbers = (found.done, found.total, found.started, found.stage_started, found.updated)
+        understood = found.state in get_args(State) and all(isinstance(each, int | float) for each in numbers)
+        return found if understood else None
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
+def write_progress(path: Path, progress: ProgressState) -> None:
+    """Write a progress file, atomically; in place, in one piece, where the disk has no room for another one.
+
+    Raises:
+        StorageError: there is none yet, and no room for one.
+    """
+    text = json.dumps(asdict(progress), allow_nan=False)
+    while len(text) >= _ROOM_BYTES:
+        progress = replace(progress, error=progress.error[: len(progress.error) // 2], advice="", remark="")
+        text = json.dumps(asdict(progress), allow_nan=False)
+    text = text.ljust(_ROOM_BYTES - 1) + "\n"
+    try:
+        write_text(path, text)
+    except (OSError, DamageSSLError):
+        try:
+            with path.open("r+b", buffering=0) as file:  # the same bytes of the disk
+                file.write(text.encode())
+                return
+        except OSError:
+            pass
+        raise
+
+
 class Reporter:
-    """Writes a progress file, a few times a second at most."""
+    """Writes a progress file, a few times a second at most; the first time at once, which says that it has begun."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._now = ProgressState(stage_started=time.time())
+        self._now = begun()
         self._written = 0.0
+        self._write()
 
     def move(self, stage: str, done: int, total: int, remark: str = "") -> None:
         """Say how far the command is; another stage or total, or a step back, begins a new count of time."""
@@ -75,16 +120,16 @@ class Reporter:
         if anew or done == total or now - self._written >= _EVERY_S:
             self._write()
 
-    def end(self, state: State, message: str = "") -> None:
+    def end(self, state: State, error: str = "", advice: str = "") -> None:
         """Say how it ended."""
-        self._now = replace(self._now, state=state, message=message)
+        self._now = replace(self._now, state=state, error=error, advice=advice)
         self._write()
 
     def _write(self) -> None:
         self._written = time.time()
         self._now = replace(self._now, updated=self._written)
         with contextlib.suppress(OSError, DamageSSLError):
-            write_json(self._path, asdict(self._now))
+            write_progress(self._path, self._now)
 
 
 _REPORTER: Reporter | None = None
@@ -110,33 +155,72 @@ def reported() -> Iterator[None]:
     try:
         yield
         _REPORTER.end("done")
-    except DamageSSLError as error:
-        _REPORTER.end("failed", str(error))
-        raise
-    except KeyboardInterrupt:
-        _REPORTER.end("stopped")
-        raise
-    except SystemExit as error:
-        _REPORTER.end("done" if not error.code else "failed")
-        raise
     except BaseException as error:
-        _REPORTER.end("failed", f"an unexpected error: {error!r:.300}; the log has the details")
+        _REPORTER.end(*_meaning(error))
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
         _REPORTER = None
 
 
-def process_start_of(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks, so that a number given anew is not taken for the old process.
+def _meaning(error: BaseException) -> tuple[State, str, str]:
+    """How a command ended that raised this: its state, what was wrong, what to do.
 
-    `gone` for one that has ended but was not yet waited for; None where there is no /proc.
+    The reason lies below an exit code, which follows the printed error, and below a full disk that the log is on.
+    """
+    reason, code = error, error.code if isinstance(error, SystemExit) else None
+    if isinstance(error, SystemExit) and not code:
+        return "done", "", ""
+    while (isinstance(reason, SystemExit) or is_full(reason)) and (reason.__cause__ or reason.__context__):
+        reason = reason.__cause__ or reason.__context__ or reason
+    if isinstance(reason, KeyboardInterrupt) or isinstance(reason.__cause__, KeyboardInterrupt):
+        return "stopped", "", ""
+    if isinstance(reason, DamageSSLError):
+        what, _, advice = str(reason).partition("; ")  # as all these messages are made: where: what; what to do
+        return "failed", what, advice
+    if is_full(reason):
+        return "failed", "the disk is full", "free some space and start it again: it goes on from what was finished"
+    if isinstance(reason, MemoryError):
+        return "failed", "memory ran out", "close other programs, or let it use less (memory, workers), and try again"
+    if said := getattr(reason, "format_message", None):  # the command line's own errors of usage
+        return "failed", f"it could not begin: {said()}", ""
+    what = f"exit code {code}" if isinstance(reason, SystemExit) else f"{reason!r:.300}"
+    return "failed", f"it ended unexpectedly: {what}", "the log has the details"
+
+
+def process_start_of(pid: int) -> str | None:
+    """When a process began: the kernel's ticks, `@`, and which start of the machine they count from.
+
+    With it, a number given anew is not taken for the old process, also after the machine was started anew. It stays the
+    same while the process lives: neither a changed clock nor a machine that slept moves it. `gone` for one that has
+    ended but was not yet waited for; None where there is no such process, or no /proc.
     """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()
+        stat = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()
     except OSError:
         return None
-    return "gone" if fields[0] == "Z" else fields[19]
+    return "gone" if stat[0] in "ZXx" else f"{stat[19]}@{machine_start()}"
+
+
+def machine_start() -> str:
+    """An id that the kernel draws whenever the machine starts; empty where it has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def process_runs(pid: int, start: str | None) -> bool:
+    """True while the process runs that has this number and began at `start` (`process_start_of`), if that is known."""
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError):
+        return False
+    now = process_start_of(pid)
+    if now is None:  # it ended this moment, or the system has no /proc and the number has to do
+        return not Path("/proc/self/stat").exists()
+    # what older versions wrote has the ticks only
+    return now != "gone" and (start is None or now == start or now.split("@")[0] == start)
 
 
 ProgressCallback = Callable[[int, int], None]

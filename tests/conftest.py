@@ -16,6 +16,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from damage_ssl.events.event import Event
+from tests.postgres import postgres_server as postgres_server
 
 REPOSITORY = Path(__file__).parent.parent
 UTM = "EPSG:32610"

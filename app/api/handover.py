@@ -32,7 +32,7 @@ def _download(request: Request) -> Response:
     if len(licence) > _MAX_LICENCE:
         raise InputError(f"the licence has more than {_MAX_LICENCE} characters")
     asked = handover_jobs.HandoverJob(view, model_in(request, view), filter_in(request), licence or None)
-    pack = handover_jobs.ready(asked) or handover_jobs.start(asked).result()
+    pack = handover_jobs.pack_of(asked)
     part = "damage" if asked.wanted.is_open else "damage-selection"
     path, ending = (pack.map_path, "geojson") if kind == "map.geojson" else (pack.zip_path, "zip")
     return FileResponse(path, media_type=_KINDS[kind], filename=f"{view.event.name}-{part}.{ending}", headers=NEVER)

@@ -1,15 +1,13 @@
-"""The long work there is on events: new ones, their preparation, runs. How a process is handled is in `processes`."""
+"""The long work there is on an event as a whole: making it, its imagery and footprints, the live model's features."""
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from app.auth.people import writers_only
-from app.jobs.job import JobReport, log_tail, one_at_a_time, report_in, start_job
-from app.jobs.job import start as start_process
-from app.jobs.job import stop as stop_process
+from app.jobs import job
+from app.jobs.job import JobReport, one_at_a_time, report_in, reports_in
 from app.jobs.run_reports import reports
 from app.state.configuration import workspace_path
 from app.state.event_view import EventView
@@ -32,16 +30,13 @@ def start_new_event(name: str, options: Sequence[str], form: Mapping[str, Any]) 
             raise WorkspaceError(f"event '{name}' is being made already, from this or another window")
         if name in list_events(workspace_path()):
             raise WorkspaceError(f"there is an event '{name}' already; choose another name")
-        shutil.rmtree(folder, ignore_errors=True)
-        start_process(["init", name, *options], folder, title="Checking imagery and footprints", form=form)
+        job.clear(folder)
+        job.start(["init", name, *options], folder, title="Checking imagery and footprints", form=form)
 
 
 def new_events() -> list[JobReport]:
     """Events that are being made, or could not be; the newest first. One that is made is no longer among them."""
-    folder = workspace_path() / ".jobs"
-    found = [report_in(path) for path in folder.glob("[!.]*")] if folder.is_dir() else []
-    reports = [report for report in found if report is not None]
-    return sorted((report for report in reports if report.state != "done"), key=lambda report: -report.job.started)
+    return [report for report in reports_in(workspace_path() / ".jobs") if report.state != "done"]
 
 
 def new_event(name: str) -> JobReport | None:
@@ -51,15 +46,15 @@ def new_event(name: str) -> JobReport | None:
 
 @writers_only
 def stop(folder: Path) -> None:
-    """Ask the work of a folder to stop; see `processes.stop`."""
-    stop_process(folder)
+    """Ask the work of a folder to stop; see `job.stop`."""
+    job.stop(folder)
 
 
 @writers_only
 def forget(report: JobReport) -> None:
     """Clear away work that ended, with its error and log."""
     if not report.active:
-        shutil.rmtree(report.folder, ignore_errors=True)
+        job.clear(report.folder)
 
 
 def _new_event_folder(name: str) -> Path:
@@ -105,9 +100,7 @@ def preparation_error(event: Event, *, has_result: bool) -> str | None:
     report = preparation(event)
     if report is None or report.state not in ("failed", "interrupted"):
         return None
-    if report.state == "interrupted" and has_result and "Traceback" not in log_tail(report.folder):
-        return None
-    return report.message
+    return None if report.state == "interrupted" and has_result else report.message
 
 
 @writers_only
@@ -115,13 +108,12 @@ def _prepare(event: Event, command: Sequence[str], title: str) -> None:
     folder = preparation_folder(event)
     with one_at_a_time(event.path):
         refuse_beside(event, *ALL_WORK)
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / "log.txt").unlink(missing_ok=True)
-        start_job(command, folder, "", title)
+        job.start(command, folder, title=title)
 
 
 def preparation_folder(event: Event) -> Path:
-    """Where the job that cuts the pairs keeps its log."""
+    """Where the work on imagery and footprints keeps its files."""
     return event.path / "preparation"
 
 
@@ -163,7 +155,7 @@ def start_features(event: Event) -> None:
         if report is None or not report.active:
             refuse_beside(event, "preparation")
             title = "Getting the live model ready (step 2)"
-            start_process(["features", event.name], _features_folder(event), title=title)
+            job.start(["features", event.name], _features_folder(event), title=title)
 
 
 def features(event: Event) -> JobReport | None:

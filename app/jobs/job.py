@@ -1,38 +1,65 @@
 """One long piece of work in a process of its own: started, watched and stopped from here, and alive without any page.
 
-All there is to know of it lies in its folder: `job.json` (the process), `progress.json` (what it says of itself),
-`stopped.json` (that it was asked to stop) and `log.txt`. So every page of every browser sees the same, also after the
-app or the machine was started anew.
+All there is to know of it lies in its folder: `job.json` (the process and what was asked of it), `progress.json` (its
+state: how far it is, how it ended, what to do), `stopped.json` (that it was asked to stop) and `log.txt`, which is for
+people only. So every page of every browser sees the same, also after the app or the machine was started anew.
+
+`progress.json` is written before the process is up by whoever starts it, then by the process, and after its end by the
+app that started it, where the process could not say itself how it ended.
 """
 
 import contextlib
-import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from app.state.configuration import workspace_path
-from damage_ssl.files import read_json, write_json
-from damage_ssl.progress import VARIABLE, process_start_of, read_progress
+from damage_ssl.errors import StorageError
+from damage_ssl.files import locked, read_json, write_json
+from damage_ssl.progress import (
+    VARIABLE,
+    ProgressState,
+    begun,
+    machine_start,
+    process_runs,
+    process_start_of,
+    read_progress,
+    write_progress,
+)
+from damage_ssl.progress import State as Ended
 
 _LOG_TAIL_BYTES = 6000
 _STOP_WITHIN_S = 15.0
+_WORD_WITHIN_S = 1.0
 _BAR = "━╸╺"  # what progress bars are drawn with
-_INTERRUPTED = "it was interrupted: the machine was switched off, or ran out of memory. What was finished is kept."
+_FROM_OUTSIDE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_GO_ON = "what was finished is kept; start it again"
+_SEE_LOG = "the log has the details"
 
-State = Literal["running", "stopping", "done", "failed", "stopped", "interrupted"]
+State = Ended | Literal["stopping"]
+End = tuple[Ended, str, str]
+"""A state, what went wrong and what to do about it."""
+
+_ENDS: dict[tuple[int, str | None], End] = {}  # of processes that this app started, also where no disk took it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A process that works on something; `form` is what the analyst asked for, to show it again."""
+    """A process that works on something; `form` is what the analyst asked for, to show it again.
+
+    `pid` is 0 while it is being started by the app `starter`. `process_start` tells it from another process that the
+    system gave the same number since; its command line does not, which is empty for a moment after the start.
+    `oom_kills` counts the processes that the system had killed for want of memory by then.
+    """
 
     pid: int
     started: float
@@ -42,38 +69,44 @@ class Job:
     arguments: Sequence[str] = ()
     process_start: str | None = None
     form: Mapping[str, Any] = field(default_factory=dict)
+    starter: int = 0
+    starter_start: str | None = None
+    oom_kills: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobReport:
-    """Work as the pages show it: `done` of `total` in its `stage`, seconds left where that is known, and its error.
+    """Work as the pages show it: its state, and what it last said of itself.
 
-    `interrupted`: its process is gone and left no word, as when the machine was switched off.
+    `interrupted`: its process is gone and did not end by itself, as when it was killed or the machine switched off.
     """
 
     folder: Path
     job: Job
     state: State
-    stage: str
-    done: int
-    total: int
-    seconds_left: float | None
-    updated: float
-    message: str
+    said: ProgressState
 
     @property
     def active(self) -> bool:
         """True while its process is there."""
         return self.state in ("running", "stopping")
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Until its present stage is done, where that is known."""
+        return self.said.seconds_left if self.active else None
+
+    @property
+    def message(self) -> str:
+        """What went wrong, and what to do about it; empty where nothing did."""
+        return "; ".join(filter(None, (self.said.error, self.said.advice)))
+
 
 @contextlib.contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Hold a folder's lock: of two windows that start the same work at once, one finds that it is started."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".jobs.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield  # closing the file lets go
+    with locked(folder / ".jobs.lock"):
+        yield
 
 
 def start(
@@ -94,93 +127,195 @@ def start(
         title: what it does, for people.
         form: what the analyst asked for.
         remember: the command to keep for doing it once more, where that is another one.
+
+    Raises:
+        StorageError: the disk has no room for what is to be known of the work; nothing was started.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("stopped.json", "progress.json"):
-        (folder / name).unlink(missing_ok=True)
-    command = [sys.executable, "-m", "damage_ssl", *arguments, "--workspace", str(workspace_path())]
-    with (folder / "log.txt").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, VARIABLE: str(folder / "progress.json")},
-        )
     job = Job(
-        pid=process.pid,
+        pid=0,
         started=time.time(),
         name=folder.name,
         algorithm=algorithm,
         title=title,
         arguments=list(arguments if remember is None else remember),
-        process_start=process_start_of(process.pid),
         form=dict(form or {}),
+        starter=os.getpid(),
+        starter_start=process_start_of(os.getpid()),
+        oom_kills=oom_kills(),
     )
-    write_json(folder / "job.json", asdict(job))
-    # Without a waiter the ended process would stay a zombie, which still looks alive.
-    threading.Thread(target=process.wait, daemon=True).start()
+    path = folder / "job.json"
+    before = path.read_bytes() if path.exists() else None
+    process = None
+    # First of all: who looks now must not judge the former work by the files of this one.
+    write_json(path, asdict(job))
+    try:
+        (folder / "stopped.json").unlink(missing_ok=True)
+        write_progress(folder / "progress.json", begun())
+        command = [sys.executable, "-m", "damage_ssl", *arguments, "--workspace", str(workspace_path())]
+        with (folder / "log.txt").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, VARIABLE: str(folder / "progress.json")},
+            )
+        job = replace(job, pid=process.pid, process_start=process_start_of(process.pid))
+        write_json(path, asdict(job))
+    except BaseException:
+        if process is not None:  # nobody would know of it
+            _signal(replace(job, pid=process.pid), signal.SIGKILL)
+            process.wait()
+        path.unlink(missing_ok=True)
+        if before is not None:
+            with contextlib.suppress(OSError):
+                path.write_bytes(before)
+        raise
+    # Without a waiter the ended process would stay a zombie.
+    threading.Thread(target=_wait_for, args=(process, job, folder), daemon=True).start()
+
+
+def _wait_for(process: "subprocess.Popen[bytes]", job: Job, folder: Path) -> None:
+    """Say of a process how it ended, where it could not say it itself."""
+    end = _meaning(process.wait(), short_of_memory=oom_kills() > job.oom_kills)
+    path = folder / "progress.json"
+    said = read_progress(path)
+    if job_in(folder) == job and said is not None and said.state == "running":
+        try:
+            write_progress(path, replace(_with(said, end), updated=time.time()))
+        except StorageError as error:  # why it failed, too, and could not say it
+            what, _, advice = str(error).partition("; ")
+            end = ("failed", what, advice) if end[0] == "failed" else end
+        except OSError:
+            pass
+    _ENDS[job.pid, job.process_start] = end
+
+
+def _meaning(code: int, *, short_of_memory: bool = False) -> End:
+    """What an exit code says, which is negative for the signal that ended a process."""
+    if code == 0:
+        return "done", "", ""
+    if code > 0:
+        return "failed", f"it ended unexpectedly (exit code {code})", _SEE_LOG
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    if -code == signal.SIGKILL and short_of_memory:
+        advice = f"close other programs, or let it use less (memory, workers); {_GO_ON}"
+        return "interrupted", "it was interrupted: the system ended it because memory ran out", advice
+    if -code == signal.SIGKILL:
+        return "interrupted", "it was interrupted: its process was killed (SIGKILL)", _GO_ON
+    if -code in _FROM_OUTSIDE:
+        return "interrupted", f"it was interrupted: its process was ended from outside ({name})", _GO_ON
+    return "failed", f"it crashed ({name})", _SEE_LOG
+
+
+def oom_kills() -> int:
+    """How many processes the system has killed for want of memory since it was started; 0 where it does not say."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 def job_in(folder: Path) -> Job | None:
-    """The job that was last started for a folder."""
-    path = folder / "job.json"
+    """The job that was last started for a folder; None where there was none.
+
+    One of which the record is damaged has neither a process nor anything that was asked of it.
+    """
     try:
-        return Job(**read_json(path))
-    except FileNotFoundError:
+        kept = read_json(folder / "job.json")
+        job = Job(**{each.name: kept[each.name] for each in fields(Job) if each.name in kept})
+        if isinstance(job.pid, int) and isinstance(job.started, int | float) and isinstance(job.form, dict):
+            return job
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, ValueError, TypeError):
+        pass
+    return Job(pid=0, started=_changed(folder), name=folder.name)
+
+
+def _changed(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def is_alive(job: Job) -> bool:
-    """True while the job's own process runs; a number that the system gave to another process since does not count."""
-    try:
-        os.kill(job.pid, 0)
-    except OSError:
+    """True while the job's own process runs, or is being started.
+
+    A number that the system gave to another process since does not count.
+    """
+    if job.pid <= 0:
+        return job.starter > 0 and process_runs(job.starter, job.starter_start)
+    if not process_runs(job.pid, job.process_start):
         return False
-    if job.process_start is not None and process_start_of(job.pid) != job.process_start:
-        return False
-    process = Path(f"/proc/{job.pid}")
+    if job.process_start is not None:
+        return True
     try:
-        ended = (process / "stat").read_text().rsplit(")", 1)[-1].split()[0] == "Z"
-        return not ended and b"damage_ssl" in (process / "cmdline").read_bytes()
+        return b"damage_ssl" in Path(f"/proc/{job.pid}/cmdline").read_bytes()
     except OSError:
         return not Path("/proc/self").exists()  # a system without /proc: the number has to do
+
+
+def reports_in(parent: Path) -> list[JobReport]:
+    """Where the work in the folders of one folder stands, the newest first."""
+    found = [report_in(folder) for folder in parent.glob("[!.]*")] if parent.is_dir() else []
+    return sorted((report for report in found if report is not None), key=lambda report: -report.job.started)
 
 
 def report_in(folder: Path) -> JobReport | None:
     """Where the work of a folder stands; None where none was ever started."""
     job = job_in(folder)
-    if job is None:
-        return None
-    alive = is_alive(job)
-    said = read_progress(folder / "progress.json")
+    while job is not None:
+        report = _report(folder, job)
+        now = job_in(folder)
+        if now == job:
+            return report
+        job = now  # it was started anew, or cleared away, while its files were read
+    return None
+
+
+def _report(folder: Path, job: Job) -> JobReport:
+    alive = is_alive(job)  # before its last word is read, which may come until then
+    said = read_progress(folder / "progress.json") or ProgressState(started=job.started, updated=job.started)
     asked = was_stopped(folder)
-    message = ""
     if alive:
-        state: State = "stopping" if asked else "running"
-    elif said is not None and said.state != "running":
-        state, message = said.state, said.message
-    elif asked:
-        state = "stopped"
-    else:
-        log = log_tail(folder)
-        state, message = "failed", error_in(log)
-        if not message and "Traceback" in log:
-            message = f"it ended unexpectedly. {log.splitlines()[-1]}"
-        elif not message:
-            state, message = "interrupted", _INTERRUPTED
-    return JobReport(
-        folder=folder,
-        job=job,
-        state=state,
-        stage=said.stage if said else "",
-        done=said.done if said else 0,
-        total=said.total if said else 0,
-        seconds_left=said.seconds_left if said and alive else None,
-        updated=said.updated if said else job.started,
-        message=message,
-    )
+        return JobReport(folder=folder, job=job, state="stopping" if asked else "running", said=said)
+    if said.state == "running" and not asked:
+        said = _last_word(folder, job, said)
+    if asked and said.state in ("running", "interrupted"):
+        said = replace(said, state="stopped", error="", advice="")
+    elif said.state == "stopped" and not asked:
+        said = _with(said, _meaning(-signal.SIGTERM))
+    return JobReport(folder=folder, job=job, state=said.state, said=said)
+
+
+def _last_word(folder: Path, job: Job, said: ProgressState) -> ProgressState:
+    """What became of a process that is gone and has not said how it ended."""
+    if job.pid <= 0:
+        what = "the app ended when it was about to begin this" if job.starter else "its record (job.json) is damaged"
+        return _with(said, ("interrupted", f"it was interrupted: {what}", "start it again"))
+    began_in = (job.process_start or "").partition("@")[2]
+    if began_in and began_in != machine_start():
+        return _with(said, ("interrupted", "it was interrupted: the machine was switched off or started anew", _GO_ON))
+    deadline = time.monotonic() + _WORD_WITHIN_S
+    while job.starter and process_runs(job.starter, job.starter_start) and time.monotonic() < deadline:
+        now = read_progress(folder / "progress.json")
+        if now is not None and now.state != "running":
+            return now
+        if (end := _ENDS.get((job.pid, job.process_start))) is not None:
+            return _with(said, end)
+        time.sleep(0.01)  # whoever started it is about to say it
+    what = "its process is gone without a word: it was killed, the machine was switched off, or memory ran out"
+    return _with(said, ("interrupted", f"it was interrupted: {what}", _GO_ON))
+
+
+def _with(said: ProgressState, end: End) -> ProgressState:
+    state, error, advice = end
+    return replace(said, state=state, error=error, advice=advice)
 
 
 def was_stopped(folder: Path) -> bool:
@@ -191,13 +326,19 @@ def was_stopped(folder: Path) -> bool:
 def stop(folder: Path, then: Callable[[], None] | None = None) -> None:
     """Ask the work to stop, and return at once; it is ended by force if it does not within some seconds.
 
+    Asked again, it is ended by force at once.
+
     Args:
         folder: its folder.
         then: called once it has ended.
     """
     job = job_in(folder)
+    deadline = time.monotonic() + _WORD_WITHIN_S
+    while job is not None and job.pid <= 0 and is_alive(job) and time.monotonic() < deadline:
+        time.sleep(0.01)  # it is being started
+        job = job_in(folder)
     again = was_stopped(folder)
-    write_json(folder / "stopped.json", {"time": time.time()})
+    (folder / "stopped.json").touch()  # without a byte in it, for which a full disk would have no room
     if job is None or not is_alive(job):
         if then is not None:
             then()
@@ -218,12 +359,22 @@ def _end(job: Job, then: Callable[[], None] | None) -> None:
 
 
 def _signal(job: Job, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(job.pid, number)
+    if job.pid > 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(job.pid, number)
+
+
+def clear(folder: Path) -> None:
+    """Delete a job's folder, all of it in one moment for whoever looks."""
+    if folder.is_dir():
+        waste = Path(tempfile.mkdtemp(prefix=".deleted-", dir=folder.parent))
+        with contextlib.suppress(FileNotFoundError):  # another window was quicker
+            folder.rename(waste / folder.name)
+        shutil.rmtree(waste, ignore_errors=True)
 
 
 def log_tail(folder: Path) -> str:
-    """The last lines that a job printed, without its progress bars."""
+    """The last lines that a job printed, without its progress bars: for people to read."""
     path = folder / "log.txt"
     if not path.exists():
         return ""
@@ -232,17 +383,3 @@ def log_tail(folder: Path) -> str:
         text = file.read().decode("utf-8", errors="replace")
     lines = (line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not any(sign in line for sign in _BAR))
-
-
-def error_in(log: str) -> str:
-    """The user's message in a log: what follows the last line that begins with `error`."""
-    lines = log.splitlines()
-    starts = [number for number, line in enumerate(lines) if line.startswith("error ")]
-    return " ".join(lines[starts[-1] :])[len("error ") :].strip() if starts else ""
-
-
-def start_job(
-    arguments: Sequence[str], folder: Path, algorithm: str, title: str = "", *, remember: Sequence[str] | None = None
-) -> None:
-    """Start a command of the command line that works on the run in `folder`."""
-    start(arguments, folder, algorithm=algorithm, title=title, remember=remember)

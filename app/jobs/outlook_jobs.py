@@ -1,18 +1,15 @@
 """What the next labels would bring, worked out in a process of its own: the fits would hold up whoever labels."""
 
 import logging
-import subprocess
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
+from app.jobs import job
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.evaluation.learning_curve import LearningCurve, OutlookQuestion, elsewhere
+from damage_ssl.evaluation.learning_curve import LearningCurve, read_curve
+from damage_ssl.events.event import Event
 
 _LOG = logging.getLogger(__name__)
-_LOCK = threading.Lock()
-_WAITING = ThreadPoolExecutor(1, thread_name_prefix="outlook")
 
 
 @dataclass(frozen=True)
@@ -23,29 +20,23 @@ class Told:
     waiting: bool
 
 
-_KNOWN: dict[str, tuple[str, LearningCurve | None]] = {}  # subject → the state that was asked about, and the answer
-_ASKED: dict[str, str] = {}
-
-
-def told(subject: str, state: str, question: Callable[[], OutlookQuestion]) -> Told:
-    """What is known of a subject now; asks `question` in the background where that is of another `state`."""
-    with _LOCK:
-        known, answer = _KNOWN.get(subject, ("", None))
-        if known == state:
-            return Told(answer, waiting=False)
-        if _ASKED.get(subject) != state:
-            _ASKED[subject] = state
-            _WAITING.submit(_ask, subject, state, question)
-        return Told(answer, waiting=True)
-
-
-def _ask(subject: str, state: str, question: Callable[[], OutlookQuestion]) -> None:
-    if _ASKED.get(subject) != state:
-        return  # asked again since, of a newer state
+def told(event: Event, state: str) -> Told:
+    """What is known of an event's next labels now; asks in the background where that is of another `state`."""
+    folder = event.path / "outlook_job"
     try:
-        answer = elsewhere(question())
-    except (DamageSSLError, OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+        with job.one_at_a_time(folder):
+            report = job.report_in(folder)
+            if report is None or (not report.active and report.job.form.get("state") != state):
+                job.start(
+                    ["label", "outlook", event.name, "--out", str(_answer(folder))], folder, form={"state": state}
+                )
+                return Told(read_curve(_answer(folder)), waiting=True)
+    except (DamageSSLError, OSError) as error:
         _LOG.warning("what more labels would bring is not known: %s", error)
-        answer = None
-    with _LOCK:
-        _KNOWN[subject] = (state, answer)
+        return Told(None, waiting=False)
+    known = read_curve(_answer(folder)) if report.active or report.state == "done" else None
+    return Told(known, waiting=report.active)
+
+
+def _answer(folder: Path) -> Path:
+    return folder / "learning_curve.json"

@@ -1,15 +1,15 @@
-"""trainings and first maps"""
+"""Trainings and first maps: begun, gone on with, stopped, deleted."""
 
 from collections.abc import Sequence
 
 from app.auth.people import writers_only
+from app.jobs import job
 from app.jobs.event_jobs import refuse_beside
-from app.jobs.job import one_at_a_time, start_job
-from app.jobs.job import stop as stop_process
+from app.jobs.job import one_at_a_time
 from app.jobs.run_reports import RunReport, report_of
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.change_score import CHANGE_SCORE
 from damage_ssl.runs.run import Run, delete_run, new_run_id
 
 
@@ -28,7 +28,7 @@ def start_first_map(event: Event) -> Run:
     Raises:
         WorkspaceError: other work on the event is going on.
     """
-    return _start_run(event, "zero-label", CHANGE, [])
+    return _start_run(event, "zero-label", CHANGE_SCORE.name, [])
 
 
 @writers_only
@@ -41,13 +41,13 @@ def go_on(event: Event, report: RunReport) -> None:
     run = report.run
     arguments = report.work.job.arguments if report.work is not None else ()
     command = list(arguments)
-    if run.settings_path.exists() and report.algorithm != CHANGE:
+    if run.settings_path.exists() and report.kind.learns:
         command = ["train", event.name, "--resume", run.run_id]
     if not command:
         raise WorkspaceError(f"run '{run.run_id}': it is not known how it was begun; start a new one")
     with one_at_a_time(event.path):
         refuse_beside(event, "preparation", "runs")
-        start_job(command, run.path, report.algorithm, "Training", remember=arguments)
+        job.start(command, run.path, algorithm=report.algorithm, title="Training", remember=arguments)
 
 
 @writers_only
@@ -56,7 +56,8 @@ def _start_run(event: Event, verb: str, algorithm: str, options: Sequence[str]) 
         refuse_beside(event, "preparation", "runs")
         run = Run(event.runs_path / new_run_id(algorithm))
         run.path.mkdir(parents=True)
-        start_job([verb, event.name, "--run-id", run.run_id, *options], run.path, algorithm, "Training")
+        command = [verb, event.name, "--run-id", run.run_id, *options]
+        job.start(command, run.path, algorithm=algorithm, title="Training")
     return run
 
 
@@ -69,7 +70,7 @@ def cancel(run: Run) -> None:
         if status is not None and status.state in ("queued", "running", "failed") and not status.alive:
             run.set_status("cancelled", step=status.step, steps=status.steps, message="stopped in the app")
 
-    stop_process(run.path, then=note)
+    job.stop(run.path, then=note)
 
 
 @writers_only

@@ -1,4 +1,4 @@
-"""where runs stand, as the panels show it"""
+"""Where runs stand, whoever started them: what each wrote of itself, with the job that works on it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,6 +6,8 @@ from typing import Literal
 from app.jobs.job import JobReport, report_in, was_stopped
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event
+from damage_ssl.runs.kinds import kind_of
+from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.run import Run, RunStatus
 
 Phase = Literal["preparing", "training", "predicting", "stopping", "finished", "failed", "cancelled", "interrupted"]
@@ -28,6 +30,11 @@ class RunReport:
     updated: float
     message: str
     work: JobReport | None = None
+
+    @property
+    def kind(self) -> RunKind:
+        """What the run is."""
+        return kind_of(self.algorithm)
 
     @property
     def active(self) -> bool:
@@ -70,7 +77,7 @@ def report_of(run: Run) -> RunReport | None:
         step=status.step if status else 0,
         steps=status.steps if status else 0,
         started=work.job.started if work else run.path.stat().st_ctime,
-        updated=status.updated if status else (work.updated if work else 0.0),
+        updated=status.updated if status else (work.said.updated if work else 0.0),
         message=message,
         work=work,
     )
@@ -83,7 +90,8 @@ def _phase(run: Run, status: RunStatus | None, work: JobReport | None) -> Phase:
     if alive and work is not None and work.state == "stopping":
         return "stopping"
     if not alive:
-        if was_stopped(run.path) or (status is not None and status.state == "cancelled"):
+        cancelled = status is not None and status.state == "cancelled"
+        if was_stopped(run.path) or (cancelled and (work is None or work.state != "interrupted")):
             return "cancelled"
         if work is None:  # started from a shell
             return "interrupted" if status is not None and status.state == "trained" else "failed"

@@ -22,11 +22,12 @@ _STAGES = {
 
 def work_progress(report: job.JobReport) -> None:
     """What is being done, how much of it, since when and for how long still."""
-    title, unit = _STAGES.get(report.stage, (report.job.title or "Working", ""))
+    title, unit = _STAGES.get(report.said.stage, (report.job.title or "Working", ""))
     if report.state == "stopping":
         title = "Stopping…"
-    share = report.done / report.total if report.total else 0.0
-    detail = f"{report.done:,} of {report.total:,} {unit}".strip() if report.total else "please wait"
+    done, total = report.said.done, report.said.total
+    share = done / total if total else 0.0
+    detail = f"{done:,} of {total:,} {unit}".strip() if total else "please wait"
     progress(title, detail, share)
     rows = [("Running for", duration(time.time() - report.job.started))]
     if report.seconds_left is not None:

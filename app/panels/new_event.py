@@ -10,7 +10,8 @@ import streamlit as st
 from app.auth.access import Person
 from app.components.upload.uploader import page_style, uploader
 from app.components.widgets import note
-from app.jobs import event_jobs, inbox, job
+from app.jobs import event_jobs, inbox, job, upload
+from app.jobs.file_kinds import UPLOAD_ENDINGS
 from app.jobs.inbox import InboxFile, Purpose
 from app.panels.job_progress import log_of, stop_button, work_progress
 from app.state.configuration import workspace_path
@@ -68,6 +69,7 @@ def page(names: Sequence[str], person: Person) -> None:
             note("You may look and download here. Whoever runs this server can add an event.")
             return
         st.markdown("### Add an event" if names else "### Your first event")
+        _open_made()
         report = _shown_work()
         if report is not None and report.active:
             _progress(report)
@@ -81,18 +83,37 @@ def _shown_work() -> job.JobReport | None:
     return next(iter(event_jobs.new_events()), None)
 
 
+# While it is being made ------------------------------------------------------------------------------------------
+
+
 @st.fragment(run_every="1s")
 def _progress(report: job.JobReport) -> None:
     now = event_jobs.new_event(report.job.name)
+    st.session_state["new-event-watched"] = report.job.name
     if now is None or not now.active:
-        if now is not None and now.state == "done":
-            event_jobs.forget(now)
-            _show(now.job.name)
         st.rerun()
     work_progress(now)
     note("You can close this page; it goes on.")
     stop_button(now, lambda: event_jobs.stop(now.folder), key="stop-new-event")
     log_of(now)
+
+
+def _open_made() -> None:
+    """Open the event whose making this page has shown, as soon as it is made; whichever run of the page sees it."""
+    name = st.session_state.get("new-event-watched")
+    if name is None:
+        return
+    now = event_jobs.new_event(name)
+    if now is not None and now.active:
+        return
+    del st.session_state["new-event-watched"]
+    if now is None and name not in list_events(workspace_path()):
+        return  # put away in another window
+    if now is None or now.state == "done":
+        if now is not None:
+            event_jobs.forget(now)
+        _show(name)
+        st.rerun()
 
 
 def _show(name: str) -> None:
@@ -132,11 +153,20 @@ def _fill(form: Mapping[str, Any]) -> None:
         st.session_state[f"new-{field}"] = form.get(field, _EMPTY[field])
 
 
+# The form --------------------------------------------------------------------------------------------------------
+
+
 def _form() -> None:
     files = {purpose: inbox.inbox_files(purpose) for purpose in inbox.ENDINGS}
     _keep(files)
     st.markdown("**Files**")
-    uploader(_arrived)
+    uploader(
+        _arrived,
+        endings=UPLOAD_ENDINGS,
+        limit_bytes=inbox.limit_bytes(),
+        free_bytes=inbox.free_bytes(),
+        partials=[{"name": each.name, "key": each.key, "received": each.received} for each in upload.partials()],
+    )
     note(
         "Files that lie in the folder “inbox” of the workspace on the server, or in its sub-folders, "
         "can be chosen without uploading."
@@ -293,6 +323,7 @@ def _create() -> None:
             st.session_state["new-event-error"] = problem
             return
         event_jobs.start_new_event(form["name"], _options(form), form)
+        st.session_state["new-event-watched"] = form["name"]
     except (DamageSSLError, OSError) as error:
         st.session_state["new-event-error"] = inbox.plain(str(error))
 
@@ -313,8 +344,10 @@ def _options(form: Mapping[str, Any]) -> list[str]:
 
 
 def _open() -> None:
+    st.session_state.pop("new-event-watched", None)
     st.query_params["step"] = "new"
 
 
 def _close() -> None:
+    st.session_state.pop("new-event-watched", None)
     st.query_params["step"] = "event"

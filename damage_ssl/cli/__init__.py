@@ -5,7 +5,10 @@ import sys
 
 def main() -> None:
     """Run `damage-ssl` on the process's own arguments and exit with its code."""
-    from damage_ssl.cli.options import spread_path_lists
-    from damage_ssl.cli.root import cli
+    from damage_ssl.progress import reported
 
-    cli(args=spread_path_lists(sys.argv[1:]), prog_name="damage-ssl")
+    with reported():  # from the first moment: what fails before the command itself is told to who watches, too
+        from damage_ssl.cli.options import spread_path_lists
+        from damage_ssl.cli.root import cli
+
+        cli(args=spread_path_lists(sys.argv[1:]), prog_name="damage-ssl")

@@ -6,6 +6,7 @@ What the `label` commands do.
 """
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,9 @@ from damage_ssl.cli.console import Console
 from damage_ssl.cli.options import WORKSPACE, EventName, Json, Workspace
 from damage_ssl.damage_scale import scheme_named
 from damage_ssl.events.event import Event
+from damage_ssl.files import write_json
 from damage_ssl.labels.agreement import agreement, disputed, independent_answers
+from damage_ssl.runs.live import learning_curve_of
 
 label_cli = typer.Typer(help="Labels in, out, which building is next, how far analysts agree.", no_args_is_help=True)
 
@@ -62,6 +65,20 @@ def label_next(
     console = Console(json_output=json)
     with console.errors():
         next_labels(console, workspace, event, count=count, seed=seed)
+
+
+@label_cli.command("outlook", hidden=True)
+def label_outlook(
+    event: EventName,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="JSON to write.")],
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Work out what the next labels would bring the live model; for the app, at low priority."""
+    console = Console(json_output=json)
+    with console.errors():
+        os.nice(10)  # somebody labels meanwhile
+        write_json(out, dataclasses.asdict(learning_curve_of(Event.open(workspace, event))))
 
 
 @label_cli.command("agreement")

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,10 +37,16 @@ from damage_ssl.cli.patches import run_patches
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.events.inputs import EventInputs
-from damage_ssl.products.handover.pack import hand_over
+from damage_ssl.products.handover.map_export import export_table
+from damage_ssl.products.handover.pack import LABELS_ONLY, hand_over
 from damage_ssl.products.selection import Selection
-from damage_ssl.runs.model import FinishedRun
+from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.live import LIVE, live_model_of
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import Run, latest_finished
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 
 def run_export_files(
@@ -63,8 +69,9 @@ def run_export_files(
         run_export(console, workspace, name, out, run_id=run_id)
         return
     event = Event.open(workspace, name)
-    run = workflow.chosen_run(event, run_id) if run_id is not None else _newest(event)
-    written = hand_over(event, None if run is None else FinishedRun(run), selection=selection, licence=licence)
+    model, table = _map_of(event, run_id)
+    run = None if model is None else model.run
+    written = hand_over(event, model, selection=selection, licence=licence, table=table)
     console.say(f"{written.buildings:,} buildings ({selection.words}), run {None if run is None else run.run_id}")
     console.say(f"hand over {written.zip_path}")
     if out is not None:  # after the pack, which may refuse the selection: then nothing is written
@@ -80,6 +87,17 @@ def run_export_files(
             "run_id": None if run is None else run.run_id,
         }
     )
+
+
+def _map_of(event: Event, run_id: str | None) -> "tuple[MapModel | None, gpd.GeoDataFrame | None]":
+    """The model of a pack, and its map where that is not a run's: `live`, or `labels-only` for none."""
+    if run_id == LABELS_ONLY:
+        return None, None
+    if run_id == LIVE.name:
+        live = live_model_of(event)
+        return live, export_table(event, live)
+    run = workflow.chosen_run(event, run_id) if run_id is not None else _newest(event)
+    return (None if run is None else FinishedRun(run)), None
 
 
 def _newest(event: Event) -> Run | None:
@@ -107,11 +125,9 @@ def export(
     """Write the damage map: every footprint once; before any training, its coverage and reasons only."""
     console = Console(json_output=json)
     with console.errors():
-        from damage_ssl.products.selection import Selection
+        from damage_ssl.products.selection import Selection, classes_in
 
-        chosen = Selection(
-            classes=tuple(classes) if classes else None, p_min=p_min, p_max=p_max, not_assessed=not assessed_only
-        )
+        chosen = Selection(classes=classes_in(classes or ()), p_min=p_min, p_max=p_max, not_assessed=not assessed_only)
         run_export_files(console, workspace, event, out, run_id=run_id, pack=pack, selection=chosen, licence=licence)
 
 

@@ -1,20 +1,13 @@
-"""What the next labels would bring, extrapolated from how the instant model has learned so far. Needs no torch.
+"""What the next labels would bring, extrapolated from how the instant model has learned so far. Needs no torch."""
 
-`python -m damage_ssl.evaluation.learning_curve` answers a question on its standard input, see `elsewhere`.
-"""
-
-import io
-import json
-import os
-import subprocess
-import sys
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from damage_ssl.evaluation.label_issues import labelled_blocks
+from damage_ssl.files import read_json
 from damage_ssl.learning.features.linear_probe import fit_linear_probe
 
 LEAST_PER_CLASS = 8
@@ -56,33 +49,14 @@ class LearningCurve:
         return self.gain is not None
 
 
-@dataclass(frozen=True, kw_only=True)
-class OutlookQuestion:
-    """What `outlook` is asked, its arguments of the same names; with one `seed` equal questions have one answer."""
-
-    features: NDArray[np.float32]
-    classes: NDArray[np.int64]
-    x_m: NDArray[np.float64]
-    y_m: NDArray[np.float64]
-    seed: int = 0
-
-
-def elsewhere(question: OutlookQuestion, timeout_s: float = 120.0) -> LearningCurve:
-    """Ask in a process of its own at low priority and wait for it; of too few labels there is nothing to ask.
-
-    Raises:
-        subprocess.SubprocessError: the process failed or took longer than `timeout_s`.
-        OSError: it could not be started.
-    """
-    if reason := _too_few(question.classes):
-        return LearningCurve(labels=len(question.classes), more=MORE, reason=reason)
-    asked = io.BytesIO()
-    np.savez(asked, **asdict(question))
-    command = [sys.executable, "-m", "damage_ssl.evaluation.learning_curve"]
-    told = subprocess.run(command, input=asked.getvalue(), capture_output=True, check=True, timeout=timeout_s)
-    answer: dict[str, Any] = json.loads(told.stdout)
-    answer["curve"] = tuple((int(labels), float(score)) for labels, score in answer["curve"])
-    return LearningCurve(**answer)
+def read_curve(path: Path) -> LearningCurve | None:
+    """A learning curve that was written as JSON; None where there is none that can be read."""
+    try:
+        kept = read_json(path)
+        curve = tuple((int(labels), float(score)) for labels, score in kept["curve"])
+        return LearningCurve(**{**kept, "curve": curve})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def outlook(
@@ -201,16 +175,3 @@ def _mean_curve(curves: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -
     full = [curve for curve in curves if len(curve[0]) == steps]
     sizes, scores = (np.mean([curve[part] for curve in full], axis=0) for part in (0, 1))
     return [(round(float(size)), float(score)) for size, score in zip(sizes, scores, strict=True)]
-
-
-def _answer() -> None:
-    if hasattr(os, "nice"):
-        os.nice(10)
-    with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as asked:
-        values = {name: asked[name] for name in asked.files}
-    rng = np.random.default_rng(int(values.pop("seed")))
-    print(json.dumps(asdict(outlook(**values, rng=rng))))
-
-
-if __name__ == "__main__":
-    _answer()

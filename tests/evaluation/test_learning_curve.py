@@ -1,7 +1,8 @@
 """What the next labels would bring."""
 
-import subprocess
 import time
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +10,12 @@ import pytest
 from damage_ssl.evaluation.learning_curve import (
     LEAST_PER_CLASS,
     MOST_LABELS,
-    OutlookQuestion,
     _curve,
     _fit,
-    elsewhere,
     outlook,
+    read_curve,
 )
+from damage_ssl.files import write_json
 
 
 def labelled_town(count: int, *, gap: float, seed: int = 0, size_m: float = 2000.0) -> tuple[np.ndarray, ...]:
@@ -103,13 +104,14 @@ def test_thousand_labels_take_under_a_second() -> None:
 
 
 @pytest.mark.parametrize("count", [4, 60])
-def test_process_of_its_own_says_the_same(count: int) -> None:
-    features, classes, x_m, y_m = labelled_town(count, gap=0.35)
-    here = outlook(features, classes, x_m, y_m, np.random.default_rng(3))
-    assert elsewhere(OutlookQuestion(features=features, classes=classes, x_m=x_m, y_m=y_m, seed=3)) == here
+def test_curve_is_read_as_it_was_written(count: int, tmp_path: Path) -> None:
+    written = outlook(*labelled_town(count, gap=0.35), np.random.default_rng(3))
+    write_json(tmp_path / "curve.json", asdict(written))
+    assert read_curve(tmp_path / "curve.json") == written
 
 
-def test_process_that_fails_is_an_error_and_no_answer() -> None:
-    features, classes, x_m, y_m = labelled_town(60, gap=0.35)
-    with pytest.raises(subprocess.CalledProcessError):
-        elsewhere(OutlookQuestion(features=features, classes=classes, x_m=x_m[:3], y_m=y_m))
+@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"curve": 1}', '{"curve": [], "points": 3}'])
+def test_curve_that_cannot_be_read_is_none(text: str | None, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "curve.json").write_text(text)
+    assert read_curve(tmp_path / "curve.json") is None

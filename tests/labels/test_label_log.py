@@ -139,7 +139,8 @@ def test_ten_threads_of_fifty_labels_lose_none(store: LabelStore) -> None:
 
 def test_processes_that_create_the_same_store_at_once_lose_none(tmp_path: Path) -> None:
     code = (
-        "import sys; from damage_ssl.labels.label_log import LabelStore; from damage_ssl.damage_scale import LabelValue\n"
+        "import sys; from damage_ssl.labels.label_log import LabelStore\n"
+        "from damage_ssl.damage_scale import LabelValue\n"
         "store = LabelStore(sys.argv[1])\n"
         "for n in range(20):\n"
         "    store.add(f'{sys.argv[2]}-{n}', LabelValue.INTACT, labeller='p', drawn='map', inclusion_probability=None)"

@@ -93,6 +93,9 @@ def _lawn(
     canvas.blend(part, share * near * patchy, colour)
 
 
+# --- earthquake ------------------------------------------------------------------------------------------------------
+
+
 def _quake_colours(building: Building) -> tuple[palette.Colour, ...]:
     return (palette.RUBBLE, building.colour, palette.RUBBLE, building.wall, (0.47, 0.43, 0.39))
 
@@ -166,6 +169,8 @@ def _pancake(canvas: Canvas, building: Building, outcome: Outcome, rng: np.rando
     _scatter(canvas, building, view, 3.5, 0.7, _quake_colours(building), outcome.salt)
 
 
+# --- fire ------------------------------------------------------------------------------------------------------------
+
 _CHARRED = (palette.CHARCOAL, (0.22, 0.20, 0.18), (0.34, 0.31, 0.28), palette.CHARCOAL, palette.ASH)
 
 
@@ -215,6 +220,9 @@ def _fire_destroyed(canvas: Canvas, building: Building, outcome: Outcome) -> Non
     canvas.blend(part, 0.75 * standing, (0.56, 0.53, 0.49))
     canvas.height[part][standing] = 1.8
     canvas.soften(part, standing, 1.0)
+
+
+# --- wind ------------------------------------------------------------------------------------------------------------
 
 
 def _wind_colours(building: Building) -> tuple[palette.Colour, ...]:
@@ -283,6 +291,9 @@ def _wind_destroyed(canvas: Canvas, building: Building, outcome: Outcome) -> Non
     patch = stains(canvas, building, part, 4) + 0.4 * _end_bias(building, view, outcome.salt)
     _heap(canvas, view, _worst(patch, view.rim > -1.0, 0.85 - 0.4 * outcome.extent), _wind_colours(building), 1.3, 1.0)
     _scatter(canvas, building, view, 7, 0.6, _wind_colours(building), outcome.salt)
+
+
+# --- flood (the water itself is painted over everything, later) ------------------------------------------------------
 
 
 def _flood_minor(canvas: Canvas, building: Building, outcome: Outcome) -> None:

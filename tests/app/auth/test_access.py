@@ -187,9 +187,24 @@ def test_token_of_another_secret_kind_or_time_is_worth_nothing() -> None:
 
 def test_forged_token_is_worth_nothing() -> None:
     token = sealed(Person("Ana", "viewer", signed_in=True), "session", SECRET)
-    body, _, signature = token.partition(".")
-    better = base64.urlsafe_b64encode(json.dumps(["session", "Ana", "analyst", 2**40]).encode()).decode()
-    for forged in (f"{better}.{signature}", f"{body}.", body, "", ".", None, f"{body}.{'0' * 64}", "é.é", f"{token}é"):
+    body, made, signature = token.split(".")
+    better = base64.urlsafe_b64encode(json.dumps(["Ana", "analyst"]).encode()).decode().rstrip("=")
+    later = base64.urlsafe_b64encode((2**31).to_bytes(4, "big")).decode().rstrip("=")
+    for forged in (
+        f"{better}.{made}.{signature}",
+        f"{body}.{later}.{signature}",
+        f"{body}.{made}.",
+        f"{body}.{made}",
+        body,
+        "",
+        ".",
+        "..",
+        None,
+        f"{body}.{made}.{'0' * 43}",
+        "é.é.é",
+        f"{token}é",
+        f"{token}!",
+    ):
         assert unsealed(forged, "session", SECRET) is None
 
 

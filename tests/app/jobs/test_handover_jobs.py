@@ -2,10 +2,11 @@
 
 import io
 import json
+import shutil
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -15,12 +16,14 @@ from app.jobs.handover_jobs import HandoverJob
 from app.state.event_view import label_store, view_of
 from app.state.shown_models import model_named
 from damage_ssl.damage_scale import LabelValue
+from damage_ssl.errors import StorageError
 from damage_ssl.events.event import Event
 from damage_ssl.products.handover.pack import check_pack
 from damage_ssl.products.selection import Selection
+from damage_ssl.runs.live import LIVE
 from tests.app.panels.test_pages import open_page, text_of
-from tests.app.town_app import RUN_ID, Server, add_run, prepared_event, served
-from tests.conftest import Town
+from tests.app.town_app import RUN_ID, Server, add_features, add_run, prepared_event, served
+from tests.conftest import Town, eventually
 
 __all__ = ["open_page"]
 
@@ -121,33 +124,60 @@ def test_two_who_ask_at_once_share_one_pack(event: Event, monkeypatch: pytest.Mo
     monkeypatch.setattr(handover_jobs, "hand_over", slowly)
     view = view_of("town")
     asked = HandoverJob(view, model_named(view, RUN_ID), Selection())
-    one, two = handover_jobs.start(asked), handover_jobs.start(asked)
-    assert handover_jobs.working(asked)
-    go.set()
-    assert one.result(timeout=30) == two.result(timeout=30) == handover_jobs.ready(asked)
+    with ThreadPoolExecutor(2) as windows:
+        one, two = (windows.submit(handover_jobs.pack_of, asked) for _ in range(2))
+        go.set()
+        assert one.result(timeout=30) == two.result(timeout=30) == handover_jobs.ready(asked)
     assert written == [1]
 
 
+@pytest.mark.parametrize(
+    ("model", "wanted", "buildings"),
+    [
+        (RUN_ID, Selection(classes=("damaged",), not_assessed=False), 2),
+        (None, Selection(), 16),
+        (RUN_ID, Selection(classes=()), 0),
+    ],
+)
 def test_large_event_is_written_by_a_process_of_its_own_to_the_same_place(
-    event: Event, monkeypatch: pytest.MonkeyPatch
+    model: str | None, wanted: Selection, buildings: int, event: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handover_jobs, "AT_ONCE", 3)
     view = view_of("town")
-    asked = HandoverJob(view, model_named(view, RUN_ID), Selection(classes=("damaged",), not_assessed=False), "CC0")
-    pack = handover_jobs.start(asked).result(timeout=120)
-    assert (pack.folder, pack.buildings) == (asked.folder, 2)
+    asked = HandoverJob(view, model_named(view, model), wanted, "CC0")
+    pack = handover_jobs.pack_of(asked)
+    assert (pack.folder, pack.buildings) == (asked.folder, buildings)
+    assert handover_jobs.failure(asked) is None
 
 
-def test_pack_that_takes_long_can_be_stopped(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_live_map_of_a_large_event_is_written_by_a_process_too(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_features(event, {"b03", "b04"})
+    for building, value in (("b03", LabelValue.DESTROYED), ("b01", LabelValue.NO_DAMAGE)):
+        label_store(event).add(building, value, labeller="Ana", drawn="map", inclusion_probability=None)
+    view = view_of("town")
+    here = handover_jobs.pack_of(HandoverJob(view, model_named(view, LIVE), Selection()))
+    written = here.map_path.read_bytes()
+    shutil.rmtree(here.folder)
+    here.zip_path.unlink()
+    monkeypatch.setattr(handover_jobs, "AT_ONCE", 3)
+    there = handover_jobs.pack_of(HandoverJob(view, model_named(view, LIVE), Selection()))
+    assert there == here
+    assert _features_of(there.map_path.read_bytes()) == _features_of(written)
+
+
+def _features_of(text: bytes) -> object:
+    return json.loads(text)["features"]
+
+
+def test_pack_that_takes_long_can_be_stopped_from_any_window(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handover_jobs, "AT_ONCE", 3)
     view = view_of("town")
     asked = HandoverJob(view, model_named(view, RUN_ID), Selection(not_assessed=False), "CC BY 4.0")
-    running = handover_jobs.start(asked)
-    deadline = time.monotonic() + 30
-    while asked.folder not in handover_jobs._processes and time.monotonic() < deadline:
-        time.sleep(0.01)
-    handover_jobs.cancel(asked)
-    assert "it was stopped" in str(running.exception(timeout=60))
+    with ThreadPoolExecutor(1) as window:
+        running = window.submit(handover_jobs.pack_of, asked)
+        eventually(lambda: handover_jobs.working(asked))
+        handover_jobs.cancel(asked)
+        assert "it was stopped" in str(running.exception(timeout=60))
     assert not handover_jobs.working(asked) and handover_jobs.ready(asked) is None
 
 
@@ -155,7 +185,7 @@ def test_old_packs_of_a_model_make_room_for_new_ones(event: Event, monkeypatch: 
     monkeypatch.setattr(handover_jobs, "KEPT", 2)
     view = view_of("town")
     asked = [HandoverJob(view, model_named(view, RUN_ID), Selection(), licence) for licence in ("one", "two", "three")]
-    packs = [handover_jobs.start(each).result(timeout=60) for each in asked]
+    packs = [handover_jobs.pack_of(each) for each in asked]
     assert [handover_jobs.ready(each) for each in asked] == [None, *packs[1:]]
     assert sorted(packs[0].folder.parent.iterdir()) == sorted(
         path for pack in packs[1:] for path in (pack.folder, pack.zip_path)
@@ -165,17 +195,16 @@ def test_old_packs_of_a_model_make_room_for_new_ones(event: Event, monkeypatch: 
 def test_failure_of_a_pack_is_kept_for_the_page_until_the_next_attempt(
     event: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise handover_jobs.StorageError("the disk is full")
-
+    monkeypatch.setattr(handover_jobs, "AT_ONCE", 3)
     view = view_of("town")
-    asked = HandoverJob(view, model_named(view, RUN_ID), Selection())
-    with monkeypatch.context() as patched:
-        patched.setattr(handover_jobs, "hand_over", fail)
-        assert handover_jobs.start(asked).exception(timeout=30) is not None
-        assert handover_jobs.failure(asked) == "the disk is full"
-    assert handover_jobs.start(asked).result(timeout=30).buildings == 16
-    assert handover_jobs.failure(asked) is None
+    asked = HandoverJob(view, model_named(view, RUN_ID), Selection(classes=("damagd",)))
+    with pytest.raises(StorageError, match="class 'damagd' is not one of"):
+        handover_jobs.pack_of(asked)
+    assert "class 'damagd' is not one of" in str(handover_jobs.failure(asked))
+    again = HandoverJob(view, model_named(view, RUN_ID), Selection())
+    assert handover_jobs.pack_of(again).buildings == 16
+    assert handover_jobs.failure(again) is None
+    assert handover_jobs.failure(asked) is None, "work that ended is cleared away by the next"
 
 
 def test_page_lists_what_to_look_at_and_links_to_the_filtered_map(event: Event, open_page) -> None:

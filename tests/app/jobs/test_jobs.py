@@ -77,18 +77,11 @@ def test_run_is_followed_from_training_to_predicting(event: Event, process: subp
 
 
 def test_run_that_ended_with_an_error_shows_its_message(event: Event) -> None:
-    run_of(event, dead_pid(), "train  3/10\rtrain  4/10\nerror labels: only 1 damaged, 5 are needed;\nlabel 4 more\n")
+    run = run_of(event, dead_pid())
+    write_json(run.path / "progress.json", {"state": "failed", "error": "labels: only 1 damaged", "advice": "label 4"})
     [report] = run_reports.reports(event)
     assert (report.phase, report.active) == ("failed", False)
-    assert report.message == "labels: only 1 damaged, 5 are needed; label 4 more"
-
-
-def test_run_whose_process_vanished_says_so_with_the_last_line(event: Event) -> None:
-    run = run_of(event, dead_pid(), "Traceback\nMemoryError\n")
-    run.set_status("running", step=3, steps=10, pid=dead_pid())
-    [report] = run_reports.reports(event)
-    assert report.phase == "failed"
-    assert report.message.endswith("MemoryError")
+    assert report.message == "labels: only 1 damaged; label 4"
 
 
 def test_finished_run_is_finished_although_no_page_watched_it(event: Event) -> None:
@@ -186,11 +179,11 @@ def test_second_window_cannot_start_the_same_work(event: Event, process: subproc
 
 
 def test_of_ten_windows_at_once_one_starts_the_training(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(command: list[str], folder: Path, algorithm: str, title: str = "", **_: object) -> None:
+    def start(command: list[str], folder: Path, **_: object) -> None:
         time.sleep(0.02)
         write_json(folder / "job.json", asdict(job_module.Job(pid=os.getpid(), started=time.time(), name=folder.name)))
 
-    monkeypatch.setattr(job_module, "_start", start)
+    monkeypatch.setattr(job_module, "start", start)
     monkeypatch.setattr("app.jobs.job.is_alive", lambda job: True)
     outcomes: list[str] = []
 
@@ -215,7 +208,7 @@ def test_stopped_training_goes_on_as_it_was_begun(event: Event, monkeypatch: pyt
     run.set_status("cancelled", step=3, steps=10, pid=dead_pid())
     write_json(run.path / "stopped.json", {})
     started: list[list[str]] = []
-    monkeypatch.setattr(job_module, "_start", lambda command, *_, **__: started.append(command))
+    monkeypatch.setattr(job_module, "start", lambda command, *_, **__: started.append(command))
     [report] = run_reports.reports(event)
     assert (report.phase, report.resumable) == ("cancelled", True)
     run_jobs.go_on(event, report)
@@ -262,7 +255,7 @@ def test_new_event_is_made_once_and_its_progress_is_reported(town: Town, monkeyp
         time.sleep(0.1)
     report = event_jobs.preparation(event)
     assert report is not None
-    assert (report.state, report.stage, report.done, report.total) == ("done", "patches", 16, 16)
+    assert (report.state, report.said.stage, report.said.done, report.said.total) == ("done", "patches", 16, 16)
 
 
 def _ended(name: str) -> job_module.JobReport:

@@ -185,6 +185,9 @@ def test_message_names_no_options_of_the_command_line(monkeypatch: pytest.Monkey
     assert _plain(f"--pre {inbox_module.inbox_path()}/a.tif: no such file") == "Pre imagery a.tif: no such file"
 
 
+# The event step ----------------------------------------------------------------------------------------------------
+
+
 def test_area_typed_is_counted_applied_and_taken_away(open_page: Open, town: Town) -> None:
     event = town.create()
     west, south, east, north = event.footprints().total_bounds
@@ -272,7 +275,7 @@ def test_event_without_outlines_takes_a_file_of_the_inbox(
     open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("app.jobs.job.start_job", lambda command, *_: started.append(command))
+    monkeypatch.setattr("app.jobs.job.start", lambda command, *_, **__: started.append(command))
     town.create(footprints=None)
     page = open_page(step="event")
     by_key(page.multiselect, "own-footprints").set_value(["town/footprints.geojson"]).run()
@@ -280,6 +283,9 @@ def test_event_without_outlines_takes_a_file_of_the_inbox(
     assert not page.exception
     path = town.workspace / "inbox/town/footprints.geojson"
     assert started == [["footprints", "use", "town", str(path)]]
+
+
+# Runs ------------------------------------------------------------------------------------------------------------
 
 
 def test_finished_run_says_its_score_in_plain_words_with_the_count_it_rests_on(open_page: Open, town: Town) -> None:

@@ -204,7 +204,7 @@ def test_first_map_starts_a_job_with_a_run_of_its_own(
 ) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(
-        "app.jobs.job.start_job", lambda command, folder, algorithm, *_: started.append([*command, algorithm])
+        "app.jobs.job.start", lambda command, folder, algorithm, **_: started.append([*command, algorithm])
     )
     event = prepared_event(town)
     page = open_page(step="event")
@@ -258,7 +258,7 @@ def test_position_set_by_hand_is_kept_and_cuts_the_pictures_again(
     open_page: Open, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("app.jobs.job.start_job", lambda command, *_: started.append(command))
+    monkeypatch.setattr("app.jobs.job.start", lambda command, *_, **__: started.append(command))
     event = prepared_event(town)
     post = event.scenes("post")[0].scene_id
     page = open_page(step="event")
@@ -267,10 +267,10 @@ def test_position_set_by_hand_is_kept_and_cuts_the_pictures_again(
     next(number for number in page.number_input if number.key == f"north-{post}").set_value(-2.0)
     button(page, "nudge").click().run()
     assert not page.exception
-    assert read_manual_shifts(event) == {post: ManualShift(3.5, -2.0)}
+    assert read_manual_shifts(event, event.scenes("post")) == {post: ManualShift(3.5, -2.0)}
     assert started == [["patches", "town"]]
     button(page, "no-nudge").click().run()
-    assert read_manual_shifts(event) == {}
+    assert read_manual_shifts(event, event.scenes("post")) == {}
 
 
 def test_pictures_cut_again_without_success_say_why(open_page: Open, town: Town) -> None:
@@ -278,7 +278,7 @@ def test_pictures_cut_again_without_success_say_why(open_page: Open, town: Town)
     folder = event_jobs.preparation_folder(event)
     folder.mkdir()
     write_json(folder / "job.json", {"pid": 2**22 + 1, "started": 0.0, "name": "preparation", "algorithm": ""})
-    (folder / "log.txt").write_text("cutting\nerror nudges.json: is not a file of nudges\n")
+    write_json(folder / "progress.json", {"state": "failed", "message": "nudges.json: is not a file of nudges"})
     page = open_page(step="event")
     assert "nudges.json: is not a file of nudges" in page.error[0].value
 

@@ -1,6 +1,5 @@
 """The live model over the routes: the map recolours with each label; the labelling queue and its second opinions."""
 
-import fcntl
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +11,9 @@ import pytest
 
 from app.jobs import event_jobs
 from app.jobs.event_jobs import features_work
-from app.panels.labels import label_counts, needed, promise_of
+from app.panels.labels import needed, promise_of
 from app.state import queues
-from app.state.event_view import label_store, view_of
+from app.state.event_view import label_counts, label_store, view_of
 from app.state.labelling_guide import GRADES
 from app.state.queues import Ask, label_queue
 from app.state.sampling_shares import Shares, keep_shares
@@ -22,7 +21,7 @@ from app.state.shown_models import differing, live_model, model_named, needs_fea
 from damage_ssl.damage_scale import DamageGrade, LabelValue
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event
-from damage_ssl.files import read_json, write_json
+from damage_ssl.files import locked, read_json, write_json
 from damage_ssl.labels.sampling import next_buildings
 from damage_ssl.products.map_style import STYLES, colour_of
 from damage_ssl.runs.live import features_path, features_ready
@@ -314,8 +313,7 @@ def test_failed_features_say_why(town: Town, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
     event = prepared_event(town)
     view = view_of("town")
-    with (event.path / ".features.lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with locked(event.path / ".features.lock"):
         event_jobs.start_features(view.event)
         deadline = time.monotonic() + 240
         while (work := features_work(view)) is not None and work.active and time.monotonic() < deadline:

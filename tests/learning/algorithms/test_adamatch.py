@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms import adamatch
-from damage_ssl.learning.algorithms.adamatch import AdaMatch
+from damage_ssl.learning.algorithms.adamatch import AdaMatch, AdaMatchSettings
 from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.algorithms.fixmatch import unlabelled_loss
 from tests.learning.algorithms import oracles, oracles_aligned
@@ -28,7 +28,7 @@ from tests.learning.algorithms.test_oracles import CLASS_COUNTS, assert_same, ca
 
 
 def ada(**options: object) -> AdaMatch:
-    return AdaMatch.from_options(options, "train.options")
+    return AdaMatch(AdaMatchSettings(**options))
 
 
 @pytest.fixture
@@ -42,6 +42,9 @@ def batch() -> TrainingBatch:
         labelled_strong=views[1],
         unlabelled=(views[2], strong),
     )
+
+
+# --- Random logit interpolation ------------------------------------------------------------------------------------
 
 
 def check_interpolation(interpolate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
@@ -82,6 +85,8 @@ def test_a_step_draws_one_weight_for_every_element(monkeypatch: pytest.MonkeyPat
     assert seen[0].shape == (2 * LABELLED, CLASSES)
     assert len(np.unique(seen[0])) == 2 * LABELLED * CLASSES
 
+
+# --- Labels and loss -----------------------------------------------------------------------------------------------
 
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -166,6 +171,9 @@ def test_hard_labels_are_the_likeliest_aligned_classes() -> None:
     np.testing.assert_array_equal(labels.mask, mask)
 
 
+# --- Warm-up -------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("step_number", [0, 1, 25, 50, 51, 99, 100])
 def test_warm_up_follows_the_paper(step_number: int) -> None:
     found = adamatch.warm_up(step_number / 100)
@@ -175,6 +183,9 @@ def test_warm_up_follows_the_paper(step_number: int) -> None:
 def test_warm_up_is_zero_first_half_at_a_quarter_and_one_from_the_middle_on() -> None:
     assert [adamatch.warm_up(t) for t in (0.0, 0.25, 0.5, 0.75, 1.0)] == pytest.approx([0, 0.5, 1, 1, 1])
     assert 0 < adamatch.warm_up(0.01) < 0.001
+
+
+# --- Whole steps ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
@@ -232,7 +243,7 @@ def test_with_batch_statistics_both_passes_are_interpolated_and_the_labelled_one
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold": 1.1}, "adamatch: threshold is 1.1; it must be at least 0, at most 1"),
+        ({"threshold": 1.1}, "adamatch: threshold is 1.1; it must be 0 to 1"),
         ({"unlabelled_weight": -1.0}, "adamatch: unlabelled_weight is -1"),
         ({"labels": "firm"}, "allowed: soft, hard"),
     ],

@@ -36,6 +36,9 @@ def check(found: tuple[float, np.ndarray], *parts: tuple[float, np.ndarray]) -> 
     np.testing.assert_allclose(found[1], sum(part[1] for part in parts), rtol=0, atol=1e-6)
 
 
+# --- Pseudo-Label --------------------------------------------------------------------------------------------------
+
+
 def check_pseudo_label(batch: TrainingBatch, progress: float = 1.0, ramp: float = 1.0) -> None:
     algorithm, student = make("pseudo-label", threshold=0.7, unlabelled_weight=1.5), LinearStudent()
     terms, gradient = step(algorithm, student, batch, progress=progress)
@@ -77,6 +80,9 @@ def test_without_a_confident_pair_pseudo_labels_add_nothing(batch: TrainingBatch
     terms, gradient = step(make("pseudo-label"), student, batch)
     assert terms.unlabelled.item() == terms.mask_rate.item() == 0
     check((terms.loss.item(), gradient), supervised(student, batch))
+
+
+# --- Π-model and Mean Teacher --------------------------------------------------------------------------------------
 
 
 def check_consistency(
@@ -198,7 +204,7 @@ def test_the_second_view_may_be_strong(name: str) -> None:
     ("name", "option", "text"),
     [
         ("pseudo-label", {"threshold": -0.1}, "pseudo-label: threshold is -0.1"),
-        ("pseudo-label", {"ramp_share": 2.0}, "pseudo-label: ramp_share is 2; it must be at least 0, at most 1"),
+        ("pseudo-label", {"ramp_share": 2.0}, "pseudo-label: ramp_share is 2; it must be 0 to 1"),
         ("pi-model", {"unlabelled_weight": -1.0}, "pi-model: unlabelled_weight is -1"),
         ("mean-teacher", {"unlabeled_weight": 1.0}, "did you mean 'unlabelled_weight'"),
         ("mean-teacher", {"student_view": "both"}, "allowed: weak, strong"),

@@ -46,6 +46,9 @@ def test_no_remedy_is_the_algorithm_itself() -> None:
     assert with_remedy(inner, ImbalanceOptions(), class_counts=COUNTS, channels=7, size_px=8) is inner
 
 
+# --- ABC -----------------------------------------------------------------------------------------------------------
+
+
 def test_chances_fall_from_one_to_rarest_over_own_count_and_a_class_without_labels_is_kept() -> None:
     counts = torch.tensor(COUNTS, dtype=torch.float64)
     assert_same(keep_chance(counts, 0.0), np.ones(4))
@@ -137,6 +140,9 @@ def small_network() -> PairNetwork:
     return build_network(spec, torch.Generator().manual_seed(0))
 
 
+# --- CDMAD ---------------------------------------------------------------------------------------------------------
+
+
 def test_a_blank_pair_is_white_without_a_footprint() -> None:
     pair = cdmad.blank_pair(14, 4, torch.device("cpu"))
     assert pair.shape == (1, 14, 4, 4)
@@ -203,7 +209,7 @@ def test_the_finished_network_subtracts_what_it_says_of_the_blank_pair() -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"abc_threshold": 1.5}, "abc_threshold is 1.5; it must be at least 0, at most 1"),
+        ({"abc_threshold": 1.5}, "abc_threshold is 1.5; it must be 0 to 1"),
         ({"abc_weight": -1.0}, "abc_weight is -1"),
         ({"cdmad_start": 2.0}, "cdmad_start is 2"),
     ],

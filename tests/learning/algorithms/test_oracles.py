@@ -35,6 +35,9 @@ def assert_same(found: Tensor, expected: np.ndarray | float) -> None:
     np.testing.assert_allclose(found.detach().numpy(), expected, rtol=0, atol=TOLERANCE)
 
 
+# --- Supervised ----------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("classes", CLASS_COUNTS)
 def test_supervised_loss_and_gradient_equal_the_oracle(classes: int) -> None:
     z = logits(13, classes, seed=0)
@@ -54,6 +57,8 @@ def test_supervised_loss_takes_mixed_labels(classes: int) -> None:
     assert_same(loss, expected.value)
     assert_same(gradient_of(loss, z)[0], expected.gradient)
 
+
+# --- FixMatch ------------------------------------------------------------------------------------------------------
 
 FixMatchTerm = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -158,6 +163,9 @@ def test_distribution_alignment_ratio_moves_pseudo_labels_as_the_oracle_says() -
     assert_same(gradient_of(loss, strong)[0], expected.gradient)
 
 
+# --- MixMatch: guesses ---------------------------------------------------------------------------------------------
+
+
 def check_guess(guess: Callable[[Tensor], Tensor], classes: int = 4) -> None:
     z = logits(2, 11, classes, seed=7)
     found = guess(z)
@@ -194,6 +202,8 @@ def test_guesses_with_a_gradient_are_caught() -> None:
     with pytest.raises(AssertionError, match="leaks"):
         check_guess(broken)
 
+
+# --- MixMatch: mixing ----------------------------------------------------------------------------------------------
 
 Mixing = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -249,6 +259,9 @@ def test_beta_draws_follow_the_distribution_and_the_generator() -> None:
     assert not torch.equal(mixmatch.draw_beta(0.75, 9, generator), mixmatch.draw_beta(0.75, 9, generator))
 
 
+# --- MixMatch: unlabelled loss -------------------------------------------------------------------------------------
+
+
 def check_squared_error(term: Callable[[Tensor, Tensor], Tensor], classes: int = 4) -> None:
     z = logits(12, classes, seed=9)
     target = oracles.softmax(np.random.default_rng(10).normal(size=(12, classes)))
@@ -271,6 +284,9 @@ def test_summing_over_classes_is_caught() -> None:
 def test_squared_error_of_logits_is_caught() -> None:
     with caught:
         check_squared_error(lambda z, target: (z - target).square().mean())
+
+
+# --- The oracles themselves, and the ramp --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "mixmatch_unlabelled"])

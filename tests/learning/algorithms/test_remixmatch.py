@@ -11,7 +11,7 @@ from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms import remixmatch
 from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.algorithms.mixmatch import draw_beta
-from damage_ssl.learning.algorithms.remixmatch import QUEUE, ReMixMatch, ShareQueue, turn_views
+from damage_ssl.learning.algorithms.remixmatch import QUEUE, ReMixMatch, ReMixMatchSettings, ShareQueue, turn_views
 from tests.learning.algorithms import oracles, oracles_aligned
 from tests.learning.algorithms.linear_student import (
     CHANNELS,
@@ -30,7 +30,7 @@ POST_CHANNELS = [3, 4, 5, 10, 11, 12]
 
 
 def remix(**options: object) -> ReMixMatch:
-    return ReMixMatch.from_options(options, "train.options")
+    return ReMixMatch(ReMixMatchSettings(**options))
 
 
 def views_of(count: int, rng: np.random.Generator) -> Tensor:
@@ -45,6 +45,9 @@ def batch() -> TrainingBatch:
         labelled_strong=views_of(LABELLED, rng),
         unlabelled=tuple(views_of(UNLABELLED, rng) for _ in range(3)),
     )
+
+
+# --- Guesses -------------------------------------------------------------------------------------------------------
 
 
 def check_guess(guess: Callable[[Tensor, Tensor, Tensor], Tensor], classes: int = 4) -> None:
@@ -99,6 +102,9 @@ def test_guesses_with_a_gradient_are_caught() -> None:
         check_guess(broken)
 
 
+# --- The queue -----------------------------------------------------------------------------------------------------
+
+
 def test_queue_is_the_mean_of_the_batches_so_far_and_forgets_what_is_older_than_128() -> None:
     queue, shares = ShareQueue(), list(np.random.default_rng(0).dirichlet(np.ones(4), QUEUE + 3))
     for number, share in enumerate(shares, 1):
@@ -124,6 +130,9 @@ def test_queue_goes_on_where_it_was(batch: TrainingBatch) -> None:
     assert remix().state_dict() == {}
 
 
+# --- Rotation ------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(("subject", "channels"), [("post", POST_CHANNELS), ("pair", list(range(14)))])
 def test_only_the_subject_is_turned(subject: str, channels: list[int]) -> None:
     views, turns = views_of(8, np.random.default_rng(1)), torch.arange(8) % 4
@@ -131,6 +140,9 @@ def test_only_the_subject_is_turned(subject: str, channels: list[int]) -> None:
     one_way = oracles_aligned.turned(views.numpy(), turns.numpy(), channels)
     other_way = oracles_aligned.turned(views.numpy(), -turns.numpy(), channels)
     assert np.array_equal(found.numpy(), one_way) or np.array_equal(found.numpy(), other_way)
+
+
+# --- Whole steps ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("progress", "ramp"), [(0.0, 0.0), (0.1, 0.25), (0.2, 0.5), (1.0, 1.0)])

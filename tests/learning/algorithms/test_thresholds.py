@@ -176,6 +176,9 @@ def test_an_untrained_state_is_empty_and_taken_back(name: str) -> None:
     step(algorithm, LinearStudent(), draw_batch())
 
 
+# --- FlexMatch -----------------------------------------------------------------------------------------------------
+
+
 def flexible(counts: list[int], *, warm_up: bool) -> list[float]:
     found = flexmatch.flexible_thresholds(torch.tensor(counts), threshold=0.8, warm_up=warm_up, dtype=torch.float64)
     return found.tolist()
@@ -224,6 +227,9 @@ def test_of_a_pair_drawn_twice_the_last_confident_draw_counts() -> None:
 def test_flexmatch_without_indices_is_an_error() -> None:
     with pytest.raises(ValueError, match="which pairs"):
         step(make("flexmatch"), LinearStudent(), replace(draw_batch(), unlabelled_index=None))
+
+
+# --- FreeMatch -----------------------------------------------------------------------------------------------------
 
 
 def agreement_case() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -297,6 +303,9 @@ def test_averages_that_begin_at_one_are_caught(monkeypatch: pytest.MonkeyPatch) 
 def test_adaptive_thresholds_of_a_hand_worked_case() -> None:
     found = freematch.adaptive_thresholds(torch.tensor(0.9), torch.tensor([0.5, 0.25, 0.1]))
     assert found.tolist() == pytest.approx([0.9, 0.45, 0.18])
+
+
+# --- SoftMatch -----------------------------------------------------------------------------------------------------
 
 
 def test_gaussian_weight_of_a_hand_worked_case() -> None:

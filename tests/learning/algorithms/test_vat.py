@@ -14,9 +14,9 @@ from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms import vat
 from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.training import train
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 from tests.learning.algorithms import oracles
 from tests.learning.algorithms import oracles_consistency as exact
 from tests.learning.algorithms.linear_student import (
@@ -157,6 +157,9 @@ def test_certain_predictions_give_a_finite_loss() -> None:
 def test_a_direction_of_zero_stays_zero_and_a_tiny_one_gets_length_one() -> None:
     found = vat.unit(torch.tensor([[0.0, 0.0], [3e-30, 4e-30]]))
     torch.testing.assert_close(found, torch.tensor([[0.0, 0.0], [0.6, 0.8]]))
+
+
+# --- Precision -----------------------------------------------------------------------------------------------------
 
 
 def cosines(xi: float, *, bf16: bool = False) -> Tensor:

@@ -27,6 +27,8 @@ def some_rates(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((5, BINS))
 
 
+# --- What a label tells --------------------------------------------------------------------------------------------
+
 Match = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -64,6 +66,9 @@ def test_a_harmful_strength_is_drawn_no_more_and_an_inverted_rule_would_keep_it(
     assert bin_weights(inverted)[0, :9].sum() == 0
 
 
+# --- Rates ---------------------------------------------------------------------------------------------------------
+
+
 def test_weights_equal_the_oracle_row_by_row() -> None:
     rates = some_rates()
     assert_same(bin_weights(torch.from_numpy(rates)), np.stack([oracles_aligned.cta_weights(row) for row in rates]))
@@ -98,6 +103,9 @@ def test_order_within_a_step_changes_a_rate_by_no_more_than_a_percent() -> None:
     assert abs(one_way - other_way) < 0.01
 
 
+# --- Draws ---------------------------------------------------------------------------------------------------------
+
+
 def test_draws_follow_the_weights_and_stay_within_their_bins() -> None:
     rates = torch.zeros(1, BINS)
     rates[0, [3, 16]] = torch.tensor([1.0, 0.9])
@@ -114,6 +122,9 @@ def test_the_largest_draw_stays_in_the_last_bin_that_has_a_chance() -> None:
     weights[0, 2] = 1 - 1e-7  # sums below 1 by rounding
     strength = drawn_strength(weights, torch.tensor([1 - 1e-8]), torch.tensor([0.5]))
     assert strength.item() == pytest.approx(2.5 / BINS)
+
+
+# --- In the views --------------------------------------------------------------------------------------------------
 
 
 def test_a_fresh_policy_gives_views_of_all_strengths() -> None:

@@ -14,11 +14,13 @@ from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.algorithms.remedies.consistency import ConsistencyOptions, jensen_shannon, with_consistency
 from damage_ssl.learning.augmentation.mixing import WIDTH, cutmix, draw_boxes, mix_chains, mixing_weights
 from damage_ssl.learning.augmentation.views import Views, ViewSettings
-from damage_ssl.learning.settings import sort_options
+from damage_ssl.learning.settings import TrainSettings
 from tests.learning.algorithms import oracles
 from tests.learning.algorithms.linear_student import LinearStudent, draw_batch, make, step, weight_gradient
 from tests.learning.algorithms.test_oracles import assert_same, caught, gradient_of, logits
 from tests.learning.augmentation.test_views import random_pairs, seeded
+
+# --- AugMix: the loss ----------------------------------------------------------------------------------------------
 
 
 def divergence(z: np.ndarray) -> oracles.ValueAndGradient:
@@ -66,6 +68,8 @@ def test_views_that_agree_diverge_by_nothing_and_certain_opposites_by_the_logari
     assert float(jensen_shannon(apart)) == pytest.approx(np.log(2))
 
 
+# --- AugMix: an option of every algorithm --------------------------------------------------------------------------
+
 JS = ConsistencyOptions(consistency="jensen-shannon", consistency_weight=3.0)
 
 
@@ -93,9 +97,12 @@ def test_consistency_adds_its_loss_to_any_algorithm(name: str) -> None:
 def test_without_the_option_the_algorithm_is_itself_and_a_wrong_value_is_refused() -> None:
     inner = make("fixmatch")
     assert with_consistency(inner, ConsistencyOptions()) is inner
-    assert sort_options({"consistency": "jensen-shannon"}, "here").consistency.consistency_weight == 12
+    assert TrainSettings(options={"consistency": "jensen-shannon"}).options.consistency.consistency_weight == 12
     with pytest.raises(SettingsError, match="consistency_weight is -1"):
         ConsistencyOptions(consistency_weight=-1.0)
+
+
+# --- AugMix: the views ---------------------------------------------------------------------------------------------
 
 
 def test_mixing_weights_are_those_of_dirichlet_and_beta() -> None:
@@ -132,6 +139,9 @@ def test_augmix_views_keep_the_footprint_of_the_weak_view_and_mix_each_pair_by_i
     assert torch.equal(out, views.strong(x, seeded(2)))
     assert len(torch.unique(views.strong(x[:1].expand(16, -1, -1, -1), seeded(3)).flatten(1), dim=0)) == 16
     assert torch.equal(x, random_pairs(32))
+
+
+# --- CutMix --------------------------------------------------------------------------------------------------------
 
 
 def test_cutmix_pastes_the_box_footprint_and_all_and_shares_labels_by_area() -> None:

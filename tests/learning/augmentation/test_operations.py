@@ -144,6 +144,9 @@ def test_unknown_operation_names_the_nearest(name: str, message: str) -> None:
         only(name, eight_bit(1), 1.0)
 
 
+# --- Regions in the strong views -----------------------------------------------------------------------------------
+
+
 def test_strong_views_with_context_only_operations_leave_the_building() -> None:
     operations = " ".join(f"{name}@context" for name in OPERATIONS if name not in ("identity", "patch-gaussian"))
     x = random_pairs(48)

@@ -29,6 +29,9 @@ def policy() -> AugmentPolicy:
     return AugmentPolicy(((brighter, cut), (brighter,)), {"seconds": 12.5})
 
 
+# --- JSON ----------------------------------------------------------------------------------------------------------
+
+
 def test_policy_comes_back_from_its_file_and_from_its_text(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     policy().write(path)
@@ -56,7 +59,7 @@ def broken(change: dict[str, object]) -> str:
         (broken({"strenght": 1.0}), "here: setting 'strenght' is unknown: did you mean 'strength'"),
         ('{"format": 9}', "here: is of format 9; this version reads 1"),
         ('{"format": 1, "sub_policies": []}', "'sub_policies' is empty"),
-        ('{"format": 1, "sub_policies": [[{"operation": "blur"}]]}', "is not a policy of views"),
+        ('{"format": 1, "sub_policies": [[{"operation": "blur"}]]}', "here: setting 'probability' is missing"),
         ("[1]", "is not a policy of views"),
         ("{", "is not a policy of views"),
     ],
@@ -72,6 +75,9 @@ def test_a_missing_file_and_half_of_the_options_are_refused(tmp_path: Path) -> N
     for given in ({"strong_policy": "autoaugment"}, {"policy": "policy.json"}):
         with pytest.raises(SettingsError, match="go together"):
             ViewSettings(**given)  # type: ignore[arg-type]
+
+
+# --- Application ---------------------------------------------------------------------------------------------------
 
 
 def test_each_sample_draws_a_sub_policy_and_each_operation_its_chance() -> None:
@@ -98,6 +104,9 @@ def test_dates_differ_in_photometry_where_they_may() -> None:
     assert torch.equal(apart[:, 6], x[:, 6])
     assert torch.equal(apart, policy().apply(x, seeded(), per_date=True))
     assert torch.equal(x, torch.full((50, 7, 8, 8), 0.5))
+
+
+# --- Search and measurement ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -209,6 +218,9 @@ def test_labels_of_one_class_are_refused(labelled: LabelledPairs) -> None:
             validation=labelled.validation[:1],
             validation_class=labelled.validation_class[:1],
         )
+
+
+# --- The sheet -----------------------------------------------------------------------------------------------------
 
 
 def test_sheet_shows_each_operation_by_strength_pre_above_post() -> None:

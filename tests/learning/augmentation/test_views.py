@@ -79,6 +79,9 @@ class TestBothKinds:
                 torch.testing.assert_close(out[:, channel], out[:, first], rtol=0, atol=1e-6)
 
 
+# --- Weak ----------------------------------------------------------------------------------------------------------
+
+
 def moved_by_numpy(plane: np.ndarray, turns: int, mirror: bool, shift: tuple[int, int]) -> np.ndarray:
     """Quarter turns anticlockwise, then left to right, then the shift with reflection, by NumPy's own functions."""
     turned = np.rot90(plane, turns)
@@ -126,6 +129,9 @@ def test_weak_context_turns_with_the_close_view_but_stays_centred() -> None:
     still = WeakDraws(turns=draws.turns, mirror=draws.mirror, shift_px=torch.zeros_like(draws.shift_px))
     assert torch.equal(out[:, :7], move_pixels(same_in_all_channels(plane, 64), draws))
     assert torch.equal(out[:, 7:], move_pixels(same_in_all_channels(plane, 64), still))
+
+
+# --- Strong: geometry ----------------------------------------------------------------------------------------------
 
 
 def source_maps(out: Tensor) -> np.ndarray:
@@ -185,6 +191,9 @@ def test_strong_without_ranges_is_one_of_the_eight_symmetries_to_the_pixel() -> 
         np.testing.assert_allclose(view, symmetries[index], atol=1e-4)
 
 
+# --- Strong: photometry and cutout ---------------------------------------------------------------------------------
+
+
 def test_footprint_sees_geometry_only() -> None:
     x = random_pairs(48)
     changed = Views().strong(x, seeded(2))
@@ -237,6 +246,9 @@ def test_cutout_is_one_grey_square_in_both_dates_and_spares_the_footprint() -> N
         assert height.max() >= SIZE // 2 - 2
         assert len(torch.unique(cut.flatten(1), dim=0)) > 150  # each sample its own
     assert not torch.equal(out[:, 0], out[:, 7])
+
+
+# --- Settings ------------------------------------------------------------------------------------------------------
 
 
 def test_solarize_is_known_but_not_drawn_by_default() -> None:
