@@ -4,12 +4,12 @@ Ronneberger et al. 2015 (arXiv:1505.04597). Two maps come out: whether a pixel i
 of one, farther than a metre from its outline; the cores are what tells touching roofs apart.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from damage_ssl.learning.networks.encoders import pyramid_named, seeded
+from damage_ssl.learning.networks.encoders import Encoder, pyramid_named, seeded
 from damage_ssl.learning.networks.torchvision_compat import ensure_torchvision
 
 CHANNELS = ("building", "core")
@@ -37,7 +37,7 @@ class BuildingNet(nn.Module):
         ensure_torchvision()
         from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 
-        channels = (in_channels, *self.encoder.tap_channels)
+        channels = (in_channels, *cast(Encoder, self.encoder).tap_channels)
         self.decoder = seeded(lambda: UnetDecoder(channels, _DECODER_CHANNELS, n_blocks=_DEPTH), generator)
         self.head = seeded(lambda: nn.Conv2d(_DECODER_CHANNELS[-1], outputs, 3, padding=1), generator)
         # Buildings cover a small part of most imagery: starting from that share spares the first steps.

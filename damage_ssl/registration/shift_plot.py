@@ -69,6 +69,7 @@ def draw_fields(x_m: NDArray[np.float64], y_m: NDArray[np.float64], panels: list
         panels: the fields.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     middle, high, cell_m = _frame(x_m, y_m)
     fields = [arrows(x_m, y_m, panel, cell_m) for panel in panels]
@@ -76,8 +77,8 @@ def draw_fields(x_m: NDArray[np.float64], y_m: NDArray[np.float64], panels: list
     longest_m = max(float(np.quantile(lengths, 0.95)), 0.25)
     ground_a_m = 0.95 * cell_m / longest_m  # metres on the ground that an arrow of a metre is drawn with
     height_in = _PANEL_IN * (high / cell_m + 2) / _CELLS
-    figure = Figure((len(panels) * (_PANEL_IN + 0.3), height_in + _HEAD_IN), dpi=DPI, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.08)
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.08)
+    figure = Figure((len(panels) * (_PANEL_IN + 0.3), height_in + _HEAD_IN), dpi=DPI, layout=layout)
     for axes, panel, field in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, fields, strict=True):
         axes.set_title(panel.title, loc="left", fontsize=17, color=_INK, pad=26)
         axes.text(0, 1.015, _sentence(panel), transform=axes.transAxes, fontsize=12, color=_INK)
