@@ -1,7 +1,7 @@
 """Scene pixels onto building grids: where each grid pixel lies in the scene, and what is there.
 
 Measured against `cv2.remap` (OpenCV 5.0, `benchmarks/results/kept_libraries.md`), which takes a half of the time where
-all pixels are valid, a quarter where some are not, a sixth where samples are averaged, and is as exact (0.25 of a level
+all pixels are valid, a quarter where some are not, a fifth where samples are averaged, and is as exact (0.25 of a level
 from float64 in the mean, either). It is not taken: OpenCV would be a dependency for this alone, its rounding would make
 other pixels of every patch cut so far, and where a scene shares the grids' axes nothing is interpolated at all.
 """
