@@ -222,7 +222,7 @@ def assessment(view: EventView, model: MapModel | None) -> gpd.GeoDataFrame:
 def _assessment(view: EventView, model: MapModel | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
     _ = view.pairs  # without them there is nothing to say
     if model is None or isinstance(model, FinishedRun):
-        table = export_table(view.event, model)
+        table = export_table(view.event, None if model is None else FinishedRun(model.run))  # not the key of caches
     else:
         labels = current_labels(view.event)[0]
         table = _joined(view, model, labels[labels["building_id"].isin(view.building_id)])
