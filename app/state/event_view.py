@@ -49,7 +49,7 @@ class EventView:
     index: pd.DataFrame | None = field(compare=False, repr=False)
     fingerprint: str | None = field(compare=False)
     scenes: Mapping[Role, tuple[Scene, ...]] = field(compare=False, repr=False)
-    kept: dict[Hashable, ByteCache[Any]] = field(default_factory=dict, compare=False, repr=False)
+    kept: dict[Hashable, ByteCache[Any]] = field(init=False, default_factory=dict, compare=False, repr=False)
     """What `kept_with_view` has worked out of it."""
 
     @cached_property
