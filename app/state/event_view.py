@@ -47,7 +47,7 @@ class EventView:
     index: pd.DataFrame | None = field(compare=False, repr=False)
     fingerprint: str | None = field(compare=False)
     scenes: Mapping[Role, tuple[Scene, ...]] = field(compare=False, repr=False)
-    kept: dict[Hashable, ByteCache[Any]] = field(default_factory=dict, compare=False, repr=False)
+    kept: dict[Hashable, ByteCache[Any]] = field(init=False, default_factory=dict, compare=False, repr=False)
     """What `kept_with_view` has worked out of it."""
 
     @cached_property
@@ -219,7 +219,9 @@ def assessment(view: EventView, model: MapModel | None) -> gpd.GeoDataFrame:
 @lru_cache(maxsize=1)  # the largest of all tables
 def _assessment(view: EventView, model: MapModel | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
     _ = view.pairs  # without them there is nothing to say
-    table = export_table(view.event, model)
+    # A run is opened anew: the one that is the key of caches must keep no table.
+    opened = FinishedRun(model.run) if isinstance(model, FinishedRun) else model
+    table = export_table(view.event, opened)
     return table.iloc[_rows_of(view, table)].reset_index(drop=True)
 
 

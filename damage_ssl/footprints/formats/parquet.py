@@ -1,9 +1,9 @@
 """GeoParquet (Overture's too) and plain Parquet with WKB, boxes or points, row group by row group.
 
 `geopandas.read_parquet(bbox=…)` was measured (`benchmarks/results/kept_libraries.md`): of 1,000,000 rows it reads the
-3,000 of a town in three fifths of the time (0.061 s and 63 MB; here 0.105 s and 47 MB). It serves only files with a covering in their
-metadata, ends at the first ring that does not close, and names no row where a geometry is broken; as the other files
-are to be read too, it would be code beside this and not in its place.
+3,000 of a town in three fifths of the time (0.061 s and 63 MB; here 0.105 s and 47 MB). It serves only files with a
+covering in their metadata, ends at the first ring that does not close, and names no row where a geometry is broken;
+as the other files are to be read too, it would be code beside this and not in its place.
 """
 
 import json
