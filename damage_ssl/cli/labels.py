@@ -20,7 +20,6 @@ from damage_ssl.damage_scale import scheme_named
 from damage_ssl.events.event import Event
 from damage_ssl.files import write_json
 from damage_ssl.labels.agreement import agreement, disputed, independent_answers
-from damage_ssl.runs.live import learning_curve_of
 
 label_cli = typer.Typer(help="Labels in, out, which building is next, how far analysts agree.", no_args_is_help=True)
 
@@ -77,6 +76,8 @@ def label_outlook(
     """Work out what the next labels would bring the live model; for the app, at low priority."""
     console = Console(json_output=json)
     with console.errors():
+        from damage_ssl.runs.live import learning_curve_of
+
         os.nice(10)  # somebody labels meanwhile
         write_json(out, dataclasses.asdict(learning_curve_of(Event.open(workspace, event))))
 
