@@ -1,14 +1,14 @@
 # make demo   a damage map from nothing: set-up, a simulated event, 40 labels, training, export, evaluation
-# make app    the map viewer in the browser, on ./workspace
 # make docs   the documentation as a site, in ./site
-# make test   lint, types, layers and tests
+# make app    the map viewer in the browser, on ./workspace
+# make test   lint, types, layers and tests; `test-all` has the long ones too, `test-nightly` the campaigns only
 PYTHON ?= python3
 VENV ?= .venv
 WORKSPACE ?= workspace
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo app test check bench docs clean
+.PHONY: setup demo app test test-all test-nightly check bench docs clean
 
 setup: $(READY)
 
@@ -32,7 +32,14 @@ check: setup
 	$(BIN)/lint-imports
 
 test: check
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not nightly"
+
+# Everything but the campaigns: what `make test` runs, then the long ones.
+test-all: test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "long and not nightly"
+
+test-nightly: check
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m nightly
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

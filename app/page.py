@@ -19,7 +19,7 @@ from app.state.shown_models import shown_models
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.events.event import list_events
 from damage_ssl.products.selection import Selection
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 TITLES = {
     "event": "1 · Event",
@@ -109,7 +109,7 @@ def _current_step(person: Person) -> str:
     return step if step in (STEPS if person.may_write else VIEWED) else "event"
 
 
-def _steps(view: EventView, active: str, model: Model | None, models: list[Model], person: Person) -> Selection:
+def _steps(view: EventView, active: str, model: MapModel | None, models: list[MapModel], person: Person) -> Selection:
     reports = run_reports.reports(view.event)
     wanted = Selection()
     states = {

@@ -30,12 +30,13 @@ from damage_ssl.evaluation.spatial_blocks import block_of
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.labels.label_csv import read_label_csv
 from damage_ssl.learning.predictor import load_predictor
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.data import Targets
 from damage_ssl.learning.training import train
-from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import PatchSettings, TrainSettings, from_mapping, to_mapping
+from damage_ssl.settings import PatchSettings, from_mapping
+from damage_ssl.workflow import cut_patches
 
 ALGORITHMS = (
     "supervised-weak",
@@ -111,8 +112,8 @@ def main() -> None:
 def measure(case: Case, buildings: Buildings, settings: TrainSettings, keep: Path | None = None) -> dict[str, Any]:
     """Train on one draw of labels and measure on the held-out blocks; probabilities of all buildings go to `keep`."""
     train_rows, test_rows = draw(buildings, case.labels, np.random.default_rng(case.seed))
-    options = settings.options if case.algorithm == settings.algorithm else {}
-    values = to_mapping(settings) | {"algorithm": case.algorithm, "seed": case.seed, "options": options}
+    options = settings.given if case.algorithm == settings.algorithm else {}
+    chosen = settings.replace(algorithm=case.algorithm, seed=case.seed, options=options)
     ids = buildings.pairs.building_id
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +124,7 @@ def measure(case: Case, buildings: Buildings, settings: TrainSettings, keep: Pat
             validation_id=ids[:0],
             validation_class=buildings.class_index[:0],
         )
-        train(buildings.pairs, targets, from_mapping(TrainSettings, values, case.algorithm), run)
+        train(buildings.pairs, targets, chosen, run)
         seconds = time.monotonic() - started
         probabilities = load_predictor(run).predict(buildings.pairs)
     if keep is not None:
@@ -156,7 +157,7 @@ def draw(buildings: Buildings, labels: int, rng: np.random.Generator) -> tuple[n
 def load_buildings(name: str, patches: PatchSettings) -> Buildings:
     """Cut the event's patches (kept between runs) and join them with its grades."""
     source = Path(os.environ.get("DAMAGE_SSL_SHARED", "../shared")) / "data" / "events" / name
-    tag = "_".join(f"{value}" for value in to_mapping(patches).values())
+    tag = "_".join(f"{value}" for value in patches.model_dump().values())
     workspace = WORK / "events" / tag
     if name not in list_events(workspace):
         Event.create(
@@ -166,7 +167,7 @@ def load_buildings(name: str, patches: PatchSettings) -> Buildings:
             post=[source / "post"],
             footprints=source / "footprints.geojson",
         )
-    store = extract_patches(Event.open(workspace, name), patches)
+    store = cut_patches(Event.open(workspace, name), patches)
     grades = {row.building_id: row.value for row in read_label_csv(source / "labels.csv", labeller="truth").rows}
     index = store.index().set_index("building_id")
     pairs = store.load()

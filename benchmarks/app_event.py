@@ -39,10 +39,11 @@ from damage_ssl.grid import crs_of_epsg, transformer
 from damage_ssl.labels.label_log import LabelStore, NewLabel
 from damage_ssl.learning.features.event_features import write_features
 from damage_ssl.learning.features.linear_probe import FORMAT_VERSION, EventFeatures
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import CHUNK_BUILDINGS, PatchStore, make_pairs, write_index
 from damage_ssl.runs.predictions import prediction_table
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 from damage_ssl.simulation.event import SimulatedEvent, simulate
 from damage_ssl.simulation.settings import SimulationSettings
 

@@ -17,8 +17,9 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.accuracy import WORK, Buildings, draw, load_buildings
 from benchmarks.feature_space import Shown, load_workspace_event, pairs_of
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.view_cache import TURNS
-from damage_ssl.settings import PatchSettings, TrainSettings
+from damage_ssl.settings import PatchSettings
 
 COMPONENTS = (16, 32, 64, 128, 256, 512, 0)
 """Zero is all of them."""
@@ -58,7 +59,7 @@ def main() -> None:
 
 def settings_weak(settings: TrainSettings) -> int:
     """How many weak views are cached beside the quarter turns."""
-    return int(settings.options.get("cached_weak", 4))
+    return settings.options.cache.cached_weak
 
 
 def mean_auroc(seen: NDArray[np.float32], buildings: Buildings, labels: int, seeds: list[int]) -> float:

@@ -20,7 +20,6 @@ import json
 import tempfile
 import time
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,13 @@ from damage_ssl.learning.algorithms import ALGORITHMS
 from damage_ssl.learning.checkpoints import load_model
 from damage_ssl.learning.features.embedding import embed, fit_head
 from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.data import Targets, Task, make_task
 from damage_ssl.learning.trainer.initialisation import initialised_network
 from damage_ssl.learning.trainer.view_cache import TURNS, open_cache
 from damage_ssl.learning.training import train
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 
 EVENTS = ("santa-rosa-wildfire", "hurricane-harvey")
 LABELS = (10, 25, 50)
@@ -94,7 +93,7 @@ def measure_event(
     if not todo:
         return
     patches, settings = chosen_settings(arguments.set)
-    settings = replace(settings, network="cached-lite0")
+    settings = settings.replace(network="cached-lite0")
     place = truths.get(event)
     buildings = load_buildings(event, patches) if place is None else load_workspace_event(event, *place)
     views = Shown(event, buildings, settings)
@@ -104,7 +103,7 @@ def measure_event(
     for seed, labels, method in todo:
         train_rows, test_rows = draw(buildings, labels, np.random.default_rng(seed))
         started = time.monotonic()
-        network, which = views.trained(method, replace(settings, seed=seed), train_rows)
+        network, which = views.trained(method, settings.replace(seed=seed), train_rows)
         seconds = time.monotonic() - started
         p = views.predict(network, which, test_rows)
         truth = buildings.class_index[test_rows]
@@ -149,11 +148,11 @@ class Shown:
         if method in FROZEN:
             return self._regression(method, settings, rows), method
         if method == START:
-            settings = replace(settings, steps=1, options={**settings.options, "start_weight": 1.0})
+            settings = settings.replace(steps=1, options={**settings.given, "start_weight": 1.0})
             method = "supervised-weak"
         with tempfile.TemporaryDirectory() as folder:
             run = Run(Path(folder))
-            settings = replace(settings, algorithm=method)
+            settings = settings.replace(algorithm=method)
             train(self.buildings.pairs, self._targets(rows), settings, run, cache=self.cache)
             return load_model(run)[0], "cached"
 
@@ -166,7 +165,7 @@ class Shown:
     def _regression(self, method: str, settings: TrainSettings, rows: NDArray[np.intp]) -> PairNetwork:
         if method not in self._turns:
             with tempfile.TemporaryDirectory() as folder:
-                plain = replace(settings, algorithm=method, network="efficientnet-lite0", seed=0)
+                plain = settings.replace(algorithm=method, network="efficientnet-lite0", seed=0)
                 network = initialised_network(
                     self._task(Run(Path(folder)), plain, rows), torch.Generator().manual_seed(0)
                 )

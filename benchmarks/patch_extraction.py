@@ -40,8 +40,8 @@ from damage_ssl.mosaic import pair_mosaic, scene_windows
 from damage_ssl.mosaic.batches import make_batches
 from damage_ssl.mosaic.pair_mosaic import View, plan_reading
 from damage_ssl.patches import pair_cutting
-from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.settings import PatchSettings, Resources
+from damage_ssl.workflow import cut_patches
 
 SETTINGS = PatchSettings(align="off")
 VIEW = View(64, 0.5)
@@ -226,7 +226,7 @@ def against_warped_vrt(event: Event, repeat: int) -> dict[str, float]:
 
 def _afresh(event: Event, resources: Resources, **more: Any) -> Any:
     (event.patches_path / "store.json").unlink(missing_ok=True)
-    return extract_patches(event, replace(SETTINGS), resources=resources, **more)
+    return cut_patches(event, SETTINGS, resources=resources, **more)
 
 
 def apart(event: Event, workers: int) -> dict[str, float]:
@@ -266,7 +266,7 @@ def most_resident(pid: int) -> int:
 def child(workspace: str, name: str, workers: str) -> None:
     """What `apart` starts."""
     start = time.perf_counter()
-    store = extract_patches(Event.open(Path(workspace), name), SETTINGS, resources=Resources(workers=int(workers)))
+    store = cut_patches(Event.open(Path(workspace), name), SETTINGS, resources=Resources(workers=int(workers)))
     print(json.dumps({"pairs": len(store), "seconds": round(time.perf_counter() - start, 2)}))
 
 

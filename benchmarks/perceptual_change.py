@@ -60,7 +60,7 @@ def main() -> None:
             workflow.cut_patches(event, from_mapping(PatchSettings, {"align": arguments.align}, "--align"))
             began = time.monotonic()
             planned = workflow.start_zero_label(event)
-            workflow.score_changes(event, planned.run)
+            workflow.predict_event(event, planned.run)
             seconds = time.monotonic() - began
             table = graded(event, truth, read_predictions(planned.run))
             others = other_scores(PatchStore.open(event.patches_path), table)

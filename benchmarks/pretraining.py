@@ -15,7 +15,6 @@ import json
 import tempfile
 import time
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,11 @@ from damage_ssl.files import read_json, write_json
 from damage_ssl.learning.pair_tensor import VIEW_CHANNELS, pair_bytes
 from damage_ssl.learning.predictor import load_predictor
 from damage_ssl.learning.pretraining import Pretraining, PretrainSettings, pretraining_fingerprint
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.data import Targets
 from damage_ssl.learning.training import train
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import PatchSettings, TrainSettings
+from damage_ssl.settings import PatchSettings
 
 HEADS = ("frozen-lite0", "frozen-start")
 """Regression on the features of both dates and their difference; on the later date, the difference, and texture."""
@@ -143,7 +143,7 @@ def probabilities(
         validation_id=ids[:0],
         validation_class=buildings.class_index[:0],
     )
-    settings = replace(TrainSettings(), algorithm=head, network=network, options={"weights": str(weights)})
+    settings = TrainSettings(algorithm=head, network=network, options={"weights": str(weights)})
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder))
         train(buildings.pairs, targets, settings, run)

@@ -32,11 +32,12 @@ from scipy import ndimage
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.events.event import Event
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
-from damage_ssl.patches.extraction import extract_patches
-from damage_ssl.registration.event_registration import Registration, register
-from damage_ssl.settings import PatchSettings, TrainSettings
+from damage_ssl.learning.settings import TrainSettings
+from damage_ssl.registration.event_registration import Registration
+from damage_ssl.settings import PatchSettings
 from damage_ssl.simulation.event import simulate
 from damage_ssl.simulation.settings import SimulationSettings
+from damage_ssl.workflow import cut_patches, register_event
 
 SIMULATED = ("simulated-earthquake", "simulated-fire", "simulated-flood", "simulated-wind")
 REAL = (
@@ -132,7 +133,7 @@ def errors_of(name: str, kinds: Sequence[str], draws: int, scratch: Path) -> lis
     )
     (event.path / "registration.parquet").unlink(missing_ok=True)
     started = time.process_time()
-    base = register(event, settings)
+    base = register_event(event, settings)
     seconds = time.process_time() - started
     print(f"{name}: {len(base.table)} buildings in {seconds:.1f} s of processor time; {sources(base)}", flush=True)
     tables = []
@@ -142,7 +143,7 @@ def errors_of(name: str, kinds: Sequence[str], draws: int, scratch: Path) -> lis
             folder = Path(tempfile.mkdtemp(dir=scratch))
             try:
                 changed, motions, footprint_m = disturbed(given, folder, rng, turned=kind != "moved")
-                other = register(changed.create(folder / "events", name), settings)
+                other = register_event(changed.create(folder / "events", name), settings)
                 table = compared(event, base, other, motions, footprint_m)
             finally:
                 shutil.rmtree(folder)
@@ -280,7 +281,7 @@ def measure_auroc(name: str, algorithm: str, labels: int, seeds: Sequence[int]) 
         pairs, place = {}, None
         for number, (variant, align) in enumerate(settings.items()):
             files = given if variant == "as delivered" else moved
-            store = extract_patches(files.create(scratch / str(number), name), PatchSettings(align=align))
+            store = cut_patches(files.create(scratch / str(number), name), PatchSettings(align=align))
             pairs[variant] = store.load()
             place = store.index().set_index("building_id") if place is None else place
             reasons = store.index()["not_assessed_reason"].value_counts().to_dict()

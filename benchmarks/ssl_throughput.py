@@ -40,13 +40,13 @@ from damage_ssl.learning.algorithms import ALGORITHMS
 from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.device import device_named, keep_freed_memory
 from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.data import Targets, Task, make_task
 from damage_ssl.learning.trainer.forward_pass import TrainedNetwork, passes_of
 from damage_ssl.learning.trainer.optimiser import Ema, make_optimizer
 from damage_ssl.learning.trainer.trainer import Trainer
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Timed = Callable[[int], float]

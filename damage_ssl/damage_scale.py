@@ -1,10 +1,7 @@
-"""Grades, answers, classes, what counts as damaged, reasons for not assessing, other agencies' scales.
+"""The words for damage: grades, other answers, classes and which of them count as damaged, reasons for not assessing.
 
-The words for damage: grades, other answers, and the classes that a model tells apart.
-
-Class codes exist only here; everything else goes through these types.
-
-The nearest words of other agencies' damage scales. Indicative: the scales do not ask the same questions.
+Class codes exist only here; everything else goes through these types. The nearest words of other agencies' damage
+scales are here too, and are indicative: the scales do not ask the same questions.
 """
 
 from collections.abc import Mapping
@@ -90,6 +87,26 @@ class ClassScheme:
         """The xBD grade of a class, where the class is exactly one grade; None for a binary class."""
         return LabelValue(self.class_names[index]).grade
 
+    def is_damaged(self, value: LabelValue) -> bool | None:
+        """Whether a grade or a verdict counts as damaged; None for an answer that is neither.
+
+        A verdict is what it says, also under a scheme that has no class for it.
+        """
+        if value in (LabelValue.INTACT, LabelValue.DAMAGED):
+            return value is LabelValue.DAMAGED
+        index = self.index_of(value)
+        return None if index is None else index >= self.damaged_from
+
+    @property
+    def damaged_names(self) -> tuple[str, ...]:
+        """The classes that count as damaged, mildest first."""
+        return self.class_names[self.damaged_from :]
+
+    @property
+    def damaged_grades(self) -> frozenset[DamageGrade]:
+        """The grades that count as damaged."""
+        return frozenset(grade for grade in DamageGrade if self.is_damaged(LabelValue(grade.label)))
+
     def __len__(self) -> int:
         return len(self.class_names)
 
@@ -165,12 +182,7 @@ def mildest_grade(damage_class: str, scheme: ClassScheme | None) -> DamageGrade 
         return None
     if scheme is None:
         return DamageGrade.MINOR_DAMAGE
-    return min(
-        grade
-        for values in scheme.members[scheme.damaged_from :]
-        for member in values
-        if (grade := member.grade) is not None
-    )
+    return min(scheme.damaged_grades)
 
 
 def ems_damage_gra(grade: DamageGrade) -> str:
@@ -184,37 +196,38 @@ def unosat_class(grade: DamageGrade) -> int:
 
 
 class Reason(StrEnum):
-    """Why a footprint is not assessed."""
+    """Why a building is not assessed: a code for files, `words` for people, and the answer of an analyst that gives it.
 
-    NO_PRE = "no_pre"
-    NO_POST = "no_post"
-    NODATA = "nodata"
-    EDGE = "edge"
-    TOO_SMALL = "too_small"
-    CLOUD_OR_SMOKE = "cloud_or_smoke"
-    SHADOW = "shadow"
-    BLUR = "blur"
-    SATURATED = "saturated"
-    MISALIGNED = "misaligned"
-    SOURCE_FAILED = "source_failed"
+    `NOT_PREPARED` is never written: it is how the app names what was not looked at yet.
+    """
+
+    words: str
+    answer: LabelValue | None
+
+    def __new__(cls, code: str, words: str, answer: LabelValue | None = None) -> "Reason":
+        reason = str.__new__(cls, code)
+        reason._value_ = code
+        reason.words, reason.answer = words, answer
+        return reason
+
+    NO_PRE = "no_pre", "no pre imagery"
+    NO_POST = "no_post", "no post imagery"
+    NODATA = "nodata", "missing pixels"
+    EDGE = "edge", "cut by the image edge"
+    TOO_SMALL = "too_small", "footprint too small"
+    CLOUD_OR_SMOKE = "cloud_or_smoke", "cloud or smoke"
+    SHADOW = "shadow", "deep shadow"
+    BLUR = "blur", "too blurred"
+    SATURATED = "saturated", "overexposed"
+    MISALIGNED = "misaligned", "outline may be off the building", LabelValue.OFFSET
+    SOURCE_FAILED = "source_failed", "image could not be read"
+    UNCLEAR = "unclear", "analyst: unclear", LabelValue.UNCLEAR
+    BAD_IMAGERY = "bad_imagery", "analyst: bad imagery", LabelValue.BAD_IMAGERY
+    NOT_A_BUILDING = "not_a_building", "analyst: not a building", LabelValue.NOT_A_BUILDING
+    NOT_PREPARED = "not_prepared", "imagery not prepared"
 
 
-REASON_WORDS: Mapping[str, str] = {
-    "no_pre": "no pre imagery",
-    "no_post": "no post imagery",
-    "nodata": "missing pixels",
-    "edge": "cut by the image edge",
-    "too_small": "footprint too small",
-    "cloud_or_smoke": "cloud or smoke",
-    "shadow": "deep shadow",
-    "blur": "too blurred",
-    "saturated": "overexposed",
-    "misaligned": "outline may be off the building",
-    "source_failed": "image could not be read",
-    "unclear": "analyst: unclear",
-    "bad_imagery": "analyst: bad imagery",
-    "not_a_building": "analyst: not a building",
-}
+REASON_WORDS: Mapping[str, str] = {reason.value: reason.words for reason in Reason}
 
 
 def reason_words(reason: str | None) -> str:
@@ -222,10 +235,7 @@ def reason_words(reason: str | None) -> str:
     return REASON_WORDS.get(reason or "", (reason or "unknown reason").replace("_", " "))
 
 
-REASON_OF_ANSWER: Mapping[LabelValue, str] = {
-    LabelValue.UNCLEAR: "unclear",
-    LabelValue.BAD_IMAGERY: "bad_imagery",
-    LabelValue.OFFSET: "misaligned",
-    LabelValue.NOT_A_BUILDING: "not_a_building",
+REASON_OF_ANSWER: Mapping[LabelValue, Reason] = {
+    reason.answer: reason for reason in Reason if reason.answer is not None
 }
 """What an analyst's answer other than a grade puts into `not_assessed_reason`."""

@@ -1,19 +1,103 @@
-"""Frozen settings, one class a stage; an unknown key is an error that names the nearest known one."""
+"""Frozen settings that several rooms share, and the one way in which all settings are checked.
 
-import dataclasses
-import types
-import typing
+A settings class derives from `Settings`: types and ranges stand with its fields, what several fields must fulfil
+together in a validator that raises ValueError. However it is made, from Python, a TOML table or a file on disk, what is
+wrong is a `SettingsError` that says where, what was found and what is allowed, or the nearest known name. A stage's own
+settings stand in its room; those of a training, whose options an algorithm helps to define, in `learning/settings.py`.
+"""
+
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from damage_ssl.errors import SettingsError, nearest_name
 
-T = TypeVar("T")
+S = TypeVar("S", bound="Settings")
+_BOUNDS = {"multiple_of": "a multiple of", "ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_RANGE_ERRORS = ("greater_than_equal", "greater_than", "less_than_equal", "less_than", "multiple_of", "finite_number")
+_TYPE_ERRORS = {
+    "int_type": "int", "int_from_float": "int", "float_type": "float", "string_type": "str", "bool_type": "bool",
+}  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class PatchSettings:
+class Settings(BaseModel):
+    """Base of all settings: immutable, by keyword only, no unknown name, no value of another type.
+
+    An int is taken for a float, nothing else is converted; no number may be infinite or NaN. `model_dump` gives plain
+    values, which `from_mapping` reads back. The title of a class opens the errors of one that is made in Python.
+
+    Raises:
+        SettingsError: an unknown name, or a value of the wrong type or out of range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, serialize_by_alias=True)
+
+    def __init__(self, /, **values: Any) -> None:
+        self._fill(values, str(self.model_config.get("title") or type(self).__name__))
+
+    def replace(self, **changes: Any) -> Self:
+        """The same with some values changed, checked anew; what was left at its default still counts as such."""
+        fields = type(self).model_fields
+        given = {fields[name].alias or name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**given, **changes})
+
+    def _fill(self, values: Mapping[str, Any], where: str) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(f"{where}: {_sentence(error, self)}") from None
+        except SettingsError as error:  # of what a validator looked up
+            raise SettingsError(f"{where}: {error}") from None
+
+
+def from_mapping(cls: type[S], values: Mapping[str, Any], where: str) -> S:
+    """Build settings from a mapping, e.g. one table of a TOML file.
+
+    Raises:
+        SettingsError: an unknown name, or a value of the wrong type or out of range, saying where.
+    """
+    settings = cls.__new__(cls)
+    settings._fill(values, where)
+    return settings
+
+
+def _sentence(error: ValidationError, settings: Settings) -> str:
+    """The first thing that is wrong; an unknown name before all others, since it may be the reason for them."""
+    details = error.errors(include_url=False)
+    first = next((each for each in details if each["type"] == "extra_forbidden"), details[0])
+    fields = {field.alias or name: field for name, field in type(settings).model_fields.items()}
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"setting '{name}' is unknown: {nearest_name(name, fields)}"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    if first["type"] == "missing":
+        return f"setting '{name}' is missing"
+    if first["type"] == "too_short":
+        return f"{name} is empty; name one at least"
+    if first["type"] in _RANGE_ERRORS:
+        return f"{name} is {first['input']:g}; it must be {_range(first, fields)}"
+    if first["type"] == "literal_error":
+        return f"{name} is {first['input']!r}; allowed: {', '.join(map(str, get_args(fields[name].annotation)))}"
+    if kind := _TYPE_ERRORS.get(first["type"]):
+        return f"{name} is {first['input']!r}, which is not of type {kind}"
+    return f"{name} is {first['input']!r}: {first['msg']}"
+
+
+def _range(error: ErrorDetails, fields: Mapping[str, FieldInfo]) -> str:
+    """All that a number must fulfil; of one in a list, what it does not."""
+    field = fields[str(error["loc"][0])]
+    bounds = {key: getattr(each, key) for each in field.metadata for key in _BOUNDS if hasattr(each, key)}
+    bounds = bounds or {key: value for key, value in error.get("ctx", {}).items() if key in _BOUNDS}
+    if {"ge", "le"} <= bounds.keys():
+        bounds["to"] = f"{bounds.pop('ge'):g} to {bounds.pop('le'):g}"
+    return ", ".join(f"{_BOUNDS[key]} {value:g}" if key in _BOUNDS else value for key, value in bounds.items())
+
+
+class PatchSettings(Settings, title="patches"):
     """How pairs are cut.
 
     `context_gsd_m` adds a second, wider view of the same pixel size (None: no context view). A building needs
@@ -29,40 +113,24 @@ class PatchSettings:
     white beyond the sensor's range; or the picture is blurred by a Gaussian of more than `max_blur_m` metres.
     """
 
-    gsd_m: float = 0.5
-    size_px: int = 64
-    context_gsd_m: float | None = None
-    min_valid_share: float = 0.75
-    min_area_m2: float = 6.0
-    stretch_low_percent: float = 1.0
-    stretch_high_percent: float = 99.0
+    gsd_m: float = Field(0.5, ge=0.01, le=100.0)
+    size_px: int = Field(64, ge=8, le=1024)
+    context_gsd_m: float | None = Field(None, ge=0.01, le=100.0)
+    min_valid_share: float = Field(0.75, ge=0.0, le=1.0)
+    min_area_m2: float = Field(6.0, ge=0.0, le=1e6)
+    stretch_low_percent: float = Field(1.0, ge=0.0, le=49.0)
+    stretch_high_percent: float = Field(99.0, ge=51.0, le=100.0)
     align: Literal["building", "scene", "off"] = "building"
-    align_reach_m: float = 12.0
-    align_radius_m: float = 150.0
-    align_tolerance_m: float = 3.0
-    max_cloud: float = 0.75
-    max_shadow: float = 0.9
-    max_saturated: float = 0.9
-    max_blur_m: float = 2.0
-
-    def __post_init__(self) -> None:
-        check_within("patches: gsd_m", self.gsd_m, 0.01, 100.0)
-        check_within("patches: size_px", self.size_px, 8, 1024)
-        check_within("patches: context_gsd_m", self.context_gsd_m or self.gsd_m, 0.01, 100.0)
-        check_within("patches: min_valid_share", self.min_valid_share, 0.0, 1.0)
-        check_within("patches: min_area_m2", self.min_area_m2, 0.0, 1e6)
-        check_within("patches: stretch_low_percent", self.stretch_low_percent, 0.0, 49.0)
-        check_within("patches: stretch_high_percent", self.stretch_high_percent, 51.0, 100.0)
-        check_within("patches: align_reach_m", self.align_reach_m, 0.5, 100.0)
-        check_within("patches: align_radius_m", self.align_radius_m, 1.0, 100_000.0)
-        check_within("patches: align_tolerance_m", self.align_tolerance_m, 0.1, 100.0)
-        for name in ("max_cloud", "max_shadow", "max_saturated"):
-            check_within(f"patches: {name}", getattr(self, name), 0.0, 1.0)
-        check_within("patches: max_blur_m", self.max_blur_m, 0.0, 1000.0)
+    align_reach_m: float = Field(12.0, ge=0.5, le=100.0)
+    align_radius_m: float = Field(150.0, ge=1.0, le=100_000.0)
+    align_tolerance_m: float = Field(3.0, ge=0.1, le=100.0)
+    max_cloud: float = Field(0.75, ge=0.0, le=1.0)
+    max_shadow: float = Field(0.9, ge=0.0, le=1.0)
+    max_saturated: float = Field(0.9, ge=0.0, le=1.0)
+    max_blur_m: float = Field(2.0, ge=0.0, le=1000.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FootprintSettings:
+class FootprintSettings(Settings, title="footprints"):
     """How footprints are read and merged.
 
     Footprints below `min_confidence` are not the event's (None: all are; a footprint without a confidence stays). A
@@ -73,20 +141,13 @@ class FootprintSettings:
     the rest of a country's file is not.
     """
 
-    min_confidence: float | None = None
-    point_size_m: float = 10.0
-    duplicate_share: float = 0.5
-    margin_m: float = 1000.0
-
-    def __post_init__(self) -> None:
-        check_within("footprints: min_confidence", self.min_confidence or 0.0, 0.0, 1.0)
-        check_within("footprints: point_size_m", self.point_size_m, 1.0, 1000.0)
-        check_within("footprints: duplicate_share", self.duplicate_share, 0.01, 1.0)
-        check_within("footprints: margin_m", self.margin_m, 0.0, 1e6)
+    min_confidence: float | None = Field(None, ge=0.0, le=1.0)
+    point_size_m: float = Field(10.0, ge=1.0, le=1000.0)
+    duplicate_share: float = Field(0.5, ge=0.01, le=1.0)
+    margin_m: float = Field(1000.0, ge=0.0, le=1e6)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resources:
+class Resources(Settings, title="resources"):
     """What a stage may use; never changes its result.
 
     `workers` processes work side by side (0: this process only); each stage keeps its peak memory, over all its local
@@ -95,13 +156,9 @@ class Resources:
     bounds each of its tasks.
     """
 
-    workers: int = 0
-    memory_bytes: int | None = None
+    workers: int = Field(0, ge=0, le=1024)
+    memory_bytes: int | None = Field(None, ge=100_000_000, le=10**15)
     cluster: str | None = None
-
-    def __post_init__(self) -> None:
-        check_within("resources: workers", self.workers, 0, 1024)
-        check_within("resources: memory_bytes", self.allowed_bytes, 100_000_000, 1e15)
 
     @property
     def allowed_bytes(self) -> int:
@@ -109,134 +166,33 @@ class Resources:
         return self.memory_bytes if self.memory_bytes is not None else 1_000_000_000 + 500_000_000 * self.workers
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadSettings:
+class ReadSettings(Settings, title="reading"):
     """How long a raster over the network is tried before it counts as failed; never changes what is read.
 
     A read is tried up to `tries` times, after waits of `wait_s`, twice that, and so on. `connect_timeout_s` bounds the
     making of a connection, `stall_timeout_s` how long a transfer may stand still.
     """
 
-    tries: int = 4
-    wait_s: float = 0.5
-    connect_timeout_s: float = 10.0
-    stall_timeout_s: float = 15.0
-
-    def __post_init__(self) -> None:
-        check_within("reading: tries", self.tries, 1, 100)
-        check_within("reading: wait_s", self.wait_s, 0.0, 600.0)
-        check_within("reading: connect_timeout_s", self.connect_timeout_s, 1.0, 3600.0)
-        check_within("reading: stall_timeout_s", self.stall_timeout_s, 1.0, 3600.0)
+    tries: int = Field(4, ge=1, le=100)
+    wait_s: float = Field(0.5, ge=0.0, le=600.0)
+    connect_timeout_s: float = Field(10.0, ge=1.0, le=3600.0)
+    stall_timeout_s: float = Field(15.0, ge=1.0, le=3600.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SplitSettings:
+class SplitSettings(Settings, title="split"):
     """How labelled buildings are divided: whole spatial blocks of `block_m` metres, never single buildings."""
 
-    block_m: float = 150.0
-    validation_share: float = 0.25
-    min_train_per_class: int = 3
-    min_validation_per_class: int = 2
-
-    def __post_init__(self) -> None:
-        check_within("split: block_m", self.block_m, 1.0, 1e6)
-        check_within("split: validation_share", self.validation_share, 0.0, 0.9)
-        check_within("split: min_train_per_class", self.min_train_per_class, 1, 10_000)
-        check_within("split: min_validation_per_class", self.min_validation_per_class, 1, 10_000)
+    block_m: float = Field(150.0, ge=1.0, le=1e6)
+    validation_share: float = Field(0.25, ge=0.0, le=0.9)
+    min_train_per_class: int = Field(3, ge=1, le=10_000)
+    min_validation_per_class: int = Field(2, ge=1, le=10_000)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceSettings:
+class SourceSettings(Settings, title="sources"):
     """How much is taken from the other events that a training learns from.
 
     Of their labelled buildings, held-out ones included, at most `max_labelled` in all are drawn, the classes in equal
     shares and within each the events, as far as they go (32 KiB of memory a pair).
     """
 
-    max_labelled: int = 2000
-
-    def __post_init__(self) -> None:
-        check_within("sources: max_labelled", self.max_labelled, 2, 1_000_000)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    """One training run. Hyper-parameters of a single algorithm go into `options`, checked by that algorithm.
-
-    `minutes` bounds the run (None: the full number of steps); `max_unlabelled` bounds its memory (32 KiB a pair).
-    `network` is `efficientnet-lite0`, `small-cnn` or `smp:<encoder>`; `cached-lite0` trains only a head, in seconds, on
-    features of views that are computed once an event (`cached:<network>`: another network's).
-    `fusion`: pre and post go through one shared encoder, and the head sees post and post − pre (`change`) or pre too
-    (`siamese`), only post (`post`), both (`concatenate`), only their difference (`subtract`), or what post tokens that
-    attend to pre tokens do not find there beside those of `change` (`cross-attention`); or they are `stacked` channels.
-    """
-
-    algorithm: str = "mixmatch"
-    scheme: str = "binary-major"
-    network: str = "efficientnet-lite0"
-    fusion: Literal["siamese", "change", "stacked", "post", "concatenate", "subtract", "cross-attention"] = "change"
-    seed: int = 0
-    steps: int = 80
-    minutes: float | None = None
-    batch_labelled: int = 16
-    unlabelled_ratio: int = 4
-    max_unlabelled: int = 20_000
-    learning_rate_encoder: float = 2e-4
-    learning_rate_head: float = 1e-3
-    weight_decay: float = 5e-4
-    ema_decay: float = 0.97
-    input_px: int = 64
-    prediction_rotations: int = 4
-    device: str = "auto"
-    options: Mapping[str, float | int | str | bool] = dataclasses.field(default_factory=dict)
-
-
-def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Build a settings class from a mapping, e.g. one table of a TOML file.
-
-    Raises:
-        SettingsError: an unknown key or a value of the wrong type, saying where.
-    """
-    hints = typing.get_type_hints(cls)
-    unknown = [key for key in values if key not in hints]
-    if unknown:
-        raise SettingsError(f"{where}: setting '{unknown[0]}' is unknown: {nearest_name(unknown[0], hints)}")
-    return cls(**{key: _checked(value, hints[key], f"{where}: {key}") for key, value in values.items()})
-
-
-def to_mapping(settings: Any) -> dict[str, Any]:
-    """The settings as plain JSON values, read back by `from_mapping`."""
-    return {
-        field.name: dict(value) if isinstance(value := getattr(settings, field.name), Mapping) else value
-        for field in dataclasses.fields(settings)
-    }
-
-
-def check_within(name: str, value: float, low: float, high: float) -> None:
-    """Check a numeric setting, `name` saying whose it is.
-
-    Raises:
-        SettingsError: it is not in [low, high], or not a number.
-    """
-    if not low <= value <= high:
-        raise SettingsError(f"{name} is {value:g}; it must be {low:g} to {high:g}")
-
-
-def _checked(value: Any, hint: Any, where: str) -> Any:
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        if value is None and type(None) in typing.get_args(hint):
-            return None
-        hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        allowed = typing.get_args(hint)
-        if value not in allowed:
-            raise SettingsError(f"{where} is {value!r}; allowed: {', '.join(map(str, allowed))}")
-        return value
-    if origin is not None:
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise SettingsError(f"{where} is {value!r}, which is not of type {hint.__name__}")
-    return value
+    max_labelled: int = Field(2000, ge=2, le=1_000_000)

@@ -1,11 +1,8 @@
-"""The steps in order; the state of an event.
+"""The steps in order, on one event, and how far it has come. Each step reads what the one before wrote.
 
-Patches, labels and the state of an event: everything up to the model. Needs no torch.
-
-The stages in order, on one event. The command line and the app call these; each reads what the one before wrote.
-
-`cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`, `evaluate_event`; without labels
-`start_zero_label` → `score_changes` → `export_event`.
+`create_event` → `cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`,
+`evaluate_event`; without labels `start_zero_label` → `predict_event` → `export_event`. Whatever changes an event goes
+through here, from the command line, the app and notebooks alike. Importing it needs no torch.
 """
 
 import os
@@ -29,13 +26,16 @@ from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.products.handover.map_export import ExportSummary, export_event, export_table
 from damage_ssl.progress import ProgressCallback
-from damage_ssl.runs.change_score import score_changes, start_zero_label
-from damage_ssl.runs.ensemble import Gain, combine, common_gain, gain_on_truth, members_of, start_ensemble
-from damage_ssl.runs.kinds import RunSummary, predict_event, run_summary
+from damage_ssl.registration.event_registration import Registration, register
+from damage_ssl.registration.manual_shift import read_manual_shifts
+from damage_ssl.runs.change_score import start_zero_label
+from damage_ssl.runs.ensemble import Gain, common_gain, gain_on_truth, members_of
+from damage_ssl.runs.finished_run import RunSummary, run_summary
+from damage_ssl.runs.kinds import predict_event, start_ensemble, start_run, train_run
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, resumed_run
 from damage_ssl.runs.predictions import read_predictions
 from damage_ssl.runs.run import chosen_run, latest_finished, runs_in
-from damage_ssl.runs.trained import plan_run, start_run, train_run
+from damage_ssl.runs.trained import plan_run
 from damage_ssl.runs.transfer import SourcePlan, named_sources
 from damage_ssl.runs.validation import EvaluationReport, evaluate_event
 from damage_ssl.settings import PatchSettings, Resources
@@ -54,7 +54,6 @@ __all__ = [
     "RunSummary",
     "SourcePlan",
     "chosen_run",
-    "combine",
     "common_gain",
     "create_event",
     "cut_patches",
@@ -72,9 +71,9 @@ __all__ = [
     "plan_of",
     "plan_run",
     "predict_event",
+    "register_event",
     "resumed_run",
     "run_summary",
-    "score_changes",
     "start_ensemble",
     "start_run",
     "start_zero_label",
@@ -214,17 +213,66 @@ def cut_patches(
         settings: how pairs are cut.
         progress: told the buildings done and all buildings.
         registering: the same for the registration before.
-        resources: processes, memory, cluster.
-        client: a Dask client to use.
+        resources: processes, memory, cluster (default: this process, 1 GB).
+        client: a Dask client to use instead of local processes; its workers must see the event's folder and imagery.
 
     Raises:
-        StorageError: the disk is full. InputError: a scene can no longer be read.
+        WorkspaceError: the event has no footprints, or another process is cutting its patches.
+        StorageError, InputError, SourceError, SettingsError, WorkerError: as `extract_patches` and `register` do.
     """
-    if settings is None:
-        settings = PatchStore.kept_settings(event.patches_path) or PatchSettings()
+    settings = settings or _kept_settings(event)
+    resources = resources or Resources()
+    if client is not None:
+        resources = resources.replace(cluster=str(client.scheduler_info()["address"]))
+    pre, post = event.pre_and_post()
+    footprints = event.footprints()[["building_id", "area_m2", "geometry"]]  # the other columns are let go
+    shifts = register(
+        event.path,
+        footprints,
+        pre,
+        post,
+        settings,
+        manual_shifts=read_manual_shifts(event, pre + post),
+        resources=resources,
+        progress=registering,
+        client=client,
+    ).table
     return extract_patches(
-        event, settings, progress=progress, registering=registering, resources=resources, client=client
+        event.path, footprints, pre, post, shifts, settings, progress=progress, resources=resources, client=client
     )
+
+
+def register_event(
+    event: Event,
+    settings: PatchSettings | None = None,
+    progress: ProgressCallback | None = None,
+    *,
+    resources: Resources | None = None,
+) -> Registration:
+    """Register the event without cutting its pairs; a cut with the same settings then finds it done.
+
+    Without settings, those of the last cut are used.
+
+    Raises:
+        WorkspaceError: the event has no footprints.
+        StorageError, InputError: as `register` does.
+    """
+    pre, post = event.pre_and_post()
+    return register(
+        event.path,
+        event.footprints(),
+        pre,
+        post,
+        settings or _kept_settings(event),
+        manual_shifts=read_manual_shifts(event, pre + post),
+        resources=resources,
+        progress=progress,
+    )
+
+
+def _kept_settings(event: Event) -> PatchSettings:
+    """The settings that the event's patches were cut with; the defaults before."""
+    return PatchStore.kept_settings(event.patches_path) or PatchSettings()
 
 
 def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool = False) -> ImportReport:
@@ -238,7 +286,7 @@ def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool
 
 
 def next_to_label(event: Event, count: int, rng: np.random.Generator) -> pd.DataFrame:
-    """The buildings to look at next (see `labelling.queue`), the uncertain ones first once a model has predicted.
+    """The buildings to look at next (see `labels.sampling`), the uncertain ones first once a model has predicted.
 
     Kinds of buildings take turns where the event has features (`live.make_features`).
 

@@ -38,8 +38,8 @@ TABLES: Mapping[str, str] = {
 }
 """The tables of a settings file → their classes."""
 
-_INNER = {"AllSettings", "SortedOptions", "ABCSettings", "CDMADSettings"}
-"""Classes that put others together, or whose keys are given under other names in a class that is shown."""
+_INNER = {"AllSettings", "TrainingOptions"}
+"""Classes that put others together."""
 
 _SETTINGS_CLASS = re.compile(r"^class ((?:[A-Z]\w*(?:Settings|Options|Training))|Resources)\b", re.MULTILINE)
 _MARKER = re.compile(r"<!-- generated: (\w+) -->")
@@ -161,25 +161,18 @@ def settings_classes() -> dict[str, type]:
 
 
 def is_settings(value: Any) -> bool:
-    """A dataclass or a pydantic model."""
-    return isinstance(value, type) and (dataclasses.is_dataclass(value) or hasattr(value, "model_fields"))
+    """A class of settings."""
+    return isinstance(value, type) and hasattr(value, "model_fields")
 
 
 def keys_of(cls: Any) -> list[Key]:
-    """The settings of a class, whichever kind of class it is."""
-    hints = typing.get_type_hints(cls)
-    if hasattr(cls, "model_fields"):
-        return [
-            Key(name, field.annotation, _default(field.get_default(call_default_factory=True), field.is_required()),
-                "; ".join(filter(None, [field.description, *(_bound(each) for each in field.metadata)])))
-            for name, field in cls.model_fields.items()
-        ]  # fmt: skip
-    keys = []
-    for field in dataclasses.fields(cls):
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-        keys.append(Key(field.name, hints[field.name], _default(made, required), field.metadata.get("help", "")))
-    return keys
+    """The settings of a class, under their names on disk."""
+    return [
+        Key(field.alias or name, field.annotation,
+            _default(field.get_default(call_default_factory=True), field.is_required()),
+            "; ".join(filter(None, [field.description, *(_bound(each) for each in field.metadata)])))
+        for name, field in cls.model_fields.items()
+    ]  # fmt: skip
 
 
 def settings_page() -> str:

@@ -12,7 +12,6 @@ from damage_ssl.damage_scale import SCHEMES, DamageGrade, LabelValue, scheme_nam
 from damage_ssl.errors import InputError, SettingsError, StorageError
 from damage_ssl.files import atomic_directory, atomic_path, write_json
 from damage_ssl.grid import PixelGrid, utm_epsg
-from damage_ssl.settings import PatchSettings, TrainSettings, from_mapping, to_mapping
 
 
 def test_unknown_grade_names_place_value_and_what_is_allowed() -> None:
@@ -45,32 +44,24 @@ def test_every_grade_has_exactly_one_class_in_every_scheme() -> None:
             assert sum(LabelValue(grade.label) in members for members in scheme.members) == 1
 
 
+def test_damaged_counts_from_the_first_damaged_grade_and_a_verdict_is_what_it_says() -> None:
+    assert {name: min(scheme.damaged_grades).label for name, scheme in SCHEMES.items()} == {
+        "binary-major": "major-damage",
+        "binary-minor": "minor-damage",
+        "grades": "major-damage",
+    }
+    for scheme in SCHEMES.values():
+        for grade in DamageGrade:
+            assert scheme.is_damaged(LabelValue(grade.label)) is (grade in scheme.damaged_grades)
+        assert scheme.is_damaged(LabelValue.DAMAGED) is True
+        assert scheme.is_damaged(LabelValue.INTACT) is False
+        assert scheme.is_damaged(LabelValue.UNCLEAR) is None
+    assert SCHEMES["grades"].damaged_names == ("major-damage", "destroyed")
+
+
 def test_unknown_scheme_names_the_nearest() -> None:
     with pytest.raises(SettingsError, match="did you mean 'binary-major'"):
         scheme_named("binary-majr")
-
-
-def test_unknown_setting_names_the_nearest() -> None:
-    with pytest.raises(SettingsError, match=r"\[train\]: setting 'algoritm' is unknown: did you mean 'algorithm'"):
-        from_mapping(TrainSettings, {"algoritm": "fixmatch"}, "[train]")
-
-
-@pytest.mark.parametrize("values", [{"steps": "many"}, {"steps": True}, {"fusion": "sum"}, {"seed": 1.5}])
-def test_setting_of_the_wrong_type_is_an_error(values: dict[str, object]) -> None:
-    with pytest.raises(SettingsError, match=next(iter(values))):
-        from_mapping(TrainSettings, values, "[train]")
-
-
-@pytest.mark.parametrize("values", [{"gsd_m": 0.0}, {"size_px": 0}, {"stretch_low_percent": 99.0}])
-def test_impossible_patch_setting_is_an_error(values: dict[str, object]) -> None:
-    with pytest.raises(SettingsError, match=f"{next(iter(values))} is .*; it must be"):
-        from_mapping(PatchSettings, values, "[patches]")
-
-
-def test_settings_survive_a_round_trip() -> None:
-    settings = TrainSettings(steps=7, minutes=2.0, options={"threshold": 0.9})
-    assert from_mapping(TrainSettings, to_mapping(settings), "x") == settings
-    assert from_mapping(PatchSettings, {"context_gsd_m": 2}, "x").context_gsd_m == 2.0
 
 
 def test_grid_is_centred_on_the_point() -> None:

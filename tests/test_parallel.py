@@ -16,8 +16,8 @@ from damage_ssl.events.event import Event
 from damage_ssl.mosaic import batches
 from damage_ssl.parallel import check_shared_folder, run_tasks
 from damage_ssl.patches import extraction
-from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.settings import PatchSettings, Resources
+from damage_ssl.workflow import cut_patches
 from tests.conftest import Town
 from tests.patches.stores import content
 from tests.patches.test_extract import SMALL
@@ -112,18 +112,18 @@ def test_no_more_tasks_are_asked_for_than_the_workers_need() -> None:
 def test_dask_gives_the_same_bytes_as_this_process(town: Town, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "CELL_PX", 60)
     event = town.create()
-    alone = content(extract_patches(event, SMALL).path)
+    alone = content(cut_patches(event, SMALL).path)
     (event.patches_path / "store.json").unlink()
-    assert content(extract_patches(event, SMALL, client=client).path) == alone
+    assert content(cut_patches(event, SMALL, client=client).path) == alone
     (event.patches_path / "store.json").unlink()
     by_address = Resources(cluster=client.scheduler.address)
-    assert content(extract_patches(event, SMALL, resources=by_address).path) == alone
+    assert content(cut_patches(event, SMALL, resources=by_address).path) == alone
 
 
 def test_killed_dask_worker_changes_no_byte(town: Town, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "CELL_PX", 60)
     event = town.create()
-    alone = content(extract_patches(event, SMALL).path)
+    alone = content(cut_patches(event, SMALL).path)
     (event.patches_path / "store.json").unlink()
     victims = list(client.run(os.getpid).values())
     killed: list[int] = []
@@ -133,7 +133,7 @@ def test_killed_dask_worker_changes_no_byte(town: Town, client: Any, monkeypatch
             killed.append(victims[0])
             os.kill(victims[0], signal.SIGKILL)
 
-    assert content(extract_patches(event, SMALL, client=client, progress=kill).path) == alone
+    assert content(cut_patches(event, SMALL, client=client, progress=kill).path) == alone
     assert killed
 
 
@@ -171,7 +171,7 @@ def test_extraction_survives_a_killed_local_worker(town: Town, monkeypatch: pyte
 
     monkeypatch.setattr(batches, "CELL_PX", 60)
     event = town.create()
-    alone = content(extract_patches(event, SMALL).path)
+    alone = content(cut_patches(event, SMALL).path)
     (event.patches_path / "store.json").unlink()
     killed: list[int] = []
 
@@ -183,14 +183,14 @@ def test_extraction_survives_a_killed_local_worker(town: Town, monkeypatch: pyte
             time.sleep(0.1)
 
     two = Resources(workers=2)
-    assert content(extract_patches(event, SMALL, resources=two, progress=kill).path) == alone
+    assert content(cut_patches(event, SMALL, resources=two, progress=kill).path) == alone
     assert killed
 
 
 def test_less_memory_changes_no_byte(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     event: Event = town.create()
     settings = PatchSettings(size_px=32, context_gsd_m=1.5, align="off")
-    alone = content(extract_patches(event, settings).path)
+    alone = content(cut_patches(event, settings).path)
     (event.patches_path / "store.json").unlink()
     monkeypatch.setattr(extraction, "reading_bytes", lambda *_, **__: 1)
-    assert content(extract_patches(event, settings).path) == alone
+    assert content(cut_patches(event, settings).path) == alone

@@ -1,10 +1,6 @@
-"""All routes.
-
-What the map asks for while the page's script rests: tiles, crops, footprints, queues; and what it sends in.
+"""All routes: what the map asks for while the page's script rests, what it sends in, and the scripts that it runs.
 
 An event is named, never a path; the imagery is addressed by its role. Everything comes from the workspace.
-
-The scripts of the map component.
 """
 
 from starlette.middleware import Middleware

@@ -28,7 +28,7 @@ from damage_ssl.imagery.scene import Role
 from damage_ssl.products import footprint_tiles
 from damage_ssl.products.map_style import MODES, Mode
 from damage_ssl.products.selection import Selection
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 _SUGGESTED = 8
 _MOST_REACH_DEG = 0.1
@@ -88,7 +88,7 @@ def overview_tile(request: Request) -> Response:
 
 
 def _draw(
-    view: EventView, model: Model | None, mode: Mode, role: Role, wanted: Selection, address: tuple[int, int, int]
+    view: EventView, model: MapModel | None, mode: Mode, role: Role, wanted: Selection, address: tuple[int, int, int]
 ) -> bytes:
     standing, places = assessment_of(view, model), view.places[role]
     shown = None if wanted.is_open else standing.passes(wanted)

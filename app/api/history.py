@@ -1,9 +1,8 @@
 """What was ever said of one building, by people and by models; an earlier state can be put back."""
 
-from collections.abc import Hashable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pandas as pd
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -19,7 +18,7 @@ from damage_ssl.labels.history import put_back_from, revert
 from damage_ssl.labels.sampling import RANDOM, SPREAD, UNCERTAIN
 from damage_ssl.labels.schema import REVERT, WITHDRAWN
 from damage_ssl.products.map_style import CLASSES, name_of
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import plan_of
 
 _WHY = {
@@ -43,7 +42,7 @@ def history(request: Request) -> Response:
     row, shown = row_in(view, request), request.query_params.get("run")
     if blind_in(request):
         return JSONResponse({"rows": [], "verdicts": []}, headers=NEVER)
-    rows = label_store(view.event).history(str(view.building_id[row]))
+    rows = label_store(view.event).history(str(view.building_id[row])).to_dict("records")
     verdicts = [_verdict(view, model, row, shown) for model in shown_models(view)]
     return JSONResponse({"rows": _rows(rows), "verdicts": verdicts}, headers=NEVER)
 
@@ -62,7 +61,7 @@ def put_back(event: str, body: dict[str, Any]) -> Response:
     return JSONResponse({"revision": revision, "label": label}, headers=NEVER)
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _rows(log: Iterable[Mapping[Any, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "row": place,
@@ -72,17 +71,17 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
             "why": _why(row),
             "comment": "" if put_back_from(row["comment"]) else row["comment"],
         }
-        for place, row in enumerate(table.to_dict("records"))
+        for place, row in enumerate(log)
     ]
 
 
-def _why(row: dict[Hashable, Any]) -> str:
+def _why(row: Mapping[Any, Any]) -> str:
     if said_by := put_back_from(row["comment"]):
         return "own answer put back" if said_by == row["labeller"] else f"put back what {said_by} had said"
     return str(_WHY.get(row["drawn"], row["drawn"]))
 
 
-def _verdict(view: EventView, model: Model, row: int, shown: str | None) -> dict[str, Any]:
+def _verdict(view: EventView, model: MapModel, row: int, shown: str | None) -> dict[str, Any]:
     says = model_says(view, model)
     code = int(says.model_class[row])
     learned = model.run is not None and str(view.building_id[row]) in plan_of(model.run).train_id
@@ -91,10 +90,10 @@ def _verdict(view: EventView, model: Model, row: int, shown: str | None) -> dict
         learned = bool((labelled == view.building_id[row]).any())
     return {
         "model": model.model_id,
-        "name": "Live model" if model.run is None else method_name(model.algorithm),
+        "name": method_name(model.algorithm),
         "said": None if code < 0 else name_of(CLASSES[code]).lower(),
         "p": None if code < 0 else round(float(says.p[row]), 4),
-        "measure": "change score" if model.is_change_score else "probability",
+        "measure": model.kind.measure,
         "learned": learned,
         "shown": model.model_id == shown,
     }

@@ -1,17 +1,7 @@
-"""Labels sent in, one or many; the queue; the guide.
-
-Labels sent in by the map.
-
-One answer for many buildings at once, given on the map: all are written or none.
-
-The next buildings of a queue.
-
-The labelling guide with examples from the event.
-"""
+"""Labelling on the map: the next buildings of a queue, answers sent in for one or many at once, the labelling guide."""
 
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -104,7 +94,10 @@ def _undo(store: LabelStore, building_id: str, labeller: str) -> None:
 
 
 def add_labels(event: str, body: dict[str, Any]) -> Response:
-    """Give the `building_ids` the label `value` (null: withdraw theirs), or `undo` this person's last on each."""
+    """Give the `building_ids` the label `value` (null: withdraw theirs), or `undo` this person's last on each.
+
+    All are written or none.
+    """
     view = view_of(event)
     buildings = _buildings(view, body.get("building_ids"))
     labeller = str(body["labeller"])
@@ -146,7 +139,6 @@ def queue(request: Request) -> Response:
         model=model_in(request, view),
         labeller=request.query_params.get("labeller", "")[:MAX_NAME],
         count=min(max(int(number_in(request, "n", 12)), 1), 100),
-        rng=np.random.default_rng(),
         start=max(int(number_in(request, "start", 0)), 0),
     )
     return JSONResponse({"items": next_in_queue(request.query_params.get("kind", "label"), ask)}, headers=NEVER)
@@ -155,7 +147,7 @@ def queue(request: Request) -> Response:
 def labelling_guide(request: Request) -> Response:
     """Texts for each grade, up to three example buildings of each, and hints for hard cases."""
     view = view_in(request)
-    change = next((model for model in shown_models(view) if model.is_change_score), None)
+    change = next((model for model in shown_models(view) if not model.kind.is_probability), None)
     return JSONResponse(guide(view, change), headers=NEVER)
 
 

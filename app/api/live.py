@@ -1,13 +1,10 @@
-"""What the live model and other analysts say.
-
-What the live model says of the buildings in view, so that the map recolours while somebody labels.
-
-What an open page asks every few seconds: has anybody labelled, and which buildings?
+"""What an open page asks while people label: what the live model now says of the buildings in view, and whether anybody
+has labelled, and which buildings.
 """
 
+import math
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -42,7 +39,7 @@ def live_answer(view: EventView, box: Box, role: Role) -> dict[str, Any]:
     standing = assessment_of(view, model)
     if len(rows) > POLYGON_CAP:
         rows = rows[:0]
-    p = [None if np.isnan(value) else round(value, 3) for value in standing.says.p[rows].tolist()]
+    p = [None if math.isnan(value) else round(value, 3) for value in standing.says.p[rows].tolist()]
     return {
         "stamp": model.stamp,
         "revision": model.revision,

@@ -1,12 +1,12 @@
 """What all routes share: errors as answers, the parameters of a request, caching headers."""
 
 import json
+import math
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,7 +19,7 @@ from damage_ssl.errors import DamageSSLError, InputError, StorageError, Workspac
 from damage_ssl.imagery.map_tiles import MAX_ZOOM
 from damage_ssl.imagery.scene import Role
 from damage_ssl.products.selection import Selection, classes_in
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 FOR_A_YEAR = {"Cache-Control": "private, max-age=31536000, immutable"}
 NEVER = {"Cache-Control": "no-store"}
@@ -122,7 +122,7 @@ def view_in(request: Request) -> EventView:
     return view_of(request.path_params["event"])
 
 
-def model_in(request: Request, view: EventView) -> Model | None:
+def model_in(request: Request, view: EventView) -> MapModel | None:
     """The model that the parameter `run` names."""
     return model_named(view, request.query_params.get("run"))
 
@@ -171,7 +171,7 @@ def bbox_of(text: str) -> tuple[float, float, float, float]:
         west, south, east, north = (float(value) for value in text.split(","))
     except ValueError:
         raise InputError("bbox must be west,south,east,north in degrees") from None
-    if not (west < east and south < north and np.isfinite([west, south, east, north]).all()):
+    if not (west < east and south < north and all(map(math.isfinite, (west, south, east, north)))):
         raise InputError("bbox must be west,south,east,north in degrees, west < east and south < north")
     return west, south, east, north
 

@@ -17,7 +17,7 @@ from damage_ssl.errors import StorageError
 from damage_ssl.files import locked
 from damage_ssl.products.handover.pack import LABELS_ONLY, Pack, hand_over, open_pack, pack_folder
 from damage_ssl.products.selection import Selection, query_of
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 AT_ONCE = 20_000
 """Up to this many buildings a pack takes seconds and is written when it is asked for."""
@@ -33,7 +33,7 @@ class HandoverJob:
     """A map to hand over: which model's, which buildings, under which licence."""
 
     view: EventView
-    model: Model | None
+    model: MapModel | None
     wanted: Selection
     licence: str | None = None
 

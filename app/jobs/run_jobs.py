@@ -9,7 +9,7 @@ from app.jobs.job import one_at_a_time
 from app.jobs.run_reports import RunReport, report_of
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.change_score import CHANGE_SCORE
 from damage_ssl.runs.run import Run, delete_run, new_run_id
 
 
@@ -28,7 +28,7 @@ def start_first_map(event: Event) -> Run:
     Raises:
         WorkspaceError: other work on the event is going on.
     """
-    return _start_run(event, "zero-label", CHANGE, [])
+    return _start_run(event, "zero-label", CHANGE_SCORE.name, [])
 
 
 @writers_only
@@ -41,7 +41,7 @@ def go_on(event: Event, report: RunReport) -> None:
     run = report.run
     arguments = report.work.job.arguments if report.work is not None else ()
     command = list(arguments)
-    if run.settings_path.exists() and report.algorithm != CHANGE:
+    if run.settings_path.exists() and report.kind.learns:
         command = ["train", event.name, "--resume", run.run_id]
     if not command:
         raise WorkspaceError(f"run '{run.run_id}': it is not known how it was begun; start a new one")

@@ -6,6 +6,8 @@ from typing import Literal
 from app.jobs.job import JobReport, report_in, was_stopped
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event
+from damage_ssl.runs.kinds import kind_of
+from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.run import Run, RunStatus
 
 Phase = Literal["preparing", "training", "predicting", "stopping", "finished", "failed", "cancelled", "interrupted"]
@@ -28,6 +30,11 @@ class RunReport:
     updated: float
     message: str
     work: JobReport | None = None
+
+    @property
+    def kind(self) -> RunKind:
+        """What the run is."""
+        return kind_of(self.algorithm)
 
     @property
     def active(self) -> bool:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import streamlit as st
-from shapely.geometry.base import BaseGeometry
 
 from app.components.widgets import facts, note
 from app.jobs import event_jobs, inbox
@@ -11,7 +10,7 @@ from app.state import event_view
 from app.state.event_view import EventView
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.events import area as event_area
-from damage_ssl.events.area import set_area
+from damage_ssl.events.area import Area, set_area
 from damage_ssl.footprints.reader import read_aoi
 
 _DEALT = "area-dealt"
@@ -66,11 +65,11 @@ def area(view: EventView) -> bool:
     return False
 
 
-def _drawn(view: EventView) -> BaseGeometry | None:
+def _drawn(view: EventView) -> Area | None:
     """The area that waits for a decision: typed or of a file, else drawn on the map."""
     waiting = st.session_state.get("area-given")
     if isinstance(waiting, tuple) and waiting[0] == view.event.name:
-        given: BaseGeometry = waiting[1]
+        given: Area = waiting[1]
         return given
     value = (st.session_state.get(f"workbench-{view.event.name}") or {}).get("area")
     if not value or value.get("nonce") == st.session_state.get(_DEALT):
@@ -83,7 +82,7 @@ def _drawn(view: EventView) -> BaseGeometry | None:
         return None
 
 
-def _offer(view: EventView, drawn: BaseGeometry) -> None:
+def _offer(view: EventView, drawn: Area) -> None:
     try:
         count, total = event_view.count_inside(view, drawn)
     except DamageSSLError as error:
@@ -102,7 +101,7 @@ def _offer(view: EventView, drawn: BaseGeometry) -> None:
         note("No building lies in it.")
 
 
-def _apply(view: EventView, chosen: BaseGeometry | None, buildings: int) -> None:
+def _apply(view: EventView, chosen: Area | None, buildings: int) -> None:
     seconds = buildings // _BUILDINGS_A_SECOND
     try:
         with st.spinner(f"Setting the area, about {seconds} s" if seconds else "Setting the area"):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import pandas as pd
 import streamlit as st
 
 from app.auth.people import who
@@ -14,7 +13,7 @@ from app.panels.model_choice import first_map
 from app.panels.position import position
 from app.state.event_view import EventView
 from app.state.legend import dates_text
-from app.state.viewport import reason_text
+from damage_ssl.damage_scale import reason_words
 from damage_ssl.errors import DamageSSLError
 
 _BUILDINGS_A_MINUTE = 3000
@@ -47,7 +46,7 @@ def show(view: EventView, reports: Sequence[run_reports.RunReport]) -> None:
         _failure(view)
         watch(view, reports)
     if view.index is not None:
-        _coverage(view, view.index, reports, may_write=may_write)
+        _coverage(view, reports, may_write=may_write)
     elif not may_write:
         note("It is not prepared yet; somebody with the right to change it has to go on.")
     elif not view.event.has_footprints:
@@ -60,15 +59,12 @@ def _scenes(count: int) -> str:
     return f"{count} scene{'' if count == 1 else 's'}"
 
 
-def _coverage(
-    view: EventView, index: pd.DataFrame, reports: Sequence[run_reports.RunReport], *, may_write: bool
-) -> None:
+def _coverage(view: EventView, reports: Sequence[run_reports.RunReport], *, may_write: bool) -> None:
     assessed = int(view.assessed.sum())
     total = len(view.footprints)
     bar([("#2f7d5b", assessed), ("#c3cad2", total - assessed)])
     rows = [("Can be assessed", f"{assessed:,}")]
-    reasons = index.loc[~view.assessed, "not_assessed_reason"].value_counts()
-    rows += [(f"Not: {reason_text(str(reason))}", f"{count:,}") for reason, count in reasons.items()]
+    rows += [(f"Not: {reason_words(reason)}", f"{count:,}") for reason, count in view.not_assessed.items()]
     facts(rows)
     if assessed < total:
         note("Buildings that cannot be assessed stay on the map and in the download, with their reason.")

@@ -1,11 +1,9 @@
 """Step 5: what to look at before the map goes out, and the map of the filter as a pack or as GeoJSON alone."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from html import escape
 from urllib.parse import quote, urlencode
 
-import pandas as pd
 import streamlit as st
 
 from app.auth.people import who
@@ -13,18 +11,13 @@ from app.components.widgets import caution, headline, note
 from app.jobs import handover_jobs
 from app.jobs.handover_jobs import HandoverJob
 from app.panels.map import read_filter
-from app.state.event_view import EventView, label_store
-from app.state.map_assessment import screen_table
-from damage_ssl.evaluation.metrics import Evaluation
-from damage_ssl.events.event import Event
+from app.state.event_view import EventView
+from app.state.label_evidence import label_log
+from app.state.map_assessment import assessment_of, screen_table, validation
 from damage_ssl.products.handover.checks import HandoverCheck, State, handover_checks
 from damage_ssl.products.handover.pack import open_pack
-from damage_ssl.products.handover.receiver_note import NOT_VALIDATED
 from damage_ssl.products.selection import Selection, query_of, without_idle
-from damage_ssl.runs.change_score import STATEMENT
-from damage_ssl.runs.model import Model
-from damage_ssl.runs.run import Run
-from damage_ssl.runs.validation import validation_of
+from damage_ssl.runs.model import MapModel
 
 _MARKS: dict[State, tuple[str, str]] = {"good": ("✓", "fine"), "look": ("!", "note"), "bad": ("✗", "problem")}
 
@@ -37,23 +30,23 @@ def summary(view: EventView) -> str:
     return f"{made} pack{'s' if made > 1 else ''} made" if made else "nothing yet"
 
 
-def show(view: EventView, model: Model | None) -> Selection:
+def show(view: EventView, model: MapModel | None) -> Selection:
     """The check list and the downloads of what the map step shows; returns that filter for the map."""
     if view.index is None:
         note("Prepare the imagery first (step 1).")
         return Selection()
-    table = screen_table(view, model)
-    classes = {str(name) for name in table["damage_class"].dropna().unique()}
-    wanted = without_idle(read_filter(), classes, not_assessed=int((~table["assessed"].to_numpy(bool)).sum()))
-    count = int(wanted.mask(table).sum())
+    standing = assessment_of(view, model)
+    wanted = without_idle(read_filter(), standing.counts(), not_assessed=standing.not_assessed)
+    count = int(standing.passes(wanted).sum())
     if wanted.is_open:
         headline(f"{count:,}", "buildings to hand over, as on the map")
     else:
-        headline(f"{count:,}", f"of {len(table):,} buildings")
+        headline(f"{count:,}", f"of {len(view.footprints):,} buildings")
         note(f"Only what the map's filter shows: {wanted.words}.")
-    if model is not None and (model.run is None or model.is_change_score):
-        caution(STATEMENT if model.is_change_score else NOT_VALIDATED)
-    _checks(_found(view, model, table))
+    if model is not None and model.kind.statement:
+        caution(model.kind.statement)
+    log = label_log(view.event, standing.revision)
+    _checks(handover_checks(screen_table(view, model), model, log, validation(view, model)))
     with st.expander("Licence and source to name"):
         licence = st.text_input(
             "Goes into the receiver's page",
@@ -67,23 +60,6 @@ def show(view: EventView, model: Model | None) -> Selection:
     else:
         note("The filter leaves no building; open it in step 4.")
     return wanted
-
-
-def _found(view: EventView, model: Model | None, table: pd.DataFrame) -> list[HandoverCheck]:
-    run = None if model is None else model.run
-    store = label_store(view.event)
-    validation = None if run is None else _validation(view.event, view.stamp, run, "" if model is None else model.stamp)
-    return handover_checks(table, model, _log(view.event, store.revision()), validation)
-
-
-@lru_cache(maxsize=8)
-def _validation(event: Event, stamp: str, run: Run, predicted: str) -> Evaluation | None:
-    return validation_of(event, run)
-
-
-@lru_cache(maxsize=4)
-def _log(event: Event, revision: int) -> pd.DataFrame:
-    return label_store(event).log()
 
 
 def _checks(checks: Sequence[HandoverCheck]) -> None:

@@ -1,8 +1,6 @@
-"""Step 2, labels from a file.
+"""Step 2: how many labels there are, what is still needed and what more would bring; labelling is beside the map.
 
-Step 2: how many labels there are, what is still needed and what more would bring; labelling is beside the map.
-
-Labels from a CSV file, in the label step: checked row by row, and taken all or none.
+Labels can also come from a CSV file: checked row by row, and taken all or none.
 """
 
 import tempfile
@@ -11,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from app.auth.access import Person
 from app.components.widgets import bars, go_to, note
 from app.jobs import outlook_jobs, run_reports
 from app.panels.model_choice import features_state, model_choice
-from app.state.event_view import EventView, current_labels
+from app.state.event_view import EventView, current_labels, label_counts
 from app.state.sampling_shares import Shares, keep_shares, shares_of
 from app.state.shown_models import features_stamp
 from damage_ssl import workflow
@@ -27,9 +24,10 @@ from damage_ssl.errors import DamageSSLError
 from damage_ssl.evaluation.learning_curve import LearningCurve
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_csv import ImportReport
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.map_style import colour_of, name_of
-from damage_ssl.runs.model import Model
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.runs.model import MapModel
+from damage_ssl.settings import SplitSettings
 
 COMFORTABLE_PER_CLASS = 20
 _TOLD_EVERY = 5
@@ -82,15 +80,6 @@ def needed(view: EventView, scheme: ClassScheme | None = None) -> Needed:
     return Needed(counts, split.min_train_per_class + split.min_validation_per_class)
 
 
-def label_counts(view: EventView) -> dict[LabelValue, int]:
-    """How many buildings that can be assessed carry each label now; only these can be learned from."""
-    labels = current_labels(view.event)[0]
-    place, assessed = view.position_of, view.assessed
-    usable = [row is not None and bool(assessed[row]) for row in map(place.get, labels["building_id"].tolist())]
-    counted = labels["value"][np.array(usable, dtype=bool)].value_counts()
-    return {LabelValue(str(value)): int(count) for value, count in counted.items()}
-
-
 def summary(view: EventView) -> str:
     """The state of this step in a few words."""
     total = len(current_labels(view.event)[0])
@@ -105,8 +94,8 @@ def queue_settings(view: EventView) -> dict[str, str]:
 
 def show(
     view: EventView,
-    model: Model | None,
-    models: Sequence[Model],
+    model: MapModel | None,
+    models: Sequence[MapModel],
     reports: Sequence[run_reports.RunReport],
     person: Person,
 ) -> None:

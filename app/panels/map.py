@@ -14,21 +14,20 @@ from app.state.legend import age_text, class_names_of, method_name
 from app.state.map_assessment import assessment_of
 from damage_ssl.products.map_style import colour_of, name_of
 from damage_ssl.products.selection import Selection, without_idle
-from damage_ssl.runs.change_score import STATEMENT
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import plan_of
 
 _ORDER = ("damaged", "destroyed", "major-damage", "minor-damage", "intact", "no-damage")
 
 
-def summary(reports: list[run_reports.RunReport], model: Model | None) -> str:
+def summary(reports: list[run_reports.RunReport], model: MapModel | None) -> str:
     """The state of this step in a few words."""
     if model is None:
         return "labels only"
     return f"map from {_age(reports, model)}" if model.run is not None else method_name(model.algorithm)
 
 
-def _age(reports: list[run_reports.RunReport], model: Model) -> str:
+def _age(reports: list[run_reports.RunReport], model: MapModel) -> str:
     shown = next((report for report in reports if report.run.run_id == model.model_id), None)
     return "now" if shown is None else age_text(time.time() - shown.updated)
 
@@ -51,7 +50,9 @@ def read_filter() -> Selection:
 PARTS = ("Result", "Check")
 
 
-def show(view: EventView, model: Model | None, models: list[Model], reports: list[run_reports.RunReport]) -> Selection:
+def show(
+    view: EventView, model: MapModel | None, models: list[MapModel], reports: list[run_reports.RunReport]
+) -> Selection:
     """What the map says with its filter, which is returned for the map; or what of it to check."""
     if view.index is None:
         note("Prepare the imagery first (step 1).")
@@ -79,7 +80,7 @@ def _part_chosen() -> None:
         review.walk(None)
 
 
-def _result(view: EventView, model: Model | None, reports: list[run_reports.RunReport]) -> Selection:
+def _result(view: EventView, model: MapModel | None, reports: list[run_reports.RunReport]) -> Selection:
     if model is None:
         finished = any(report.phase == "finished" for report in reports)
         note(
@@ -92,9 +93,9 @@ def _result(view: EventView, model: Model | None, reports: list[run_reports.RunR
     assessed = int(standing.assessed.sum())
     if model is not None:
         damaged = standing.damaged(model.scheme)
-        if model.is_change_score:
+        if not model.kind.is_probability:
             headline(f"{damaged:,}", f"of {assessed:,} buildings changed strongly")
-            caution(STATEMENT)
+            caution(model.statement or "")
             note(
                 f"Exported as damaged from a score of {model.threshold:.2f}; your labels override it. "
                 "Label some buildings and train a model to get probabilities."
@@ -113,7 +114,7 @@ def _result(view: EventView, model: Model | None, reports: list[run_reports.RunR
     bar([(colour_of(name), counts[name]) for name in classes])
     measure = None
     if model is not None:
-        measure = "Change score × 100" if model.is_change_score else "Probability of damage, %"
+        measure = "Probability of damage, %" if model.kind.is_probability else "Change score × 100"
     not_assessed = len(standing.assessed) - assessed
     wanted = _filter(counts, names=class_names_of(model), measure=measure, not_assessed=not_assessed)
     st.button(

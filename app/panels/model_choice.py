@@ -1,8 +1,6 @@
-"""Which model is shown; the first map without labels.
+"""Which model the map shows, the choice of another one, and how the trained and the live one differ.
 
-Which model the map shows, the choice of another one, and how the trained and the live one differ.
-
-The button that makes a first map before there is any label.
+Before there is any label: the button that makes a first map without.
 """
 
 import time
@@ -21,12 +19,11 @@ from app.state.legend import age_text, method_name
 from app.state.shown_models import differing, live_model, needs_features
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.events.event import Event
-from damage_ssl.runs.change_score import ALGORITHM
 from damage_ssl.runs.live import LiveModel
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 
-def shown_model(models: Sequence[Model]) -> Model | None:
+def shown_model(models: Sequence[MapModel]) -> MapModel | None:
     """The model that was chosen on the page, else the default.
 
     A choice holds until another run has been trained since: that one then replaces what was shown.
@@ -38,12 +35,12 @@ def shown_model(models: Sequence[Model]) -> Model | None:
     return next(iter(models), None)
 
 
-def _newest_trained(models: Sequence[Model]) -> str | None:
-    return next((each.model_id for each in models if each.run is not None and not each.is_change_score), None)
+def _newest_trained(models: Sequence[MapModel]) -> str | None:
+    return next((each.model_id for each in models if each.run is not None and each.kind.is_probability), None)
 
 
 def model_choice(
-    view: EventView, model: Model | None, models: Sequence[Model], reports: Sequence[run_reports.RunReport]
+    view: EventView, model: MapModel | None, models: Sequence[MapModel], reports: Sequence[run_reports.RunReport]
 ) -> None:
     """Name the shown model, offer the others, and say on how many buildings the trained and the live one differ."""
     if model is None:
@@ -62,7 +59,7 @@ def model_choice(
     else:
         note(f"The map shows: {_name(model, reports)}.")
     live = next((each for each in models if isinstance(each, LiveModel)), None)
-    trained = next((each for each in models if each.run is not None and not each.is_change_score), None)
+    trained = next((each for each in models if each.run is not None and each.kind.is_probability), None)
     if live is None or trained is None:
         return
     count, of = len(differing(view, trained, live)), int(view.assessed.sum())
@@ -83,7 +80,7 @@ def _walk_differing() -> None:
     st.query_params["step"] = "map"
 
 
-def _name(model: Model, reports: Sequence[run_reports.RunReport]) -> str:
+def _name(model: MapModel, reports: Sequence[run_reports.RunReport]) -> str:
     if isinstance(model, LiveModel):
         learned = sum(model.prediction.learned_from.values())
         return f"{method_name(model.algorithm)}, from {learned:,} labels"
@@ -92,7 +89,7 @@ def _name(model: Model, reports: Sequence[run_reports.RunReport]) -> str:
     return f"{method_name(model.algorithm)}{age}"
 
 
-def features_state(view: EventView, models: Sequence[Model], *, may_write: bool) -> None:
+def features_state(view: EventView, models: Sequence[MapModel], *, may_write: bool) -> None:
     """While the live model's features are missing: make them, and say how far that is or why it failed.
 
     Draws the page again where the live model has appeared since `models` were listed: nothing else would.
@@ -167,7 +164,7 @@ def first_map(view: EventView, reports: Sequence[run_reports.RunReport]) -> None
     if reports and reports[0].active:
         note("A map is being made; step 3 shows how far it is.")
         return
-    if reports and reports[0].algorithm == ALGORITHM and reports[0].phase in ("failed", "interrupted"):
+    if reports and not reports[0].kind.learns and reports[0].phase in ("failed", "interrupted"):
         st.error(reports[0].message, icon=":material/error:")
     st.button(
         "First map without labels",

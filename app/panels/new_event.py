@@ -10,7 +10,8 @@ import streamlit as st
 from app.auth.access import Person
 from app.components.upload.uploader import page_style, uploader
 from app.components.widgets import note
-from app.jobs import event_jobs, inbox, job
+from app.jobs import event_jobs, inbox, job, upload
+from app.jobs.file_kinds import UPLOAD_ENDINGS
 from app.jobs.inbox import InboxFile, Purpose
 from app.panels.job_progress import log_of, stop_button, work_progress
 from app.state.configuration import workspace_path
@@ -159,7 +160,13 @@ def _form() -> None:
     files = {purpose: inbox.inbox_files(purpose) for purpose in inbox.ENDINGS}
     _keep(files)
     st.markdown("**Files**")
-    uploader(_arrived)
+    uploader(
+        _arrived,
+        endings=UPLOAD_ENDINGS,
+        limit_bytes=inbox.limit_bytes(),
+        free_bytes=inbox.free_bytes(),
+        partials=[{"name": each.name, "key": each.key, "received": each.received} for each in upload.partials()],
+    )
     note(
         "Files that lie in the folder “inbox” of the workspace on the server, or in its sub-folders, "
         "can be chosen without uploading."

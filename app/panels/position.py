@@ -1,22 +1,22 @@
 """Where the images lie against the footprints and against each other, and the analyst's word on it."""
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from app.components.widgets import facts, note
 from app.jobs import event_jobs
 from app.state.event_view import ROLES, EventView
 from app.state.legend import date_text
+from damage_ssl.damage_scale import Reason
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.imagery.scene import Scene
+from damage_ssl.imagery.scene import Role, Scene
+from damage_ssl.registration.event_registration import median_shift_m, typical_shift_m
 from damage_ssl.registration.manual_shift import ManualShift, read_manual_shifts, set_manual_shift
 
 _MEANING = {
     "pre": "Outlines drawn on another image lie beside the buildings: say how far they must move to lie on them.",
     "post": "The post image lies beside the pre image: say how far, so that it is moved back before comparing.",
 }
-_COLUMNS = {"pre": ("footprint_shift_x_m", "footprint_shift_y_m"), "post": ("shift_x_m", "shift_y_m")}
+_TITLES: dict[Role, str] = {"pre": "Outlines against pre", "post": "Post against pre"}
 
 
 def position(view: EventView) -> None:
@@ -27,16 +27,16 @@ def position(view: EventView) -> None:
     cut = view.index is not None
     if view.index is not None and "footprint_shift_x_m" not in view.index:
         return
-    nudges = read_manual_shifts(view.event)
+    scenes = {scene.scene_id: scene for role in ROLES for scene in view.scenes[role]}
+    nudges = read_manual_shifts(view.event, scenes.values())
     with st.expander("Position of the images"):
-        scenes = {scene.scene_id: scene for role in ROLES for scene in view.scenes[role]}
         if rows := _overview(view, nudges):
             facts(rows)
         chosen = st.selectbox(
             "Image", list(scenes), format_func=lambda name: _scene_name(scenes[name], name in nudges), key="nudge-scene"
         )
         scene = scenes[chosen]
-        east_m, north_m = _median_shift(view, scene)
+        east_m, north_m = (0.0, 0.0) if view.index is None else median_shift_m(view.index, scene)
         kept = nudges.get(chosen)
         if cut:
             facts([("Set by hand" if kept else "Measured, on average", _shift_text(east_m, north_m))])
@@ -88,35 +88,14 @@ def _overview(view: EventView, nudges: dict[str, ManualShift]) -> list[tuple[str
     rows: list[tuple[str, str]] = []
     if view.index is None:
         return [("Set by hand", f"{len(nudges):,} image{'' if len(nudges) == 1 else 's'}")] if nudges else []
-    for role, title in (("pre", "Outlines against pre"), ("post", "Post against pre")):
-        shifts = _shifts(view, role)
-        length_m = np.hypot(*shifts.to_numpy(dtype=np.float64).T)
-        rows.append((title, f"{np.median(length_m):.1f} m typically" if len(length_m) else "not known"))
-    misaligned = int(view.index["not_assessed_reason"].eq("misaligned").sum())
-    if misaligned:
+    for role, title in _TITLES.items():
+        length_m = typical_shift_m(view.index, role)
+        rows.append((title, "not known" if length_m is None else f"{length_m:.1f} m typically"))
+    if misaligned := view.not_assessed.get(Reason.MISALIGNED, 0):
         rows.append(("No trusted position", f"{misaligned:,} building{'' if misaligned == 1 else 's'}"))
     if nudges:
         rows.append(("Set by hand", f"{len(nudges):,} image{'' if len(nudges) == 1 else 's'}"))
     return rows
-
-
-def _shifts(view: EventView, role: str) -> pd.DataFrame:
-    """The applied shifts of the assessed buildings, metres east and north."""
-    if view.index is None:
-        return pd.DataFrame({"east": [], "north": []})
-    return view.index.loc[view.assessed, list(_COLUMNS[role])].dropna().astype(float)
-
-
-def _median_shift(view: EventView, scene: Scene) -> tuple[float, float]:
-    if view.index is None:
-        return 0.0, 0.0
-    of_scene = view.assessed & view.index[f"{scene.role}_image_id"].eq(scene.scene_id).to_numpy(bool)
-    shifts = view.index[list(_COLUMNS[scene.role])].to_numpy(np.float64)[of_scene]
-    shifts = shifts[np.isfinite(shifts).all(axis=1)]
-    if not len(shifts):
-        return 0.0, 0.0
-    east_m, north_m = np.median(shifts, axis=0)
-    return float(east_m), float(north_m)
 
 
 def _shift_text(east_m: float, north_m: float) -> str:

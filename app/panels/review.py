@@ -1,27 +1,22 @@
-"""Queues, audit, agreement.
+"""The part "Check" of the map: queues of buildings that deserve a second look, what the audit says, who agrees.
 
-The part "Check" of the map: queues of buildings that deserve a second look, what the audit says, who agrees.
-
-Do the analysts agree? Who has answered how much, kappa with its meaning in words, and where two of them differ.
+Of the agreement of analysts: who has answered how much, kappa with its meaning in words, where two of them differ.
 """
 
-from functools import lru_cache
 from html import escape
 
-import pandas as pd
 import streamlit as st
 
 from app.components.widgets import facts, note
 from app.state.event_view import EventView
-from app.state.label_evidence import audit_of, label_log
-from app.state.review_queues import CHECKS, QueueState, audit_rows, case_of, queue_states
-from damage_ssl.damage_scale import ClassScheme, scheme_named
+from app.state.label_evidence import agreement_of, answer_counts, audit_of, confusion_of
+from app.state.review_queues import CHECKS, QueueState, case_of, queue_states
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.evaluation.audit import AuditReport, Share
-from damage_ssl.events.event import Event
-from damage_ssl.labels.agreement import AnalystAgreement, PairAgreement, agreement, confusion, independent_answers
+from damage_ssl.labels.agreement import Confusion, kappa_words
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.map_style import colour_of, name_of
-from damage_ssl.runs.model import Model
-from damage_ssl.settings import TrainSettings
+from damage_ssl.runs.model import MapModel
 
 
 def walk(kind: str | None) -> None:
@@ -32,7 +27,7 @@ def walk(kind: str | None) -> None:
         st.session_state["queue"] = kind
 
 
-def show(view: EventView, model: Model | None, labeller: str) -> None:
+def show(view: EventView, model: MapModel | None, labeller: str) -> None:
     """The queues with what waits in each; the chosen one is walked with the arrow keys."""
     case = case_of(view, model, labeller)
     chosen = st.session_state.get("queue")
@@ -41,7 +36,7 @@ def show(view: EventView, model: Model | None, labeller: str) -> None:
             _queue(kind, standing, chosen=kind == chosen)
             if kind == "audit" and model is not None and standing.done:
                 with st.container(key="audit-says"):
-                    _audit(audit_of(view, model, audit_rows(view), case.revision), model)
+                    _audit(audit_of(view, model, case.revision), model)
     if chosen is None:
         note("Choose a queue. Its first building opens beside the map; answer with the keys, → skips.")
     with st.expander("Agreement between analysts"):
@@ -72,7 +67,7 @@ def _state(kind: str, standing: QueueState) -> str:
     return " · ".join(part for part in (waiting, done) if part)
 
 
-def _audit(report: AuditReport, model: Model) -> None:
+def _audit(report: AuditReport, model: MapModel) -> None:
     right = report.accuracy
     if right.tells_little and right.n:
         answers = "1 answer tells" if right.n == 1 else f"{right.n:,} answers tell"
@@ -111,33 +106,16 @@ def _figure(share: Share) -> str:
 
 KEYS = {"no-damage": "1", "minor-damage": "2", "major-damage": "3", "destroyed": "4"}
 
-FEW_BUILDINGS = 20
-"""On fewer shared buildings than this kappa is a guess, and is said to be one."""
 
-_MEANINGS = ((0.8, "very good"), (0.6, "good"), (0.4, "moderate"), (0.2, "weak"), (-1.0, "hardly better than chance"))
-
-
-def kappa_words(kappa: float | None, buildings: int) -> str:
-    """What a kappa means (the bands of Altman 1991, "Practical statistics for medical research", p. 404)."""
-    if kappa is None:
-        return "not defined: all answers are alike, or too few"
-    meaning = next(words for least, words in _MEANINGS if kappa > least or least == _MEANINGS[-1][0])
-    caution = (
-        f"; {buildings} shared building{'s' if buildings > 1 else ''} tell little" if buildings < FEW_BUILDINGS else ""
-    )
-    return f"{kappa:.2f} · {meaning}{caution}"
-
-
-def show_agreement(view: EventView, model: Model | None, revision: int) -> None:
+def show_agreement(view: EventView, model: MapModel | None, revision: int) -> None:
     """The part "Agreement" of checking."""
-    answers = _answers(view.event, revision)
-    given = answers["labeller"].value_counts()
-    if given.empty:
+    given = answer_counts(view.event, revision)
+    if not given:
         note("Nobody has labelled yet.")
         return
-    facts([(str(name), f"{count:,} answers") for name, count in given.items()])
+    facts([(name, f"{count:,} answers") for name, count in given.items()])
     scheme = model.scheme if model is not None else scheme_named(TrainSettings().scheme)
-    every, coarse = _agreement(view.event, revision, None), _agreement(view.event, revision, scheme)
+    every, coarse = (agreement_of(view.event, revision, each) for each in (None, scheme))
     if not every.buildings:
         note("No building has been answered by two analysts yet. The queue “Second opinions” asks for that.")
         return
@@ -153,31 +131,28 @@ def show_agreement(view: EventView, model: Model | None, revision: int) -> None:
     if st.session_state.get("agreement-pair") not in names:
         st.session_state["agreement-pair"] = names[0]
     chosen = names[0] if len(names) == 1 else st.selectbox("Two analysts", names, key="agreement-pair")
-    _pair(pairs[chosen], answers)
-
-
-def _pair(pair: PairAgreement, answers: pd.DataFrame) -> None:
+    pair = pairs[chosen]
     note(
         f"{pair.first} and {pair.second} gave the same answer to {pair.agreed:.0%} of {pair.buildings:,} buildings; "
         f"Cohen's kappa {kappa_words(pair.kappa, pair.buildings)}."
     )
-    st.html(_table(confusion(answers, pair.first, pair.second), pair.first, pair.second))
+    st.html(_table(confusion_of(view.event, revision, pair.first, pair.second), pair.first, pair.second))
 
 
-def _table(counts: pd.DataFrame, first: str, second: str) -> str:
+def _table(found: Confusion, first: str, second: str) -> str:
     """A small table of counts: one analyst down, the other across; where they agree is set off."""
     head = "".join(
         f'<th scope="col" title="{escape(name_of(each))}">{_swatch(each)}<br>{_short(each)}</th>'
-        for each in counts.columns
+        for each in found.answers
     )
     body = "".join(
         f'<tr><th scope="row">{_swatch(given)}{_short(given)} {escape(name_of(given))}</th>'
         + "".join(
             f'<td class="{"same" if given == other else "apart" if count else "none"}">{count or "·"}</td>'
-            for other, count in row.items()
+            for other, count in zip(found.answers, row, strict=True)
         )
         + "</tr>"
-        for given, row in zip(counts.index.astype(str), counts.to_dict("records"), strict=True)
+        for given, row in zip(found.answers, found.counts, strict=True)
     )
     return (
         f'<table class="ds-confusion"><caption>Down: {escape(first)}. Across: {escape(second)}.</caption>'
@@ -192,12 +167,3 @@ def _short(value: str) -> str:
 
 def _swatch(value: str) -> str:
     return f'<i style="background:{escape(colour_of(value))}" aria-hidden="true"></i>'
-
-
-def _answers(event: Event, revision: int) -> pd.DataFrame:
-    return independent_answers(label_log(event, revision))
-
-
-@lru_cache(maxsize=8)
-def _agreement(event: Event, revision: int, scheme: ClassScheme | None) -> AnalystAgreement:
-    return agreement(_answers(event, revision), scheme)

@@ -13,8 +13,7 @@ from app.state.shown_models import shown_models
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.event import Event
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
-from damage_ssl.runs.kinds import run_summary
+from damage_ssl.runs.finished_run import run_summary
 from damage_ssl.runs.run import Run
 
 _STEADY_FROM = 40
@@ -29,7 +28,7 @@ _ENDED = {
 
 def outcome(report: run_reports.RunReport) -> None:
     """How good a finished run is on labels that it has not seen, with how many those are, and the way to the map."""
-    if report.algorithm == CHANGE:
+    if not report.kind.learns:
         note("The first map without labels is done. It says what changed most, not how likely damage is.", good=True)
     else:
         summary = run_summary(report.run)

@@ -17,8 +17,7 @@ from app.state.legend import METHODS, age_text, method_name
 from damage_ssl.damage_scale import SCHEMES
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.events.event import Event
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
-from damage_ssl.settings import TrainSettings
+from damage_ssl.learning.settings import TrainSettings
 
 NETWORKS = {
     "efficientnet-lite0": "EfficientNet-Lite0, pretrained",
@@ -50,7 +49,7 @@ def summary(reports: list[run_reports.RunReport]) -> str:
     if newest.active:
         share = f" {newest.step / newest.steps:.0%}" if newest.steps and newest.phase == "training" else ""
         return f"{_state(newest).lower()}{share}"
-    if newest.algorithm == CHANGE and newest.phase == "finished":
+    if not newest.kind.learns and newest.phase == "finished":
         return "no model yet"
     return f"{STATES[newest.phase].lower()} {age_text(time.time() - newest.updated)}"
 
@@ -92,7 +91,7 @@ def _newest(view: EventView, report: run_reports.RunReport, *, may_write: bool) 
             on_click=_go_on,
             args=(view.event, report),
         )
-        if report.algorithm != CHANGE:
+        if report.kind.learns:
             note("It goes on with the labels that it was begun with; with newer ones train anew.")
 
 
@@ -166,7 +165,7 @@ def _progress(view: EventView, *, may_write: bool) -> None:
     report = next(iter(run_reports.reports(view.event)), None)
     if report is None or not report.active:
         st.rerun()
-    change = report.algorithm == CHANGE
+    change = not report.kind.learns
     metrics = report.run.metrics()
     done, total, unit, left = _how_far(report, metrics)
     progress(
@@ -198,7 +197,7 @@ def _progress(view: EventView, *, may_write: bool) -> None:
 
 
 def _state(report: run_reports.RunReport) -> str:
-    comparing = report.algorithm == CHANGE and report.phase == "training"
+    comparing = not report.kind.learns and report.phase == "training"
     stage = "" if report.work is None else report.work.said.stage
     cutting = report.phase == "preparing" and stage in ("patches", "register")
     return "Cutting the pictures" if cutting else STATES["comparing" if comparing else report.phase]
@@ -208,8 +207,7 @@ def _how_far(report: run_reports.RunReport, metrics: list[dict[str, Any]]) -> tu
     """Done, total, of what, and seconds left: the run's own steps while it trains, else what its process says."""
     if report.phase in ("preparing", "predicting") and report.work is not None and report.work.said.total:
         return report.work.said.done, report.work.said.total, "building", report.work.seconds_left
-    unit = "building" if report.algorithm == CHANGE else "step"
-    return report.step, report.steps, unit, _seconds_left(report, metrics)
+    return report.step, report.steps, report.kind.unit, _seconds_left(report, metrics)
 
 
 def _seconds_left(report: run_reports.RunReport, metrics: list[dict[str, Any]]) -> float | None:

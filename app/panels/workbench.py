@@ -12,12 +12,11 @@ from app.state.shown_models import outline_stamp
 from damage_ssl.imagery.map_tiles import native_zoom
 from damage_ssl.products.map_style import RAMP, legend_for_browser
 from damage_ssl.products.selection import Selection, query_of
-from damage_ssl.runs.live import LIVE
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 
 def workbench_data(
-    view: EventView, model: Model | None, step: str, wanted: Selection, person: Person, queue: dict[str, Any]
+    view: EventView, model: MapModel | None, step: str, wanted: Selection, person: Person, queue: dict[str, Any]
 ) -> dict[str, Any]:
     """The event, the model that is shown, which buildings of it, who labels, and which queue the keys walk.
 
@@ -47,7 +46,7 @@ def workbench_data(
         "model": model_words(model),
         "run_id": None if model is None else model.model_id,
         "run_stamp": outline_stamp(model),
-        "live_stamp": model.stamp if model is not None and model.model_id == LIVE else None,
+        "live_stamp": model.stamp if model is not None and model.run is None else None,
         "filter": query_of(wanted),
         "step": step,
         "labeller": person.name,

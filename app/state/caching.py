@@ -34,7 +34,7 @@ class _Lock:
 
 
 class ByteCache(Generic[V]):
-    """Keeps what was used last, up to a number of bytes; safe for many threads."""
+    """Keeps what was used last, up to a number of bytes (or of whatever `size` counts); safe for many threads."""
 
     def __init__(self, limit_bytes: int, size: Callable[[V], int]) -> None:
         """`size` tells the bytes of a value; a value larger than the limit is not kept."""

@@ -1,22 +1,24 @@
 """What the pages and routes show of an event. Every cached function takes all of its inputs as arguments."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, wraps
+from itertools import chain
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry.base import BaseGeometry
 
-from app.state.caching import shared
+from app.state.caching import ByteCache, shared
 from app.state.configuration import open_event
-from damage_ssl.damage_scale import LabelValue
+from damage_ssl.damage_scale import LabelValue, Reason
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.events.area import inside, whole_footprints
+from damage_ssl.evaluation.audit import audited_rows
+from damage_ssl.events.area import Area, inside, whole_footprints
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.footprints.lazy_shapes import Shapes, read_shapes
 from damage_ssl.imagery.scene import Role, Scene
@@ -26,12 +28,10 @@ from damage_ssl.products.handover.map_export import export_table
 from damage_ssl.products.table import assessed_footprints
 from damage_ssl.registration.manual_shift import manual_shifts_path, read_manual_shifts
 from damage_ssl.registration.placement import PlacedShapes, manually_shifted, shifts_on
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.model import MapModel
 
 ROLES: tuple[Role, Role] = ("pre", "post")
-
-NOT_PREPARED = "not_prepared"
-"""Why no building is assessed before the pairs were cut."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,18 @@ class EventView:
     """An event as read from disk: footprints (none before it has some), the index of its pairs (None: not cut), scenes.
 
     `footprints` has no geometry, which `shapes` holds; rows of all of them are in the same order. `stamp` changes when
-    any of it changes on disk.
+    any of it changes on disk: two views of the same event and stamp are equal. `fingerprint` is that of the pairs.
     """
 
     event: Event
     stamp: str
-    footprints: pd.DataFrame
-    shapes: Shapes
-    index: pd.DataFrame | None
-    scenes: Mapping[Role, tuple[Scene, ...]]
+    footprints: pd.DataFrame = field(compare=False, repr=False)
+    shapes: Shapes = field(compare=False, repr=False)
+    index: pd.DataFrame | None = field(compare=False, repr=False)
+    fingerprint: str | None = field(compare=False)
+    scenes: Mapping[Role, tuple[Scene, ...]] = field(compare=False, repr=False)
+    kept: dict[Hashable, ByteCache[Any]] = field(default_factory=dict, compare=False, repr=False)
+    """What `kept_with_view` has worked out of it."""
 
     @cached_property
     def building_id(self) -> NDArray[np.str_]:
@@ -68,7 +71,8 @@ class EventView:
     def places(self) -> dict[Role, PlacedShapes]:
         """The footprints where the imagery of each side shows them (EPSG:4326), by what registration says."""
         if self.index is None:
-            by_hand = manually_shifted(self.shapes.middles, self.scenes, read_manual_shifts(self.event))
+            nudges = read_manual_shifts(self.event, chain.from_iterable(self.scenes.values()))
+            by_hand = manually_shifted(self.shapes.middles, self.scenes, nudges)
             return {role: PlacedShapes(self.shapes, by_hand[role]) for role in ROLES}
         return {role: PlacedShapes(self.shapes, shifts_on(self.index, len(self.shapes), role)) for role in ROLES}
 
@@ -87,6 +91,26 @@ class EventView:
             return np.zeros(len(self.footprints), dtype=bool)
         return self.index["assessed"].to_numpy(bool)
 
+    @cached_property
+    def reasons(self) -> NDArray[np.object_]:
+        """Per building why it cannot be assessed by its pair; None where it can."""
+        if self.index is None:
+            return np.full(len(self.footprints), Reason.NOT_PREPARED.value, dtype=object)
+        reasons = self.index["not_assessed_reason"].to_numpy(object).copy()
+        reasons[self.assessed | pd.isna(reasons)] = None
+        return reasons
+
+    @cached_property
+    def not_assessed(self) -> dict[str, int]:
+        """How many buildings cannot be assessed for each reason, the most frequent first."""
+        counted = pd.Series(self.reasons[~self.assessed]).value_counts()
+        return {str(reason): int(count) for reason, count in counted.items()}
+
+    @cached_property
+    def audit_order(self) -> NDArray[np.intp]:
+        """Rows of the assessed buildings in the order in which they are audited."""
+        return audited_rows(self.building_id, self.assessed)
+
     @property
     def pairs(self) -> pd.DataFrame:
         """The index of the pairs.
@@ -98,12 +122,27 @@ class EventView:
             raise WorkspaceError(f"event '{self.event.name}': its pairs are not cut yet; prepare the imagery first")
         return self.index
 
-    def reason(self, row: int) -> str | None:
-        """Why a building cannot be assessed by its pair; None where it can."""
-        if self.index is None:
-            return NOT_PREPARED
-        reason = self.index["not_assessed_reason"].iloc[row]
-        return None if reason is None or pd.isna(reason) else str(reason)
+
+def kept_with_view(most: int) -> Callable[["OfView[P, V]"], "OfView[P, V]"]:
+    """For a function of a view and of what else it takes: the last `most` results are kept, as long as the view is.
+
+    An `lru_cache` would keep views alive that were long replaced, of a hundred megabytes in a large event.
+    """
+
+    def decorate(function: "OfView[P, V]") -> "OfView[P, V]":
+        @wraps(function)
+        def kept(view: EventView, /, *key: P.args, **named: P.kwargs) -> V:
+            results: ByteCache[V] = view.kept.setdefault(function, ByteCache(most, lambda _: 1))
+            return results.get((key, *named.items()), lambda: function(view, *key, **named))
+
+        return kept
+
+    return decorate
+
+
+P = ParamSpec("P")
+V = TypeVar("V")
+OfView = Callable[Concatenate[EventView, P], V]
 
 
 def view_of(name: str) -> EventView:
@@ -123,22 +162,24 @@ def view_of(name: str) -> EventView:
 def view_at(event: Event, stamp: str) -> EventView:
     """The event in the state that the stamp stands for."""
     with ThreadPoolExecutor(2) as readers:  # two tables of seconds each in a large event
-        coming = readers.submit(_index_of, event)
+        coming = readers.submit(_pairs_of, event)
         footprints, shapes = read_shapes(event.footprints_path)
-        index = coming.result()
+        index, fingerprint = coming.result()
     if index is not None:
         index = index.set_index("building_id", drop=False)
         if not np.array_equal(index.index.to_numpy(object), footprints["building_id"].to_numpy(object)):
             known = set(footprints["building_id"]) <= set(index.index)
             index = index.reindex(footprints["building_id"]) if known else None
     scenes = {role: tuple(event.scenes(role)) for role in ROLES}
-    return EventView(event, stamp, footprints, shapes, index, scenes)
+    return EventView(event, stamp, footprints, shapes, index, fingerprint, scenes)
 
 
-def _index_of(event: Event) -> pd.DataFrame | None:
+def _pairs_of(event: Event) -> tuple[pd.DataFrame | None, str | None]:
+    """Index and fingerprint of the pairs."""
     if not (event.has_footprints and event.patches_path.exists()):
-        return None
-    return PatchStore.open(event.patches_path).index()
+        return None, None
+    store = PatchStore.open(event.patches_path)
+    return store.index(), store.fingerprint
 
 
 @lru_cache(maxsize=16)
@@ -158,40 +199,42 @@ def _labels(event: Event, revision: int) -> pd.DataFrame:
     return label_store(event).current()
 
 
-def label_counts(event: Event) -> dict[LabelValue, int]:
-    """How many buildings carry each label now."""
-    values = current_labels(event)[0]["value"].value_counts()
-    return {LabelValue(str(value)): int(count) for value, count in values.items()}
+def label_counts(view: EventView) -> dict[LabelValue, int]:
+    """How many buildings that can be assessed carry each label now; only these can be learned from."""
+    labels = current_labels(view.event)[0]
+    rows = [view.position_of.get(building, -1) for building in labels["building_id"].tolist()]
+    usable = np.append(view.assessed, False)[np.array(rows, dtype=np.intp)]  # -1, of no such building, is the last
+    counted = labels["value"][usable].value_counts()
+    return {LabelValue(str(value)): int(count) for value, count in counted.items()}
 
 
-def assessment(view: EventView, model: Model | None) -> gpd.GeoDataFrame:
+def assessment(view: EventView, model: MapModel | None) -> gpd.GeoDataFrame:
     """Every footprint once with the product's fields, in the order of `view.footprints`: what is exported.
 
-    Takes ten seconds for 300,000 buildings: for a file. What the screen shows comes from `app.standing`.
+    Takes ten seconds for 300,000 buildings: for a file. What the screen shows comes from `map_assessment`.
     """
     revision = current_labels(view.event)[1]
-    return _assessment(view.event, view.stamp, model, _stamp(model), revision)
+    return _assessment(view, model, "" if model is None else model.stamp, revision)
 
 
 @shared
 @lru_cache(maxsize=1)  # the largest of all tables
-def _assessment(event: Event, stamp: str, model: Model | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
-    view = view_at(event, stamp)
+def _assessment(view: EventView, model: MapModel | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
     _ = view.pairs  # without them there is nothing to say
-    if model is None or model.run is not None:
-        table = export_table(event, None if model is None else model.run)
+    if model is None or isinstance(model, FinishedRun):
+        table = export_table(view.event, model)
     else:
-        labels = current_labels(event)[0]
+        labels = current_labels(view.event)[0]
         table = _joined(view, model, labels[labels["building_id"].isin(view.building_id)])
     return table.iloc[_rows_of(view, table)].reset_index(drop=True)
 
 
-def _joined(view: EventView, model: Model | None, labels: pd.DataFrame) -> gpd.GeoDataFrame:
+def _joined(view: EventView, model: MapModel | None, labels: pd.DataFrame) -> gpd.GeoDataFrame:
     """Every footprint with what the model and these labels say."""
     return assessed_footprints(
         view.event.footprints().reset_index(drop=True),
         view.pairs.reset_index(drop=True),
-        None if model is None else model.predictions(),
+        None if model is None else model.prediction.table(),
         labels,
         scheme=None if model is None else model.scheme,
         threshold=None if model is None else model.threshold,
@@ -199,24 +242,20 @@ def _joined(view: EventView, model: Model | None, labels: pd.DataFrame) -> gpd.G
     )
 
 
-def _stamp(model: Model | None) -> str:
-    return "" if model is None else model.stamp
-
-
 def _rows_of(view: EventView, table: pd.DataFrame) -> NDArray[np.intp]:
     return pd.Index(table["building_id"].astype(str)).get_indexer(pd.Index(view.building_id))
 
 
-def count_inside(view: EventView, area: BaseGeometry | None) -> tuple[int, int]:
+def count_inside(view: EventView, area: Area | None) -> tuple[int, int]:
     """How many buildings of the whole event lie in an area, and how many there are.
 
     Raises:
         DamageSSLError: the buildings outside an earlier area cannot be had any more.
     """
-    whole = _whole(view.event, view.stamp)
+    whole = _whole(view)
     return int(np.count_nonzero(inside(whole, area))), len(whole)
 
 
 @lru_cache(maxsize=1)
-def _whole(event: Event, stamp: str) -> NDArray[np.object_]:
-    return np.asarray(whole_footprints(event).table.geometry.to_numpy(), dtype=object)
+def _whole(view: EventView) -> NDArray[np.object_]:
+    return np.asarray(whole_footprints(view.event).table.geometry.to_numpy(), dtype=object)

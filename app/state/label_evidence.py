@@ -1,4 +1,7 @@
-"""What the label log and the models hold against each other, worked out once for each state of both."""
+"""What the label log and the models hold against each other, worked out once for each state of both.
+
+The rules are the library's (`evaluation.audit`, `evaluation.label_issues`, `labels.agreement`); here are their results.
+"""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -7,20 +10,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from app.state.event_view import EventView, current_labels, label_store, view_at
+from app.state.event_view import EventView, current_labels, kept_with_view, label_store
 from app.state.map_assessment import model_says
-from damage_ssl.damage_scale import ClassScheme, LabelValue
-from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_report, skipped_before
+from damage_ssl.damage_scale import ClassScheme
+from damage_ssl.evaluation.audit import (
+    AuditReport,
+    audit_answers,
+    audit_of_map,
+    skipped_before,
+    taught_nothing,
+    unseen_verdicts,
+)
 from damage_ssl.evaluation.calibration import damaged_probability
-from damage_ssl.evaluation.label_issues import contradicted, cross_validated, judge_labels, labelled_blocks
+from damage_ssl.evaluation.label_issues import (
+    contradicted_labels,
+    cross_validated,
+    judge_labels,
+    judge_unlearned,
+    labelled_blocks,
+)
 from damage_ssl.events.event import Event
-from damage_ssl.labels.agreement import disputed
-from damage_ssl.labels.schema import ADJUDICATION
-from damage_ssl.products.map_style import CLASSES
-from damage_ssl.runs.live import read_features, usable_labels
-from damage_ssl.runs.model import Model
+from damage_ssl.labels.agreement import AnalystAgreement, Confusion, agreement, confusion, disputed, independent_answers
+from damage_ssl.runs.live import LiveLabels, read_features, usable_labels
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import plan_of
-from damage_ssl.runs.predictions import class_probabilities
 from damage_ssl.settings import SplitSettings
 
 
@@ -52,124 +65,93 @@ def _audit_answers(event: Event, revision: int) -> pd.DataFrame:
     return audit_answers(label_log(event, revision))
 
 
-def contradictions(view: EventView, models: Sequence[Model], revision: int) -> pd.DataFrame | None:
-    """Labels that the models contradict (`doubts.contradicted`) with `value` and `labeller`; None: nothing can judge.
-
-    A label that was given or confirmed with the contradiction in view, or as a decision, is not asked about again.
-    """
-    judges = tuple(model for model in models if not model.is_change_score)
-    return _contradictions(view.event, view.stamp, judges, tuple(model.stamp for model in judges), revision)
+def contradictions(view: EventView, models: Sequence[MapModel], revision: int) -> pd.DataFrame | None:
+    """Labels that the models contradict (`label_issues.contradicted_labels`); None: nothing can judge."""
+    judges = tuple(model for model in models if model.kind.is_probability)
+    return _contradictions(view, judges, tuple(model.stamp for model in judges), revision)
 
 
-@lru_cache(maxsize=4)
+@kept_with_view(4)
 def _contradictions(
-    event: Event, stamp: str, models: tuple[Model, ...], _stamps: tuple[str, ...], revision: int
+    view: EventView, models: tuple[MapModel, ...], _stamps: tuple[str, ...], revision: int
 ) -> pd.DataFrame | None:
-    view = view_at(event, stamp)
-    judgements = {model.model_id: _judged(view, model) for model in models}
-    if not any(len(table) for table in judgements.values()):
-        return None
-    table = contradicted(judgements)
-    labels = current_labels(event)[0][["building_id", "value", "labeller", "drawn"]]
-    labels = labels[~labels["drawn"].isin(["contradicted", ADJUDICATION])]
-    return table.merge(labels[["building_id", "value", "labeller"]], on="building_id")
-
-
-def _judged(view: EventView, model: Model) -> pd.DataFrame:
-    """How a model sees the labels that it has not learned from."""
-    names = model.scheme.class_names
-    if model.run is None:
-        building_id, classes, p = out_of_fold(view, model)
-        return judge_labels(building_id, p, classes, names)
     labels = current_labels(view.event)[0]
-    class_of = {str(each): model.scheme.index_of(LabelValue(each)) for each in labels["value"].unique()}
-    labels = labels.assign(given=labels["value"].map(lambda value: class_of[value]))
-    labels = labels[labels["given"].notna() & ~labels["building_id"].isin(plan_of(model.run).train_id)]
-    predictions = model.predictions()
-    predictions = predictions[predictions["building_id"].isin(labels["building_id"])]
-    both = predictions.merge(labels[["building_id", "given"]], on="building_id")
-    p = class_probabilities(both, model.scheme)
-    return judge_labels(both["building_id"].to_numpy(str), p, both["given"].to_numpy(np.int64), names)
+    return contradicted_labels({model.model_id: _judged(view, model, labels) for model in models}, labels)
 
 
-def out_of_fold(view: EventView, model: Model) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.float64]]:
-    """The labelled buildings, their classes, and what the live model says when it learns from other blocks only."""
-    return _out_of_fold(view.event, view.stamp, model, model.stamp)
+def _judged(view: EventView, model: MapModel, labels: pd.DataFrame) -> pd.DataFrame:
+    """How a model sees the labels that it has not learned from."""
+    if model.run is None:
+        building_id, classes, p = _out_of_fold(view, model, model.stamp)
+        return judge_labels(building_id, p, classes, model.scheme.class_names)
+    said = model.prediction
+    return judge_unlearned(labels, plan_of(model.run).train_id, said.building_id, said.probabilities, model.scheme)
 
 
-@lru_cache(maxsize=4)
+@kept_with_view(4)
 def _out_of_fold(
-    event: Event, stamp: str, model: Model, _fitted: str
+    view: EventView, model: MapModel, _fitted: str
 ) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.float64]]:
-    view = view_at(event, stamp)
-    features = read_features(event)
-    labels = usable_labels(features, current_labels(event)[0], model.scheme)
-    building_id = features.building_id[labels.rows]
-    block = _blocks(view, building_id)
-    p = cross_validated(features.values[labels.rows], labels.classes, block, n_classes=len(model.scheme))
-    return building_id, labels.classes, p
+    """The labelled buildings, their classes, and what the live model says when it learns from other blocks only."""
+    building_id, features, labels, x_m, y_m = _learnable(view, model.scheme)
+    block = labelled_blocks(x_m, y_m, SplitSettings().block_m)
+    return building_id, labels.classes, cross_validated(features, labels.classes, block, n_classes=len(model.scheme))
 
 
-def _blocks(view: EventView, building_id: NDArray[np.str_]) -> NDArray[np.str_]:
-    """The spatial block of each building; none before pairs were cut."""
-    if view.index is None:
-        return np.zeros(0, dtype=np.str_)
-    place = view.index.iloc[[view.position_of[each] for each in building_id.tolist()]]
-    return labelled_blocks(place["x_m"].to_numpy(float), place["y_m"].to_numpy(float), SplitSettings().block_m)
+def _learnable(
+    view: EventView, scheme: ClassScheme
+) -> tuple[NDArray[np.str_], NDArray[np.float32], LiveLabels, NDArray[np.float64], NDArray[np.float64]]:
+    """The labelled buildings that the live model can learn from: ids, features, labels, east and north in metres."""
+    known = read_features(view.event, view.fingerprint)
+    labels = usable_labels(known, current_labels(view.event)[0], scheme)
+    building_id = known.building_id[labels.rows]
+    place = view.pairs[["x_m", "y_m"]].loc[building_id.tolist()].to_numpy(float)
+    return building_id, known.values[labels.rows], labels, place[:, 0], place[:, 1]
 
 
-def audit_of(view: EventView, model: Model, order: NDArray[np.intp], revision: int) -> AuditReport:
+def audit_of(view: EventView, model: MapModel, revision: int) -> AuditReport:
     """What the audit says of a model's map.
 
     A trained run is measured on audited buildings that it neither learned from nor was calibrated on; the live model,
     which learns from every label, by what it says of each when it learns from other blocks only.
-
-    Args:
-        view: the event.
-        model: whose map.
-        order: the audit's order of the assessed buildings, rows of the event.
-        revision: of the labels.
     """
     answers = audited(view, revision)
-    graded = [_is_damaged(LabelValue(value), model.scheme) for value in answers["value"]]
     rows = np.array([view.position_of[each] for each in answers["building_id"]], dtype=np.intp)
-    has_grade = np.array([each is not None for each in graded], dtype=bool)
-    truth = np.array([bool(each) for each in graded], dtype=bool)
-    said, fair = _fair_verdicts(view, model, rows)
-    use = has_grade & fair
-    done = np.isin(order, rows)
-    return audit_report(
-        said[use],
-        truth[use],
-        population=len(order),
-        no_grade=int((~has_grade).sum()),
-        learned=int((has_grade & ~fair).sum()),
-        skipped=skipped_before(done),
-    )
-
-
-def _fair_verdicts(
-    view: EventView, model: Model, rows: NDArray[np.intp]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether the model calls each building damaged, and whether it says so without having known the answer."""
-    damaged = [name in model.scheme.class_names[model.scheme.damaged_from :] for name in CLASSES]
-    model_class = model_says(view, model).model_class[rows]
-    said = np.array([*damaged, False], dtype=bool)[model_class]
+    building_id = view.building_id[rows]
+    said = model_says(view, model).verdicts(model.scheme)[rows] == 1
     if model.run is not None:
         plan = plan_of(model.run)
-        return said, ~np.isin(view.building_id[rows], [*plan.train_id, *plan.validation_id])
-    building_id, _, p = out_of_fold(view, model)
-    judged = dict(zip(building_id.tolist(), damaged_probability(p, model.scheme).tolist(), strict=True))
-    unseen = np.array([judged.get(each, np.nan) for each in view.building_id[rows].tolist()], dtype=np.float64)
-    learned = np.isin(view.building_id[rows], building_id)
-    return np.where(learned, unseen >= model.threshold, said), ~learned | np.isfinite(unseen)
+        fair = taught_nothing(building_id, plan.train_id, plan.validation_id)
+    else:
+        learned_id, _, p = _out_of_fold(view, model, model.stamp)
+        p_unseen = damaged_probability(p, model.scheme)
+        said, fair = unseen_verdicts(building_id, said, learned_id, p_unseen, model.threshold)
+    order = view.audit_order
+    skipped = skipped_before(np.isin(order, rows))
+    return audit_of_map(answers, said, fair, model.scheme, population=len(order), skipped=skipped)
 
 
-def _is_damaged(value: LabelValue, scheme: ClassScheme) -> bool | None:
-    if value in (LabelValue.INTACT, LabelValue.DAMAGED):
-        return value is LabelValue.DAMAGED
-    index = scheme.index_of(value)
-    return None if index is None else index >= scheme.damaged_from
+@lru_cache(maxsize=4)
+def answers_of(event: Event, revision: int) -> pd.DataFrame:
+    """Each analyst's own latest word on each building (`agreement.independent_answers`)."""
+    return independent_answers(label_log(event, revision))
+
+
+@lru_cache(maxsize=8)
+def agreement_of(event: Event, revision: int, scheme: ClassScheme | None) -> AnalystAgreement:
+    """How far the analysts of an event agree (`agreement.agreement`)."""
+    return agreement(answers_of(event, revision), scheme)
+
+
+def answer_counts(event: Event, revision: int) -> dict[str, int]:
+    """How many buildings each analyst has answered, the busiest first."""
+    given = answers_of(event, revision)["labeller"].value_counts()
+    return {str(name): int(count) for name, count in given.items()}
+
+
+def confusion_of(event: Event, revision: int, first: str, second: str) -> Confusion:
+    """How often two analysts gave which answers to the same building."""
+    return confusion(answers_of(event, revision), first, second)
 
 
 def _of_event(view: EventView, table: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from app.state.event_view import EventView, current_labels
 from app.state.map_assessment import model_says
 from damage_ssl.damage_scale import DamageGrade
 from damage_ssl.products.map_style import name_of
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 EXAMPLES = 3
 
@@ -54,7 +54,7 @@ HARD_CASES: Mapping[str, str] = {
 }
 
 
-def guide(view: EventView, change: Model | None) -> dict[str, Any]:
+def guide(view: EventView, change: MapModel | None) -> dict[str, Any]:
     """Texts and example buildings as plain JSON values.
 
     Args:
@@ -90,7 +90,7 @@ def _labelled(view: EventView) -> dict[DamageGrade, list[dict[str, str]]]:
     return found
 
 
-def _unlabelled(view: EventView, change: Model) -> dict[DamageGrade, list[dict[str, str]]]:
+def _unlabelled(view: EventView, change: MapModel) -> dict[DamageGrade, list[dict[str, str]]]:
     """The most and the least changed buildings: candidates for the two ends of the scale, and said to be no more."""
     score = model_says(view, change).p
     known = np.flatnonzero(np.isfinite(score))

@@ -5,11 +5,9 @@ from datetime import UTC, datetime
 
 from damage_ssl.damage_scale import ClassScheme, DamageGrade, LabelValue
 from damage_ssl.products.map_style import ANSWERS, colour_of, name_of
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
-from damage_ssl.runs.change_score import STATEMENT
-from damage_ssl.runs.kinds import run_summary
-from damage_ssl.runs.live import LIVE
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.finished_run import run_summary
+from damage_ssl.runs.kinds import kind_of
+from damage_ssl.runs.model import MapModel
 
 _HELP: Mapping[LabelValue, str] = {
     LabelValue.NO_DAMAGE: "Roof and walls as in the pre image",
@@ -28,11 +26,7 @@ METHODS = {
 
 def method_name(algorithm: str) -> str:
     """An algorithm for people; its own name where it is none of those offered."""
-    if algorithm == CHANGE:
-        return "First map without labels"
-    if algorithm == LIVE:
-        return "Live model"
-    return METHODS[algorithm][0] if algorithm in METHODS else algorithm
+    return kind_of(algorithm).title or METHODS.get(algorithm, (algorithm, ""))[0]
 
 
 def palette() -> dict[str, dict[str, str | bool]]:
@@ -61,22 +55,22 @@ CHANGE_NAMES = {"intact": "Changed little", "damaged": "Changed strongly"}
 """What the classes of a change score are called on the screen."""
 
 
-def class_names_of(model: Model | None) -> dict[str, str]:
+def class_names_of(model: MapModel | None) -> dict[str, str]:
     """Other names for the classes of a model than the palette's, where its classes mean something else."""
-    return CHANGE_NAMES if model is not None and model.is_change_score else {}
+    return CHANGE_NAMES if model is not None and not model.kind.is_probability else {}
 
 
-def model_words(model: Model | None) -> dict[str, str | dict[str, str]]:
+def model_words(model: MapModel | None) -> dict[str, str | dict[str, str]]:
     """How the map names the model that it shows, its classes and its numbers."""
-    if model is not None and model.is_change_score:
+    if model is not None and not model.kind.is_probability:
         by_labels = model.run is not None and run_summary(model.run).validated_on > 0
         return {
             "text": f"Change score, {'threshold from labels' if by_labels else 'no labels used'}",
-            "caution": STATEMENT,
+            "caution": model.statement or "",
             "heading": "Change score",
             "names": CHANGE_NAMES,
             "short": "Change",
-            "measure": "change score",
+            "measure": model.kind.measure,
             "low": "0",
             "high": "1",
         }
@@ -92,8 +86,8 @@ def model_words(model: Model | None) -> dict[str, str | dict[str, str]]:
     }
 
 
-def _model_text(model: Model) -> str:
-    return "Live model, learns with each label" if model.algorithm == LIVE else f"Model: {method_name(model.algorithm)}"
+def _model_text(model: MapModel) -> str:
+    return "Live model, learns with each label" if model.run is None else f"Model: {method_name(model.algorithm)}"
 
 
 def date_text(moment: datetime | None) -> str:

@@ -1,10 +1,9 @@
 """How every building of an event stands: what the model says, what people said, what the product will say.
 
 Arrays in the order of the event's footprints, a few bytes a building: cheap enough to be made again after each label.
-The rules are those of `damage_ssl.products.table`, which writes the files; a test holds the two together.
+The rules are those of `damage_ssl.products.assessment`, by which the files are written too.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from app.state.caching import ByteCache, shared
-from app.state.event_view import NOT_PREPARED, EventView, current_labels, view_at
+from app.state.event_view import EventView, current_labels, kept_with_view
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.evaluation.calibration import decide
-from damage_ssl.events.event import Event
-from damage_ssl.products.assessment import CLASS_NAMES, REASON_OF_LABEL, Assessment, ModelSays, assess
+from damage_ssl.evaluation.metrics import Evaluation
+from damage_ssl.products.assessment import Assessment, ModelSays, assess
 from damage_ssl.products.map_style import CLASSES, MODES, unlabelled_codes
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.model import MapModel
+from damage_ssl.runs.validation import validation_of
 
 _ASSESSMENTS: ByteCache[Assessment] = ByteCache(64 << 20, lambda standing: standing.size_bytes)
 
 
-def assessment_of(view: EventView, model: Model | None) -> Assessment:
+def assessment_of(view: EventView, model: MapModel | None) -> Assessment:
     """How the buildings stand now.
 
     Raises:
@@ -40,41 +41,23 @@ def assessment_of(view: EventView, model: Model | None) -> Assessment:
     )
 
 
-def screen_table(view: EventView, model: Model | None) -> pd.DataFrame:
-    """The columns of the export that the screen needs, in the order of the footprints, at once also in a large event.
-
-    `building_id`, `damage_class`, `assessed`, `not_assessed_reason`, `p_damaged`.
-    """
-    standing = assessment_of(view, model)
-    reason = np.full(len(standing.label), NOT_PREPARED, dtype=object)
-    if view.index is not None:
-        reason = view.index["not_assessed_reason"].to_numpy(object).copy()
-        reason[view.assessed] = None
-    reason = np.where(standing.label >= 0, REASON_OF_LABEL[standing.label], reason)
-    return pd.DataFrame(
-        {
-            "building_id": pd.Series(view.building_id, dtype=object),
-            "damage_class": pd.Series(CLASS_NAMES[standing.damage_class], dtype=object),
-            "assessed": standing.assessed,
-            "not_assessed_reason": pd.Series(reason, dtype=object),
-            "p_damaged": standing.says.p,
-        }
-    )
+def screen_table(view: EventView, model: MapModel | None) -> pd.DataFrame:
+    """The columns of the export that the screen needs, in the order of the footprints (`Assessment.table`)."""
+    return assessment_of(view, model).table(view.building_id, view.reasons)
 
 
-def model_says(view: EventView, model: Model | None) -> ModelSays:
+def model_says(view: EventView, model: MapModel | None) -> ModelSays:
     """What the model alone says; does not depend on labels."""
-    return _model_says(view.event, view.stamp, model, "" if model is None else model.stamp)
+    return _model_says(view, model, "" if model is None else model.stamp)
 
 
 @shared
-@lru_cache(maxsize=6)  # a live model has a new one after each label, which must not drive out the trained run's
-def _model_says(event: Event, stamp: str, model: Model | None, predicted: str) -> ModelSays:
-    view = view_at(event, stamp)
+@kept_with_view(6)  # a live model has a new one after each label, which must not drive out the trained run's
+def _model_says(view: EventView, model: MapModel | None, predicted: str) -> ModelSays:
     p = np.full(len(view.building_id), np.nan, dtype=np.float64)
     model_class = np.full(len(p), -1, dtype=np.int8)
     if model is not None and view.index is not None:
-        said, scheme = model.said(), model.scheme
+        said, scheme = model.prediction, model.scheme
         rows = _rows_of(view, said.building_id)
         decided = decide(said.probabilities, scheme, model.threshold)
         p[rows] = said.p_damaged
@@ -97,3 +80,13 @@ def _rows_of(view: EventView, predicted: NDArray[np.str_]) -> NDArray[np.intp]:
             "patches changed since; predict again with `damage-ssl predict`"
         )
     return np.asarray(found, dtype=np.intp)
+
+
+def validation(view: EventView, model: MapModel | None) -> Evaluation | None:
+    """A trained run measured on its held-out blocks (`validation_of`); None for a model without a run."""
+    return _validation(view, model, model.stamp) if isinstance(model, FinishedRun) else None
+
+
+@kept_with_view(8)
+def _validation(view: EventView, model: FinishedRun, predicted: str) -> Evaluation | None:
+    return validation_of(view.event, FinishedRun(model.run))

@@ -1,28 +1,27 @@
 """The queues of buildings to look at: which come next, and why each is asked about."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from app.state.event_view import EventView, current_labels, view_at
-from app.state.review_queues import CHECKS, case_of, inclusion_probability
+from app.state.event_view import EventView, current_labels, kept_with_view
+from app.state.review_queues import CHECKS, case_of
 from app.state.sampling_shares import second_opinions_wanted, shares_of
 from app.state.shown_models import features_stamp
 from app.state.viewport import building_detail, number_or_none
 from damage_ssl.errors import InputError
-from damage_ssl.events.event import Event
+from damage_ssl.evaluation.audit import AUDIT, inclusion_probability
 from damage_ssl.labels.sampling import next_buildings
 from damage_ssl.runs.live import read_features
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 
 def queue_of(kind: str) -> "Callable[[Ask], pd.DataFrame]":
-    """A check as a queue of `app.queues`."""
+    """A queue of checking as one that is walked."""
     check = CHECKS[kind]
 
     def queue(ask: "Ask") -> pd.DataFrame:
@@ -31,7 +30,9 @@ def queue_of(kind: str) -> "Callable[[Ask], pd.DataFrame]":
             return pd.DataFrame(empty)
         case = case_of(ask.view, ask.model, ask.labeller)
         rows = check.rows(case)[0][ask.start : ask.start + ask.count]
-        chance = inclusion_probability(ask.view, rows) if kind == "audit" else np.full(len(rows), np.nan)
+        chance = np.full(len(rows), np.nan)
+        if check.drawn == AUDIT:
+            chance = inclusion_probability(ask.view.audit_order, rows)
         return pd.DataFrame(
             {
                 "building_id": ask.view.building_id[rows],
@@ -53,10 +54,10 @@ class Ask:
     """
 
     view: EventView
-    model: Model | None
+    model: MapModel | None
     labeller: str
     count: int
-    rng: np.random.Generator
+    rng: np.random.Generator = field(default_factory=np.random.default_rng)
     start: int = 0
 
 
@@ -68,7 +69,7 @@ True where what others and the model say stays hidden until the answer."""
 def label_queue(ask: Ask) -> pd.DataFrame:
     """Buildings without a label: spread over kinds and places, uncertain ones first, a share at random.
 
-    Once somebody else has labelled too, some are of buildings that only they have answered (`app.shares`).
+    Once somebody else has labelled too, some are of buildings that only they have answered (`sampling_shares`).
     """
     view, rng = ask.view, ask.rng
     if view.index is None:
@@ -79,8 +80,8 @@ def label_queue(ask: Ask) -> pd.DataFrame:
         current_labels(view.event)[0],
         max(ask.count - len(seconds), 1),
         rng,
-        uncertainty=None if ask.model is None else _uncertainty(view.event, view.stamp, ask.model, ask.model.stamp),
-        cluster=_clusters(view.event, view.stamp, features_stamp(view)),
+        uncertainty=None if ask.model is None else _uncertainty(view, ask.model, ask.model.stamp),
+        cluster=_clusters(view, features_stamp(view)),
         random_share=shares_of(view.event).random,
     )
     both = pd.concat([fresh.assign(blind=False), seconds], ignore_index=True) if len(seconds) else fresh
@@ -102,20 +103,19 @@ def _second_opinions(ask: Ask) -> pd.DataFrame:
     )
 
 
-@lru_cache(maxsize=2)
-def _uncertainty(event: Event, stamp: str, model: Model, predicted: str) -> pd.Series:
+@kept_with_view(2)
+def _uncertainty(view: EventView, model: MapModel, predicted: str) -> pd.Series:
     """A model's uncertainty of every building in the order of the event, NaN where it says nothing."""
-    view = view_at(event, stamp)
-    said = model.said()
+    said = model.prediction
     return pd.Series(_in_order(view, said.building_id, said.uncertainty), index=view.pairs.index)
 
 
-@lru_cache(maxsize=2)
-def _clusters(event: Event, stamp: str, features: str) -> pd.Series | None:
+@kept_with_view(1)
+def _clusters(view: EventView, features: str) -> pd.Series | None:
     """Which buildings look alike, in the order of the event; None without features."""
     if not features:
         return None
-    view, known = view_at(event, stamp), read_features(event)
+    known = read_features(view.event, view.fingerprint)
     return pd.Series(_in_order(view, known.building_id, known.cluster), index=view.pairs.index)
 
 

@@ -1,31 +1,35 @@
 """What deserves a second look in an event: the queues of the step "Map", how many wait in each, and why each is asked.
 
-Buildings are rows of the event's footprints throughout; what is worth keeping is kept by the stamps of event, models
-and labels, so that a page of 300,000 buildings opens at once.
+Buildings are rows of the event's footprints throughout; what is worth keeping is kept with the view, by the stamps of
+models and labels, so that a page of 300,000 buildings opens at once.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.state.event_view import EventView, label_store, view_at
-from app.state.label_evidence import audited, contradictions, disputes, label_log
+from app.state.event_view import EventView, kept_with_view, label_store
+from app.state.label_evidence import answers_of, audited, contradictions, disputes, label_log
 from app.state.legend import method_name
 from app.state.map_assessment import assessment_of, model_says
 from app.state.sampling_shares import second_opinions_wanted
 from app.state.shown_models import differing, shown_models
-from damage_ssl.damage_scale import DamageGrade, LabelValue
-from damage_ssl.evaluation.audit import AUDIT, audit_order
-from damage_ssl.evaluation.label_issues import DISAGREEMENT_BITS, UNSURE_LOG_ODDS, disagreement, distance_to_threshold
-from damage_ssl.events.event import Event
-from damage_ssl.labels.agreement import independent_answers
+from damage_ssl.damage_scale import LabelValue
+from damage_ssl.evaluation.audit import AUDIT
+from damage_ssl.evaluation.label_issues import (
+    CONTRADICTED,
+    DISAGREEMENT_BITS,
+    UNSURE_LOG_ODDS,
+    distance_to_threshold,
+    verdict_disagreement,
+)
 from damage_ssl.labels.sampling import SECOND
 from damage_ssl.labels.schema import ADJUDICATION
 from damage_ssl.products.map_style import CLASSES, name_of
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 MOST_DIVIDED = 1000
 """Listed are the furthest apart, up to this many: where more differ, a model needs labels before anybody checks."""
@@ -36,9 +40,9 @@ class Case:
     """One look at an event: what is there, which models, whose eyes."""
 
     view: EventView
-    model: Model | None
+    model: MapModel | None
     labeller: str
-    models: tuple[Model, ...]
+    models: tuple[MapModel, ...]
     revision: int
 
     @cached_property
@@ -47,32 +51,32 @@ class Case:
         return self.view.assessed & (assessment_of(self.view, self.model).label < 0)
 
     @cached_property
-    def trained(self) -> Model | None:
+    def trained(self) -> MapModel | None:
         """The trained run of the two that are compared: the shown one, else the newest."""
         shown = [self.model] if self.model is not None else []
         return next(
-            (each for each in [*shown, *self.models] if each.run is not None and not each.is_change_score), None
+            (each for each in [*shown, *self.models] if each.run is not None and each.kind.is_probability), None
         )
 
     @cached_property
-    def live(self) -> Model | None:
+    def live(self) -> MapModel | None:
         """The live model."""
         return next((each for each in self.models if each.run is None), None)
 
     @cached_property
-    def ensemble(self) -> tuple[Model, ...]:
+    def ensemble(self) -> tuple[MapModel, ...]:
         """Models to set against each other, of one meaning of "damaged": the newest trained run of each method and
         the live model; change scores only where these are not two."""
-        probable = [each for each in self.models if not each.is_change_score]
+        probable = [each for each in self.models if each.kind.is_probability]
         pool = probable if len({each.algorithm for each in probable}) > 1 else self.models
-        newest: dict[str, Model] = {}
+        newest: dict[str, MapModel] = {}
         for each in pool:
             newest.setdefault(each.algorithm, each)
         chosen = list(newest.values())
-        return tuple(each for each in chosen if _meaning(each) == _meaning(chosen[0]))
+        return tuple(each for each in chosen if each.scheme.damaged_grades == chosen[0].scheme.damaged_grades)
 
 
-def case_of(view: EventView, model: Model | None, labeller: str) -> Case:
+def case_of(view: EventView, model: MapModel | None, labeller: str) -> Case:
     """The event as it is now."""
     return Case(view, model, labeller, tuple(shown_models(view)), label_store(view.event).revision())
 
@@ -97,7 +101,7 @@ def _why_contradicted(case: Case, row: int) -> str:
     model = next(each for each in case.models if each.model_id == found["model"])
     other = name_of(found["other"]).lower()
     if found["other"] == LabelValue.DAMAGED:
-        other += f" ({min(_meaning(model)).label.replace('-', ' ')} or worse)"
+        other += f" ({min(model.scheme.damaged_grades).label.replace('-', ' ')} or worse)"
     return (
         f"{who} said {name_of(found['value'])}. {_name(model)}, which did not learn from that, says "
         f"{_percent(found['p_other'])} {other}."
@@ -107,7 +111,7 @@ def _why_contradicted(case: Case, row: int) -> str:
 def _disagree(case: Case) -> Rows:
     if len(case.ensemble) < 2:
         return _NONE, "needs two models"
-    bits = _divergence(case.view.event, case.view.stamp, case.ensemble, tuple(each.stamp for each in case.ensemble))
+    bits = _divergence(case.view, case.ensemble, tuple(each.stamp for each in case.ensemble))
     return _ordered(np.where(case.unlabelled & (bits >= DISAGREEMENT_BITS), -bits, np.nan))[:MOST_DIVIDED], ""
 
 
@@ -127,7 +131,7 @@ def _why_unsure(case: Case, row: int) -> str:
     if case.model is None:
         return ""
     said = _number(case.view, case.model, row)
-    if case.model.is_change_score:
+    if not case.model.kind.is_probability:
         return f"The model says {said}; from {case.model.threshold:.2f} the map says changed strongly."
     return f"The model says {said} damaged; from {_percent(case.model.threshold)} the map says damaged."
 
@@ -153,7 +157,7 @@ def _why_differ(case: Case, row: int) -> str:
 def _audit(case: Case) -> Rows:
     waiting = np.ones(len(case.view.building_id), dtype=bool)
     waiting[[case.view.position_of[each] for each in audited(case.view, case.revision)["building_id"]]] = False
-    order = audit_rows(case.view)
+    order = case.view.audit_order
     return order[waiting[order]], ""
 
 
@@ -163,7 +167,7 @@ def _adjudicate(case: Case) -> Rows:
 
 
 def _why_adjudicate(case: Case, row: int) -> str:
-    answers = independent_answers(label_log(case.view.event, case.revision))
+    answers = answers_of(case.view.event, case.revision)
     said = answers[answers["building_id"] == str(case.view.building_id[row])]
     words = " · ".join(f"{who}: {name_of(value)}" for who, value in zip(said["labeller"], said["value"], strict=True))
     return f"{words}. Your answer decides."
@@ -194,7 +198,7 @@ CHECKS: Mapping[str, ReviewQueue] = {
     "contradicted": ReviewQueue(
         title="Contradicted labels",
         purpose="Labels that models say are wrong, judged without having learned from them; the surest first.",
-        drawn="contradicted",
+        drawn=CONTRADICTED,
         rows=_contradicted,
         why=_why_contradicted,
     ),
@@ -265,32 +269,10 @@ def queue_states(case: Case) -> dict[str, QueueState]:
     }
 
 
-def audit_rows(view: EventView) -> NDArray[np.intp]:
-    """The assessed buildings in the order in which they are audited."""
-    return _audit_rows(view.event, view.stamp)
-
-
-def inclusion_probability(view: EventView, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-    """n / N of the sample that ends with each building: its place in the audit's order over all assessed buildings."""
-    order = audit_rows(view)
-    place = np.empty(len(view.building_id), dtype=np.intp)
-    place[order] = np.arange(len(order))
-    return (place[rows] + 1) / max(len(order), 1)
-
-
-@lru_cache(maxsize=4)
-def _audit_rows(event: Event, stamp: str) -> NDArray[np.intp]:
-    view = view_at(event, stamp)
-    assessed = np.flatnonzero(view.assessed)
-    return assessed[audit_order(view.building_id[assessed])]
-
-
-@lru_cache(maxsize=4)
-def _divergence(event: Event, stamp: str, models: tuple[Model, ...], _stamps: tuple[str, ...]) -> NDArray[np.float64]:
+@kept_with_view(4)
+def _divergence(view: EventView, models: tuple[MapModel, ...], _stamps: tuple[str, ...]) -> NDArray[np.float64]:
     """Bits between the models' P(damaged) of each building; NaN where one says nothing."""
-    view = view_at(event, stamp)
-    p = [model_says(view, model).p for model in models]
-    return disagreement([np.stack([1 - each, each], axis=1) for each in p])
+    return verdict_disagreement([model_says(view, model).p for model in models])
 
 
 def _done(view: EventView, revision: int) -> dict[str, int]:
@@ -307,27 +289,20 @@ def _ordered(urgency: NDArray[np.float64]) -> NDArray[np.intp]:
     return rows[np.argsort(urgency[rows], kind="stable")]
 
 
-def _meaning(model: Model) -> frozenset[DamageGrade]:
-    """The grades that a model calls damaged."""
-    scheme = model.scheme
-    index = {grade: scheme.index_of(LabelValue(grade.label)) for grade in DamageGrade}
-    return frozenset(grade for grade, at in index.items() if at is not None and at >= scheme.damaged_from)
-
-
-def _name(model: Model) -> str:
+def _name(model: MapModel) -> str:
     return "The live model" if model.run is None else method_name(model.algorithm)
 
 
-def _number(view: EventView, model: Model, row: int) -> str:
+def _number(view: EventView, model: MapModel, row: int) -> str:
     p = float(model_says(view, model).p[row])
-    return f"score {p:.2f}" if model.is_change_score else _percent(p)
+    return _percent(p) if model.kind.is_probability else f"score {p:.2f}"
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _verdict(view: EventView, model: Model, row: int) -> str:
+def _verdict(view: EventView, model: MapModel, row: int) -> str:
     return name_of(CLASSES[model_says(view, model).model_class[row]]).lower()
 
 

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from app.state.event_view import EventView
-from app.state.label_evidence import label_log
+from app.state.label_evidence import answers_of
 from damage_ssl.errors import InputError
 from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
-from damage_ssl.labels.agreement import independent_answers
 from damage_ssl.labels.sampling import second_opinions
 
 
@@ -62,20 +60,15 @@ def second_opinions_wanted(view: EventView, labeller: str, revision: int, rng: n
     """Buildings that one other analyst has answered, as many as the event's share still lacks, in an order of chance.
 
     Returns:
-        As `labelling.queue.second_opinions`; of buildings that can be assessed.
+        As `labels.sampling.second_opinions`; of buildings that can be assessed.
     """
-    answers = _answers(view.event, revision)
+    answers = answers_of(view.event, revision)
     rows = [view.position_of.get(building, -1) for building in answers["building_id"].tolist()]
     at = np.array(rows, dtype=np.intp)
     answers = answers[(at >= 0) & view.assessed[at]]
     analysts = answers.groupby("building_id")["labeller"].nunique()
     wanted = math.ceil(shares_of(view.event).second * len(analysts)) - int((analysts > 1).sum())
     return second_opinions(answers, labeller, max(wanted, 0), rng)
-
-
-@lru_cache(maxsize=4)
-def _answers(event: Event, revision: int) -> pd.DataFrame:
-    return independent_answers(label_log(event, revision))
 
 
 def _path(event: Event) -> Path:

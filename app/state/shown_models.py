@@ -1,26 +1,20 @@
-"""Which models there are to show; the live one kept fitted.
-
-The live model: refitted on the labels as they are now, while somebody labels; and whether its features are there.
-
-Which models an event has to show, and which one is meant.
-"""
+"""Which models an event has to show and which one is meant; the live one, kept fitted while somebody labels."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.state.event_view import EventView, current_labels, view_at
+from app.state.event_view import EventView, current_labels, kept_with_view
 from app.state.map_assessment import model_says
-from damage_ssl.damage_scale import ClassScheme, scheme_named
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import DamageSSLError, LabelsError, WorkspaceError
+from damage_ssl.evaluation import label_issues
 from damage_ssl.events.event import Event
-from damage_ssl.products.assessment import ModelSays
-from damage_ssl.products.map_style import CLASSES
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.live import LIVE, LIVE_SCHEME, LiveModel, features_ready, features_version, fit_live, read_features
-from damage_ssl.runs.model import Model, RunModel
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.predictions import predicted_buildings
 from damage_ssl.runs.run import Run, runs_in
 
@@ -35,25 +29,26 @@ def live_model(view: EventView) -> LiveModel | None:
         return None
     try:
         with _FITTING:
-            return _fitted(view.event, stamp, current_labels(view.event)[1])
+            return _fitted(view, stamp, current_labels(view.event)[1])
     except LabelsError:
         return None
 
 
-@lru_cache(maxsize=3)
-def _fitted(event: Event, features: str, revision: int) -> LiveModel:
-    prediction = fit_live(read_features(event), current_labels(event)[0], scheme_named(LIVE_SCHEME))
-    return LiveModel(event, features, revision, prediction)
+@kept_with_view(2)
+def _fitted(view: EventView, features: str, revision: int) -> LiveModel:
+    known = read_features(view.event, view.fingerprint)
+    prediction = fit_live(known, current_labels(view.event)[0], scheme_named(LIVE_SCHEME))
+    return LiveModel(view.event, features, revision, prediction)
 
 
 def features_stamp(view: EventView) -> str:
     """Changes when the features change; empty where there are none of the pairs as they are now."""
-    if view.index is None or not features_ready(view.event):
+    if view.index is None or not features_ready(view.event, view.fingerprint):
         return ""
     return features_version(view.event)
 
 
-def outline_stamp(model: Model | None) -> str:
+def outline_stamp(model: MapModel | None) -> str:
     """Changes when a browser has to fetch footprints again; a live model's numbers it asks for by themselves."""
     if isinstance(model, LiveModel):
         return model.features
@@ -74,34 +69,27 @@ def _refit(view: EventView) -> None:
 
 def needs_features(view: EventView) -> bool:
     """True where buildings can be assessed and the live model lacks their features."""
-    return view.index is not None and bool(view.assessed.any()) and not features_ready(view.event)
+    return view.index is not None and bool(view.assessed.any()) and not features_stamp(view)
 
 
-def differing(view: EventView, one: Model, other: Model) -> NDArray[np.intp]:
+def differing(view: EventView, one: MapModel, other: MapModel) -> NDArray[np.intp]:
     """Rows of the buildings that one model calls damaged and the other does not."""
-    first, second = (_verdicts(model_says(view, model), model.scheme) for model in (one, other))
-    return np.flatnonzero((first >= 0) & (second >= 0) & (first != second))
+    return label_issues.differing(*(model_says(view, model).verdicts(model.scheme) for model in (one, other)))
 
 
-def _verdicts(says: ModelSays, scheme: ClassScheme) -> NDArray[np.int8]:
-    """Per building 1 for damaged, 0 for not, -1 where the model says nothing."""
-    of_class = [int(name in scheme.class_names[scheme.damaged_from :]) for name in CLASSES]
-    return np.array([*of_class, -1], dtype=np.int8)[says.model_class]  # -1 counts from the end
-
-
-def shown_models(view: EventView) -> list[Model]:
+def shown_models(view: EventView) -> list[MapModel]:
     """The models that the map can show, the default first: trained runs, the live model, change scores; newest first.
 
     Runs are listed when they are finished, and of just the buildings that can be assessed now.
     """
-    runs = [RunModel(run) for run in runs_of(view.event) if run.finished]
-    current = [model for model in runs if _is_current(view.event, view.stamp, model, model.stamp)]
+    runs = [FinishedRun(run) for run in runs_of(view.event) if run.finished]
+    current = [model for model in runs if _is_current(view, model, model.stamp)]
     trained = [model for model in current if model.run.has_weights]
     live = live_model(view)
     return [*trained, *([] if live is None else [live]), *(model for model in current if model not in trained)]
 
 
-def newest_trained(view: EventView) -> Model | None:
+def newest_trained(view: EventView) -> MapModel | None:
     """The newest trained run that the map can show."""
     return next((model for model in shown_models(view) if model.run is not None and model.run.has_weights), None)
 
@@ -111,7 +99,7 @@ def runs_of(event: Event) -> list[Run]:
     return list(runs_in(event.runs_path))[::-1]
 
 
-def model_named(view: EventView, model_id: str | None) -> Model | None:
+def model_named(view: EventView, model_id: str | None) -> MapModel | None:
     """The model of that name; None for None.
 
     Raises:
@@ -119,7 +107,7 @@ def model_named(view: EventView, model_id: str | None) -> Model | None:
     """
     if not model_id:
         return None
-    if model_id == LIVE:
+    if model_id == LIVE.name:
         live = live_model(view)
         if live is None:
             raise WorkspaceError(
@@ -129,11 +117,11 @@ def model_named(view: EventView, model_id: str | None) -> Model | None:
     run = next((run for run in runs_of(view.event) if run.run_id == model_id), None)
     if run is None or not run.predictions_path.exists():
         raise WorkspaceError(f"event '{view.event.name}': has no run of that name with predictions")
-    return RunModel(run)
+    return FinishedRun(run)
 
 
-@lru_cache(maxsize=64)
-def _is_current(event: Event, stamp: str, model: RunModel, predicted: str) -> bool:
-    view = view_at(event, stamp)
+@kept_with_view(64)
+def _is_current(view: EventView, model: FinishedRun, predicted: str) -> bool:
+    """Whether a run's predictions are of just the buildings that can be assessed."""
     found, current = predicted_buildings(model.run), view.footprints["building_id"][view.assessed]
     return found.equals(current.reset_index(drop=True)) or set(found) == set(current)

@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely import box
 
-from app.state.event_view import NOT_PREPARED, ROLES, EventView, current_labels
+from app.state.event_view import ROLES, EventView, current_labels
 from app.state.map_assessment import assessment_of, model_says
 from damage_ssl.damage_scale import reason_words
 from damage_ssl.imagery import map_tiles
@@ -19,7 +19,7 @@ from damage_ssl.products.assessment import Assessment
 from damage_ssl.products.map_style import CLASSES, LABELS, MODES
 from damage_ssl.products.selection import Selection
 from damage_ssl.registration.event_registration import shift_source_words
-from damage_ssl.runs.model import Model
+from damage_ssl.runs.model import MapModel
 
 POLYGON_CAP = 5000
 """With more footprints in view than this none are sent: the map then shows tiles that are drawn here."""
@@ -35,19 +35,14 @@ _MATCHES = ((0.5, "good"), (0.25, "fair"), (0.0, "poor"))
 Box = tuple[float, float, float, float]
 
 
-def reason_text(reason: str | None) -> str:
-    """A reason for people."""
-    return "imagery not prepared" if reason == NOT_PREPARED else reason_words(reason)
-
-
 def footprints_within(
-    view: EventView, model: Model | None, bbox: Box, wanted: Selection, role: Role = "pre"
+    view: EventView, model: MapModel | None, bbox: Box, wanted: Selection, role: Role = "pre"
 ) -> dict[str, Any]:
     """What passes the filter in a box, with counts and the labels' revision; `role` says where footprints stand.
 
     `matched` counts the whole event, `shown.in_view` the box. Where that is more than `POLYGON_CAP` (`shown.capped`)
     nothing else is sent but `version`, which changes with everything that the overview tiles show. Else, building by
-    building: `id`, `label` (index into `colouring.LABELS`, -1), `codes` (index into `colouring.STYLES` without the
+    building: `id`, `label` (index into `map_style.LABELS`, -1), `codes` (index into `map_style.STYLES` without the
     label, for each mode), `parts` (rings of each), `rings` (points of each), and `xy`: of every point the step east
     and north from the one before, the first from `origin` (degrees); a step of 1 is `DEGREE`. They stand as drawn;
     `moves` has the step of each building from there to its place in pre and post imagery (null: none moves).
@@ -91,7 +86,7 @@ def _outlines(view: EventView, standing: Assessment, rows: NDArray[np.intp]) -> 
 
 
 def building_at(
-    view: EventView, model: Model | None, place: tuple[float, float], reach: float, wanted: Selection, role: Role
+    view: EventView, model: MapModel | None, place: tuple[float, float], reach: float, wanted: Selection, role: Role
 ) -> dict[str, str | None]:
     """`id` and `label` of the building at a longitude and latitude; a null id where none is.
 
@@ -115,7 +110,7 @@ def building_at(
     return {"id": str(view.building_id[row]), "label": _label(standing, row)}
 
 
-def buildings_in(view: EventView, model: Model | None, bbox: Box, wanted: Selection, role: Role) -> dict[str, Any]:
+def buildings_in(view: EventView, model: MapModel | None, bbox: Box, wanted: Selection, role: Role) -> dict[str, Any]:
     """How many buildings that pass the filter have their middle in a box, and their `items`: id and current label.
 
     No items where there are more than `CHOICE_CAP`.
@@ -149,7 +144,7 @@ def ids_that_begin(view: EventView, typed: str, count: int) -> dict[str, Any]:
 
 
 def building_detail(
-    view: EventView, model: Model | None, row: int, *, blind: bool = False, labels: pd.DataFrame | None = None
+    view: EventView, model: MapModel | None, row: int, *, blind: bool = False, labels: pd.DataFrame | None = None
 ) -> dict[str, Any]:
     """Facts of one building for the inspector; null where unknown. Blind: not what others or the model say.
 
@@ -178,7 +173,7 @@ def building_detail(
         "p": number_or_none(says.p[row]),
         "cls": CLASSES[code] if code >= 0 else None,
         "assessed": bool(view.assessed[row]),
-        "reason_text": _reason(view.reason(row), pair),
+        "reason_text": _reason(view.reasons[row], pair),
         **(_NO_SHIFTS if pair is None else _shifts(pair)),
         "views": {
             name: {"outline": map_tiles.outline_in(places["pre"], frame), "width_m": frame.width_m}
@@ -193,7 +188,7 @@ _NO_SHIFTS = {"shift": None, "outline_shift": None, "match": None}
 
 def _reason(reason: str | None, pair: pd.Series | None) -> str:
     detail = None if pair is None else _text(pair.get("not_assessed_detail"))
-    words = reason_text(reason)
+    words = reason_words(reason)
     return f"{words} ({detail})" if detail else words
 
 

@@ -21,11 +21,11 @@ from damage_ssl.benchmarking.statistics import auroc
 from damage_ssl.errors import DamageSSLError, StorageError
 from damage_ssl.files import read_json, write_json
 from damage_ssl.learning.predictor import load_predictor
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.data import Targets
 from damage_ssl.learning.training import train
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings, to_mapping
 
 P = NDArray[np.float64]
 _FROZEN_SCORES = FrozenScores()
@@ -261,7 +261,7 @@ class Bench:
             raise DamageSSLError(f"{cell.method}: predicted probabilities that are no numbers")
         n = len(division.validation)
         facts: dict[str, Any] = {
-            "settings": to_mapping(settings),
+            "settings": settings.model_dump(),
             "labelled": len(drawn.labelled),
             "unlabelled": len(pairs) - len(drawn.labelled),
             "foreign": cell.foreign_count or 0,

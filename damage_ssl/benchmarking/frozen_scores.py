@@ -13,8 +13,8 @@ from damage_ssl.learning.networks.encoders import is_cached
 from damage_ssl.learning.networks.pair_network import FROZEN, PairNetwork
 from damage_ssl.learning.pair_tensor import pair_bytes
 from damage_ssl.learning.predictor import Predictor
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.pairs import PairSet
-from damage_ssl.settings import TrainSettings
 
 KEPT = 3
 """Encoders whose features stay in memory: 4 turns of 1,400 pairs are 27 MB each."""

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from damage_ssl.benchmarking.settings import BenchmarkSettings
-from damage_ssl.settings import to_mapping
 
 TUNING_SEED = 0
 """Labels and network of the trials: those of this seed, whichever seeds are measured."""
@@ -111,8 +110,8 @@ def make_plan(settings: BenchmarkSettings, *, fingerprint: str, pool: int, class
     order = sorted(fits, key=lambda cell: (cell.unlabelled_count is not None, settings.seeds.index(cell.seed)))
     values = {
         "event": fingerprint,
-        "train": {k: v for k, v in to_mapping(settings.train).items() if k not in ("device", "algorithm", "seed")},
-        "options_of": settings.train.algorithm if settings.train.options else "",
+        "train": {k: v for k, v in settings.train.model_dump().items() if k not in ("device", "algorithm", "seed")},
+        "options_of": settings.train.algorithm if settings.train.given else "",
         "trials": settings.trials,
         "tuned_at": k,
         "foreign": settings.foreign,

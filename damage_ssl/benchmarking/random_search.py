@@ -6,20 +6,16 @@ trials is the point of Oliver et al. 2018 (arXiv:1804.09170, section 4.1).
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from damage_ssl.errors import SettingsError, nearest_name
-from damage_ssl.learning.algorithms import ALGORITHMS
+from damage_ssl.learning.algorithms import ALGORITHMS, ROUNDS, algorithm_names
 from damage_ssl.learning.networks.encoders import is_cached, is_pretrained
 from damage_ssl.learning.networks.pair_network import FROZEN
-from damage_ssl.learning.settings import sort_options
-from damage_ssl.learning.trainer.self_training import ROUNDS
-from damage_ssl.learning.training import algorithm_names
-from damage_ssl.settings import TrainSettings
+from damage_ssl.learning.settings import TrainSettings
 
 Value = float | int | str | bool
 
@@ -123,10 +119,8 @@ def settings_of(base: TrainSettings, method: str, seed: int, values: Mapping[str
 
     Options of the base that belong to one algorithm stay with that one.
     """
-    own = sort_options(base.options, "benchmark").algorithm
-    kept = {k: v for k, v in base.options.items() if k not in own or method == base.algorithm}
-    names = {each.name for each in fields(TrainSettings)}
-    direct: dict[str, Any] = {name: value for name, value in values.items() if name in names}
-    options = kept | {name: value for name, value in values.items() if name not in names}
-    make: Callable[..., TrainSettings] = replace
-    return make(base, algorithm=method, seed=seed, options=options, **direct)
+    own = type(base.options.algorithm).model_fields
+    kept = {name: value for name, value in base.given.items() if name not in own or method == base.algorithm}
+    direct = {name: value for name, value in values.items() if name in TrainSettings.model_fields}
+    options = kept | {name: value for name, value in values.items() if name not in direct}
+    return base.replace(algorithm=method, seed=seed, options=options, **direct)

@@ -1,19 +1,24 @@
 """What a benchmark is asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Annotated, Self
 
-from damage_ssl.errors import SettingsError, nearest_name
-from damage_ssl.settings import TrainSettings, check_within
+from pydantic import Field, model_validator
+
+from damage_ssl.errors import nearest_name
+from damage_ssl.learning.settings import TrainSettings
+from damage_ssl.settings import Settings
 
 EXPERIMENTS = ("labels", "unlabelled", "mismatch", "imbalance", "validation")
 LEAST_SEEDS = 3
 WINDOWS = "windows"
 """The foreign pairs that come from this event's own imagery, between its footprints."""
 
+LabelsPerClass = Annotated[int, Field(ge=1, le=1_000_000)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkSettings:
+
+class BenchmarkSettings(Settings, title="benchmark"):
     """One benchmark.
 
     `labels` are labels a class; the middle one is what methods are tuned with and what all experiments but the first
@@ -24,42 +29,33 @@ class BenchmarkSettings:
     out, others with `validation_share` choose among the trials; `split_seed` draws both.
     """
 
-    methods: Sequence[str]
-    experiments: Sequence[str] = EXPERIMENTS
-    labels: Sequence[int] = (5, 25, 100)
+    methods: Sequence[str] = Field(min_length=1)
+    experiments: Sequence[str] = Field(EXPERIMENTS, min_length=1)
+    labels: Sequence[LabelsPerClass] = Field((5, 25, 100), min_length=1)
     seeds: Sequence[int] = (0, 1, 2)
-    trials: int = 4
-    train: TrainSettings = field(default_factory=TrainSettings)
-    unlabelled_shares: Sequence[float] = (0.0, 0.25, 1.0)
-    foreign_shares: Sequence[float] = (0.0, 0.5, 0.9)
-    damaged_shares: Sequence[float] = (0.5, 0.25, 0.1)
+    trials: int = Field(4, ge=1, le=10_000)
+    train: TrainSettings = TrainSettings()
+    unlabelled_shares: Sequence[Share] = (0.0, 0.25, 1.0)
+    foreign_shares: Sequence[Share] = (0.0, 0.5, 0.9)
+    damaged_shares: Sequence[Share] = (0.5, 0.25, 0.1)
     validation_sizes: Sequence[int] = (10, 20, 50, 100, 200)
     foreign: str = WINDOWS
-    block_m: float = 150.0
-    test_share: float = 0.3
-    validation_share: float = 0.2
+    block_m: float = Field(150.0, ge=1.0, le=1e6)
+    test_share: float = Field(0.3, ge=0.05, le=0.6)
+    validation_share: float = Field(0.2, ge=0.05, le=0.6)
     split_seed: int = 0
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
         for name in self.experiments:
             if name not in EXPERIMENTS:
-                raise SettingsError(f"benchmark: experiment '{name}' is unknown: {nearest_name(name, EXPERIMENTS)}")
+                raise ValueError(f"experiment '{name}' is unknown: {nearest_name(name, EXPERIMENTS)}")
         if len(set(self.seeds)) < LEAST_SEEDS:
-            raise SettingsError(
-                f"benchmark: {len(set(self.seeds))} seeds; it needs {LEAST_SEEDS} at least, since one training says "
-                "nothing of how much another would differ"
+            raise ValueError(
+                f"{len(set(self.seeds))} seeds; it needs {LEAST_SEEDS} at least, since one training says nothing of "
+                "how much another would differ"
             )
-        for name in ("methods", "experiments", "labels"):
-            if not getattr(self, name):
-                raise SettingsError(f"benchmark: {name} is empty; name one at least")
-        for labels in self.labels:
-            check_within("benchmark: labels a class", labels, 1, 1e6)
-        check_within("benchmark: trials", self.trials, 1, 10_000)
-        check_within("benchmark: block_m", self.block_m, 1.0, 1e6)
-        for name in ("test_share", "validation_share"):
-            check_within(f"benchmark: {name}", getattr(self, name), 0.05, 0.6)
-        for share in (*self.unlabelled_shares, *self.foreign_shares, *self.damaged_shares):
-            check_within("benchmark: a share", share, 0.0, 1.0)
+        return self
 
     @property
     def middle_labels(self) -> int:

@@ -25,8 +25,9 @@ from damage_ssl.learning.augmentation.policy import AugmentPolicy
 from damage_ssl.learning.augmentation.policy_search import find_policy
 from damage_ssl.learning.device import keep_freed_memory
 from damage_ssl.learning.pair_tensor import pair_bytes
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 
 
 def views_command(

@@ -47,7 +47,7 @@ from damage_ssl.errors import SettingsError
 from damage_ssl.events.event import Event
 from damage_ssl.files import read_json
 from damage_ssl.progress import reporter
-from damage_ssl.runs.change_score import STATEMENT
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.live import features_path, features_start, make_features
 from damage_ssl.runs.predictions import read_predictions
 from damage_ssl.runs.run import Run
@@ -68,15 +68,16 @@ def run_zero_label(console: Console, workspace: Path, name: str, *, seed: int, r
         console.say(f"run {planned.run.run_id} compared the same pixels before: nothing to do")
     else:
         with console.progress("compare") as bar:
-            workflow.score_changes(event, planned.run, progress=bar)
+            workflow.predict_event(event, planned.run, progress=bar)
     summary = workflow.run_summary(planned.run)
     table = read_predictions(planned.run)
     damaged = int((table["p_damaged"] >= summary.threshold).sum())
     console.say(f"run {summary.run_id}: {damaged:,} of {len(table):,} buildings changed enough to be called damaged")
     console.say(f"threshold {summary.threshold:.2f}: {summary.threshold_method}")
-    console.say(STATEMENT)
+    statement = FinishedRun(planned.run).statement or ""
+    console.say(statement)
     console.say(f"next: look at it in the app, or damage-ssl export {name} --out map.geojson --workspace {workspace}")
-    console.result({**dataclasses.asdict(summary), "damaged": damaged, "compared": len(table), "statement": STATEMENT})
+    console.result({**dataclasses.asdict(summary), "damaged": damaged, "compared": len(table), "statement": statement})
 
 
 def run_features(
@@ -203,7 +204,7 @@ def ensemble(
         console.say(f"run {planned.run.run_id} averages the same runs already: nothing to do")
     else:
         with console.progress("ensemble") as bar:
-            workflow.combine(event, planned.run, bar)
+            workflow.predict_event(event, planned.run, progress=bar)
     summary, gain = workflow.run_summary(planned.run), workflow.common_gain(planned.run)
     table = read_predictions(planned.run)
     damaged = int((table["p_damaged"] >= summary.threshold).sum())

@@ -18,16 +18,9 @@ import typer
 
 from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.events.event import Event
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.settings import (
-    PatchSettings,
-    Resources,
-    SourceSettings,
-    SplitSettings,
-    TrainSettings,
-    from_mapping,
-    to_mapping,
-)
+from damage_ssl.settings import PatchSettings, Resources, SourceSettings, SplitSettings, from_mapping
 
 EventName = Annotated[str, typer.Argument(metavar="EVENT", help="Name of the event (a folder in the workspace).")]
 Workspace = Annotated[Path, typer.Option(help="Folder that holds the events.", envvar="DAMAGE_SSL_WORKSPACE")]
@@ -116,21 +109,19 @@ class AllSettings:
 
 def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllSettings:
     tables = _read_tables(file)
-    train = {**tables.get("train", {}), **{key: value for key, value in given.items() if value is not None}}
-    if (weights := train.pop("weights", None)) is not None:
-        train["options"] = {**train.get("options", {}), "weights": weights}
-    where = str(file) if file is not None else "command line"
     return AllSettings(
         patches=patch_settings(event, file, {}),
-        train=from_mapping(TrainSettings, train, f"{where}, [train]"),
-        split=from_mapping(SplitSettings, tables.get("split", {}), f"{where}, [split]"),
-        sources=from_mapping(SourceSettings, tables.get("sources", {}), f"{where}, [sources]"),
+        train=train_settings(file, given),
+        split=from_mapping(SplitSettings, tables.get("split", {}), f"{file}, [split]"),
+        sources=from_mapping(SourceSettings, tables.get("sources", {}), f"{file}, [sources]"),
     )
 
 
 def train_settings(file: Path | None, given: Mapping[str, Any]) -> TrainSettings:
     """The table [train] of a settings file, overridden by what the command line gave."""
     values = _read_tables(file).get("train", {}) | {key: value for key, value in given.items() if value is not None}
+    if (weights := values.pop("weights", None)) is not None:
+        values["options"] = {**values.get("options", {}), "weights": weights}
     return from_mapping(TrainSettings, values, f"{file or 'command line'}, [train]")
 
 
@@ -141,7 +132,7 @@ def patch_settings(event: Event, file: Path | None, given: Mapping[str, Any]) ->
     if not values:
         return None
     before = PatchStore.kept_settings(event.patches_path)
-    kept = {} if before is None else to_mapping(before)
+    kept = {} if before is None else before.model_dump()
     return from_mapping(PatchSettings, {**kept, **values}, f"{file or 'command line'}, [patches]")
 
 

@@ -38,7 +38,7 @@ from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.registration.event_registration import Registration, register
+from damage_ssl.registration.event_registration import Registration
 from damage_ssl.registration.manual_shift import ManualShift, set_manual_shift
 from damage_ssl.registration.shift_plot import Panel, compass, draw_fields
 from damage_ssl.settings import PatchSettings, Resources
@@ -101,14 +101,14 @@ def register_event(
         InputError: a nudge is not SCENE=DX,DY, or names no scene.
     """
     event = Event.open(workspace, name)
-    settings = patch_settings(event, settings_file, {}) or kept_settings(event)
+    settings = patch_settings(event, settings_file, {})
     given = [_parsed(text) for text in nudges]  # all of them are understood before any is kept
     for scene_id in clear:
         set_manual_shift(event, scene_id, None)
     for scene_id, nudge in given:
         set_manual_shift(event, scene_id, nudge)
     with console.progress("register") as bar:
-        found = register(event, settings, resources=resources, progress=bar)
+        found = workflow.register_event(event, settings, bar, resources=resources)
     out = picture or event.path / "registration.png"
     _draw(event, found, out)
     pairs = summary(found.table)
@@ -123,11 +123,6 @@ def register_event(
     values = {"pairs": pairs, "footprints": len(found.table), "misaligned": misaligned, "not_in_imagery": unseen}
     console.result({**values, "picture": str(out)})
     return found
-
-
-def kept_settings(event: Event) -> PatchSettings:
-    """The settings that the event's patches were cut with, so that the next cut finds this registration done."""
-    return PatchStore.kept_settings(event.patches_path) or PatchSettings()
 
 
 def summary(table: pd.DataFrame) -> list[dict[str, Any]]:

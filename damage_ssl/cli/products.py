@@ -37,15 +37,16 @@ from damage_ssl.cli.patches import run_patches
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.events.inputs import EventInputs
+from damage_ssl.products.handover.map_export import export_table
 from damage_ssl.products.handover.pack import LABELS_ONLY, hand_over
 from damage_ssl.products.selection import Selection
-from damage_ssl.runs.model import FinishedRun
+from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.live import LIVE, live_model_of
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import Run, latest_finished
 
 if TYPE_CHECKING:
     import geopandas as gpd
-
-    from damage_ssl.runs.model import MapModel
 
 
 def run_export_files(
@@ -90,14 +91,11 @@ def run_export_files(
 
 def _map_of(event: Event, run_id: str | None) -> "tuple[MapModel | None, gpd.GeoDataFrame | None]":
     """The model of a pack, and its map where that is not a run's: `live`, or `labels-only` for none."""
-    from damage_ssl.products.handover.map_export import live_table
-    from damage_ssl.runs.live import LIVE, live_model_of
-
     if run_id == LABELS_ONLY:
         return None, None
-    if run_id == LIVE:
+    if run_id == LIVE.name:
         live = live_model_of(event)
-        return live, live_table(event, live)
+        return live, export_table(event, live)
     run = workflow.chosen_run(event, run_id) if run_id is not None else _newest(event)
     return (None if run is None else FinishedRun(run)), None
 

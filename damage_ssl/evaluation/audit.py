@@ -1,12 +1,14 @@
 """How right a map is, by a random sample of its buildings that analysts judge without seeing what the map says."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.labels.schema import WITHDRAWN
 
 AUDIT = "audit"
@@ -30,6 +32,19 @@ def audit_order(building_id: NDArray[np.str_], seed: int = 0) -> NDArray[np.intp
     drawn = [hashlib.blake2b(building.encode(), digest_size=8, key=key).digest() for building in building_id.tolist()]
     number = np.frombuffer(b"".join(drawn), dtype=">u8").astype(np.uint64)
     return np.asarray(np.lexsort((building_id, number)), dtype=np.intp)
+
+
+def audited_rows(building_id: NDArray[np.str_], assessed: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The rows of the assessed buildings in the order in which they are audited: `building_id`, `assessed` [N]."""
+    rows = np.flatnonzero(assessed)
+    return rows[audit_order(building_id[rows])]
+
+
+def inclusion_probability(order: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """n / N of the sample that ends with each of the `rows`: its place in the order of all N assessed buildings."""
+    place = np.empty(int(order.max(initial=-1)) + 1, dtype=np.intp)
+    place[order] = np.arange(len(order))
+    return (place[rows] + 1) / max(len(order), 1)
 
 
 def audit_answers(log: pd.DataFrame) -> pd.DataFrame:
@@ -148,6 +163,70 @@ def audit_report(
         learned=learned,
         skipped=skipped,
     )
+
+
+def audit_of_map(
+    answers: pd.DataFrame,
+    said: NDArray[np.bool_],
+    fair: NDArray[np.bool_],
+    scheme: ClassScheme,
+    *,
+    population: int,
+    skipped: int = 0,
+) -> AuditReport:
+    """The audit's answers held against a map.
+
+    Args:
+        answers: n of `audit_answers`.
+        said: [n] the map calls the building damaged.
+        fair: [n] it says so without having known the answer (`taught_nothing`, `unseen_verdicts`).
+        scheme: what damaged means.
+        population: how many buildings the sample was drawn from.
+        skipped: passed over.
+    """
+    graded = [scheme.is_damaged(LabelValue(value)) for value in answers["value"]]
+    has_grade = np.array([verdict is not None for verdict in graded], dtype=bool)
+    truth = np.array([bool(verdict) for verdict in graded], dtype=bool)
+    use = has_grade & fair
+    return audit_report(
+        said[use],
+        truth[use],
+        population=population,
+        no_grade=int((~has_grade).sum()),
+        learned=int((has_grade & ~fair).sum()),
+        skipped=skipped,
+    )
+
+
+def taught_nothing(building_id: NDArray[np.str_], *known: Collection[str]) -> NDArray[np.bool_]:
+    """Which buildings [n] are in none of the collections that taught a model or chose its threshold."""
+    return ~np.isin(building_id, [building for each in known for building in each])
+
+
+def unseen_verdicts(
+    building_id: NDArray[np.str_],
+    said: NDArray[np.bool_],
+    learned_id: NDArray[np.str_],
+    p_unseen: NDArray[np.float64],
+    threshold: float,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """What a model that learns from every label says of audited buildings without having known their answer.
+
+    Args:
+        building_id: [n] audited.
+        said: [n] whether it calls each damaged, having learned from what it will.
+        learned_id: [m] buildings that it learned from.
+        p_unseen: [m] its P(damaged) of each when it learns from others only (`label_issues.cross_validated`); NaN
+            where it then cannot say.
+        threshold: damaged is P(damaged) ≥ threshold.
+
+    Returns:
+        Whether it calls each damaged, and whether that is fair: [n] each.
+    """
+    judged = dict(zip(learned_id.tolist(), p_unseen.tolist(), strict=True))
+    unseen = np.array([judged.get(each, np.nan) for each in building_id.tolist()], dtype=np.float64)
+    learned = np.isin(building_id, learned_id)
+    return np.where(learned, unseen >= threshold, said), ~learned | np.isfinite(unseen)
 
 
 def skipped_before(audited: NDArray[np.bool_]) -> int:

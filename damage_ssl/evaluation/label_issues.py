@@ -3,15 +3,20 @@
 Everything here is arithmetic on probabilities; it needs no torch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import entr
 
+from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.evaluation.spatial_blocks import block_of
+from damage_ssl.labels.schema import ADJUDICATION
 from damage_ssl.learning.features.linear_probe import fit_linear_probe
+
+CONTRADICTED = "contradicted"
+"""What `drawn` says of an answer that was given with the models' contradiction in view."""
 
 FOLDS = 5
 MIN_BLOCKS = 3
@@ -114,6 +119,35 @@ def judge_labels(
     )
 
 
+def judge_unlearned(
+    labels: pd.DataFrame,
+    learned_id: Collection[str],
+    building_id: NDArray[np.str_],
+    probabilities: NDArray[np.float64],
+    scheme: ClassScheme,
+) -> pd.DataFrame:
+    """`judge_labels` for a trained model, on the labels that it did not learn from.
+
+    Args:
+        labels: the current ones (`LabelStore.current`); those that the scheme has no class for are left out.
+        learned_id: the buildings that it learned from.
+        building_id: [N] all buildings that it says something of.
+        probabilities: [N, C].
+        scheme: its classes.
+    """
+    learned = set(learned_id)
+    class_of = {value: scheme.index_of(LabelValue(value)) for value in labels["value"].unique()}
+    given = {
+        building: class_index
+        for building, value in zip(labels["building_id"], labels["value"], strict=True)
+        if (class_index := class_of[value]) is not None and building not in learned
+    }
+    rows = pd.Index(building_id.astype(object)).get_indexer(list(given))
+    classes = np.array(list(given.values()), dtype=np.int64)[rows >= 0]
+    rows = rows[rows >= 0]
+    return judge_labels(building_id[rows], probabilities[rows], classes, scheme.class_names)
+
+
 def contradicted(judgements: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Labelled buildings on which the models, on average, think another class likelier; the surest first.
 
@@ -138,6 +172,27 @@ def contradicted(judgements: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     said["margin"], said["models"] = by_building.transform("mean"), by_building.transform("size")
     wrong = said[said["margin"] < 0].sort_values(["margin", "building_id", "own"], kind="stable")
     return pd.DataFrame(wrong.drop_duplicates("building_id")[columns]).reset_index(drop=True)
+
+
+def contradicted_labels(judgements: Mapping[str, pd.DataFrame], labels: pd.DataFrame) -> pd.DataFrame | None:
+    """`contradicted` with `value` and `labeller` of the current `labels`; None where no model judges any.
+
+    A label that was given or confirmed with the contradiction in view, or as a decision, is not asked about again.
+    """
+    if not any(len(table) for table in judgements.values()):
+        return None
+    open_labels = labels[~labels["drawn"].isin([CONTRADICTED, ADJUDICATION])]
+    return contradicted(judgements).merge(open_labels[["building_id", "value", "labeller"]], on="building_id")
+
+
+def differing(one: NDArray[np.int8], other: NDArray[np.int8]) -> NDArray[np.intp]:
+    """Rows of the buildings that one map calls damaged and the other does not: verdicts [N], 1, 0, or -1 for none."""
+    return np.flatnonzero((one >= 0) & (other >= 0) & (one != other))
+
+
+def verdict_disagreement(p_damaged: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """`disagreement` of models about damaged or not: [N] bits of P(damaged) [N] each; NaN where one says nothing."""
+    return disagreement([np.stack([1 - p, p], axis=1) for p in p_damaged])
 
 
 def disagreement(probabilities: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Spatial blocks: neighbours look alike and share scenes, so train and validation are divided by whole blocks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ def split_by_position(
         LabelsError: no division works at an eighth of the block size either.
     """
     for halving in range(_HALVINGS + 1):
-        tried = replace(settings, block_m=settings.block_m / 2**halving)
+        tried = settings.replace(block_m=settings.block_m / 2**halving)
         try:
             return split_labelled(building_id, block_of(x_m, y_m, tried.block_m), class_index, tried, rng)
         except LabelsError:

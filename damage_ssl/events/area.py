@@ -33,6 +33,9 @@ from damage_ssl.footprints.footprint_set import (
 from damage_ssl.footprints.reader import read_footprints
 from damage_ssl.geography import cut_at_antimeridian
 
+Area = BaseGeometry
+"""An area of interest: polygons in EPSG:4326, cut at the antimeridian."""
+
 _LARGEST_VERTICES = 20_000
 
 

@@ -117,6 +117,18 @@ class Event:
         """The scenes of one side, in the order of their ids."""
         return [scene for scene in read_scenes(self.path) if scene.role == role]
 
+    def pre_and_post(self) -> tuple[list[Scene], list[Scene]]:
+        """The scenes of both dates, read once, each in the order of their ids.
+
+        Raises:
+            WorkspaceError: one date has none.
+        """
+        scenes = read_scenes(self.path)
+        pre, post = ([scene for scene in scenes if scene.role == role] for role in ("pre", "post"))
+        if not pre or not post:
+            raise WorkspaceError(f"{self.path}: has no {'post' if pre else 'pre'} scenes; create the event again")
+        return pre, post
+
     def footprints(self) -> gpd.GeoDataFrame:
         """All footprints in EPSG:4326: building_id, source, source_id, area_m2, geometry_kind, confidence, geometry.
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import atomic_path, read_json, write_json
-from damage_ssl.settings import FootprintSettings, from_mapping, to_mapping
+from damage_ssl.settings import FootprintSettings, from_mapping
 
 GeometryKind = Literal["polygon", "box", "point"]
 LeftOutReason = Literal["empty", "irreparable", "not_a_polygon", "repeated", "duplicate"]
@@ -84,7 +84,7 @@ def write_footprints(folder: Path, found: FootprintSet) -> None:
     with atomic_path(folder / LEFT_OUT_FILE) as temporary:
         found.left_out.astype({"overlap": float}).to_parquet(temporary)
     report = {
-        "settings": to_mapping(found.settings),
+        "settings": found.settings.model_dump(),
         "sources": [dataclasses.asdict(report) for report in found.sources],
     }
     write_json(folder / REPORT_FILE, report)

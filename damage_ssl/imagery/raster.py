@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,7 +68,7 @@ def from_raster(
     """
     reading = reading or ReadSettings()
     if time.monotonic() - _FAILED_AT.get(href, -_FAILED_FOR_S) < _FAILED_FOR_S:
-        reading = replace(reading, tries=1)
+        reading = reading.replace(tries=1)
     tried = 0
     while True:
         try:

@@ -11,17 +11,8 @@ from sklearn.metrics import cohen_kappa_score
 from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.labels.schema import ADJUDICATION, REVERT, WITHDRAWN
 
-__all__ = [
-    "ADJUDICATION",
-    "AnalystAgreement",
-    "PairAgreement",
-    "agreement",
-    "confusion",
-    "disagreements",
-    "disputed",
-    "fleiss_kappa",
-    "independent_answers",
-]
+FEW_BUILDINGS = 20
+"""On fewer shared buildings than this kappa is a guess, and is said to be one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +41,14 @@ class AnalystAgreement:
     agreed: float | None
     kappa: float | None
     pairs: tuple[PairAgreement, ...]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often two analysts gave which `answers` to the same building: `counts`, a row for each of the first's."""
+
+    answers: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
 
 
 def independent_answers(log: pd.DataFrame) -> pd.DataFrame:
@@ -82,7 +81,7 @@ def disputed(log: pd.DataFrame) -> pd.DataFrame:
     return disagreements(own[own.groupby("building_id")["value"].transform("nunique") > 1])
 
 
-def confusion(answers: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+def confusion(answers: pd.DataFrame, first: str, second: str) -> Confusion:
     """How often two analysts gave which answers to the same building.
 
     Args:
@@ -91,13 +90,13 @@ def confusion(answers: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
         second: the analyst of the columns.
 
     Returns:
-        Counts; rows and columns are the answers that either of them gave, in the order of `LabelValue`.
+        Of the answers that either of them gave, in the order of `LabelValue`.
     """
     table = _independent(answers, None).pivot(index="building_id", columns="labeller", values="answer")
     pair = table.reindex(columns=[first, second]).dropna()
     given = [value.value for value in LabelValue if value.value in set(pair.to_numpy().ravel())]
-    counts = pd.crosstab(pair[first], pair[second])
-    return counts.reindex(index=given, columns=given, fill_value=0)
+    counts = pd.crosstab(pair[first], pair[second]).reindex(index=given, columns=given, fill_value=0)
+    return Confusion(tuple(given), tuple(tuple(row) for row in counts.to_numpy().tolist()))
 
 
 def agreement(answers: pd.DataFrame, scheme: ClassScheme | None = None) -> AnalystAgreement:
@@ -123,6 +122,20 @@ def agreement(answers: pd.DataFrame, scheme: ClassScheme | None = None) -> Analy
         kappa=fleiss_kappa(counts),
         pairs=pairs,
     )
+
+
+def kappa_words(kappa: float | None, buildings: int) -> str:
+    """What a kappa means (the bands of Altman 1991, "Practical statistics for medical research", p. 404)."""
+    if kappa is None:
+        return "not defined: all answers are alike, or too few"
+    meaning = next(words for least, words in _MEANINGS if kappa > least or least == _MEANINGS[-1][0])
+    caution = (
+        f"; {buildings} shared building{'s' if buildings > 1 else ''} tell little" if buildings < FEW_BUILDINGS else ""
+    )
+    return f"{kappa:.2f} · {meaning}{caution}"
+
+
+_MEANINGS = ((0.8, "very good"), (0.6, "good"), (0.4, "moderate"), (0.2, "weak"), (-1.0, "hardly better than chance"))
 
 
 def fleiss_kappa(counts: NDArray[np.int_]) -> float | None:

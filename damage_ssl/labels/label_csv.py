@@ -211,13 +211,6 @@ def known_grades(truth: Path, scheme: ClassScheme) -> pd.DataFrame:
         {
             "building_id": [row.building_id for row in rows],
             "class_index": [-1 if (i := scheme.index_of(row.value)) is None else i for row in rows],
-            "damaged": pd.array([_is_damaged(row.value, scheme) for row in rows], dtype="boolean"),
+            "damaged": pd.array([scheme.is_damaged(row.value) for row in rows], dtype="boolean"),
         }
     )
-
-
-def _is_damaged(value: LabelValue, scheme: ClassScheme) -> bool | None:
-    if value in (LabelValue.INTACT, LabelValue.DAMAGED):
-        return value is LabelValue.DAMAGED
-    index = scheme.index_of(value)
-    return None if index is None else index >= scheme.damaged_from

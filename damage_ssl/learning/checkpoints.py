@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from damage_ssl.errors import WorkspaceError
+from damage_ssl.errors import SettingsError, WorkspaceError
 from damage_ssl.files import read_json, write_json
 from damage_ssl.learning.networks.pair_network import NetworkSpec, PairNetwork
 from damage_ssl.learning.tensor_files import read_tensors, write_tensors
@@ -48,7 +48,7 @@ def save_model(folder: TrainingFolder, network: PairNetwork, card: CheckpointCar
     Raises:
         StorageError: the disk is full or read-only.
     """
-    write_json(folder.card_path, {"format": FORMAT, **asdict(card)})
+    write_json(folder.card_path, {"format": FORMAT, **asdict(card), "spec": card.spec.model_dump()})
     write_tensors(folder.checkpoint_path, network.state_dict(), {"fingerprint": fingerprint})
 
 
@@ -88,5 +88,5 @@ def _read_card(path: Path) -> CheckpointCard:
         spec = from_mapping(NetworkSpec, values.pop("spec"), f"{path}: spec")
         class_names = tuple(values.pop("class_names"))
         return CheckpointCard(spec=spec, class_names=class_names, **values)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, SettingsError) as error:
         raise WorkspaceError(f"{path}: is not the description of a model ({error}); train again") from error

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from damage_ssl import __version__
@@ -39,7 +40,7 @@ from damage_ssl.learning.tensor_files import (
 )
 from damage_ssl.learning.trainer.data import distinct
 from damage_ssl.learning.trainer.optimiser import rate_factor, set_rate
-from damage_ssl.settings import check_within, to_mapping
+from damage_ssl.settings import Settings
 
 LossName = Literal["simclr", "vicreg", "barlow-twins"]
 CHECKPOINT_SECONDS = 30.0
@@ -47,8 +48,7 @@ WARM_UP = 0.1
 _WHERE = "pretraining"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PretrainSettings:
+class PretrainSettings(Settings, title="pretraining"):
     """One pretraining. `network` and `fusion` are those of the trainings to come; `input_px` too.
 
     `minutes` bounds it (None: all `steps`). `weights` is a file to start from, as of another pretraining; else the
@@ -60,29 +60,23 @@ class PretrainSettings:
     network: str = "efficientnet-lite0"
     fusion: Fusion = "change"
     seed: int = 0
-    steps: int = 400
-    minutes: float | None = None
-    batch: int = 64
-    learning_rate: float = 1e-4
+    steps: int = Field(400, ge=1, le=10**9)
+    minutes: float | None = Field(None, ge=1e-3, le=1e6)
+    batch: int = Field(64, ge=4, le=10**6)
+    learning_rate: float = Field(1e-4, ge=1e-9, le=10.0)
     weight_decay: float = 1e-4
-    temperature: float = 0.2
-    projection: int = 256
-    input_px: int = 64
-    max_pairs: int = 20_000
+    temperature: float = Field(0.2, ge=1e-3, le=100.0)
+    projection: int = Field(256, ge=2, le=65_536)
+    input_px: int = Field(64, ge=32, le=2048)
+    max_pairs: int = Field(20_000, ge=4, le=10**9)
     weights: str = ""
     device: str = "auto"
 
-    def __post_init__(self) -> None:
-        check_within(f"{_WHERE}: steps", self.steps, 1, 1e9)
-        check_within(f"{_WHERE}: minutes", 1.0 if self.minutes is None else self.minutes, 1e-3, 1e6)
-        check_within(f"{_WHERE}: batch", self.batch, 4, 1e6)
-        check_within(f"{_WHERE}: learning_rate", self.learning_rate, 1e-9, 10.0)
-        check_within(f"{_WHERE}: temperature", self.temperature, 1e-3, 100.0)
-        check_within(f"{_WHERE}: projection", self.projection, 2, 65_536)
-        check_within(f"{_WHERE}: input_px", self.input_px, 32, 2048)
-        check_within(f"{_WHERE}: max_pairs", self.max_pairs, 4, 1e9)
+    @model_validator(mode="after")
+    def _has_an_encoder_of_one_date(self) -> Self:
         if self.fusion == "stacked":
-            raise SettingsError(f"{_WHERE}: fusion 'stacked' has no encoder of one date; take 'change' or 'siamese'")
+            raise ValueError("fusion 'stacked' has no encoder of one date; take 'change' or 'siamese'")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +113,7 @@ def loss_named(settings: PretrainSettings) -> Callable[[Tensor, Tensor], Tensor]
 
 def pretraining_fingerprint(settings: PretrainSettings, patches: Sequence[str]) -> str:
     """Changes with anything that a pretraining that is gone on with must share with its beginning."""
-    values = to_mapping(settings)
+    values = settings.model_dump()
     for name in ("minutes", "device"):
         values.pop(name)
     digest = hashlib.blake2b(json.dumps([values, list(patches), __version__]).encode(), digest_size=8)
@@ -199,7 +193,7 @@ class Pretraining:
             "network": self.settings.network,
             "norm": self.network.spec.norm,
             "fingerprint": self.fingerprint,
-            "settings": to_mapping(self.settings),
+            "settings": self.settings.model_dump(),
             "steps": self.step,
             "pairs": len(self.pixels),
             "version": __version__,

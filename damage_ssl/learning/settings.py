@@ -1,28 +1,89 @@
-"""Typed settings of training, network, views, cached features, remedies.
+"""Typed settings of a training: what every one has, and the options of fit, cached features, network and algorithm.
 
-`TrainSettings.options` sorted by whom they concern: the training, cached features, the views, unequal classes, the
-algorithm.
-
-Options of the network itself: where its encoder starts, its head, its views, the sizes it is trained at.
+On disk and on the command line options are flat names (`[train.options]`, `options` in a run's settings.json), and stay
+there as they were given, since a training is known again by them. In memory `TrainSettings.options` holds them typed:
+they are sorted once, here, and nobody below asks for a name. The classes of views, remedies and algorithms stand
+beside their code, which needs torch; they are looked up by the algorithm's name when there is something to sort. So a
+run can be listed and shown without torch, and a new algorithm brings its settings in its own file.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from damage_ssl.errors import SettingsError
-from damage_ssl.learning.algorithms.base import check_range
-from damage_ssl.learning.algorithms.remedies import ImbalanceOptions
-from damage_ssl.learning.algorithms.remedies.consistency import ConsistencyOptions
-from damage_ssl.learning.augmentation.views import ViewSettings
-from damage_ssl.settings import from_mapping
+from pydantic import Field, model_validator
+
+from damage_ssl.errors import SettingsError, nearest_name
+from damage_ssl.settings import S, Settings, from_mapping
+
+if TYPE_CHECKING:
+    from damage_ssl.learning.algorithms.remedies import ImbalanceOptions
+    from damage_ssl.learning.algorithms.remedies.consistency import ConsistencyOptions
+    from damage_ssl.learning.augmentation.views import ViewSettings
 
 SIZE_STEP_PX = 32
 """Mixed sizes are multiples of it: the deepest stride of the encoders."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NetworkOptions:
+class TrainSettings(Settings, title="train"):
+    """One training run. What concerns only some trainings goes into `options`, flat, by the names in `TrainingOptions`.
+
+    `minutes` bounds the run (None: the full number of steps); `max_unlabelled` bounds its memory (32 KiB a pair).
+    `network` is `efficientnet-lite0`, `small-cnn` or `smp:<encoder>`; `cached-lite0` trains only a head, in seconds, on
+    features of views that are computed once an event (`cached:<network>`: another network's).
+    `fusion`: pre and post go through one shared encoder, and the head sees post and post − pre (`change`) or pre too
+    (`siamese`), only post (`post`), both (`concatenate`), only their difference (`subtract`), or what post tokens that
+    attend to pre tokens do not find there beside those of `change` (`cross-attention`); or they are `stacked` channels.
+    `given` is what the options were said to be, and nothing else is written to disk; `options` is what they mean.
+    """
+
+    algorithm: str = "mixmatch"
+    scheme: str = "binary-major"
+    network: str = "efficientnet-lite0"
+    fusion: Literal["siamese", "change", "stacked", "post", "concatenate", "subtract", "cross-attention"] = "change"
+    seed: int = 0
+    steps: int = Field(80, ge=1)
+    minutes: float | None = Field(None, gt=0.0)
+    batch_labelled: int = Field(16, ge=2)
+    unlabelled_ratio: int = Field(4, ge=1)
+    max_unlabelled: int = Field(20_000, ge=0)
+    learning_rate_encoder: float = Field(2e-4, ge=0.0)
+    learning_rate_head: float = Field(1e-3, ge=0.0)
+    weight_decay: float = Field(5e-4, ge=0.0)
+    ema_decay: float = Field(0.97, ge=0.0, lt=1.0)
+    input_px: int = Field(64, ge=32)
+    prediction_rotations: int = Field(4, ge=1, le=4)
+    device: str = "auto"
+    given: Mapping[str, object] = Field(default_factory=dict, alias="options")
+
+    @cached_property
+    def options(self) -> "TrainingOptions":
+        """The options, sorted and checked when the settings are made, those of a run on disk when first asked for.
+
+        Raises:
+            SettingsError: an unknown algorithm or option, or a value of the wrong type or out of range.
+        """
+        return sorted_options(self.given, self.algorithm, "train.options")
+
+    @classmethod
+    def as_recorded(cls, values: Mapping[str, Any], where: str) -> "TrainSettings":
+        """Read what `model_dump` gave, without looking into the options.
+
+        So a run of another version, or of something that is no training, can still be shown, and without torch.
+        """
+        settings = cls.__new__(cls)
+        Settings._fill(settings, values, where)
+        return settings
+
+    def _fill(self, values: Mapping[str, Any], where: str) -> None:
+        super()._fill(values, where)
+        if self.given:
+            table = f"{where.removesuffix(']')}.options{']' if where.endswith(']') else ''}"
+            self.__dict__["options"] = sorted_options(self.given, self.algorithm, table)
+
+
+class NetworkOptions(Settings, title="training"):
     """Options of the network, beside `network`, `fusion` and `input_px` of `TrainSettings`.
 
     `weights` is a file that the encoder starts from: one of `damage-ssl pretrain`, or a published safetensors or .pth
@@ -38,24 +99,25 @@ class NetworkOptions:
     weights: str = ""
     init: Literal["packaged", "hub"] = "packaged"
     head: Literal["linear", "hidden", "ordinal"] = "linear"
-    closeup: float = 0.0
+    closeup: float = Field(0.0, ge=0.0, le=0.9)
     input_px_low: int = 0
     input_px_high: int = 0
 
-    def __post_init__(self) -> None:
-        check_range("training: closeup", self.closeup, 0.0, 0.9)
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
         low, high = self.input_px_low, self.input_px_high
         if (low or high) and not SIZE_STEP_PX <= low <= high:
-            raise SettingsError(
-                f"training: input_px_low is {low}, input_px_high is {high}; both are needed, {SIZE_STEP_PX} or more, "
-                "the low one first"
+            raise ValueError(
+                f"input_px_low is {low}, input_px_high is {high}; both are needed, {SIZE_STEP_PX} or more, the low one "
+                "first"
             )
         if low and not mixed_sizes(low, high):
-            raise SettingsError(
-                f"training: there is no multiple of {SIZE_STEP_PX} px from input_px_low {low} to input_px_high {high}"
+            raise ValueError(
+                f"there is no multiple of {SIZE_STEP_PX} px from input_px_low {low} to input_px_high {high}"
             )
         if self.weights and self.init == "hub":
-            raise SettingsError("training: 'weights' and init 'hub' both say where the encoder starts; give one")
+            raise ValueError("'weights' and init 'hub' both say where the encoder starts; give one")
+        return self
 
     @property
     def given_start(self) -> bool:
@@ -68,8 +130,7 @@ def mixed_sizes(low: int, high: int) -> list[int]:
     return list(range(-(-low // SIZE_STEP_PX) * SIZE_STEP_PX, high + 1, SIZE_STEP_PX)) if low else []
 
 
-@dataclass(frozen=True, kw_only=True)
-class FitOptions:
+class FitOptions(Settings, title="training"):
     """Options of the training itself, beside those of an algorithm.
 
     `head_start`: `logistic` starts the head at the logistic regression on the untouched features of the labelled
@@ -88,29 +149,22 @@ class FitOptions:
     """
 
     head_start: Literal["auto", "logistic", "random"] = "auto"
-    probe_c: float = 0.01
+    probe_c: float = Field(0.01, gt=0.0)
     optimizer: Literal["auto", "adamw", "sgd"] = "auto"
     sgd_learning_rate: float = 0.03
     sgd_momentum: float = 0.9
     warm_up: float = 0.05
     gradient_clip: float = 0.0
     train_norm: bool = True
-    texture_filters: int = 128
-    start_weight: float = 0.5
+    texture_filters: int = Field(128, ge=0)
+    start_weight: float = Field(0.5, ge=0.0, le=1.0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    accumulate: int = 1
+    accumulate: int = Field(1, ge=1)
     compile: Literal["off", "reduce-overhead"] = "off"
     unlabelled_rows: Literal["all", "unlabelled"] = "all"
 
-    def __post_init__(self) -> None:
-        check_range("training: start_weight", self.start_weight, 0.0, 1.0)
-        check_range("training: accumulate", self.accumulate, 1)
-        check_range("training: texture_filters", self.texture_filters, 0.0)
-        check_range("training: probe_c", self.probe_c, 0.0, open_low=True)
 
-
-@dataclass(frozen=True, kw_only=True)
-class CacheOptions:
+class CacheOptions(Settings, title="training"):
     """Options of training on cached features (`network` `cached-lite0`).
 
     Of each building the frozen network's features of the four quarter turns, of `cached_weak` weak and of
@@ -120,58 +174,53 @@ class CacheOptions:
     hundredth of a step through the encoder. Making the features counts towards `minutes`.
     """
 
-    cached_weak: int = 4
-    cached_strong: int = 6
-    cached_dimensions: int = 128
-    cached_seed: int = 0
-    cached_updates: int = 10
-
-    def __post_init__(self) -> None:
-        check_range("training: cached_weak", self.cached_weak, 0, 1000)
-        check_range("training: cached_strong", self.cached_strong, 1, 1000)
-        check_range("training: cached_dimensions", self.cached_dimensions, 0)
-        check_range("training: cached_seed", self.cached_seed, 0)
-        check_range("training: cached_updates", self.cached_updates, 1, 10_000)
+    cached_weak: int = Field(4, ge=0, le=1000)
+    cached_strong: int = Field(6, ge=1, le=1000)
+    cached_dimensions: int = Field(128, ge=0)
+    cached_seed: int = Field(0, ge=0)
+    cached_updates: int = Field(10, ge=1, le=10_000)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SortedOptions:
-    """`algorithm` holds what none of the others know; the algorithm refuses what it does not know."""
+class TrainingOptions:
+    """The options of a training by whom they concern; `algorithm` is of the class that the algorithm brings along."""
 
     fit: FitOptions
     cache: CacheOptions
-    views: ViewSettings
-    imbalance: ImbalanceOptions
-    consistency: ConsistencyOptions
     network: NetworkOptions
-    algorithm: Mapping[str, Any]
+    views: "ViewSettings"
+    imbalance: "ImbalanceOptions"
+    consistency: "ConsistencyOptions"
+    algorithm: Settings
 
 
-def sort_options(options: Mapping[str, Any], where: str) -> SortedOptions:
-    """Sort the options of a run by their names.
+def sorted_options(given: Mapping[str, Any], algorithm: str, where: str) -> TrainingOptions:
+    """Sort flat options by their names, which no two of the classes share.
 
     Raises:
-        SettingsError: a value of the wrong type or out of range.
+        SettingsError: an unknown algorithm or option, or a value of the wrong type or out of range.
     """
-    fit = {field.name for field in fields(FitOptions)}
-    cache = {field.name for field in fields(CacheOptions)}
-    views = {field.name for field in fields(ViewSettings)}
-    imbalance = {field.name for field in fields(ImbalanceOptions)}
-    network = {field.name for field in fields(NetworkOptions)}
-    consistency = {field.name for field in fields(ConsistencyOptions)}
-    known = fit | cache | views | imbalance | consistency | network
-    return SortedOptions(
-        fit=from_mapping(FitOptions, {name: value for name, value in options.items() if name in fit}, where),
-        cache=from_mapping(CacheOptions, {name: value for name, value in options.items() if name in cache}, where),
-        views=from_mapping(ViewSettings, {name: value for name, value in options.items() if name in views}, where),
-        imbalance=from_mapping(
-            ImbalanceOptions, {name: value for name, value in options.items() if name in imbalance}, where
-        ),
-        consistency=from_mapping(
-            ConsistencyOptions, {name: value for name, value in options.items() if name in consistency}, where
-        ),
-        network=from_mapping(
-            NetworkOptions, {name: value for name, value in options.items() if name in network}, where
-        ),
-        algorithm={name: value for name, value in options.items() if name not in known},
+    from damage_ssl.learning.algorithms import settings_of_algorithm
+    from damage_ssl.learning.algorithms.remedies import ImbalanceOptions
+    from damage_ssl.learning.algorithms.remedies.consistency import ConsistencyOptions
+    from damage_ssl.learning.augmentation.views import ViewSettings
+
+    shared = (FitOptions, CacheOptions, NetworkOptions, ViewSettings, ImbalanceOptions, ConsistencyOptions)
+    own = settings_of_algorithm(algorithm)
+    known = {name for each in (*shared, own) for name in each.model_fields}
+    for name in given:
+        if name not in known:
+            raise SettingsError(f"{where}: {algorithm}: setting '{name}' is unknown: {nearest_name(name, known)}")
+
+    def part(cls: type[S], where: str = where) -> S:
+        return from_mapping(cls, {name: value for name, value in given.items() if name in cls.model_fields}, where)
+
+    return TrainingOptions(
+        fit=part(FitOptions),
+        cache=part(CacheOptions),
+        network=part(NetworkOptions),
+        views=part(ViewSettings),
+        imbalance=part(ImbalanceOptions),
+        consistency=part(ConsistencyOptions),
+        algorithm=part(own, f"{where}: {algorithm}"),
     )

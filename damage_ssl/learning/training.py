@@ -9,23 +9,22 @@ import torch
 
 from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import SettingsError, nearest_name
-from damage_ssl.learning.algorithms import ALGORITHMS
+from damage_ssl.learning.algorithms import ALGORITHMS, ROUNDS, algorithm_names
 from damage_ssl.learning.checkpoints import load_model, save_model, trained_fingerprint
 from damage_ssl.learning.device import keep_freed_memory
 from damage_ssl.learning.networks.encoders import encoder_named, encoder_of, is_cached
 from damage_ssl.learning.networks.fusion import IMAGE_CHANNELS
 from damage_ssl.learning.networks.pair_network import FROZEN
 from damage_ssl.learning.networks.weights import load_weights, read_weights
-from damage_ssl.learning.settings import sort_options
-from damage_ssl.learning.trainer.data import Targets, Task, TrainProgress, check_values, make_task
+from damage_ssl.learning.settings import TrainSettings
+from damage_ssl.learning.trainer.data import Targets, Task, TrainProgress, make_task
 from damage_ssl.learning.trainer.initialisation import initialised_network
-from damage_ssl.learning.trainer.self_training import ROUNDS, train_rounds
+from damage_ssl.learning.trainer.self_training import train_rounds
 from damage_ssl.learning.trainer.trainer import Trainer, validation_score
 from damage_ssl.learning.trainer.view_cache import CachingStoppedError
-from damage_ssl.learning.trainer.view_sources import options_without_pixels
+from damage_ssl.learning.trainer.view_sources import settings_without_pixels
 from damage_ssl.learning.training_folder import State, TrainingFolder
 from damage_ssl.patches.pairs import PairSet
-from damage_ssl.settings import TrainSettings
 
 __all__ = ["Targets", "TrainProgress", "algorithm_names", "check_settings", "train"]
 
@@ -79,23 +78,12 @@ def check_settings(settings: TrainSettings, where: str) -> None:
     """
     _way_of(settings.algorithm)
     scheme_named(settings.scheme)
-    check_values(settings, where)
-    options = sort_options(settings.options, where)
-    if settings.algorithm in ALGORITHMS:
-        own = options.algorithm
-        if is_cached(settings.network):
-            own = options_without_pixels(settings.algorithm, options, where)
-        ALGORITHMS[settings.algorithm](own, where)
-    if settings.algorithm in ROUNDS:
-        ROUNDS[settings.algorithm](options.algorithm, where)
+    options = settings.options
+    if settings.algorithm in ALGORITHMS and is_cached(settings.network):
+        settings_without_pixels(settings, where)
     encoder = encoder_named(encoder_of(settings.network), IMAGE_CHANNELS[settings.fusion])
     if options.network.weights:
         load_weights(encoder, encoder_of(settings.network), read_weights(Path(options.network.weights)))
-
-
-def algorithm_names() -> list[str]:
-    """All algorithms that `train` knows."""
-    return [*ALGORITHMS, *ROUNDS, *FROZEN]
 
 
 def _way_of(algorithm: str) -> Callable[[Task, Callable[[], float]], None]:
@@ -122,9 +110,6 @@ def _train_network(task: Task, clock: Callable[[], float]) -> None:
 
 
 def _train_frozen(task: Task, clock: Callable[[], float]) -> None:
-    if task.options.algorithm:
-        unknown = next(iter(task.options.algorithm))
-        raise SettingsError(f"{task.folder.name}: training: option '{unknown}' is unknown to {task.settings.algorithm}")
     network = initialised_network(task, torch.Generator().manual_seed(task.settings.seed))
     score = validation_score(network, task)
     if score is not None:

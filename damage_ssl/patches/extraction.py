@@ -17,7 +17,6 @@ import pandas as pd
 import shapely
 
 from damage_ssl.errors import DamageSSLError, SourceError, WorkerError, WorkspaceError
-from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_directory, locked, read_json, storage_errors, write_json
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
 from damage_ssl.imagery.inspection import measure_stretch
@@ -36,8 +35,8 @@ from damage_ssl.patches.store import (
     write_index,
 )
 from damage_ssl.progress import ProgressCallback
-from damage_ssl.registration.event_registration import REGISTRATION_COLUMNS, Registration, register
-from damage_ssl.settings import PatchSettings, Resources, to_mapping
+from damage_ssl.registration.event_registration import REGISTRATION_COLUMNS
+from damage_ssl.settings import PatchSettings, Resources
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -48,11 +47,14 @@ _PLAN, _DONE = "plan.json", "done"
 
 
 def extract_patches(
-    event: Event,
+    folder: Path,
+    footprints: gpd.GeoDataFrame,
+    pre: list[Scene],
+    post: list[Scene],
+    shifts: pd.DataFrame,
     settings: PatchSettings,
     *,
     progress: ProgressCallback | None = None,
-    registering: ProgressCallback | None = None,
     resources: Resources | None = None,
     client: "Client | None" = None,
 ) -> PatchStore:
@@ -60,17 +62,20 @@ def extract_patches(
 
     Returns at once where the store was cut from the same footprints, scenes, shifts and settings. A pair lies on a
     north-up grid in the building's own UTM zone, centred (to within half a pixel) on where the building is found in
-    each date's imagery; `cutting.plan_reading` says which scene is taken. Buildings are worked off in square cells,
+    each date's imagery; `pair_mosaic.plan_reading` says which scene is taken. Buildings are worked off in square cells,
     whose parts of the scenes are read once (but for the rims that neighbouring cells share), within the memory that
     `resources` allows. The bytes of the store depend neither on the resources nor on which worker did what.
 
     An extraction that was interrupted or killed goes on where it was, if nothing changed since.
 
     Args:
-        event: where scenes and footprints are and the store will be.
+        folder: the event's, where the store will be.
+        footprints: the event's (EPSG:4326): building_id, area_m2, geometry.
+        pre: its scenes of before, at least one.
+        post: its scenes of after, at least one.
+        shifts: `Registration.table` of these footprints: where each is found in the imagery.
         settings: grid size, views, what a building needs to be assessed.
         progress: called with the buildings done and all buildings.
-        registering: the same for the registration that comes first.
         resources: processes, memory, cluster (default: this process, 1 GB).
         client: a Dask client to use instead of local processes; its workers must see the event's folder and imagery.
 
@@ -80,42 +85,37 @@ def extract_patches(
             again.
         InputError: a scene's CRS cannot be used, or the cluster cannot.
         SettingsError: `resources` allows less memory than its processes need.
-        WorkspaceError: the event has no scenes or footprints, or another process is cutting its patches.
+        WorkspaceError: another process is cutting the event's patches.
         WorkerError: worker processes were killed again and again.
         StorageError: the disk is full or read-only.
     """
     resources = resources or Resources()
-    pre, post = (_stretched(event.scenes(role), settings) for role in _ROLES)
-    if not pre or not post:
-        raise WorkspaceError(f"{event.path}: has no {'post' if pre else 'pre'} scenes; create the event again")
-    footprints = event.footprints()
-    helpers = resources if client is None else replace(resources, cluster=_address(client))
-    registration = register(event, settings, resources=helpers, progress=registering)
-    fingerprint = _fingerprint(footprints, pre + post, settings, registration)
+    path = folder / "patches"
+    pre, post = _stretched(pre, settings), _stretched(post, settings)
+    fingerprint = _fingerprint(footprints, pre + post, settings, shifts)
     try:
-        store = PatchStore.open(event.patches_path)
+        store = PatchStore.open(path)
         if store.fingerprint == fingerprint and not store.sources_failed:
             return store
     except WorkspaceError:
         pass
-    memory_bytes = reading_bytes(helpers, len(footprints), store_bytes=buffer_bytes(settings))
-    index = _index_of(footprints, registration, pre + post, settings)
+    memory_bytes = reading_bytes(resources, len(footprints), store_bytes=buffer_bytes(settings))
+    index = _index_of(footprints, shifts, settings)
     size_m = settings.size_px * max(settings.gsd_m, settings.context_gsd_m or 0.0)
-    tasks = _Tasks(make_batches(footprints, pre + post, size_m), registration.table)
-    del footprints
-    _sweep(event.path)
-    with _partial_store(event.path, fingerprint) as folder:
+    tasks = _Tasks(make_batches(footprints, pre + post, size_m), shifts)
+    _sweep(folder)
+    with _partial_store(folder, fingerprint) as partial_store:
         if resources.cluster is not None or client is not None:
             from damage_ssl.parallel import check_shared_folder
 
-            check_shared_folder(folder, address=resources.cluster, client=client)
-        if not (folder / _PLAN).exists():
-            make_pairs(folder, list(views_of(settings)), settings.size_px, tasks.rows)
-            write_json(folder / _PLAN, {"fingerprint": fingerprint})
+            check_shared_folder(partial_store, address=resources.cluster, client=client)
+        if not (partial_store / _PLAN).exists():
+            make_pairs(partial_store, list(views_of(settings)), settings.size_px, tasks.rows)
+            write_json(partial_store / _PLAN, {"fingerprint": fingerprint})
         work = partial(
             do_task,
-            done=folder / _DONE,
-            folder=folder,
+            done=partial_store / _DONE,
+            folder=partial_store,
             pre=pre,
             post=post,
             settings=settings,
@@ -126,34 +126,30 @@ def extract_patches(
         tables = list(run_tasks(work, tasks, resources, progress, sizes=tasks.sizes, client=client))
         _enter(index, tables, pre + post)
         _check_sources(index)
-        with atomic_directory(event.patches_path) as finished:
-            (folder / "pairs.zarr").replace(finished / "pairs.zarr")
+        with atomic_directory(path) as finished:
+            (partial_store / "pairs.zarr").replace(finished / "pairs.zarr")
             views = {name: view.gsd_m for name, view in views_of(settings).items()}
             write_index(finished, index, fingerprint, settings, views)
-        shutil.rmtree(folder, ignore_errors=True)
-    return PatchStore.open(event.patches_path)
+        shutil.rmtree(partial_store, ignore_errors=True)
+    return PatchStore.open(path)
 
 
 _ROLES: tuple[Role, Role] = ("pre", "post")
 
 
-def _address(client: "Client") -> str:
-    return str(client.scheduler_info()["address"])
-
-
 class _Tasks(Sequence[tuple[int, PairTask]]):
     """The event's batches, each with its number and its rows of the store."""
 
-    def __init__(self, batches: Batches, registration: pd.DataFrame) -> None:
+    def __init__(self, batches: Batches, shifts: pd.DataFrame) -> None:
         self._batches = batches
         self.sizes = batches.sizes()
         chunks = -(-np.array(self.sizes, dtype=np.int64) // CHUNK_BUILDINGS)
         self._first_rows = (np.cumsum(chunks) - chunks) * CHUNK_BUILDINGS
         self.rows = int(chunks.sum()) * CHUNK_BUILDINGS
-        pre = registration[["footprint_shift_x_m", "footprint_shift_y_m"]].to_numpy(dtype=float)
+        pre = shifts[["footprint_shift_x_m", "footprint_shift_y_m"]].to_numpy(dtype=float)
         self._pre_m = pre
-        self._post_m = pre + registration[["shift_x_m", "shift_y_m"]].to_numpy(dtype=float)
-        self._misaligned = registration["misaligned"].to_numpy(dtype=bool)
+        self._post_m = pre + shifts[["shift_x_m", "shift_y_m"]].to_numpy(dtype=float)
+        self._misaligned = shifts["misaligned"].to_numpy(dtype=bool)
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -224,7 +220,7 @@ def _stretched(scenes: list[Scene], settings: PatchSettings) -> list[Scene]:
 
 
 def _fingerprint(
-    footprints: gpd.GeoDataFrame, scenes: list[Scene], settings: PatchSettings, registration: Registration
+    footprints: gpd.GeoDataFrame, scenes: list[Scene], settings: PatchSettings, shifts: pd.DataFrame
 ) -> str:
     """A hash of all that the store is made from."""
     digest = hashlib.sha256()
@@ -234,8 +230,8 @@ def _fingerprint(
     values = {
         "format": FORMAT_VERSION,
         "scenes": [scene_state(scene) for scene in scenes],
-        "settings": to_mapping(settings),
-        "registration": _table_hash(registration.table),
+        "settings": settings.model_dump(),
+        "registration": _table_hash(shifts),
     }
     digest.update(json.dumps(values, sort_keys=True).encode())
     return digest.hexdigest()
@@ -246,16 +242,14 @@ def _table_hash(table: pd.DataFrame) -> str:
     return hashlib.sha256(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()).hexdigest()
 
 
-def _index_of(
-    footprints: gpd.GeoDataFrame, registration: Registration, scenes: list[Scene], settings: PatchSettings
-) -> pd.DataFrame:
+def _index_of(footprints: gpd.GeoDataFrame, shifts: pd.DataFrame, settings: PatchSettings) -> pd.DataFrame:
     """One row a footprint, with what is known before any pixel is read."""
     centre = shapely.centroid(footprints.geometry.to_numpy())
     lon, lat = shapely.get_x(centre), shapely.get_y(centre)
     left, bottom, right, top = footprints.total_bounds
     event_crs = crs_of_epsg(utm_epsg((left + right) / 2, (bottom + top) / 2))
     x_m, y_m = transformer(crs_of_epsg(4326), event_crs).transform(lon, lat)
-    shifts = {name: registration.table[name].to_numpy() for name in REGISTRATION_COLUMNS if name in INDEX_COLUMNS}
+    found = {name: shifts[name].to_numpy() for name in REGISTRATION_COLUMNS if name in INDEX_COLUMNS}
     values = {
         "building_id": footprints["building_id"].astype(str).to_numpy(dtype=object),
         "gsd_m": np.full(len(footprints), settings.gsd_m),
@@ -265,4 +259,4 @@ def _index_of(
         "x_m": np.asarray(x_m),
         "y_m": np.asarray(y_m),
     }
-    return pd.DataFrame({**shifts, **values})
+    return pd.DataFrame({**found, **values})

@@ -17,7 +17,7 @@ from damage_ssl.errors import SettingsError, WorkspaceError
 from damage_ssl.files import read_json, write_json
 from damage_ssl.imagery.quality.measures import QUALITY_COLUMNS
 from damage_ssl.patches.pairs import PairSet, PairViews
-from damage_ssl.settings import PatchSettings, from_mapping, to_mapping
+from damage_ssl.settings import PatchSettings, from_mapping
 
 FORMAT_VERSION = 2
 CHUNK_BUILDINGS = 128
@@ -259,7 +259,7 @@ def write_index(
         "views": dict(views),
         "pairs": int((index["row"] >= 0).sum()),
         "sources_failed": int((index["not_assessed_reason"] == "source_failed").sum()),
-        "settings": to_mapping(settings),
+        "settings": settings.model_dump(),
     }
     write_json(folder / _STORE, values)
 

@@ -1,4 +1,9 @@
-"""How a building stands: what the model says, what an answer overrides, what the product gives; one and as arrays."""
+"""How a building stands: what the model says, what an analyst's answer overrides, what the product gives.
+
+What an answer overrides stands once, in `OVERRIDES`: `building_result` applies it to one building, with all that a row
+of the exported table says; `assess` to the arrays of a whole event, a few bytes a building, cheap enough to be made
+again after each label.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +16,68 @@ from damage_ssl.damage_scale import REASON_OF_ANSWER, SCHEMES, ClassScheme, Labe
 from damage_ssl.products.map_style import CLASSES, LABELS, Mode, codes_with
 from damage_ssl.products.selection import Selection
 
-_LABEL_CODE = {name: code for code, name in enumerate(LABELS)}
-CLASS_NAMES = np.array([*CLASSES, None], dtype=object)
-REASON_OF_LABEL = np.array([REASON_OF_ANSWER.get(LabelValue(name)) for name in LABELS], dtype=object)
-_CLASS_OF_LABEL = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in LABELS], dtype=np.int8)
+
+@dataclass(frozen=True)
+class Override:
+    """What an answer puts in the model's place: its own class, or the reason for which there is none."""
+
+    damage_class: str | None
+    reason: str | None
+
+
+OVERRIDES: Mapping[LabelValue, Override] = {
+    value: Override(None, REASON_OF_ANSWER[value].value) if value in REASON_OF_ANSWER else Override(value.value, None)
+    for value in map(LabelValue, LABELS)
+}
+"""By answer. A grade or verdict becomes the class as it was given, and the building counts as assessed even where it
+has no pair; any other answer takes it off the assessment. `un-classified` says nothing and overrides nothing."""
+
+
+@dataclass(frozen=True)
+class BuildingResult:
+    """What is handed over of one building; None is null in the file."""
+
+    damage_class: str | None
+    damage_level: int | None
+    damaged: bool | None
+    assessed: bool
+    reason: str | None
+    source: str | None
+    edited: bool
+
+
+def building_result(
+    model_class: str | None,
+    assessed: bool,
+    reason: str | None,
+    answer: str | None,
+    scheme: ClassScheme | None,
+) -> BuildingResult:
+    """One building: the model's class, whether it has a pair and else why not, and people's answer over these."""
+    override = None if answer is None else OVERRIDES.get(LabelValue(answer))
+    if override is None:
+        source = "model" if model_class is not None else None
+        return BuildingResult(*_class_fields(model_class, scheme), assessed, reason, source, edited=False)
+    given = override.damage_class
+    changed = given is None or (scheme is not None and class_name_of(LabelValue(given), scheme) != model_class)
+    edited = model_class is not None and changed
+    return BuildingResult(*_class_fields(given, scheme), given is not None, override.reason, "analyst", edited)
+
+
+def class_name_of(value: LabelValue, scheme: ClassScheme) -> str:
+    """The class of a grade or verdict under a scheme; its own name where the scheme has none for it."""
+    index = scheme.index_of(value)
+    return value.value if index is None else scheme.class_names[index]
+
+
+def _class_fields(damage_class: str | None, scheme: ClassScheme | None) -> tuple[str | None, int | None, bool | None]:
+    """`damage_class`, `damage_level`, `damaged`."""
+    if damage_class is None:
+        return None, None, None
+    value = LabelValue(damage_class)
+    level = None if value.grade is None else int(value.grade)
+    verdicts = {known.is_damaged(value) for known in ([scheme] if scheme is not None else SCHEMES.values())}
+    return damage_class, level, verdicts.pop() if len(verdicts) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -27,6 +90,11 @@ class ModelSays:
     """Index into `CLASSES`."""
     unlabelled: dict[Mode, NDArray[np.uint8]]
     """Index into `STYLES` as long as nobody has labelled it."""
+
+    def verdicts(self, scheme: ClassScheme) -> NDArray[np.int8]:
+        """Per building 1 for damaged, 0 for not, -1 where the model says nothing."""
+        of_class = [int(name in scheme.damaged_names) for name in CLASSES]
+        return np.array([*of_class, -1], dtype=np.int8)[self.model_class]  # -1 counts from the end
 
 
 @dataclass(frozen=True)
@@ -53,11 +121,16 @@ class Assessment:
         counted = np.bincount(self.damage_class[self.damage_class >= 0], minlength=len(CLASSES))
         return {name: int(count) for name, count in zip(CLASSES, counted, strict=True) if count}
 
+    @property
+    def not_assessed(self) -> int:
+        """How many buildings the product does not count as assessed."""
+        return int(np.count_nonzero(~self.assessed))
+
     def damaged(self, scheme: ClassScheme | None) -> int:
         """How many buildings the product calls damaged under a scheme; without one none is."""
         if scheme is None:
             return 0
-        return sum(count for name, count in self.counts().items() if _is_damaged(name, scheme))
+        return sum(count for name, count in self.counts().items() if scheme.is_damaged(LabelValue(name)))
 
     def passes(self, wanted: Selection) -> NDArray[np.bool_]:
         """Which buildings a filter lets through; the same as `Selection.mask` of the exported table."""
@@ -70,16 +143,33 @@ class Assessment:
             admitted = admitted & (p >= wanted.p_min) & (p <= wanted.p_max)
         return np.where(self.assessed, admitted, wanted.not_assessed)
 
+    def table(self, building_id: NDArray[np.str_], reason: NDArray[np.object_]) -> pd.DataFrame:
+        """The columns of the export that a screen needs, at once also in a large event.
+
+        Args:
+            building_id: [N].
+            reason: [N] why each building has no pair, None where it has one.
+
+        Returns:
+            `building_id`, `damage_class`, `assessed`, `not_assessed_reason`, `p_damaged`.
+        """
+        return pd.DataFrame(
+            {
+                "building_id": pd.Series(building_id, dtype=object),
+                "damage_class": pd.Series(_CLASS_NAMES[self.damage_class], dtype=object),
+                "assessed": self.assessed,
+                "not_assessed_reason": pd.Series(
+                    np.where(self.label >= 0, _REASON_OF_LABEL[self.label], reason), dtype=object
+                ),
+                "p_damaged": self.says.p,
+            }
+        )
+
     @property
     def size_bytes(self) -> int:
         """What it holds."""
         arrays = (self.label, self.damage_class, self.assessed)
         return sum(array.nbytes for array in arrays)
-
-
-def _is_damaged(name: str, scheme: ClassScheme) -> bool:
-    index = scheme.index_of(LabelValue(name))
-    return name == LabelValue.DAMAGED.value if index is None else index >= scheme.damaged_from
 
 
 def assess(
@@ -99,60 +189,15 @@ def assess(
     for building, value in zip(labels["building_id"], labels["value"], strict=True):
         if building in position_of:
             label[position_of[building]] = _LABEL_CODE.get(value, -1)
-    labelled = label >= 0
-    said = np.where(labelled, _CLASS_OF_LABEL[label], -1).astype(np.int8)
+    labelled, said = label >= 0, _CLASS_OF_LABEL[label]
     damage_class = np.where(labelled, said, says.model_class).astype(np.int8)
     return Assessment(says, label, damage_class, np.where(labelled, said >= 0, assessed), revision, stamp)
 
 
-@dataclass(frozen=True)
-class BuildingResult:
-    """What is handed over of one building; None is null in the file."""
-
-    damage_class: str | None
-    damage_level: int | None
-    damaged: bool | None
-    assessed: bool
-    reason: str | None
-    source: str | None
-    edited: bool
-
-
-def building_result(
-    model_class: str | None,
-    assessed: bool,
-    reason: str | None,
-    answer: str | None,
-    scheme: ClassScheme | None,
-) -> BuildingResult:
-    """One building: an answer of people overrides the model; one that is no grade makes it not assessed."""
-    value = None if answer is None else LabelValue(answer)
-    if value is None or value is LabelValue.UNCLASSIFIED:
-        source = "model" if model_class is not None else None
-        return BuildingResult(*_class_fields(model_class, scheme), assessed, reason, source, edited=False)
-    if value in REASON_OF_ANSWER:
-        edited = model_class is not None
-        return BuildingResult(None, None, None, False, REASON_OF_ANSWER[value], "analyst", edited)
-    edited = model_class is not None and scheme is not None and class_name_of(value, scheme) != model_class
-    return BuildingResult(*_class_fields(value.value, scheme), True, None, "analyst", edited)
-
-
-def class_name_of(value: LabelValue, scheme: ClassScheme) -> str:
-    """The class of a grade or verdict under a scheme; its own name where the scheme has none for it."""
-    index = scheme.index_of(value)
-    return value.value if index is None else scheme.class_names[index]
-
-
-def _class_fields(damage_class: str | None, scheme: ClassScheme | None) -> tuple[str | None, int | None, bool | None]:
-    """`damage_class`, `damage_level`, `damaged`."""
-    if damage_class is None:
-        return None, None, None
-    value = LabelValue(damage_class)
-    level = None if value.grade is None else int(value.grade)
-    verdicts = {_is_damaged_value(value, known) for known in ([scheme] if scheme is not None else SCHEMES.values())}
-    return damage_class, level, verdicts.pop() if len(verdicts) == 1 else None
-
-
-def _is_damaged_value(value: LabelValue, scheme: ClassScheme) -> bool:
-    index = scheme.index_of(value)
-    return value is LabelValue.DAMAGED if index is None else index >= scheme.damaged_from
+_LABEL_CODE = {name: code for code, name in enumerate(LABELS)}
+_CLASS_NAMES = np.array([*CLASSES, None], dtype=object)
+_GIVEN = [OVERRIDES[LabelValue(name)] for name in LABELS]
+_CLASS_OF_LABEL = np.array(
+    [-1 if each.damage_class is None else CLASSES.index(each.damage_class) for each in _GIVEN], dtype=np.int8
+)
+_REASON_OF_LABEL = np.array([each.reason for each in _GIVEN], dtype=object)

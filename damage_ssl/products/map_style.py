@@ -1,17 +1,14 @@
-"""Palette, outline and fill of each state, QGIS style.
-
-The colours of the damage map, defined once: exporters, styles, reports and the app take them from here.
+"""Names, colours, outlines of every state of a building, defined once: exporters, styles, reports, app take them here.
 
 The colours are told apart under the three kinds of colour blindness and get darker with severity, so that the order
-also survives a black-and-white print (tests/products/test_palette.py measures both).
+also survives a black-and-white print (tests/products/test_map_style.py measures both).
 
-The QGIS style of the damage map; `python -m damage_ssl.products.map_style` renews styles/damage.qml.
+On the map a building has a style in each of three modes: what the model says of it (`result`, `probability`) or what
+people said (`labels`). A label overrides the model's colour and adds a dark rim; in the mode `probability` only answers
+that are no grade do, so that the probabilities of labelled buildings can be seen. `legend_for_browser` hands that rule
+to browsers as data.
 
-How a building is drawn on the map: the one rule for the tiles drawn here and for the outlines that browsers draw.
-
-A building has a style in each of three modes: what the model says of it (`result`, `probability`) or what people said
-(`labels`). A label overrides the model's colour and adds a dark rim; in the mode `probability` only answers that are
-no grade do, so that the probabilities of labelled buildings can be seen.
+`python -m damage_ssl.products.map_style` renews styles/damage.qml, the QGIS style.
 """
 
 from collections.abc import Mapping
@@ -61,60 +58,6 @@ def legend_key(damage_class: str | None, *, assessed: bool) -> str:
 def class_colour(damage_class: str | None, *, assessed: bool = True) -> str:
     """The colour of a building, `#rrggbb`."""
     return LEGEND[legend_key(damage_class, assessed=assessed)].colour
-
-
-STYLE_PATH = Path(__file__).parent / "styles" / "damage.qml"
-
-_ATTRIBUTE = f"coalesce(\"damage_class\", if(\"assessed\", '{NO_RESULT}', '{NOT_ASSESSED}'))"
-_HATCHED = {NOT_ASSESSED, NO_RESULT}
-
-
-def damage_qml() -> str:
-    """A QGIS layer style: one category a damage class, buildings without a result in outline only."""
-    root = ElementTree.Element("qgis", version="3.28", styleCategories="Symbology")
-    renderer = ElementTree.SubElement(
-        root, "renderer-v2", type="categorizedSymbol", attr=_ATTRIBUTE, enableorderby="0", forceraster="0"
-    )
-    categories = ElementTree.SubElement(renderer, "categories")
-    symbols = ElementTree.SubElement(renderer, "symbols")
-    for number, (key, entry) in enumerate(LEGEND.items()):
-        ElementTree.SubElement(
-            categories, "category", value=key, symbol=str(number), label=entry.title, render="true", type="string"
-        )
-        _add_symbol(symbols, str(number), entry.colour, filled=key not in _HATCHED)
-    ElementTree.SubElement(root, "layerGeometryType").text = "2"  # polygons
-    ElementTree.indent(root, " ")
-    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode") + "\n"
-
-
-def write_style(path: Path) -> None:
-    """Write the style beside a product; QGIS applies a `.qml` of the layer's name by itself.
-
-    Raises:
-        StorageError: the disk is full or not writable.
-    """
-    write_text(path, damage_qml())
-
-
-def _add_symbol(symbols: ElementTree.Element, name: str, colour: str, *, filled: bool) -> None:
-    symbol = ElementTree.SubElement(symbols, "symbol", type="fill", name=name, alpha="1", clip_to_extent="1")
-    layer = ElementTree.SubElement(symbol, "layer", {"class": "SimpleFill", "pass": "0", "locked": "0", "enabled": "1"})
-    options = ElementTree.SubElement(layer, "Option", type="Map")
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    values = {
-        "color": f"{red},{green},{blue},{200 if filled else 0}",
-        "style": "solid" if filled else "no",
-        "outline_color": "40,40,40,255" if filled else f"{red},{green},{blue},255",
-        "outline_style": "solid" if filled else "dash",
-        "outline_width": "0.2" if filled else "0.4",
-        "outline_width_unit": "MM",
-    }
-    for key, value in values.items():
-        ElementTree.SubElement(options, "Option", type="QString", name=key, value=value)
-
-
-if __name__ == "__main__":
-    write_style(STYLE_PATH)
 
 
 ANSWERS: Mapping[LabelValue, tuple[str, str, str]] = {
@@ -234,13 +177,74 @@ def _covers(mode: Mode, label: str) -> bool:
 
 
 def legend_for_browser() -> dict[str, Any]:
-    """The rule as data: `styles`; each label's place among them, and in which modes it covers the model's colour."""
+    """What a browser draws by, without a rule of its own: every code is an index into `styles`.
+
+    `labels` are the names of the answers, `labelled[mode][label][code]` the code that a building has with that label
+    in place of the one it has without; `nothing_said` is the code of a building of which nothing may be said yet.
+    """
+    plain = np.arange(_RIM_AT, dtype=np.uint8)
     return {
         "styles": [asdict(style) for style in STYLES],
-        "labels": [
-            {"name": name, "code": _LABEL_AT + place, "covers": [mode for mode in MODES if _covers(mode, name)]}
-            for place, name in enumerate(LABELS)
-        ],
-        "first_filled": _RAMP_AT,
-        "rim": _RIM_AT,
+        "labels": list(LABELS),
+        "labelled": {
+            mode: [
+                codes_with(mode, plain, np.full(len(plain), label, np.int8)).tolist() for label in range(len(LABELS))
+            ]
+            for mode in MODES
+        },
+        "nothing_said": NO_RESULT_CODE,
     }
+
+
+STYLE_PATH = Path(__file__).parent / "styles" / "damage.qml"
+
+_ATTRIBUTE = f"coalesce(\"damage_class\", if(\"assessed\", '{NO_RESULT}', '{NOT_ASSESSED}'))"
+_HATCHED = {NOT_ASSESSED, NO_RESULT}
+
+
+def damage_qml() -> str:
+    """A QGIS layer style: one category a damage class, buildings without a result in outline only."""
+    root = ElementTree.Element("qgis", version="3.28", styleCategories="Symbology")
+    renderer = ElementTree.SubElement(
+        root, "renderer-v2", type="categorizedSymbol", attr=_ATTRIBUTE, enableorderby="0", forceraster="0"
+    )
+    categories = ElementTree.SubElement(renderer, "categories")
+    symbols = ElementTree.SubElement(renderer, "symbols")
+    for number, (key, entry) in enumerate(LEGEND.items()):
+        ElementTree.SubElement(
+            categories, "category", value=key, symbol=str(number), label=entry.title, render="true", type="string"
+        )
+        _add_symbol(symbols, str(number), entry.colour, filled=key not in _HATCHED)
+    ElementTree.SubElement(root, "layerGeometryType").text = "2"  # polygons
+    ElementTree.indent(root, " ")
+    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode") + "\n"
+
+
+def write_style(path: Path) -> None:
+    """Write the style beside a product; QGIS applies a `.qml` of the layer's name by itself.
+
+    Raises:
+        StorageError: the disk is full or not writable.
+    """
+    write_text(path, damage_qml())
+
+
+def _add_symbol(symbols: ElementTree.Element, name: str, colour: str, *, filled: bool) -> None:
+    symbol = ElementTree.SubElement(symbols, "symbol", type="fill", name=name, alpha="1", clip_to_extent="1")
+    layer = ElementTree.SubElement(symbol, "layer", {"class": "SimpleFill", "pass": "0", "locked": "0", "enabled": "1"})
+    options = ElementTree.SubElement(layer, "Option", type="Map")
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    values = {
+        "color": f"{red},{green},{blue},{200 if filled else 0}",
+        "style": "solid" if filled else "no",
+        "outline_color": "40,40,40,255" if filled else f"{red},{green},{blue},255",
+        "outline_style": "solid" if filled else "dash",
+        "outline_width": "0.2" if filled else "0.4",
+        "outline_width_unit": "MM",
+    }
+    for key, value in values.items():
+        ElementTree.SubElement(options, "Option", type="QString", name=key, value=value)
+
+
+if __name__ == "__main__":
+    write_style(STYLE_PATH)

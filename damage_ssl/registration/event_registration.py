@@ -1,14 +1,12 @@
-"""Registering an event: the table of shifts, its fingerprint on disk, its words.
+"""Registering an event: the shifts between footprints, pre and post, measured, made robust, kept in its folder.
 
-Shifts between footprints, pre and post imagery: measured on patches, made robust, kept in the event's folder.
+The registration on disk is a Parquet file that knows what it was made from: unchanged, it is read, not made again.
 
 Which building is `misaligned`, and so not assessed: one whose applied shift may be wrong by more than
 `align_tolerance_m` along an axis, by what its match, its neighbours or its scene show, or one whose shift is beyond
 `align_reach_m`. A scene in which nothing matches at all (water, forest, a burnt quarter) gives no evidence of a shift:
 its buildings are assessed as the imagery is georeferenced, with source `none`. A scene whose matches contradict each
-other does: there, a building without trusted neighbours is misaligned. What a person has nudged is never misaligned.
-
-The registration on disk: a Parquet file that knows what it was made from.
+other does: there, a building without trusted neighbours is misaligned. What a person has shifted never is.
 """
 
 import hashlib
@@ -20,20 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from damage_ssl.errors import WorkspaceError
-from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path
-from damage_ssl.imagery.scene import Scene, scene_state
+from damage_ssl.imagery.scene import Role, Scene, scene_state
 from damage_ssl.mosaic.batches import Batches, BuildingBatch, centres, make_batches
 from damage_ssl.mosaic.read_plan import reading_bytes
 from damage_ssl.parallel import run_tasks
 from damage_ssl.progress import ProgressCallback
-from damage_ssl.registration.manual_shift import ManualShift, read_manual_shifts
+from damage_ssl.registration.manual_shift import ManualShift
 from damage_ssl.registration.shift_matching import (
     CLOSE_SPACING,
     WIDE_PX,
@@ -86,9 +83,13 @@ class Registration:
 
 
 def register(
-    event: Event,
+    folder: Path,
+    footprints: gpd.GeoDataFrame,
+    pre: list[Scene],
+    post: list[Scene],
     settings: PatchSettings,
     *,
+    manual_shifts: Mapping[str, ManualShift],
     resources: Resources | None = None,
     progress: ProgressCallback | None = None,
     client: "Client | None" = None,
@@ -101,29 +102,27 @@ def register(
     all); a building takes what the close windows around it agree on, and borrows from farther ones where they do not.
 
     Args:
-        event: with scenes and footprints.
+        folder: the event's, where the registration is kept.
+        footprints: the event's (EPSG:4326), N.
+        pre: its scenes of before, at least one.
+        post: its scenes of after, at least one.
         settings: `gsd_m` and the `align` settings are used.
+        manual_shifts: what a person has set, by scene id.
         resources: how many processes, how much memory; changes no result.
         progress: called with (done, all) windows and buildings.
         client: a Dask client to use.
 
     Raises:
         InputError: a scene cannot be read.
-        WorkspaceError: the event has no scenes or footprints.
         StorageError: the disk is full or read-only.
     """
-    footprints = event.footprints()
-    pre, post = event.scenes("pre"), event.scenes("post")
-    if not pre or not post:
-        raise WorkspaceError(f"{event.path}: has no {'post' if pre else 'pre'} scenes; create the event again")
-    nudges = read_manual_shifts(event)
-    fingerprint = registration_fingerprint(footprints, pre + post, settings, nudges)
-    path = event.path / "registration.parquet"
+    fingerprint = registration_fingerprint(footprints, pre + post, settings, manual_shifts)
+    path = folder / "registration.parquet"
     table = read_cached(path, fingerprint, REGISTRATION_COLUMNS)
     if table is None:
         found = Found.nothing(len(footprints))
-        if settings.align != "off" or nudges:
-            found = _found(footprints, pre, post, settings, nudges, resources or Resources(), progress, client)
+        if settings.align != "off" or manual_shifts:
+            found = _found(footprints, pre, post, settings, manual_shifts, resources or Resources(), progress, client)
         table = _table(footprints, found)
         write_cached(path, table, fingerprint)
     return Registration(table, fingerprint)
@@ -134,7 +133,7 @@ def _found(
     pre: list[Scene],
     post: list[Scene],
     settings: PatchSettings,
-    nudges: dict[str, ManualShift],
+    manual_shifts: Mapping[str, ManualShift],
     resources: Resources,
     progress: ProgressCallback | None,
     client: "Client | None",
@@ -147,7 +146,7 @@ def _found(
     # How many close windows there are is known only when the wide ones are done; buildings stand for them till then.
     told = _Told(progress, sum(sizes) + len(footprints))
     wide = run_tasks(partial(measure_windows, look=look), windows, resources, told.of(0, 1), sizes=sizes, client=client)
-    surroundings = Surroundings(WindowMatches.joined(list(wide)), settings, nudges)
+    surroundings = Surroundings(WindowMatches.joined(list(wide)), settings, manual_shifts)
     places = DrawnPlaces.of(make_batches(footprints, scenes, WIDE_PX * settings.gsd_m))
     found = surroundings.found(places)
     if settings.align == "building":
@@ -215,13 +214,34 @@ def _table(footprints: gpd.GeoDataFrame, found: Found) -> pd.DataFrame:
     return plain_text(table[list(REGISTRATION_COLUMNS)])
 
 
+_SHIFT_COLUMNS = {"pre": ["footprint_shift_x_m", "footprint_shift_y_m"], "post": ["shift_x_m", "shift_y_m"]}
+"""What was applied: of the pre image against the footprints, of the post image against the pre image."""
+
+
+def typical_shift_m(index: pd.DataFrame, role: Role) -> float | None:
+    """Median length, in metres, of the shifts of the assessed buildings of a patch index; None where none is known."""
+    shifts = index.loc[index["assessed"].to_numpy(bool), _SHIFT_COLUMNS[role]].dropna().to_numpy(np.float64)
+    return float(np.median(np.hypot(*shifts.T))) if len(shifts) else None
+
+
+def median_shift_m(index: pd.DataFrame, scene: Scene) -> tuple[float, float]:
+    """Median shift, metres east and north, of the assessed buildings that a scene shows; 0, 0 where none is known."""
+    of_scene = index["assessed"].to_numpy(bool) & index[f"{scene.role}_image_id"].eq(scene.scene_id).to_numpy(bool)
+    shifts = index.loc[of_scene, _SHIFT_COLUMNS[scene.role]].dropna().to_numpy(np.float64)
+    east_m, north_m = np.median(shifts, axis=0) if len(shifts) else (0.0, 0.0)
+    return float(east_m), float(north_m)
+
+
 FORMAT_VERSION = 2
 _KEY = b"damage_ssl:fingerprint"
 _USED = ("gsd_m", "align", "align_reach_m", "align_radius_m", "align_tolerance_m")
 
 
 def registration_fingerprint(
-    footprints: gpd.GeoDataFrame, scenes: Sequence[Scene], settings: PatchSettings, nudges: Mapping[str, ManualShift]
+    footprints: gpd.GeoDataFrame,
+    scenes: Sequence[Scene],
+    settings: PatchSettings,
+    manual_shifts: Mapping[str, ManualShift],
 ) -> str:
     """A hash of all that a registration is made from."""
     digest = hashlib.sha256()
@@ -232,7 +252,7 @@ def registration_fingerprint(
         "format": FORMAT_VERSION,
         "scenes": [scene_state(scene) for scene in scenes],
         "settings": {name: getattr(settings, name) for name in _USED},
-        "nudges": {scene_id: [nudge.east_m, nudge.north_m] for scene_id, nudge in nudges.items()},
+        "nudges": {scene_id: [shift.east_m, shift.north_m] for scene_id, shift in manual_shifts.items()},
     }
     digest.update(json.dumps(values, sort_keys=True).encode())
     return digest.hexdigest()

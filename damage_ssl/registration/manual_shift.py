@@ -1,11 +1,13 @@
 """Shifts that a person has set for whole scenes, kept in the event's folder."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from damage_ssl.errors import InputError, WorkspaceError, nearest_name
 from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
+from damage_ssl.imagery.scene import Scene
 
 _FILE = "nudges.json"
 _FARTHEST_M = 200.0
@@ -23,17 +25,17 @@ class ManualShift:
 
 
 def manual_shifts_path(event: Event) -> Path:
-    """The file with the nudges of an event; it need not be there."""
+    """The file with the manual shifts of an event; it need not be there."""
     return event.path / _FILE
 
 
-def read_manual_shifts(event: Event) -> dict[str, ManualShift]:
-    """The nudges of an event by scene id; those of rasters that the event no longer has are left out.
+def read_manual_shifts(event: Event, scenes: Iterable[Scene]) -> dict[str, ManualShift]:
+    """The manual shifts of an event by scene id; those of rasters that are no longer among its `scenes` are left out.
 
     Raises:
         WorkspaceError: the file is broken.
     """
-    hrefs = {scene.scene_id: scene.href for role in ("pre", "post") for scene in event.scenes(role)}
+    hrefs = {scene.scene_id: scene.href for scene in scenes}
     return {
         scene_id: ManualShift(float(entry["east_m"]), float(entry["north_m"]))
         for scene_id, entry in _entries(event).items()
@@ -42,14 +44,14 @@ def read_manual_shifts(event: Event) -> dict[str, ManualShift]:
 
 
 def set_manual_shift(event: Event, scene_id: str, nudge: ManualShift | None) -> None:
-    """Set the nudge of a scene, which then overrides what is measured there; None takes it back.
+    """Set the shift of a scene, which then overrides what is measured there; None takes it back.
 
     Raises:
-        InputError: there is no such scene, or the nudge is no sensible number of metres.
-        WorkspaceError: the file of the nudges is broken.
+        InputError: there is no such scene, or the shift is no sensible number of metres.
+        WorkspaceError: the file of the manual shifts is broken.
         StorageError: the disk is full or read-only.
     """
-    scenes = {scene.scene_id: scene for role in ("pre", "post") for scene in event.scenes(role)}
+    scenes = {scene.scene_id: scene for scenes in event.pre_and_post() for scene in scenes}
     entries = _entries(event)
     if scene_id not in scenes and not (nudge is None and scene_id in entries):
         raise InputError(f"{event.path}: no scene '{scene_id}': {nearest_name(scene_id, scenes)}")

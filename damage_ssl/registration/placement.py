@@ -44,8 +44,9 @@ def placed_footprints(event: Event, settings: PatchSettings) -> PlacedFootprints
         WorkspaceError: the event has no footprints.
     """
     table = event.footprints()
-    scenes = event.scenes("pre") + event.scenes("post")
-    fingerprint = registration_fingerprint(table, scenes, settings, read_manual_shifts(event))
+    pre, post = event.pre_and_post()
+    scenes = pre + post
+    fingerprint = registration_fingerprint(table, scenes, settings, read_manual_shifts(event, scenes))
     found = read_cached(event.path / "registration.parquet", fingerprint, REGISTRATION_COLUMNS)
     if found is None:
         return PlacedFootprints(table, np.zeros((len(table), 2)))

@@ -1,13 +1,11 @@
-"""Kind: change score, no labels.
+"""Change score: a first map before any label, from how much each building changed; a run like any other.
 
-From changes to a first map without labels: which change is damage, said as a number from 0 to 1.
-
-The number is a change score, not a probability: nothing in it knows what damage looks like.
-
-A first map before any label: how much each building changed, as a run like any other.
+Which change is damage is said as a number from 0 to 1. It is no probability: nothing in it knows what damage looks
+like. `learning.features.perceptual_distance` measures the changes.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,23 +16,18 @@ from damage_ssl.errors import DamageSSLError
 from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, Calibration, calibrate, scale_probabilities
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path, write_json
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
+from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
 from damage_ssl.runs.predictions import CHUNK_BUILDINGS, prediction_table
 from damage_ssl.runs.run import Run
 from damage_ssl.runs.transfer import labelled_buildings
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import Resources, SplitSettings
 
-ALGORITHM = "perceptual-change"
-"""The name of a run that compared pre and post without labels, where others have that of their training algorithm."""
-
-STATEMENT = (
-    "This map is a change score, not a probability of damage: it compares pre and post and was taught by no label. "
-    "New roofs, cars, building sites and water change a picture too; damage that leaves the roof as it was does not."
-)
-
-METHOD = "change score, not a probability"
+if TYPE_CHECKING:
+    from distributed import Client
 
 USUAL_QUANTILE = 0.1
 _NORMAL_QUANTILE = 1.2816  # of 0.9: a normal distribution's mean lies so many deviations above its lowest tenth
@@ -43,7 +36,7 @@ _SCORE_AT_UNRELATED = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeScale:
-    """Where an event's changes lie; all in the unit of `learning.perceptual`, where unrelated buildings differ by 1.
+    """Where an event's changes lie; all in the unit of `perceptual_distance`, where unrelated buildings differ by 1.
 
     `usual` is the change of a building to which nothing happened (light, season, haze, lean); from `threshold` on a
     building is called damaged; `unrelated` is the change between pictures of two different buildings.
@@ -91,6 +84,60 @@ def change_scale(change: NDArray[np.float64], unrelated: NDArray[np.float64]) ->
     return ChangeScale(usual=usual, threshold=(usual + far) / 2, unrelated=far)
 
 
+class ChangeScoreKind(RunKind):
+    """How much each building changed; taught by no label."""
+
+    name = "perceptual-change"
+    title = heading = "First map without labels"
+    statement = (
+        "This map is a change score, not a probability of damage: it compares pre and post and was taught by no "
+        "label. New roofs, cars, building sites and water change a picture too; damage that leaves the roof as it was "
+        "does not."
+    )
+    method = "change score, not a probability"
+    measure = "change score"
+    unit = "building"
+    is_probability = False
+    learns = False
+    instead = "needs no labels and no training: damage-ssl zero-label {event}"
+    no_member = "compared without labels"
+
+    def predict(
+        self,
+        event: Event,
+        run: Run,
+        progress: ProgressCallback | None = None,
+        *,
+        resources: Resources | None = None,
+        client: "Client | None" = None,
+    ) -> pd.DataFrame:
+        """Compare pre and post of every assessable building and finish the run; the table has a column `change` too.
+
+        A chunk of buildings is in memory at a time.
+
+        Raises:
+            WorkspaceError: too few buildings to compare. StorageError: the disk is full.
+        """
+        store = PatchStore.open(event.patches_path)
+        index = store.index()
+        building_id = index.loc[index["assessed"].to_numpy(bool), "building_id"].to_numpy(str)
+        total = len(building_id)
+        run.set_status("running", step=0, steps=total)
+        try:
+            table = _scored(store, run, building_id, progress)
+        except KeyboardInterrupt:
+            run.set_status("cancelled", step=0, steps=total, message="interrupted; compare again to go on")
+            raise
+        except DamageSSLError as error:
+            run.set_status("failed", step=0, steps=total, message=str(error))
+            raise
+        run.set_status("finished", step=total, steps=total)
+        return table
+
+
+CHANGE_SCORE = ChangeScoreKind()
+
+
 def start_zero_label(event: Event, *, seed: int = 0, run_id: str | None = None) -> PlannedRun:
     """Find the run that compared these pixels before, or begin a new one.
 
@@ -101,7 +148,7 @@ def start_zero_label(event: Event, *, seed: int = 0, run_id: str | None = None) 
         WorkspaceError: the patches are not cut, or the named run is of another plan.
     """
     store, split = PatchStore.open(event.patches_path), SplitSettings()
-    train = TrainSettings(algorithm=ALGORITHM, seed=seed)
+    train = TrainSettings(algorithm=CHANGE_SCORE.name, seed=seed)
     labelled = labelled_buildings(event, store, scheme_named(train.scheme))
     counts = labelled["class_index"].value_counts()
     least = split.min_train_per_class + split.min_validation_per_class
@@ -118,31 +165,6 @@ def start_zero_label(event: Event, *, seed: int = 0, run_id: str | None = None) 
         patches_fingerprint=store.fingerprint,
     )
     return planned_run(event, plan, run_id=run_id)
-
-
-def score_changes(event: Event, run: Run, progress: ProgressCallback | None = None) -> pd.DataFrame:
-    """Compare pre and post of every assessable building and finish the run; the table is that of `predict_event`.
-
-    A chunk of buildings is in memory at a time.
-
-    Raises:
-        WorkspaceError: too few buildings to compare. StorageError: the disk is full.
-    """
-    store = PatchStore.open(event.patches_path)
-    index = store.index()
-    building_id = index.loc[index["assessed"].to_numpy(bool), "building_id"].to_numpy(str)
-    total = len(building_id)
-    run.set_status("running", step=0, steps=total)
-    try:
-        table = _scored(store, run, building_id, progress)
-    except KeyboardInterrupt:
-        run.set_status("cancelled", step=0, steps=total, message="interrupted; compare again to go on")
-        raise
-    except DamageSSLError as error:
-        run.set_status("failed", step=0, steps=total, message=str(error))
-        raise
-    run.set_status("finished", step=total, steps=total)
-    return table
 
 
 def _scored(

@@ -4,10 +4,10 @@ Averaging networks that err differently lowers the error (Lakshminarayanan et al
 temperature and threshold come from the buildings that every member held out: none of them was trained on by any.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,12 +21,17 @@ from damage_ssl.evaluation.spatial_blocks import block_of
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path, read_json, write_json
 from damage_ssl.labels.label_csv import known_grades
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.progress import ProgressCallback
+from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
 from damage_ssl.runs.predictions import class_probabilities, prediction_table, read_predictions
-from damage_ssl.runs.run import ENSEMBLE, Run, chosen_run, runs_in
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.runs.run import ENSEMBLE_FILE, Run, chosen_run, runs_in
+from damage_ssl.settings import Resources, SplitSettings
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 SEPARATOR = "/"
 """Between the members' names in the plan's options: what no folder's name can hold."""
@@ -65,13 +70,56 @@ class Gain:
         )
 
 
-def start_ensemble(event: Event, members: Sequence[str] | None = None, *, run_id: str | None = None) -> PlannedRun:
-    """Find the ensemble of these runs, or begin it; without names, of the newest run of each method.
+class EnsembleKind(RunKind):
+    """The mean of finished trainings."""
+
+    name = "ensemble"
+    instead = "averages finished trainings: damage-ssl ensemble {event}"
+    no_member = "is an ensemble itself"
+
+    def predict(
+        self,
+        event: Event,
+        run: Run,
+        progress: ProgressCallback | None = None,
+        *,
+        resources: Resources | None = None,
+        client: "Client | None" = None,
+    ) -> pd.DataFrame:
+        """Average the members' predictions, calibrate, and finish the run.
+
+        Raises:
+            WorkspaceError: a member was deleted, or predicted other buildings. StorageError: the disk is full.
+        """
+        plan, members = plan_of(run), members_of(event, run)
+        building_id, each = _predictions(members, plan.scheme, progress)
+        mean = each.mean(axis=0)
+        rows = _rows_of(building_id, plan.validation_id)
+        classes = np.array(plan.validation_class, dtype=np.int64)
+        calibration = calibrate(mean[rows], classes, plan.scheme)
+        p = scale_probabilities(mean, calibration.temperature)
+        gain = _gain_on(event, run, members, (building_id, each, p), plan.validation_id, _damaged(plan), calibration)
+        method = f"mean of {len(members)} runs; {calibration.method}; {gain.sentence}"
+        Calibration(**{**asdict(calibration), "method": method}).write(run.calibration_path)
+        write_json(run.path / ENSEMBLE_FILE, {"members": [each.run_id for each in members], "common": asdict(gain)})
+        if gain.ensemble:
+            run.log_metrics({"step": len(members), "validation_auroc": gain.ensemble["auroc"]})
+        table = prediction_table(building_id, p, plan.scheme)
+        with atomic_path(run.predictions_path) as temporary:
+            table.to_parquet(temporary, index=False)
+        run.set_status("finished", step=len(members), steps=len(members))
+        return table
+
+
+ENSEMBLE = EnsembleKind()
+
+
+def start_ensemble(event: Event, runs: Sequence[Run], *, run_id: str | None = None) -> PlannedRun:
+    """Find the ensemble of these trainings, or begin it.
 
     Raises:
         WorkspaceError: fewer than two runs, one that is not finished, or runs of other classes or pixels.
     """
-    runs = [chosen_run(event, name) for name in dict.fromkeys(members)] if members else _of_each_method(event)
     if len(runs) < 2:
         raise WorkspaceError(
             f"event '{event.name}': an ensemble needs two finished trainings of different methods, and there "
@@ -87,15 +135,15 @@ def start_ensemble(event: Event, members: Sequence[str] | None = None, *, run_id
         class_of |= dict(zip(plan.train_id + plan.validation_id, plan.train_class + plan.validation_class, strict=True))
     common = tuple(sorted(held_out))
     seen = tuple(sorted(set(class_of) - held_out))
-    settings = TrainSettings(
-        algorithm=ENSEMBLE,
-        scheme=plans[0].train.scheme,
-        network=ENSEMBLE,
-        steps=len(runs),
-        options={"members": SEPARATOR.join(run.run_id for run in runs)},
-    )
+    recorded = {
+        "algorithm": ENSEMBLE.name,
+        "scheme": plans[0].train.scheme,
+        "network": ENSEMBLE.name,
+        "steps": len(runs),
+        "options": {"members": SEPARATOR.join(run.run_id for run in runs)},
+    }
     plan = RunPlan(
-        train=settings,
+        train=TrainSettings.as_recorded(recorded, ENSEMBLE.name),
         split=SplitSettings(),
         train_id=seen,
         train_class=tuple(class_of[building] for building in seen),
@@ -113,39 +161,13 @@ def members_of(event: Event, run: Run) -> list[Run]:
     Raises:
         WorkspaceError: one was deleted.
     """
-    names = str(plan_of(run).train.options["members"]).split(SEPARATOR)
+    names = str(plan_of(run).train.given["members"]).split(SEPARATOR)
     return [chosen_run(event, name) for name in names]
 
 
-def combine(event: Event, run: Run, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
-    """Average the members' predictions, calibrate, and finish the run; the table is that of `predict_event`.
-
-    Raises:
-        WorkspaceError: a member was deleted, or predicted other buildings. StorageError: the disk is full.
-    """
-    plan, members = plan_of(run), members_of(event, run)
-    building_id, each = _predictions(members, plan.scheme, progress)
-    mean = each.mean(axis=0)
-    rows = _rows_of(building_id, plan.validation_id)
-    classes = np.array(plan.validation_class, dtype=np.int64)
-    calibration = calibrate(mean[rows], classes, plan.scheme)
-    p = scale_probabilities(mean, calibration.temperature)
-    gain = _gain_on(event, run, members, (building_id, each, p), plan.validation_id, _damaged(plan), calibration)
-    method = f"mean of {len(members)} runs; {calibration.method}; {gain.sentence}"
-    Calibration(**{**asdict(calibration), "method": method}).write(run.calibration_path)
-    write_json(run.path / f"{ENSEMBLE}.json", {"members": [each.run_id for each in members], "common": asdict(gain)})
-    if gain.ensemble:
-        run.log_metrics({"step": len(members), "validation_auroc": gain.ensemble["auroc"]})
-    table = prediction_table(building_id, p, plan.scheme)
-    with atomic_path(run.predictions_path) as temporary:
-        table.to_parquet(temporary, index=False)
-    run.set_status("finished", step=len(members), steps=len(members))
-    return table
-
-
 def common_gain(run: Run) -> Gain:
-    """The gain on the buildings that all members held out, as `combine` wrote it."""
-    values: dict[str, Any] = read_json(run.path / f"{ENSEMBLE}.json")["common"]
+    """The gain on the buildings that all members held out, as the run wrote it."""
+    values: dict[str, Any] = read_json(run.path / ENSEMBLE_FILE)["common"]
     gains = {name: Estimate(**estimate) for name, estimate in values.pop("gains").items()}
     return Gain(**values, gains=gains)
 
@@ -226,25 +248,21 @@ def _gain_on(
     )
 
 
-def _of_each_method(event: Event) -> list[Run]:
+def newest_of_each_method(event: Event) -> list[Run]:
     """The newest finished training of each method, of the pixels and classes of the newest of all; oldest first."""
     newest: dict[str, Run] = {}
     for run in runs_in(event.runs_path):
         if run.finished and run.checkpoint_path.exists():
             train = plan_of(run).train
-            newest[f"{train.algorithm} {train.network} {train.fusion} {sorted(train.options.items())}"] = run
+            newest[f"{train.algorithm} {train.network} {train.fusion} {sorted(train.given.items())}"] = run
     runs = sorted(newest.values(), key=lambda run: run.begun)
     like = [(plan_of(run).train.scheme, plan_of(run).patches_fingerprint) for run in runs]
     return [run for run, same in zip(runs, like, strict=True) if same == like[-1]]
 
 
 def _check_member(event: Event, run: Run, plan: RunPlan, first_plan: RunPlan, first: Run) -> None:
-    if plan.train.algorithm in (CHANGE, ENSEMBLE) or not run.finished:
-        kind = {CHANGE: "compared without labels", ENSEMBLE: "is an ensemble itself"}
-        raise WorkspaceError(
-            f"run '{run.run_id}': {kind.get(plan.train.algorithm, 'has not finished')}; an ensemble is of finished "
-            "trainings"
-        )
+    if not run.finished:
+        raise WorkspaceError(f"run '{run.run_id}': has not finished; an ensemble is of finished trainings")
     if (plan.train.scheme, plan.patches_fingerprint) != (first_plan.train.scheme, first_plan.patches_fingerprint):
         raise WorkspaceError(
             f"run '{run.run_id}': was trained for other classes or on other pixels than '{first.run_id}'; an ensemble "
@@ -253,7 +271,7 @@ def _check_member(event: Event, run: Run, plan: RunPlan, first_plan: RunPlan, fi
 
 
 def _predictions(
-    members: list[Run], scheme: ClassScheme, progress: Callable[[int, int], None] | None
+    members: list[Run], scheme: ClassScheme, progress: ProgressCallback | None
 ) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
     """Building ids [N] and calibrated probabilities [members, N, C]."""
     parts: list[NDArray[np.float64]] = []

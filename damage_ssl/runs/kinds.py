@@ -1,49 +1,86 @@
-"""the four kinds by name: train, predict, describe, may it be exported"""
+"""The four kinds of runs by name, looked up once: trained, ensemble, change score, live.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+A run's plan names its algorithm. The three kinds that are no training have their own name there; every other name is
+that of a training's algorithm. What is done with a run goes through here, and from here to its kind.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event
-from damage_ssl.patches.store import PatchStore
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.progress import ProgressCallback
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
-from damage_ssl.runs.plan import plan_of
-from damage_ssl.runs.run import ENSEMBLE, Run
-from damage_ssl.runs.trained import calibrate_as_planned, predict_run
-from damage_ssl.runs.transfer import joint_patches
-from damage_ssl.settings import Resources
+from damage_ssl.runs import ensemble, trained
+from damage_ssl.runs.change_score import CHANGE_SCORE
+from damage_ssl.runs.live import LIVE
+from damage_ssl.runs.model import RunKind
+from damage_ssl.runs.plan import PlannedRun, plan_of
+from damage_ssl.runs.run import Run, chosen_run
+from damage_ssl.settings import Resources, SourceSettings, SplitSettings
 
 if TYPE_CHECKING:
     from distributed import Client
 
+    from damage_ssl.learning.trainer.data import TrainProgress
 
-@dataclass(frozen=True, kw_only=True)
-class RunSummary:
-    """What to say of a finished run.
+KINDS: Mapping[str, RunKind] = {kind.name: kind for kind in (trained.TRAINED, ensemble.ENSEMBLE, CHANGE_SCORE, LIVE)}
+"""Every kind by its name."""
 
-    `trained_on` and `validated_on` count labelled buildings of all events, `trained_on_sources` those of other events,
-    by event. `statement` must be said beside the threshold where it comes from other events.
+
+def kind_of(algorithm: str) -> RunKind:
+    """The kind of a run by the name of its algorithm."""
+    return KINDS.get(algorithm, trained.TRAINED)
+
+
+def start_run(
+    event: Event,
+    train: TrainSettings,
+    split: SplitSettings,
+    *,
+    run_id: str | None = None,
+    sources: Sequence[str] = (),
+    source_settings: SourceSettings | None = None,
+) -> PlannedRun:
+    """Find or begin a training; see `trained.start_training`.
+
+    Raises:
+        SettingsError: the name given for an algorithm is that of another kind; the message has the command to use.
+        LabelsError, InputError, WorkspaceError: as `trained.start_training` does.
     """
+    kind_of(train.algorithm).check_trainable(event)
+    return trained.start_training(event, train, split, run_id=run_id, sources=sources, source_settings=source_settings)
 
-    run_id: str
-    algorithm: str
-    network: str
-    scheme: str
-    trained_on: int
-    validated_on: int
-    threshold: float
-    threshold_method: str
-    trained_on_sources: Mapping[str, int] = field(default_factory=dict)
-    statement: str | None = None
 
-    @property
-    def is_change_score(self) -> bool:
-        """True where the run compared pre and post without labels, so that its numbers are no probabilities."""
-        return self.algorithm == CHANGE
+def start_ensemble(event: Event, members: Sequence[str] | None = None, *, run_id: str | None = None) -> PlannedRun:
+    """Find the ensemble of these runs, or begin it; without names, of the newest run of each method.
+
+    Raises:
+        WorkspaceError: fewer than two runs, one that is no finished training, or runs of other classes or pixels.
+    """
+    if not members:
+        return ensemble.start_ensemble(event, ensemble.newest_of_each_method(event), run_id=run_id)
+    runs = [chosen_run(event, name) for name in dict.fromkeys(members)]
+    for run in runs:
+        if why := kind_of(plan_of(run).train.algorithm).no_member:
+            raise WorkspaceError(f"run '{run.run_id}': {why}; an ensemble is of finished trainings")
+    return ensemble.start_ensemble(event, runs, run_id=run_id)
+
+
+def train_run(
+    event: Event,
+    run: Run,
+    progress: "Callable[[TrainProgress], None] | None" = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> None:
+    """Train what was planned, going on where it was stopped; a kind that has nothing to train is done at once.
+
+    Raises:
+        WorkspaceError: the patches, or those of a source, changed since the run was planned.
+    """
+    kind_of(plan_of(run).train.algorithm).train(event, run, progress, should_stop)
 
 
 def predict_event(
@@ -54,35 +91,6 @@ def predict_event(
     resources: Resources | None = None,
     client: "Client | None" = None,
 ) -> pd.DataFrame:
-    """Predict every assessable building with a run and mark the run finished; see `prediction.predict_run`."""
-    if plan_of(run).train.algorithm == CHANGE:
-        from damage_ssl.runs.change_score import score_changes
-
-        return score_changes(event, run, progress)
-    if plan_of(run).train.algorithm == ENSEMBLE:
-        from damage_ssl.runs.ensemble import combine
-
-        return combine(event, run, progress)
-    store, status = PatchStore.open(event.patches_path), run.status()
-    if not run.calibration_path.exists():
-        calibrate_as_planned(run, joint_patches(event, store, plan_of(run).sources))
-    table = predict_run(run, store, progress=progress, resources=resources, client=client)
-    run.set_status("finished", step=status.step, steps=status.steps)
-    return table
-
-
-def run_summary(run: Run) -> RunSummary:
-    """What a finished run was made of, and how its threshold was chosen."""
-    plan, calibration = plan_of(run), Calibration.read(run.calibration_path)
-    return RunSummary(
-        run_id=run.run_id,
-        algorithm=plan.train.algorithm,
-        network=plan.train.network,
-        scheme=plan.scheme.statement,
-        trained_on=len(plan.train_id) + sum(len(source.train_id) for source in plan.sources),
-        validated_on=len(plan.held_out),
-        threshold=calibration.threshold,
-        threshold_method=calibration.method,
-        trained_on_sources={source.event: len(source.train_id) for source in plan.sources},
-        statement=plan.statement,
-    )
+    """Predict every assessable building with a run and mark the run finished; see `RunKind.predict`."""
+    kind = kind_of(plan_of(run).train.algorithm)
+    return kind.predict(event, run, progress, resources=resources, client=client)

@@ -1,6 +1,7 @@
-"""The live model of an event: frozen features made once, a model on them refitted after each label.
+"""The live model of an event: a linear probe on frozen features, fitted again after each label.
 
-`make_features` needs torch and takes minutes on a large event; all else here needs no torch and takes milliseconds.
+`make_features` needs torch and takes minutes on a large event, once; all else here needs no torch and takes
+milliseconds.
 """
 
 from collections.abc import Mapping
@@ -25,15 +26,29 @@ from damage_ssl.learning.features.linear_probe import (
     FeatureInitialisation,
     fit_linear_probe,
 )
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
-from damage_ssl.runs.model import Said
-from damage_ssl.runs.predictions import prediction_table
+from damage_ssl.runs.model import RunKind
+from damage_ssl.runs.predictions import Prediction
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 
-LIVE = "live"
-"""The live model's name where runs are named by their ids."""
+
+class LiveKind(RunKind):
+    """The live model: it has no run on disk."""
+
+    name = "live"
+    title = "Live model"
+    statement = (
+        "NOT VALIDATED: the numbers come from a quick model fitted while labelling. Nothing was held out to check it; "
+        "use it to see where to look, and train a run before anybody decides by it."
+    )
+    exportable = False
+    instead = "is fitted in the app while somebody labels, once it has features: damage-ssl features {event}"
+    no_member = "is not a run"
+
+
+LIVE = LiveKind()
 
 
 def features_path(event: Event) -> Path:
@@ -85,11 +100,14 @@ def make_features(
     return len(building_id)
 
 
-def features_ready(event: Event) -> bool:
-    """True where the features are there, of the patches as they are now and as this version writes them."""
+def features_ready(event: Event, patches: str | None = None) -> bool:
+    """True where the features are there, of the patches as they are now and as this version writes them.
+
+    `patches` is the fingerprint of the patches, for whoever has read it.
+    """
     try:
         notes = read_json(features_path(event) / NOTES)
-        current = (FORMAT_VERSION, PatchStore.open(event.patches_path).fingerprint)
+        current = (FORMAT_VERSION, patches or PatchStore.open(event.patches_path).fingerprint)
         return bool((notes["format"], notes["patches"]) == current)
     except (OSError, ValueError, KeyError, WorkspaceError):
         return False
@@ -125,8 +143,8 @@ def features_start(event: Event) -> FeatureInitialisation | None:
     )
 
 
-def read_features(event: Event) -> EventFeatures:
-    """The event's features, read once.
+def read_features(event: Event, patches: str | None = None) -> EventFeatures:
+    """The event's features, read once; `patches` as for `features_ready`.
 
     Raises:
         WorkspaceError: they are missing, or the patches were cut again since.
@@ -134,7 +152,7 @@ def read_features(event: Event) -> EventFeatures:
     folder, command = features_path(event), f"`damage-ssl features {event.name}`"
     if not (folder / NOTES).exists():
         raise WorkspaceError(f"event '{event.name}': has no features for the live model yet; make them with {command}")
-    if not features_ready(event):
+    if not features_ready(event, patches):
         raise WorkspaceError(
             f"event '{event.name}': its patches were cut again since the features were made, or an older version made "
             f"them; make them again with {command}"
@@ -164,24 +182,12 @@ class LiveLabels:
         return {name: int(count) for name, count in zip(scheme.class_names, found, strict=True)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class LivePrediction:
-    """What a live model says of every assessed building, in the order of `building_id` [N].
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LivePrediction(Prediction):
+    """What a live model says; not calibrated, since nothing was held out."""
 
-    `probabilities` [N, C] over the classes of `scheme`, `p_damaged` and `uncertainty` [N] as in a run's table;
-    `learned_from` counts its labels per class. They are not calibrated: nothing was held out.
-    """
-
-    scheme: ClassScheme
-    building_id: NDArray[np.str_]
-    probabilities: NDArray[np.float64]
-    p_damaged: NDArray[np.float64]
-    uncertainty: NDArray[np.float64]
     learned_from: Mapping[str, int]
-
-    def table(self) -> pd.DataFrame:
-        """Like `assessment.prediction.predict_run`: `building_id`, a probability a class, p_damaged, uncertainty."""
-        return prediction_table(self.building_id, self.probabilities, self.scheme)
+    """Its labels per class."""
 
 
 def usable_labels(features: EventFeatures, current: pd.DataFrame, scheme: ClassScheme) -> LiveLabels:
@@ -240,43 +246,39 @@ class LiveModel:
 
     @property
     def model_id(self) -> str:
-        return LIVE
+        return self.kind.name
 
     @property
     def stamp(self) -> str:
         return f"{self.features}-{self.revision}"
 
     @property
-    def algorithm(self) -> str:
+    def kind(self) -> RunKind:
         return LIVE
 
     @property
+    def algorithm(self) -> str:
+        return self.kind.name
+
+    @property
     def scheme(self) -> ClassScheme:
-        return scheme_named(LIVE_SCHEME)
+        return self.prediction.scheme
 
     @property
     def threshold(self) -> float:
         return DEFAULT_THRESHOLD
 
     @property
-    def run(self) -> Run | None:
-        return None
+    def statement(self) -> str | None:
+        return self.kind.statement
 
     @property
-    def is_change_score(self) -> bool:
+    def validated(self) -> bool:
         return False
 
-    def predictions(self) -> pd.DataFrame:
-        return self.prediction.table()
-
-    def said(self) -> Said:
-        known = self.prediction
-        return Said(
-            building_id=known.building_id,
-            probabilities=known.probabilities,
-            p_damaged=known.p_damaged,
-            uncertainty=known.uncertainty,
-        )
+    @property
+    def run(self) -> Run | None:
+        return None
 
 
 def live_model_of(event: Event) -> LiveModel:

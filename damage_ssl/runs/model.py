@@ -1,22 +1,101 @@
-"""The models whose predictions the map can show."""
+"""The model behind a map: what a map asks of it, and what there is to know of its kind.
 
-from dataclasses import dataclass
-from typing import Protocol
+Two things can stand behind a map: a finished run (`finished_run.FinishedRun`) and the live model (`live.LiveModel`).
+"""
 
-import numpy as np
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
 import pandas as pd
-from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme
-from damage_ssl.evaluation.calibration import Calibration
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
-from damage_ssl.runs.plan import plan_of
-from damage_ssl.runs.predictions import class_probabilities, read_predictions
+from damage_ssl.errors import SettingsError
+from damage_ssl.events.event import Event
+from damage_ssl.progress import ProgressCallback
+from damage_ssl.runs.predictions import Prediction
 from damage_ssl.runs.run import Run
+from damage_ssl.settings import Resources
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from damage_ssl.learning.trainer.data import TrainProgress
+
+
+class RunKind:
+    """What a run is: how it is made, what its numbers mean, what must be said with them.
+
+    Each kind is a type of its own, in the module that makes its runs. `kinds.kind_of` looks it up once, by the name of
+    the algorithm; what differs between kinds below that line is asked of the kind.
+    """
+
+    name: str
+    """The word for it; but for trainings, it stands where these have the name of their algorithm."""
+    title: str | None = None
+    """What people call a model of the kind; None: by its algorithm."""
+    heading: str = "Damage map"
+    """Title of its card."""
+    statement: str | None = None
+    """What must be said with every map of the kind."""
+    method: str | None = None
+    """How its numbers came about, in each row of a product; None: the name of its algorithm."""
+    measure: str = "probability"
+    """What its numbers are."""
+    unit: str = "step"
+    """What its work is counted in."""
+    is_probability: bool = True
+    """False where its numbers compare pre and post and are no probabilities of damage."""
+    learns: bool = True
+    """False where no label teaches it."""
+    exportable: bool = True
+    """True where a map can be made of what lies on disk alone."""
+    instead: str | None = None
+    """Why there is nothing to train, and the command to use, with `{event}` for its name; None for trainings."""
+    no_member: str | None = None
+    """Why a run of the kind cannot be averaged by an ensemble; None where it can."""
+
+    def check_trainable(self, event: Event) -> None:
+        """Raises SettingsError where the kind's name was given for an algorithm: the message has the command to use."""
+        if self.instead is not None:
+            raise SettingsError(f"algorithm '{self.name}' {self.instead.format(event=event.name)}")
+
+    def train(
+        self,
+        event: Event,
+        run: Run,
+        progress: "Callable[[TrainProgress], None] | None" = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        """Train what was planned, where there is something to train."""
+
+    def predict(
+        self,
+        event: Event,
+        run: Run,
+        progress: ProgressCallback | None = None,
+        *,
+        resources: Resources | None = None,
+        client: "Client | None" = None,
+    ) -> pd.DataFrame:
+        """Predict every assessed building, write calibration and predictions, and finish the run.
+
+        Returns:
+            `building_id`, a probability a class, `p_damaged`, `uncertainty`: see `predictions.prediction_table`.
+
+        Raises:
+            WorkspaceError: the run cannot predict (any more). StorageError: the disk is full.
+        """
+        raise NotImplementedError(f"{self.name}: has no runs")
 
 
 class MapModel(Protocol):
-    """The model behind a map. One without a `run` was fitted on the fly: nothing was held out to check it."""
+    """The model behind a map. Models are hashable; one with another `stamp` has other predictions.
+
+    One without a `run` was fitted on the fly: nothing was held out to check it.
+    """
+
+    def __hash__(self) -> int:
+        """Of what it is, for caches."""
 
     @property
     def model_id(self) -> str:
@@ -25,6 +104,10 @@ class MapModel(Protocol):
     @property
     def stamp(self) -> str:
         """Changes when the predictions change."""
+
+    @property
+    def kind(self) -> RunKind:
+        """What it is."""
 
     @property
     def algorithm(self) -> str:
@@ -39,81 +122,17 @@ class MapModel(Protocol):
         """Damaged is P(damaged) ≥ threshold."""
 
     @property
+    def statement(self) -> str | None:
+        """What must be said with its numbers."""
+
+    @property
+    def validated(self) -> bool:
+        """True where it was checked on buildings held out from its training."""
+
+    @property
     def run(self) -> Run | None:
         """The run on disk."""
 
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """A finished run as the model behind a map."""
-
-    run: Run
-
     @property
-    def model_id(self) -> str:
-        return self.run.run_id
-
-    @property
-    def stamp(self) -> str:
-        return format(self.run.predictions_path.stat().st_mtime_ns, "x")
-
-    @property
-    def algorithm(self) -> str:
-        return plan_of(self.run).train.algorithm
-
-    @property
-    def scheme(self) -> ClassScheme:
-        return plan_of(self.run).scheme
-
-    @property
-    def threshold(self) -> float:
-        return Calibration.read(self.run.calibration_path).threshold
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Said:
-    """What a model says, as arrays over the assessed buildings: `Model.predictions` without the cost of a table."""
-
-    building_id: NDArray[np.str_]
-    probabilities: NDArray[np.float64]
-    """[N, C], the classes of the model's scheme."""
-    p_damaged: NDArray[np.float64]
-    uncertainty: NDArray[np.float64]
-
-
-class Model(MapModel, Protocol):
-    """What the map asks of a model. Models are hashable; one with another `stamp` has other predictions."""
-
-    def __hash__(self) -> int:
-        """Of what it is, for caches."""
-
-    @property
-    def is_change_score(self) -> bool:
-        """True where its numbers compare pre and post and are no probabilities of damage."""
-
-    def predictions(self) -> pd.DataFrame:
-        """Every assessed building: `building_id`, a probability a class, `p_damaged`, `uncertainty`."""
-
-    def said(self) -> Said:
-        """The same as arrays."""
-
-
-@dataclass(frozen=True)
-class RunModel(FinishedRun):
-    """A finished run."""
-
-    @property
-    def is_change_score(self) -> bool:
-        return self.algorithm == CHANGE
-
-    def predictions(self) -> pd.DataFrame:
-        return read_predictions(self.run)
-
-    def said(self) -> Said:
-        table = self.predictions()
-        return Said(
-            building_id=table["building_id"].to_numpy(str),
-            probabilities=class_probabilities(table, self.scheme),
-            p_damaged=table["p_damaged"].to_numpy(np.float64),
-            uncertainty=table["uncertainty"].to_numpy(np.float64),
-        )
+    def prediction(self) -> Prediction:
+        """What it says of every assessed building; a run's is read from disk each time, since caches hold models."""

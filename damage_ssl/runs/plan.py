@@ -1,9 +1,4 @@
-"""All that determines a run; finding or beginning it.
-
-The plan of a run: all that determines its weights.
-
-From labels to a run: who is trained on and who is held out, training, calibration, prediction.
-"""
+"""The plan of a run: all that determines its weights; and the run of a plan, found, begun or resumed."""
 
 import hashlib
 import json
@@ -17,10 +12,11 @@ from damage_ssl.damage_scale import ClassScheme, scheme_named
 from damage_ssl.errors import SettingsError, WorkspaceError
 from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.runs.run import Run, new_run_id, refuse_if_alive, runs_in
 from damage_ssl.runs.transfer import SourcePlan, elsewhere_statement, joint_patches
-from damage_ssl.settings import SplitSettings, TrainSettings, from_mapping, to_mapping
+from damage_ssl.settings import SplitSettings, from_mapping
 
 if TYPE_CHECKING:
     from damage_ssl.learning.trainer.data import Targets
@@ -86,7 +82,7 @@ class RunPlan:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, read back by `from_json`."""
-        values = {**asdict(self), "train": to_mapping(self.train), "split": to_mapping(self.split)}
+        values = {**asdict(self), "train": self.train.model_dump(), "split": self.split.model_dump()}
         if not self.sources:
             del values["sources"]  # as in plans of versions that knew none
         return values
@@ -99,7 +95,7 @@ class RunPlan:
             SettingsError: a setting that this version does not know.
         """
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-        train = from_mapping(TrainSettings, values["train"], where)
+        train = TrainSettings.as_recorded(values["train"], where)
         split = from_mapping(SplitSettings, values["split"], where)
         sources = tuple(SourcePlan.from_json(source) for source in values.get("sources", ()))
         return cls(**{**values, **lists, "train": train, "split": split, "sources": sources})

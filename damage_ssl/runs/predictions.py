@@ -1,4 +1,6 @@
-"""the table of predictions: columns, reading, schemes"""
+"""What a run says of every assessed building: the table on disk, its columns, and the same as arrays."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,39 @@ from damage_ssl.evaluation.calibration import damaged_probability, normalised_en
 from damage_ssl.runs.run import Run
 
 CHUNK_BUILDINGS = 1024
+"""Buildings in memory at a time while a run predicts."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """What a model says of every assessed building, in the order of `building_id` [N]."""
+
+    scheme: ClassScheme
+    building_id: NDArray[np.str_]
+    probabilities: NDArray[np.float64]
+    """[N, C], the classes of `scheme`."""
+    p_damaged: NDArray[np.float64]
+    uncertainty: NDArray[np.float64]
+    """Entropy, 0 to 1."""
+
+    @classmethod
+    def of_table(cls, table: pd.DataFrame, scheme: ClassScheme) -> "Prediction":
+        """A prediction table as arrays.
+
+        Raises:
+            WorkspaceError: it was made for other classes.
+        """
+        return cls(
+            scheme=scheme,
+            building_id=table["building_id"].to_numpy(str),
+            probabilities=class_probabilities(table, scheme),
+            p_damaged=table["p_damaged"].to_numpy(np.float64),
+            uncertainty=table["uncertainty"].to_numpy(np.float64),
+        )
+
+    def table(self) -> pd.DataFrame:
+        """The arrays as `prediction_table` gives them."""
+        return prediction_table(self.building_id, self.probabilities, self.scheme)
 
 
 def probability_column(class_name: str) -> str:
@@ -18,7 +53,7 @@ def probability_column(class_name: str) -> str:
 
 
 def read_predictions(run: Run) -> pd.DataFrame:
-    """What `predict_run` wrote.
+    """The table that a run wrote: see `prediction_table`.
 
     Raises:
         WorkspaceError: the run has not predicted yet.
@@ -27,7 +62,7 @@ def read_predictions(run: Run) -> pd.DataFrame:
 
 
 def predicted_buildings(run: Run) -> pd.Series:
-    """The ids of the buildings that `predict_run` wrote of, in its order: quicker than to read all of it.
+    """The ids of the buildings that a run predicted, in its order: quicker than to read all of it.
 
     Raises:
         WorkspaceError: the run has not predicted yet.
@@ -44,7 +79,11 @@ def _columns(run: Run, names: list[str] | None) -> pd.DataFrame:
 def prediction_table(
     building_id: NDArray[np.str_], probabilities: NDArray[np.float64], scheme: ClassScheme
 ) -> pd.DataFrame:
-    """Calibrated probabilities [N, C] as the table that `predict_run` describes."""
+    """Calibrated probabilities [N, C] as a table with a row for each building.
+
+    Its columns: `building_id`; the probability of each class (`probability_column`); `p_damaged`, in a binary scheme
+    the damaged class's own column; `uncertainty` (entropy, 0 to 1).
+    """
     columns: dict[str, NDArray[np.generic]] = {"building_id": np.asarray(building_id)}
     for index, name in enumerate(scheme.class_names):
         columns[probability_column(name)] = probabilities[:, index]

@@ -1,4 +1,4 @@
-"""One training run on disk: its folder, its state, what it wrote. Needs no torch, so that the app can watch runs."""
+"""A run on disk: its folder, its state, what it wrote; the runs of an event. Needs no torch: the app watches runs."""
 
 import os
 import shutil
@@ -15,8 +15,8 @@ from damage_ssl.files import read_json, storage_errors, write_json
 from damage_ssl.learning.training_folder import State, TrainingFolder
 from damage_ssl.progress import process_runs, process_start_of
 
-ENSEMBLE = "ensemble"
-"""Name of the algorithm of a run that averages others, and of the file that says which."""
+ENSEMBLE_FILE = "ensemble.json"
+"""In the folder of a run that averages others: which."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Run(TrainingFolder):
     @property
     def has_weights(self) -> bool:
         """True for a trained run or an ensemble of such, False for one that compared pre and post without labels."""
-        return self.checkpoint_path.exists() or (self.path / f"{ENSEMBLE}.json").exists()
+        return self.checkpoint_path.exists() or (self.path / ENSEMBLE_FILE).exists()
 
     @property
     def begun(self) -> int:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from damage_ssl.events.event import Event
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.distributed import World, joined
+from damage_ssl.runs.kinds import start_run, train_run
 from damage_ssl.runs.run import Run
-from damage_ssl.runs.trained import start_run, train_run
-from damage_ssl.settings import SourceSettings, SplitSettings, TrainSettings, from_mapping
+from damage_ssl.settings import SourceSettings, SplitSettings, from_mapping
 
 
 def train_together(workspace: Path, name: str, tables: dict[str, Any], sources: Sequence[str] = ()) -> Run:

@@ -1,4 +1,7 @@
-"""Class probabilities for every assessed building of an event, in memory bounded by a chunk."""
+"""Trained runs: from labels to a plan, a training, a calibration, and predictions of every assessed building.
+
+Predicting holds a chunk of buildings in memory at a time.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,20 +14,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import scheme_named
-from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
+from damage_ssl.errors import LabelsError, WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration, calibrate, scale_probabilities
 from damage_ssl.evaluation.spatial_blocks import BlockSplit, split_by_position
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.parallel import run_tasks
 from damage_ssl.patches.pairs import PairSet, PairSource
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.progress import ProgressCallback
+from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
 from damage_ssl.runs.predictions import CHUNK_BUILDINGS, prediction_table, scheme_of
-from damage_ssl.runs.run import ENSEMBLE, Run
+from damage_ssl.runs.run import Run
 from damage_ssl.runs.transfer import JointPatches, joint_patches, labelled_buildings, plan_sources
-from damage_ssl.settings import Resources, SourceSettings, SplitSettings, TrainSettings
+from damage_ssl.settings import Resources, SourceSettings, SplitSettings
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -32,121 +37,82 @@ if TYPE_CHECKING:
     from damage_ssl.learning.trainer.data import TrainProgress
 
 
-class IndexedPairs(PairSource, Protocol):
-    """Pairs with the index of the buildings that they are of."""
+class TrainedKind(RunKind):
+    """A network, or a classifier on frozen features, trained by an algorithm on labels and unlabelled buildings."""
 
-    def index(self) -> pd.DataFrame: ...
+    name = "trained"
+
+    def train(
+        self,
+        event: Event,
+        run: Run,
+        progress: "Callable[[TrainProgress], None] | None" = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        """Train what was planned (going on from its checkpoint if it was stopped) and calibrate it.
+
+        At most `max_unlabelled` unlabelled buildings of the event, drawn at random, are held in memory, and of its
+        sources only the labelled ones of the plan.
+
+        Raises:
+            WorkspaceError: the patches, or those of a source, changed since the run was planned.
+        """
+        from damage_ssl.learning.training import train
+
+        plan, store = plan_of(run), PatchStore.open(event.patches_path)
+        if store.fingerprint != plan.patches_fingerprint:
+            raise WorkspaceError(f"{run.path}: the patches were cut again since this run was planned; start a new run")
+        patches, targets = joint_patches(event, store, plan.sources), plan.targets()
+        pairs = patches.load(np.concatenate([_buildings_in_memory(plan, store), targets.foreign_id]))
+        train(pairs, targets, plan.train, run, progress=progress, should_stop=should_stop, cache=event.path / "views")
+        if run.status().state == "trained":
+            calibrate_as_planned(run, patches)
+
+    def predict(
+        self,
+        event: Event,
+        run: Run,
+        progress: ProgressCallback | None = None,
+        *,
+        resources: Resources | None = None,
+        client: "Client | None" = None,
+    ) -> pd.DataFrame:
+        store, status = PatchStore.open(event.patches_path), run.status()
+        if not run.calibration_path.exists():
+            calibrate_as_planned(run, joint_patches(event, store, plan_of(run).sources))
+        table = predict_run(run, store, progress=progress, resources=resources, client=client)
+        run.set_status("finished", step=status.step, steps=status.steps)
+        return table
 
 
-class ProbabilityModel(Protocol):
-    """What is needed of a `Predictor`."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-
-    def predict(self, pairs: PairSet) -> NDArray[np.float64]: ...
+TRAINED = TrainedKind()
 
 
-def calibrate_run(
-    run: Run,
-    store: IndexedPairs,
-    validation_id: NDArray[np.str_],
-    validation_class: NDArray[np.integer],
+def start_training(
+    event: Event,
+    train: TrainSettings,
+    split: SplitSettings,
     *,
-    predictor: ProbabilityModel | None = None,
-) -> Calibration:
-    """Choose temperature and threshold on the run's validation buildings and write `run.calibration_path`.
+    run_id: str | None = None,
+    sources: Sequence[str] = (),
+    source_settings: SourceSettings | None = None,
+) -> PlannedRun:
+    """Find the run of this plan (finished, or stopped and to be gone on with), or begin a new one.
+
+    With `run_id`, the run of that name is gone on with if it is of this plan, or a new one gets that name. `sources`
+    are other events of the workspace whose labels are learned from too; see `plan_run`.
 
     Raises:
-        WorkspaceError: the run has no weights.
+        LabelsError: the labels do not allow training. InputError: a source cannot be used.
+        WorkspaceError: the run is being trained right now, or the named one is of another plan.
     """
-    model = predictor or _load(run)
-    probabilities = (
-        _predict(model, store, np.asarray(validation_id))
-        if len(validation_id)
-        else np.empty((0, len(model.class_names)), dtype=np.float64)
-    )
-    calibration = calibrate(probabilities, validation_class, scheme_of(model.class_names))
-    calibration.write(run.calibration_path)
-    return calibration
+    from damage_ssl.learning.augmentation.policy import with_policy_text
+    from damage_ssl.learning.training import check_settings
 
-
-def predict_run(
-    run: Run,
-    store: IndexedPairs,
-    *,
-    progress: Callable[[int, int], None] | None = None,
-    predictor: ProbabilityModel | None = None,
-    chunk: int = CHUNK_BUILDINGS,
-    resources: Resources | None = None,
-    client: "Client | None" = None,
-) -> pd.DataFrame:
-    """Predict every assessed building and write `run.predictions_path` (Parquet, atomically).
-
-    Args:
-        run: a finished run; its calibration is applied (temperature 1 if it has none).
-        store: the event's patches; `chunk` buildings, neighbours in the store, are read at a time.
-        progress: told (buildings done, buildings in all) after each chunk.
-        predictor: the model, if it is loaded already; it then predicts in this process.
-        chunk: buildings in memory of each process at a time.
-        resources: processes or cluster that predict chunks side by side, each with one thread. Run and store must lie
-            where all of them can read.
-        client: a Dask client to use.
-
-    Returns:
-        A row for each assessed building: `building_id`, one calibrated probability a class (`probability_column`),
-        `p_damaged`, `uncertainty` (entropy, 0 to 1). In a binary scheme `p_damaged` is the damaged class's own column.
-
-    Raises:
-        WorkspaceError: the run has no weights. StorageError: the disk is full or not writable.
-        WorkerError: worker processes were killed again and again. InputError: the cluster cannot be used.
-    """
-    index = store.index()
-    index = index[index["assessed"].to_numpy(dtype=bool)]
-    building_id = index["building_id"].to_numpy(dtype=str)
-    stored = np.argsort(index["row"].to_numpy(), kind="stable") if "row" in index else np.arange(len(index))
-    chunks = [building_id[stored[start : start + chunk]] for start in range(0, len(stored), chunk)]
-    resources = resources or Resources()
-    if predictor is not None or (resources.workers == 0 and resources.cluster is None and client is None):
-        model = predictor or _load(run)
-        work: Callable[[NDArray[np.str_]], NDArray[np.float64]] = partial(_predict, model, store)
-        scheme, resources, client = scheme_of(model.class_names), Resources(), None
-    else:
-        work = partial(_predict_elsewhere, run, store)
-        scheme = scheme_of(_load(run).class_names)
-    parts = list(run_tasks(work, chunks, resources, progress, sizes=[len(part) for part in chunks], client=client))
-    temperature = Calibration.read(run.calibration_path).temperature if run.calibration_path.exists() else 1.0
-    probabilities = np.empty((len(building_id), len(scheme)), dtype=np.float64)
-    if parts:
-        probabilities[stored] = scale_probabilities(np.concatenate(parts), temperature)
-    table = prediction_table(building_id, probabilities, scheme)
-    with atomic_path(run.predictions_path) as temporary:
-        table.to_parquet(temporary, index=False)
-    return table
-
-
-def _predict(model: ProbabilityModel, store: IndexedPairs, building_id: NDArray[np.str_]) -> NDArray[np.float64]:
-    """Probabilities [N, C] in the order asked for, whatever order the store answers in."""
-    pairs = store.load(building_id)
-    return np.asarray(model.predict(pairs), dtype=np.float64)[pairs.rows_of(building_id)]
-
-
-def _predict_elsewhere(run: Run, store: IndexedPairs, building_id: NDArray[np.str_]) -> NDArray[np.float64]:
-    """A chunk in a worker, which loads the model once."""
-    return _predict(_kept_model(run.path), store, building_id)
-
-
-@lru_cache(maxsize=1)
-def _kept_model(path: Path) -> ProbabilityModel:
-    return _load(Run(path))
-
-
-def _load(run: Run) -> ProbabilityModel:
-    # Imported here because it needs torch, which takes seconds; calibration and metrics do without.
-    from damage_ssl.learning.predictor import load_predictor
-
-    model: ProbabilityModel = load_predictor(run)
-    return model
+    train = train.replace(options=with_policy_text(train.given, event.path))
+    check_settings(train, "settings, [train]")
+    plan = plan_run(event, PatchStore.open(event.patches_path), train, split, sources, source_settings)
+    return planned_run(event, plan, run_id=run_id)
 
 
 def plan_run(
@@ -206,63 +172,6 @@ def plan_run(
     )
 
 
-def start_run(
-    event: Event,
-    train: TrainSettings,
-    split: SplitSettings,
-    *,
-    run_id: str | None = None,
-    sources: Sequence[str] = (),
-    source_settings: SourceSettings | None = None,
-) -> PlannedRun:
-    """Find the run of this plan (finished, or stopped and to be gone on with), or begin a new one.
-
-    With `run_id`, the run of that name is gone on with if it is of this plan, or a new one gets that name. `sources`
-    are other events of the workspace whose labels are learned from too; see `plan_run`.
-
-    Raises:
-        LabelsError: the labels do not allow training. InputError: a source cannot be used.
-        WorkspaceError: the run is being trained right now, or the named one is of another plan.
-    """
-    from damage_ssl.learning.augmentation.policy import with_policy_text
-    from damage_ssl.learning.training import check_settings
-
-    if train.algorithm == CHANGE:
-        raise SettingsError(f"algorithm '{CHANGE}' needs no labels and no training: damage-ssl zero-label {event.name}")
-    train = replace(train, options=with_policy_text(train.options, event.path))
-    check_settings(train, "settings, [train]")
-    plan = plan_run(event, PatchStore.open(event.patches_path), train, split, sources, source_settings)
-    return planned_run(event, plan, run_id=run_id)
-
-
-def train_run(
-    event: Event,
-    run: Run,
-    progress: Callable[["TrainProgress"], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> None:
-    """Train what was planned (going on from its checkpoint if it was stopped) and calibrate it.
-
-    At most `max_unlabelled` unlabelled buildings of the event, drawn at random, are held in memory, and of its sources
-    only the labelled ones of the plan.
-
-    Raises:
-        WorkspaceError: the patches, or those of a source, changed since the run was planned.
-    """
-    from damage_ssl.learning.training import train
-
-    plan, store = plan_of(run), PatchStore.open(event.patches_path)
-    if plan.train.algorithm == ENSEMBLE:
-        return  # there is nothing to train: `predict_event` averages
-    if store.fingerprint != plan.patches_fingerprint:
-        raise WorkspaceError(f"{run.path}: the patches were cut again since this run was planned; start a new run")
-    patches, targets = joint_patches(event, store, plan.sources), plan.targets()
-    pairs = patches.load(np.concatenate([_buildings_in_memory(plan, store), targets.foreign_id]))
-    train(pairs, targets, plan.train, run, progress=progress, should_stop=should_stop, cache=event.path / "views")
-    if run.status().state == "trained":
-        calibrate_as_planned(run, patches)
-
-
 def _buildings_in_memory(plan: RunPlan, store: PatchStore) -> NDArray[np.str_]:
     index = store.index()
     assessed = index.loc[index["assessed"], "building_id"].to_numpy(str)
@@ -274,6 +183,21 @@ def _buildings_in_memory(plan: RunPlan, store: PatchStore) -> NDArray[np.str_]:
     return np.asarray(assessed[np.sort(np.concatenate([np.flatnonzero(labelled), drawn]))])
 
 
+class IndexedPairs(PairSource, Protocol):
+    """Pairs with the index of the buildings that they are of."""
+
+    def index(self) -> pd.DataFrame: ...
+
+
+class ProbabilityModel(Protocol):
+    """What is needed of a `Predictor`."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    def predict(self, pairs: PairSet) -> NDArray[np.float64]: ...
+
+
 def calibrate_as_planned(run: Run, patches: JointPatches) -> None:
     """Calibrate a run on the buildings that its plan held out."""
     plan = plan_of(run)
@@ -282,3 +206,104 @@ def calibrate_as_planned(run: Run, patches: JointPatches) -> None:
     found = calibrate_run(run, patches, np.array(list(held_out), dtype=str), classes)
     if judges := ", ".join(source.event for source in plan.sources if source.validation_id):
         replace(found, method=f"{found.method}; all of other events: {judges}").write(run.calibration_path)
+
+
+def calibrate_run(
+    run: Run,
+    store: IndexedPairs,
+    validation_id: NDArray[np.str_],
+    validation_class: NDArray[np.integer],
+    *,
+    predictor: ProbabilityModel | None = None,
+) -> Calibration:
+    """Choose temperature and threshold on the run's validation buildings and write `run.calibration_path`.
+
+    Raises:
+        WorkspaceError: the run has no weights.
+    """
+    model = predictor or _load(run)
+    probabilities = (
+        _predict(model, store, np.asarray(validation_id))
+        if len(validation_id)
+        else np.empty((0, len(model.class_names)), dtype=np.float64)
+    )
+    calibration = calibrate(probabilities, validation_class, scheme_of(model.class_names))
+    calibration.write(run.calibration_path)
+    return calibration
+
+
+def predict_run(
+    run: Run,
+    store: IndexedPairs,
+    *,
+    progress: ProgressCallback | None = None,
+    predictor: ProbabilityModel | None = None,
+    chunk: int = CHUNK_BUILDINGS,
+    resources: Resources | None = None,
+    client: "Client | None" = None,
+) -> pd.DataFrame:
+    """Predict every assessed building and write `run.predictions_path` (Parquet, atomically).
+
+    Args:
+        run: a finished run; its calibration is applied (temperature 1 if it has none).
+        store: the event's patches; `chunk` buildings, neighbours in the store, are read at a time.
+        progress: told (buildings done, buildings in all) after each chunk.
+        predictor: the model, if it is loaded already; it then predicts in this process.
+        chunk: buildings in memory of each process at a time.
+        resources: processes or cluster that predict chunks side by side, each with one thread. Run and store must lie
+            where all of them can read.
+        client: a Dask client to use.
+
+    Returns:
+        A row for each assessed building: see `predictions.prediction_table`.
+
+    Raises:
+        WorkspaceError: the run has no weights. StorageError: the disk is full or not writable.
+        WorkerError: worker processes were killed again and again. InputError: the cluster cannot be used.
+    """
+    index = store.index()
+    index = index[index["assessed"].to_numpy(dtype=bool)]
+    building_id = index["building_id"].to_numpy(dtype=str)
+    stored = np.argsort(index["row"].to_numpy(), kind="stable") if "row" in index else np.arange(len(index))
+    chunks = [building_id[stored[start : start + chunk]] for start in range(0, len(stored), chunk)]
+    resources = resources or Resources()
+    if predictor is not None or (resources.workers == 0 and resources.cluster is None and client is None):
+        model = predictor or _load(run)
+        work: Callable[[NDArray[np.str_]], NDArray[np.float64]] = partial(_predict, model, store)
+        scheme, resources, client = scheme_of(model.class_names), Resources(), None
+    else:
+        work = partial(_predict_elsewhere, run, store)
+        scheme = scheme_of(_load(run).class_names)
+    parts = list(run_tasks(work, chunks, resources, progress, sizes=[len(part) for part in chunks], client=client))
+    temperature = Calibration.read(run.calibration_path).temperature if run.calibration_path.exists() else 1.0
+    probabilities = np.empty((len(building_id), len(scheme)), dtype=np.float64)
+    if parts:
+        probabilities[stored] = scale_probabilities(np.concatenate(parts), temperature)
+    table = prediction_table(building_id, probabilities, scheme)
+    with atomic_path(run.predictions_path) as temporary:
+        table.to_parquet(temporary, index=False)
+    return table
+
+
+def _predict(model: ProbabilityModel, store: IndexedPairs, building_id: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Probabilities [N, C] in the order asked for, whatever order the store answers in."""
+    pairs = store.load(building_id)
+    return np.asarray(model.predict(pairs), dtype=np.float64)[pairs.rows_of(building_id)]
+
+
+def _predict_elsewhere(run: Run, store: IndexedPairs, building_id: NDArray[np.str_]) -> NDArray[np.float64]:
+    """A chunk in a worker, which loads the model once."""
+    return _predict(_kept_model(run.path), store, building_id)
+
+
+@lru_cache(maxsize=1)
+def _kept_model(path: Path) -> ProbabilityModel:
+    return _load(Run(path))
+
+
+def _load(run: Run) -> ProbabilityModel:
+    # Imported here because it needs torch, which takes seconds; calibration and metrics do without.
+    from damage_ssl.learning.predictor import load_predictor
+
+    model: ProbabilityModel = load_predictor(run)
+    return model

@@ -10,14 +10,13 @@ import pandas as pd
 
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import InputError
-from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.evaluation.metrics import Evaluation, evaluate
 from damage_ssl.evaluation.spatial_blocks import block_of
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_csv import known_grades
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.runs.plan import plan_of
-from damage_ssl.runs.predictions import class_probabilities, read_predictions
+from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.predictions import class_probabilities
 from damage_ssl.runs.run import Run
 
 
@@ -82,7 +81,8 @@ def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> Eva
     Raises:
         InputError: the file cannot be read, or no building in it is left to be measured on.
     """
-    plan, calibration = plan_of(run), Calibration.read(run.calibration_path)
+    model = FinishedRun(run)
+    plan, threshold = model.plan, model.threshold
     known = known_grades(truth, plan.scheme)
     index = PatchStore.open(event.patches_path).index()
     rows = known.merge(index[["building_id", "assessed", "x_m", "y_m"]], on="building_id", how="left")
@@ -90,8 +90,7 @@ def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> Eva
     assessed = rows["assessed"].eq(True).to_numpy(bool)
     graded = rows["damaged"].notna().to_numpy(bool)
     seen = rows["building_id"].isin(plan.train_id + plan.validation_id).to_numpy(bool)
-    predictions = read_predictions(run)
-    measured = rows[assessed & graded & ~seen].merge(predictions, on="building_id", validate="one_to_one")
+    measured = rows[assessed & graded & ~seen].merge(model.predictions, on="building_id", validate="one_to_one")
     if measured.empty:
         raise InputError(
             f"{truth}: none of its {len(rows)} buildings can be measured on ({int(seen.sum())} were trained on, "
@@ -104,10 +103,8 @@ def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> Eva
     apart = measured[~measured["block"].isin(seen_blocks)]
     return EvaluationReport(
         run_id=run.run_id,
-        evaluation=_evaluate(measured, plan.scheme, calibration.threshold, seed),
-        unseen_blocks=_evaluate(apart, plan.scheme, calibration.threshold, seed)
-        if apart["damaged"].nunique() == 2
-        else None,
+        evaluation=_evaluate(measured, plan.scheme, threshold, seed),
+        unseen_blocks=_evaluate(apart, plan.scheme, threshold, seed) if apart["damaged"].nunique() == 2 else None,
         block_m=block_m,
         seen=int(seen.sum()),
         not_assessed=int((in_event & ~assessed & ~seen).sum()),
@@ -117,17 +114,17 @@ def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> Eva
     )
 
 
-def validation_of(event: Event, run: Run, *, seed: int = 0) -> Evaluation | None:
+def validation_of(event: Event, model: FinishedRun, *, seed: int = 0) -> Evaluation | None:
     """The run on its own validation blocks, which chose its threshold; None where nothing was held out."""
-    plan = plan_of(run)
+    plan = model.plan
     if not plan.validation_id:
         return None
     held_out = pd.DataFrame({"building_id": plan.validation_id, "class_index": plan.validation_class})
     held_out["damaged"] = held_out["class_index"] >= plan.scheme.damaged_from
     index = PatchStore.open(event.patches_path).index()[["building_id", "x_m", "y_m"]]
-    rows = held_out.merge(index, on="building_id").merge(read_predictions(run), on="building_id")
+    rows = held_out.merge(index, on="building_id").merge(model.predictions, on="building_id")
     rows["block"] = block_of(rows["x_m"].to_numpy(float), rows["y_m"].to_numpy(float), plan.block_m)
-    return _evaluate(rows, plan.scheme, Calibration.read(run.calibration_path).threshold, seed)
+    return _evaluate(rows, plan.scheme, model.threshold, seed)
 
 
 def _evaluate(rows: pd.DataFrame, scheme: ClassScheme, threshold: float, seed: int) -> Evaluation:

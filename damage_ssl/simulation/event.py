@@ -15,7 +15,6 @@ from rasterio.windows import Window
 
 from damage_ssl.files import atomic_path, storage_errors, write_json, write_text
 from damage_ssl.grid import crs_of_epsg, transformer
-from damage_ssl.settings import to_mapping
 from damage_ssl.simulation.rendering.camera import Camera
 from damage_ssl.simulation.rendering.canvas import Sun
 from damage_ssl.simulation.rendering.painter import Painter
@@ -222,7 +221,7 @@ def _metadata(settings: SimulationSettings, pre: Camera, post: Camera) -> dict[s
         "shift_y_m": round(post.shift_north_m - pre.shift_north_m, 4),
         "haze_corner": _corner_name(post.haze_corner),
         "nodata_corner": _corner_name(post.nodata_corner),
-        "settings": to_mapping(settings),
+        "settings": settings.model_dump(),
         "scenes": [scene("pre", pre, _PRE_TIME), scene("post", post, _POST_TIME)],
     }
 

@@ -1,15 +1,16 @@
 """What kind of event to simulate."""
 
-from dataclasses import dataclass
+from typing import Self
 
-from damage_ssl.errors import SettingsError, nearest_name
+from pydantic import Field, model_validator
+
+from damage_ssl.errors import nearest_name
+from damage_ssl.settings import Settings
 
 HAZARDS = ("earthquake", "fire", "flood", "wind")
-_MOST_BUILDINGS = 1_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class SimulationSettings:
+class SimulationSettings(Settings, title="simulation"):
     """One synthetic event.
 
     `damaged_share` is the share of buildings graded major-damage or destroyed (which of the two depends on the hazard:
@@ -23,32 +24,25 @@ class SimulationSettings:
         SettingsError: an unknown hazard, or a number outside its range.
     """
 
-    buildings: int = 600
+    buildings: int = Field(600, ge=8, le=1_000_000)
     hazard: str = "earthquake"
-    seed: int = 0
-    gsd_m: float = 0.5
-    damaged_share: float = 0.3
-    minor_share: float = 0.15
-    scatter: float = 0.35
-    subtlety: float = 0.5
-    shift_px: float = 3.0
-    haze: float = 0.55
-    nodata_share: float = 0.015
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    gsd_m: float = Field(0.5, ge=0.1, le=2.0)
+    damaged_share: float = Field(0.3, ge=0.0, le=0.95)
+    minor_share: float = Field(0.15, ge=0.0, le=0.9)
+    scatter: float = Field(0.35, ge=0.0, le=1.0)
+    subtlety: float = Field(0.5, ge=0.0, le=1.0)
+    shift_px: float = Field(3.0, ge=0.0, le=16.0)
+    haze: float = Field(0.55, ge=0.0, le=1.0)
+    nodata_share: float = Field(0.015, ge=0.0, le=0.25)
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
         if self.hazard not in HAZARDS:
-            raise SettingsError(f"hazard '{self.hazard}' is unknown: {nearest_name(self.hazard, HAZARDS)}")
-        _within("buildings", self.buildings, 8, _MOST_BUILDINGS)
-        _within("seed", self.seed, 0, 2**31 - 1)
-        _within("gsd_m", self.gsd_m, 0.1, 2.0)
-        _within("minor_share", self.minor_share, 0.0, 0.9)
-        _within("damaged_share", self.damaged_share, 0.0, 0.95 - self.minor_share)
-        for name in ("scatter", "subtlety", "haze"):
-            _within(name, getattr(self, name), 0.0, 1.0)
-        _within("shift_px", self.shift_px, 0.0, 16.0)
-        _within("nodata_share", self.nodata_share, 0.0, 0.25)
-
-
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise SettingsError(f"simulation setting {name} is {value}; allowed: {low:g} to {high:g}")
+            raise ValueError(f"hazard '{self.hazard}' is unknown: {nearest_name(self.hazard, HAZARDS)}")
+        if self.damaged_share > (most := 0.95 - self.minor_share):
+            raise ValueError(
+                f"damaged_share is {self.damaged_share:g}; beside a minor_share of {self.minor_share:g} it must be 0 "
+                f"to {most:g}"
+            )
+        return self

@@ -22,11 +22,12 @@ from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.event import Event
 from damage_ssl.files import write_json
 from damage_ssl.learning.features.linear_probe import EventFeatures
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.runs.live import features_path
 from damage_ssl.runs.predictions import prediction_table
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 from tests.conftest import Town
 
 RUN_BEGUN = "20310819T120000000"

@@ -13,8 +13,8 @@ from damage_ssl.benchmarking.division import Material, divide
 from damage_ssl.benchmarking.plan import make_plan
 from damage_ssl.benchmarking.settings import BenchmarkSettings
 from damage_ssl.damage_scale import scheme_named
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.pairs import PairSet, PairViews
-from damage_ssl.settings import TrainSettings
 
 
 def pairs_of(ids: Sequence[str], grey: Sequence[int], size_px: int = 8) -> PairSet:
@@ -56,7 +56,7 @@ class FakeTrainer:
         settings = training.settings
         if settings.algorithm == self._fails:
             raise ValueError("does <not> learn")
-        text = f"{settings.algorithm} {settings.seed} {sorted(settings.options.items())}"
+        text = f"{settings.algorithm} {settings.seed} {sorted(settings.given.items())}"
         rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()))
         grey = training.scored.close.post[:, 0, 0, 0].astype(float)
         return np.asarray(1 / (1 + np.exp(-(grey - 150) / 30 - rng.normal(size=len(grey)))))

@@ -7,9 +7,10 @@ from damage_ssl.benchmarking.background_pairs import cut_windows, free_places
 from damage_ssl.benchmarking.preparation import prepare
 from damage_ssl.benchmarking.settings import BenchmarkSettings
 from damage_ssl.events.event import Event
-from damage_ssl.patches.extraction import extract_patches
-from damage_ssl.settings import PatchSettings, TrainSettings
+from damage_ssl.learning.settings import TrainSettings
+from damage_ssl.settings import PatchSettings
 from damage_ssl.simulation.event import SimulatedEvent
+from damage_ssl.workflow import cut_patches
 from tests.benchmarking.bench_division import FakeTrainer
 
 
@@ -41,7 +42,7 @@ def test_windows_of_an_event_contain_no_building_and_look_like_its_patches(
     small_town: tuple[Event, SimulatedEvent],
 ) -> None:
     event, _ = small_town
-    store = extract_patches(event, PatchSettings(size_px=32))
+    store = cut_patches(event, PatchSettings(size_px=32))
     windows = cut_windows(event, store, 40, np.random.default_rng(0))
     assert windows is not None
     pairs = windows.pairs
@@ -61,7 +62,7 @@ def test_windows_that_share_pixels_with_held_out_buildings_are_left_out(
     small_town: tuple[Event, SimulatedEvent],
 ) -> None:
     event, drawn = small_town
-    extract_patches(event, PatchSettings(size_px=32))
+    cut_patches(event, PatchSettings(size_px=32))
     settings = BenchmarkSettings(
         methods=("frozen-random",),
         experiments=("mismatch",),

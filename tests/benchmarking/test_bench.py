@@ -13,8 +13,8 @@ from damage_ssl.benchmarking.bench import StoppedError, Training, train_and_pred
 from damage_ssl.files import read_json, write_json
 from damage_ssl.learning.features.embedding import embed
 from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.data import Targets
-from damage_ssl.settings import TrainSettings
 from tests.benchmarking.bench_division import FakeTrainer, bench_of, pairs_of
 
 

@@ -8,9 +8,9 @@ import pytest
 from damage_ssl.cli import benchmark
 from damage_ssl.cli.root import cli
 from damage_ssl.events.event import Event
-from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.settings import PatchSettings
 from damage_ssl.simulation.event import SimulatedEvent
+from damage_ssl.workflow import cut_patches
 from tests.benchmarking.bench_division import FakeTrainer
 
 
@@ -22,7 +22,7 @@ def test_benchmark_runs_resumes_and_reports(
     event, drawn = small_town
     trainer = FakeTrainer()
     monkeypatch.setattr(benchmark, "benchmark", partial(benchmark.benchmark, trainer=trainer))
-    extract_patches(event, PatchSettings(size_px=32))
+    cut_patches(event, PatchSettings(size_px=32))
 
     def run(*more: str) -> dict[str, object]:
         arguments = ["benchmark", "town", "--truth", str(drawn.truth), "--workspace", str(event.path.parent)]

@@ -11,8 +11,8 @@ from damage_ssl.benchmarking.settings import BenchmarkSettings
 from damage_ssl.cli.benchmark import plan_lines
 from damage_ssl.errors import LabelsError, SettingsError
 from damage_ssl.files import write_json
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.training import algorithm_names, check_settings
-from damage_ssl.settings import TrainSettings
 from tests.benchmarking.bench_division import FakeTrainer, bench_of, grid_material
 
 
@@ -45,7 +45,7 @@ def test_every_setting_that_a_search_draws_is_one_that_the_method_knows(network:
             assert not values or set(values) == set(search_space(method, network))
             settings = settings_of(TrainSettings(network=network), method, 1, values)
             check_settings(settings, "test")
-            known = dict(settings.options)
+            known = dict(settings.given)
             assert all(known.get(name, getattr(settings, name, None)) == value for name, value in values.items())
 
 
@@ -57,8 +57,8 @@ def test_a_head_on_cached_features_is_tuned_by_what_it_is_trained_with() -> None
 
 def test_options_of_one_algorithm_stay_with_it() -> None:
     base = TrainSettings(algorithm="fixmatch", options={"threshold": 0.8, "probe_c": 0.1})
-    assert settings_of(base, "mixmatch", 0, {}).options == {"probe_c": 0.1}
-    assert settings_of(base, "fixmatch", 0, {}).options == {"threshold": 0.8, "probe_c": 0.1}
+    assert settings_of(base, "mixmatch", 0, {}).given == {"probe_c": 0.1}
+    assert settings_of(base, "fixmatch", 0, {}).given == {"threshold": 0.8, "probe_c": 0.1}
 
 
 def test_fewer_than_three_seeds_are_refused() -> None:

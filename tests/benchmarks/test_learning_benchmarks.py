@@ -4,7 +4,6 @@ import argparse
 import copy
 import io
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,7 @@ def test_the_smoke_run_on_cifar10_writes_its_table(tmp_path: Path, monkeypatch: 
 def test_cifar10_views_stay_upright() -> None:
     ramp = torch.linspace(0, 255, 32).to(torch.uint8)[None, None, :, None].expand(64, 3, 32, 32)  # darker at the top
     settings = cifar10.ViewSettings(quarter_turns=False, rotation_deg=0, zoom=1, shear=0, operations="identity")
-    views = cifar10.Views(replace(settings, cutout=0.0))
+    views = cifar10.Views(settings.replace(cutout=0.0))
     generator = torch.Generator().manual_seed(0)
     for draw in (views.weak, views.strong):
         shown = draw(cifar10.as_pairs(ramp), generator)

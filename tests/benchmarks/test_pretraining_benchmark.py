@@ -30,6 +30,7 @@ def town() -> Buildings:
     return Buildings(pairs=pairs, class_index=damaged, x_m=np.arange(80) * 40.0, y_m=np.zeros(80))
 
 
+@pytest.mark.long
 def test_both_starts_are_measured_on_the_same_draws_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setattr(pretraining, "load_buildings", lambda name, patches: town())

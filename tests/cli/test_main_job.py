@@ -85,7 +85,7 @@ def test_train_takes_new_labels_into_a_new_run(run: Run, simulated: SimulatedEve
     run("init", "town", *inputs_of(simulated), *at)
     run("patches", "town", *at)
     run("label", "import", "town", labels_from(simulated, tmp_path / "a.csv", 40), *at)
-    quick = ["--algorithm", "frozen-random-post", *at, "--json"]
+    quick = ["--network", "small-cnn", "--steps", "3", *at, "--json"]
     first = run("train", "town", *quick)
     assert first.code == 0, first.err
     run("label", "import", "town", labels_from(simulated, tmp_path / "b.csv", 60), *at)

@@ -10,10 +10,11 @@ from PIL import Image
 from damage_ssl.errors import SettingsError
 from damage_ssl.events.event import Event
 from damage_ssl.learning.augmentation.policy import AugmentPolicy
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.runs.plan import plan_of
-from damage_ssl.runs.trained import start_run
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 from damage_ssl.simulation.event import SimulatedEvent
+from damage_ssl.workflow import start_run
 from tests.cli.conftest import Outcome, grades_of, inputs_of, write_labels
 
 Run = Callable[..., Outcome]
@@ -58,7 +59,7 @@ def test_views_draws_finds_and_measures(run: Run, workspace: Path, simulated: Si
     options = {"strong_policy": "autoaugment", "policy": "views_policy.json"}
     planned = start_run(Event.open(workspace, "town"), TrainSettings(options=options), SplitSettings())
     (workspace / "town" / "views_policy.json").unlink()
-    kept = plan_of(planned.run).train.options["policy"]
+    kept = plan_of(planned.run).train.options.views.policy
     assert AugmentPolicy.from_json(str(kept), "run").found == values["found"]  # the run holds the policy itself
     with pytest.raises(SettingsError, match=r"town/views_policy\.json: a policy of views cannot be read"):
         start_run(Event.open(workspace, "town"), TrainSettings(options=options), SplitSettings())

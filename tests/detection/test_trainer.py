@@ -47,6 +47,7 @@ def test_pixels_without_weight_have_no_gradient():
     assert (logits.grad[..., :2] != 0).all()
 
 
+@pytest.mark.long
 def test_a_drawn_town_is_learnt_by_heart(tmp_path):
     town = simulated_sources(tmp_path, seed=1, buildings=24)[0]
     detector = train_for(town.scenes, "town", [town], dataclasses.replace(FAST, steps=40, crop_px=96), gsd_m=0.5)

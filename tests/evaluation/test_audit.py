@@ -4,7 +4,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from damage_ssl.evaluation.audit import audit_answers, audit_order, audit_report, skipped_before, wilson
+from damage_ssl.damage_scale import SCHEMES
+from damage_ssl.evaluation.audit import (
+    audit_answers,
+    audit_of_map,
+    audit_order,
+    audit_report,
+    audited_rows,
+    inclusion_probability,
+    skipped_before,
+    taught_nothing,
+    unseen_verdicts,
+    wilson,
+)
 
 IDS = np.array([f"b{number:04d}" for number in range(2000)])
 
@@ -97,3 +109,38 @@ def test_latest_audit_answer_counts_and_a_withdrawn_one_does_not() -> None:
         )
     )
     assert dict(zip(rows["building_id"], rows["value"], strict=True)) == {"a": "damaged", "c": "destroyed"}
+
+
+def test_buildings_that_cannot_be_assessed_are_not_audited() -> None:
+    ids = np.array(["a", "b", "c", "d"])
+    assessed = np.array([True, False, True, True])
+    rows = audited_rows(ids, assessed)
+    assert ids[rows].tolist() == ids[assessed][audit_order(ids[assessed])].tolist()
+
+
+def test_inclusion_probability_is_the_place_in_the_order_over_all() -> None:
+    order = np.array([5, 0, 3, 2])
+    np.testing.assert_allclose(inclusion_probability(order, np.array([3, 5, 2])), [3 / 4, 1 / 4, 1.0])
+    assert inclusion_probability(np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp)).tolist() == []
+
+
+def test_map_is_measured_on_graded_answers_that_taught_it_nothing() -> None:
+    ids = np.array(["right", "wrong", "taught", "chose", "hidden"])
+    answers = pd.DataFrame({"building_id": ids, "value": ["destroyed", "no-damage", "intact", "damaged", "unclear"]})
+    fair = taught_nothing(ids, ["taught"], ["chose", "elsewhere"])
+    said = np.array([True, True, False, True, False])
+    report = audit_of_map(answers, said, fair, SCHEMES["binary-major"], population=50, skipped=3)
+    assert (report.accuracy.hits, report.accuracy.n) == (1, 2)
+    assert (report.no_grade, report.learned, report.population, report.skipped) == (1, 2, 50, 3)
+
+
+def test_model_that_learned_an_answer_is_asked_as_if_it_had_not() -> None:
+    said, fair = unseen_verdicts(
+        np.array(["new", "learned", "alone"]),
+        np.array([True, True, True]),
+        np.array(["alone", "learned", "other"]),
+        np.array([np.nan, 0.2, 0.9]),
+        0.5,
+    )
+    assert said[fair].tolist() == [True, False]
+    assert fair.tolist() == [True, True, False]

@@ -4,15 +4,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from damage_ssl.damage_scale import SCHEMES
 from damage_ssl.evaluation.label_issues import (
+    CONTRADICTED,
     DISAGREEMENT_BITS,
     UNSURE_LOG_ODDS,
     contradicted,
+    contradicted_labels,
     cross_validated,
+    differing,
     disagreement,
     distance_to_threshold,
     judge_labels,
+    judge_unlearned,
     labelled_blocks,
+    verdict_disagreement,
 )
 
 NAMES = ("intact", "damaged")
@@ -122,3 +128,45 @@ def test_distance_is_in_log_odds_and_zero_at_the_threshold() -> None:
     np.testing.assert_allclose(distance[1], UNSURE_LOG_ODDS)
     below, above = distance_to_threshold(np.array([0.8, 0.99]), 0.9)
     assert below < above
+
+
+def test_trained_model_judges_the_graded_labels_that_it_did_not_learn_from() -> None:
+    ids = np.array(["a", "b", "c", "d"])
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
+    labels = pd.DataFrame(
+        {
+            "building_id": ["d", "c", "b", "elsewhere", "a"],
+            "value": ["destroyed", "unclear", "intact", "intact", "intact"],
+        }
+    )
+    table = judge_unlearned(labels, ("a",), ids, p, SCHEMES["binary-major"]).set_index("building_id")
+    assert table[["given", "p_given"]].to_dict("index") == {
+        "d": {"given": "damaged", "p_given": 0.4},
+        "b": {"given": "intact", "p_given": 0.2},
+    }
+
+
+def test_label_given_with_the_contradiction_in_view_is_not_asked_about_again() -> None:
+    sure = ("intact", "damaged", 0.1, 0.9)
+    labels = pd.DataFrame(
+        {
+            "building_id": ["x", "y", "z"],
+            "value": "intact",
+            "labeller": ["ana", "ben", "kim"],
+            "drawn": ["map", CONTRADICTED, "adjudication"],
+        }
+    )
+    table = contradicted_labels({"run": judged(x=sure, y=sure, z=sure)}, labels)
+    assert table is not None
+    assert table[["building_id", "value", "labeller"]].to_numpy().tolist() == [["x", "intact", "ana"]]
+    assert contradicted_labels({"run": judged()}, labels) is None
+
+
+def test_maps_differ_where_both_give_a_verdict_and_not_the_same() -> None:
+    one, other = np.array([1, 1, 0, -1, 0], dtype=np.int8), np.array([1, 0, 1, 1, -1], dtype=np.int8)
+    assert differing(one, other).tolist() == [1, 2]
+
+
+def test_disagreement_about_verdicts_is_unknown_where_one_model_says_nothing() -> None:
+    bits = verdict_disagreement([np.array([1.0, 0.5, np.nan]), np.array([0.0, 0.5, 0.5])])
+    np.testing.assert_allclose(bits, [1.0, 0.0, np.nan])

@@ -19,8 +19,8 @@ from damage_ssl.files import read_json, write_json
 from damage_ssl.imagery.chunks import read_chunk
 from damage_ssl.imagery.inspection import inspect_scene
 from damage_ssl.imagery.scene import Overview, Scene
-from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.settings import PatchSettings
+from damage_ssl.workflow import cut_patches
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, square, write_polygons, write_tiff
 
 
@@ -253,7 +253,7 @@ def test_patches_from_overviews_are_those_from_all_pixels(tmp_path: Path) -> Non
             assert values["properties"]["damage_ssl:overviews"] == [[0, 2], [1, 4], [2, 8]]
             values["properties"]["damage_ssl:overviews"] *= name == "overviews"
             write_json(item, values)
-        pairs.append(extract_patches(event, PatchSettings(align="off")).load().close)
+        pairs.append(cut_patches(event, PatchSettings(align="off")).load().close)
     for one, other in ((pairs[0].pre, pairs[1].pre), (pairs[0].post, pairs[1].post)):
         assert one.shape == (2, 3, 64, 64)
         difference = one.astype(float) - other

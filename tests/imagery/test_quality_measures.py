@@ -1,7 +1,5 @@
 """Faults of known degree, put on drawn neighbourhoods: every measure must find its own and leave the rest alone."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -297,5 +295,5 @@ def test_first_reason_above_its_threshold_on_either_date_is_given() -> None:
     values["post_seam"][5] = 1.0
     expected = [Reason.CLOUD_OR_SMOKE, Reason.SHADOW, Reason.SATURATED, Reason.BLUR, None, None]
     assert quality_reason(values, SETTINGS).tolist() == expected
-    lax = replace(SETTINGS, max_cloud=1.0, max_shadow=1.0, max_saturated=1.0, max_blur_m=1000.0)
+    lax = SETTINGS.replace(max_cloud=1.0, max_shadow=1.0, max_saturated=1.0, max_blur_m=1000.0)
     assert quality_reason({**values, "post_shadow": np.zeros(6, np.float32)}, lax).tolist() == [None] * 6

@@ -56,5 +56,5 @@ def test_confusion_counts_pairs_of_answers_in_the_order_of_severity(store: Label
     say(store, "ana", a="no-damage", b="no-damage", c="destroyed", d="destroyed", alone="offset")
     say(store, "ben", a="no-damage", b="destroyed", c="destroyed", d="minor-damage")
     table = confusion(independent_answers(store.log()), "ana", "ben")
-    assert table.index.tolist() == table.columns.tolist() == ["no-damage", "minor-damage", "destroyed"]
-    assert table.to_numpy().tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 1]]
+    assert table.answers == ("no-damage", "minor-damage", "destroyed")
+    assert table.counts == ((1, 0, 1), (0, 0, 0), (0, 1, 1))

@@ -87,6 +87,7 @@ for number in range(200):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 def test_ten_analysts_with_two_hundred_labels_each_lose_none(
     backend: str, tmp_path: Path, event: str, request: pytest.FixtureRequest

@@ -16,9 +16,9 @@ from damage_ssl.learning.networks.torchvision_compat import ensure_torchvision
 from damage_ssl.learning.networks.weights import load_weights, read_weights
 from damage_ssl.learning.pair_tensor import pair_bytes
 from damage_ssl.learning.pretraining import Pretraining, PretrainSettings, loss_named, pretraining_fingerprint
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.training import train
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 
 ensure_torchvision()

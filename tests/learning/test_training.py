@@ -14,12 +14,12 @@ from torch import Tensor
 from damage_ssl.errors import DamageSSLError, LabelsError, SettingsError, WorkspaceError
 from damage_ssl.learning.algorithms import ALGORITHMS
 from damage_ssl.learning.predictor import load_predictor
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.tensor_files import read_tensors
 from damage_ssl.learning.trainer import trainer
 from damage_ssl.learning.trainer.data import Targets, TrainProgress
 from damage_ssl.learning.training import algorithm_names, train
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 
 PAIRS, CLASSES = draw_pairs(40)
@@ -244,14 +244,14 @@ def test_a_labelled_building_without_a_pair_is_named(run: Run) -> None:
     ("changes", "text"),
     [
         ({"algorithm": "fixmach"}, "did you mean 'fixmatch'"),
-        ({"algorithm": "frozen-lite0", "options": {"threshold": 0.9}}, "option 'threshold' is unknown to frozen-lite0"),
+        ({"algorithm": "frozen-lite0", "options": {"threshold": 0.9}}, "frozen-lite0: setting 'threshold' is unknown"),
         ({"options": {"treshold": 0.9}}, "did you mean 'threshold'"),
         ({"network": "small-cm"}, "did you mean 'small-cnn'"),
         ({"scheme": "binary-mayor"}, "did you mean 'binary-major'"),
         ({"steps": 0}, "steps is 0; it must be at least 1"),
-        ({"prediction_rotations": 5}, "quarter turns are 1 to 4"),
-        ({"ema_decay": 1.0}, "must be below 1"),
-        ({"minutes": 0.0}, "must be above 0"),
+        ({"prediction_rotations": 5}, "prediction_rotations is 5; it must be 1 to 4"),
+        ({"ema_decay": 1.0}, "ema_decay is 1; it must be at least 0, below 1"),
+        ({"minutes": 0.0}, "minutes is 0; it must be above 0"),
         ({"device": "abacus"}, "device 'abacus' cannot be used here"),
     ],
 )

@@ -27,7 +27,7 @@ def peak(pid):
 def main():
     import multiprocessing
     from damage_ssl.events.event import Event
-    from damage_ssl.patches.extraction import extract_patches
+    from damage_ssl.workflow import cut_patches
     from damage_ssl.settings import PatchSettings, Resources
 
     workspace, name, workers, memory = sys.argv[1:]
@@ -38,7 +38,7 @@ def main():
             seen[child.pid] = max(seen.get(child.pid, 0), peak(child.pid))
 
     resources = Resources(workers=int(workers), memory_bytes=int(memory))
-    extract_patches(Event.open(Path(workspace), name), PatchSettings(align="off"), resources=resources, progress=look)
+    cut_patches(Event.open(Path(workspace), name), PatchSettings(align="off"), resources=resources, progress=look)
     print(json.dumps({"bytes": peak("self") + sum(seen.values()), "workers": len(seen)}))
 
 if __name__ == "__main__":

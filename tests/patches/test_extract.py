@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,9 @@ import shapely
 from affine import Affine
 
 from damage_ssl.mosaic import batches, pair_mosaic
-from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.patches.store import INDEX_COLUMNS
 from damage_ssl.settings import PatchSettings, Resources
+from damage_ssl.workflow import cut_patches
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, Town, square, texture, write_polygons, write_tiff
 from tests.patches.stores import content
 
@@ -20,7 +19,7 @@ SMALL = PatchSettings(size_px=32, align="off")
 def test_every_footprint_is_in_the_index_once_and_every_assessed_one_has_a_pair(town: Town) -> None:
     event = town.create(pre_datetime="2017-06-21", post_datetime="2017-10-11")
     seen: list[tuple[int, int]] = []
-    store = extract_patches(event, SMALL, progress=lambda done, total: seen.append((done, total)))
+    store = cut_patches(event, SMALL, progress=lambda done, total: seen.append((done, total)))
     index = store.index()
     assert tuple(index.columns) == INDEX_COLUMNS
     assert index["building_id"].tolist() == event.footprints()["building_id"].tolist()
@@ -43,7 +42,7 @@ def test_every_footprint_is_in_the_index_once_and_every_assessed_one_has_a_pair(
 
 
 def test_pair_on_the_scenes_own_grid_is_the_scenes_pixels(town: Town) -> None:
-    store = extract_patches(town.create(), SMALL)
+    store = cut_patches(town.create(), SMALL)
     pairs = store.load(["b05", "b00"])
     assert pairs.building_id.tolist() == ["b05", "b00"]
     pre, post = texture(1), texture(2)
@@ -74,7 +73,7 @@ def test_footprint_lies_on_its_roof_whatever_the_scenes_crs(town: Town, tmp_path
     share = fine.reshape(height, 10, width, 10).mean(axis=(1, 3))
     picture = np.repeat((60 + 140 * share).astype(np.uint8)[None], 3, axis=0)
     scene = write_tiff(tmp_path / "roofs.tif", picture, crs=f"EPSG:{epsg}", transform=transform)
-    pairs = extract_patches(town.create(post=[scene]), SMALL).load()
+    pairs = cut_patches(town.create(post=[scene]), SMALL).load()
     bright = pairs.close.post[:, 0] > 130
     inside = pairs.close.footprint > 0
     overlap = (bright & inside).sum(axis=(1, 2)) / (bright | inside).sum(axis=(1, 2))
@@ -89,7 +88,7 @@ def test_footprint_lies_on_its_roof_whatever_the_scenes_crs(town: Town, tmp_path
 
 def test_context_view_shows_the_same_place_four_times_wider(town: Town) -> None:
     settings = PatchSettings(size_px=16, gsd_m=0.5, context_gsd_m=2.0, align="off")
-    pairs = extract_patches(town.create(), settings).load(["b05"])
+    pairs = cut_patches(town.create(), settings).load(["b05"])
     assert pairs.context is not None
     assert pairs.context.gsd_m == 2.0
     assert pairs.context.pre.shape == (1, 3, 16, 16)
@@ -125,7 +124,7 @@ def test_each_building_that_cannot_be_assessed_says_why(town: Town, tmp_path: Pa
     )
     path = write_polygons(tmp_path / "f.geojson", list(buildings.values()), building_id=list(buildings))
     event = town.create(pre=[whole], post=[town.post, wide], footprints=path)
-    index = extract_patches(event, SMALL).index().set_index("building_id")
+    index = cut_patches(event, SMALL).index().set_index("building_id")
     assert index["not_assessed_reason"].to_dict() == {
         "good": None,
         "small": "too_small",
@@ -150,7 +149,7 @@ def test_scene_with_most_valid_pixels_wins_then_the_nearest_date(town: Town, tmp
     for name, pixels in (("early_20170101", texture(10)), ("late_20170901", texture(12)), ("holed_20171001", holed)):
         write_tiff(tmp_path / "pre" / f"{name}.tif", pixels)
     event = town.create(pre=[tmp_path / "pre"], post_datetime="2017-10-11")
-    store = extract_patches(event, SMALL)
+    store = cut_patches(event, SMALL)
     index = store.index().set_index("building_id")
     # b00 (column 40) lies in the hole; b01 (column 90) has its whole footprint right of it; both in the other scenes.
     assert index.loc["b00", "pre_image_id"] == "pre-late_20170901"
@@ -169,7 +168,7 @@ def test_building_across_two_tiles_is_put_together(town: Town, tmp_path: Path) -
     right = write_tiff(
         tmp_path / "right.tif", pixels[:, :, 90:], transform=Affine(GSD_M, 0, CORNER_X + 45, 0, -GSD_M, CORNER_Y)
     )
-    store = extract_patches(town.create(pre=[left, right]), SMALL)
+    store = cut_patches(town.create(pre=[left, right]), SMALL)
     index = store.index().set_index("building_id")
     assert index.loc["b05", "assessed"]
     assert index.loc["b05", "pre_valid_share"] == 1.0
@@ -181,11 +180,11 @@ def test_building_across_two_tiles_is_put_together(town: Town, tmp_path: Path) -
 
 def test_large_events_are_cut_cell_by_cell_to_the_same_pixels(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = PatchSettings(size_px=32, context_gsd_m=1.5, align="off")
-    one = extract_patches(town.create("one"), settings)
+    one = cut_patches(town.create("one"), settings)
     monkeypatch.setattr(batches, "CELL_PX", 50)
     monkeypatch.setattr(batches, "MOST_BUILDINGS", 3)
     monkeypatch.setattr(pair_mosaic, "CUT_TOGETHER", 2)
-    many = extract_patches(town.create("many"), settings)
+    many = cut_patches(town.create("many"), settings)
     ids = one.index()["building_id"].to_numpy(dtype=str)
     first, second = one.load(ids), many.load(ids)
     for view in ("close", "context"):
@@ -196,21 +195,21 @@ def test_large_events_are_cut_cell_by_cell_to_the_same_pixels(town: Town, monkey
 def test_workers_write_the_same_bytes(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "CELL_PX", 110)
     event = town.create()
-    alone = content(extract_patches(event, SMALL).path)
+    alone = content(cut_patches(event, SMALL).path)
     (event.patches_path / "store.json").unlink()
-    assert content(extract_patches(event, SMALL, resources=Resources(workers=2)).path) == alone
+    assert content(cut_patches(event, SMALL, resources=Resources(workers=2)).path) == alone
 
 
 def test_sixteen_bit_side_is_stretched_with_the_percentiles_of_the_settings(town: Town, tmp_path: Path) -> None:
     deep = write_tiff(tmp_path / "deep.tif", texture(1).astype(np.uint16) * 12 + 300)
     event = town.create(pre=[deep])
-    soft = extract_patches(event, replace(SMALL, stretch_low_percent=0, stretch_high_percent=100)).load(["b05"])
+    soft = cut_patches(event, SMALL.replace(stretch_low_percent=0, stretch_high_percent=100)).load(["b05"])
     pixels = texture(1)[0].astype(float)
     with rasterio.open(deep) as source:
         low, high = source.read(1).min(), source.read(1).max()
     expected = (pixels[74:106, 74:106] * 12 + 300 - low) / (high - low) * 255
     assert np.abs(soft.close.pre[0, 0] - expected).max() < 4
-    hard = extract_patches(event, replace(SMALL, stretch_low_percent=10, stretch_high_percent=90)).load(["b05"])
+    hard = cut_patches(event, SMALL.replace(stretch_low_percent=10, stretch_high_percent=90)).load(["b05"])
     assert hard.close.pre.std() > soft.close.pre.std() * 1.2
 
 
@@ -227,9 +226,7 @@ def test_events_across_a_zone_border_lie_in_one_event_crs(town: Town, tmp_path: 
     )
     squares = [shapely.box(x + dx - 6, y - 6, x + dx + 6, y + 6) for dx in (-60, 60)]
     path = write_polygons(tmp_path / "f.geojson", squares, crs="EPSG:32611", building_id=["west", "east"])
-    index = (
-        extract_patches(town.create(pre=[pre], post=[post], footprints=path), SMALL).index().set_index("building_id")
-    )
+    index = cut_patches(town.create(pre=[pre], post=[post], footprints=path), SMALL).index().set_index("building_id")
     assert index["assessed"].all()
     assert to_lon_lat.transform(x - 60, y)[0] < -120 < to_lon_lat.transform(x + 60, y)[0]
     distance = np.hypot(index["x_m"].diff().iloc[1], index["y_m"].diff().iloc[1])

@@ -8,9 +8,9 @@ import pytest
 import rasterio
 
 from damage_ssl.events.event import Event
-from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import PatchSettings
+from damage_ssl.workflow import cut_patches
 
 pytestmark = pytest.mark.real_data
 
@@ -19,7 +19,7 @@ def cut(workspace: Path, folder: Path) -> tuple[Event, PatchStore]:
     event = Event.create(
         workspace, folder.name, pre=[folder / "pre"], post=[folder / "post"], footprints=folder / "footprints.geojson"
     )
-    return event, extract_patches(event, PatchSettings())
+    return event, cut_patches(event, PatchSettings())
 
 
 def test_santa_rosa_is_cut_whole(real_event: Callable[[str], Path], tmp_path: Path) -> None:

@@ -3,10 +3,11 @@ import pytest
 
 from damage_ssl.detection.training_tiles import TrainingSource
 from damage_ssl.events.event import Event
-from damage_ssl.registration.event_registration import register, write_cached
+from damage_ssl.registration.event_registration import write_cached
 from damage_ssl.registration.manual_shift import ManualShift, set_manual_shift
 from damage_ssl.registration.placement import moved, placed_footprints
 from damage_ssl.settings import PatchSettings
+from damage_ssl.workflow import register_event
 from tests.conftest import UTM, square, texture, write_polygons, write_tiff
 
 OFF = PatchSettings(align="off")
@@ -14,7 +15,7 @@ OFF = PatchSettings(align="off")
 
 def register_as(event, footprint_m, pair_m):
     """Keep a registration with these shifts for every building."""
-    found = register(event, OFF)
+    found = register_event(event, OFF)
     shifts = dict(
         zip(("footprint_shift_x_m", "footprint_shift_y_m", "shift_x_m", "shift_y_m"), footprint_m + pair_m, strict=True)
     )

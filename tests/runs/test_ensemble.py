@@ -16,10 +16,11 @@ from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.event import Event
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.runs.ensemble import measure_gain
 from damage_ssl.runs.predictions import read_predictions
 from damage_ssl.runs.run import Run, delete_run, latest_finished
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 from tests.conftest import Town
 from tests.runs.test_zero_label import CENTRES, DESTROYED
 from tests.runs.test_zero_label import event as event
@@ -47,7 +48,7 @@ def trained(event: Event, algorithm: str, **changes: Any) -> Run:
 def test_an_ensemble_is_a_run_like_any_other(labelled: Event, tmp_path: Path) -> None:
     members = [trained(labelled, "frozen-random-post"), trained(labelled, "frozen-lite0")]
     planned = workflow.start_ensemble(labelled)
-    table = workflow.combine(labelled, planned.run).set_index("building_id")
+    table = workflow.predict_event(labelled, planned.run).set_index("building_id")
     assert planned.run.finished and latest_finished(labelled.runs_path) == planned.run
     each = [read_predictions(member).set_index("building_id")["p_damaged"] for member in members]
     mean = (each[0] + each[1]) / 2
@@ -73,7 +74,7 @@ def test_it_is_judged_only_on_buildings_that_no_member_was_trained_on(labelled: 
     assert not set(plan.validation_id) & (set(plans[0].train_id) | set(plans[1].train_id))
     assert set(plan.validation_id) == set(plans[0].validation_id) & set(plans[1].validation_id)
     assert set(plan.train_id) | set(plan.validation_id) == {f"b{number:02d}" for number in range(len(CENTRES))}
-    workflow.combine(labelled, planned.run)
+    workflow.predict_event(labelled, planned.run)
     gain = workflow.common_gain(planned.run)
     assert gain.n == len(plan.validation_id)
     assert gain.best is None or set(gain.members) == {member.run_id for member in members}
@@ -87,14 +88,14 @@ def test_one_run_runs_of_other_classes_and_lost_members_are_errors(labelled: Eve
     with pytest.raises(WorkspaceError, match="other classes or on other pixels"):
         workflow.start_ensemble(labelled, [one.run_id, other.run_id])
     change = workflow.start_zero_label(labelled).run
-    workflow.score_changes(labelled, change)
+    workflow.predict_event(labelled, change)
     with pytest.raises(WorkspaceError, match="compared without labels"):
         workflow.start_ensemble(labelled, [one.run_id, change.run_id])
     second = trained(labelled, "frozen-random")
     run = workflow.start_ensemble(labelled, [one.run_id, second.run_id]).run
     delete_run(second)
     with pytest.raises(WorkspaceError, match=f"run '{second.run_id}': is not a run"):
-        workflow.combine(labelled, run)
+        workflow.predict_event(labelled, run)
 
 
 def test_the_command_says_the_gain_on_a_truth_file_too(labelled: Event, tmp_path: Path) -> None:
@@ -169,5 +170,5 @@ def test_pretraining_on_two_events_leaves_a_file_and_is_not_done_twice(event: Ev
 def test_weights_on_the_command_line_join_the_options_of_the_settings_file(event: Event, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text("[train.options]\nprobe_c = 0.1\n")
     made = options._settings(event, tmp_path / "s.toml", {"weights": "w.safetensors", "steps": None})
-    assert made.train.options == {"probe_c": 0.1, "weights": "w.safetensors"}
+    assert made.train.given == {"probe_c": 0.1, "weights": "w.safetensors"}
     assert options._settings(event, None, {"weights": None}).train == TrainSettings()

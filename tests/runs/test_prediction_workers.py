@@ -8,10 +8,10 @@ import torch
 
 from damage_ssl.learning.checkpoints import CheckpointCard, save_model
 from damage_ssl.learning.networks.pair_network import NetworkSpec, build_network
-from damage_ssl.patches.extraction import extract_patches
 from damage_ssl.runs.run import Run
 from damage_ssl.runs.trained import predict_run
 from damage_ssl.settings import PatchSettings, Resources
+from damage_ssl.workflow import cut_patches
 from tests.conftest import Town
 
 
@@ -38,7 +38,7 @@ def trained(path: Path) -> Run:
 
 
 def test_worker_processes_predict_the_same_numbers(town: Town, tmp_path: Path) -> None:
-    store = extract_patches(town.create(), PatchSettings(size_px=32, align="off"))
+    store = cut_patches(town.create(), PatchSettings(size_px=32, align="off"))
     run = trained(tmp_path / "run")
     told: list[tuple[int, int]] = []
     here = predict_run(run, store, chunk=6)
@@ -50,7 +50,7 @@ def test_worker_processes_predict_the_same_numbers(town: Town, tmp_path: Path) -
 
 def test_dask_cluster_predicts_the_same_numbers(town: Town, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
-    store = extract_patches(town.create(), PatchSettings(size_px=32, align="off"))
+    store = cut_patches(town.create(), PatchSettings(size_px=32, align="off"))
     run = trained(tmp_path / "run")
     here = predict_run(run, store, chunk=6)
     run.predictions_path.unlink()

@@ -20,12 +20,13 @@ from damage_ssl.events.event import Event
 from damage_ssl.files import read_json
 from damage_ssl.learning import training
 from damage_ssl.learning.checkpoints import load_model
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer import view_sources
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.runs.predictions import read_predictions
 from damage_ssl.runs.run import Run
 from damage_ssl.runs.transfer import joint_patches
-from damage_ssl.settings import PatchSettings, SourceSettings, SplitSettings, TrainSettings
+from damage_ssl.settings import PatchSettings, SourceSettings, SplitSettings
 from tests.conftest import Town, square, texture, write_polygons, write_tiff
 from tests.runs.test_zero_label import CENTRES, DESTROYED, with_houses
 
@@ -106,7 +107,7 @@ def labelled(event: Event, numbers: Iterable[int] = EVERY) -> Event:
 
 
 def start(event: Event, *sources: str, run_id: str | None = None, most: int = 2000, **changes: Any) -> Run:
-    train = replace(TRAIN, **changes)
+    train = TRAIN.replace(**changes)
     settings = SourceSettings(max_labelled=most)
     return workflow.start_run(event, train, SPLIT, run_id=run_id, sources=sources, source_settings=settings).run
 
@@ -257,7 +258,7 @@ def test_a_plan_changes_with_the_sources_labels_and_pixels_and_old_plans_load(to
 def test_a_source_that_was_cut_again_or_removed_stops_a_run(town: Event, north: Event) -> None:
     run = start(town, "north")
     store = PatchStore.open(town.patches_path)
-    workflow.cut_patches(north, replace(PATCHES, stretch_low_percent=2.0))
+    workflow.cut_patches(north, PATCHES.replace(stretch_low_percent=2.0))
     for act in (
         lambda: workflow.resumed_run(town, run.run_id),
         lambda: workflow.train_run(town, run),

@@ -14,9 +14,11 @@ from damage_ssl.damage_scale import DamageGrade, LabelValue
 from damage_ssl.errors import SettingsError, WorkspaceError
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_csv import read_label_csv
-from damage_ssl.runs.change_score import ALGORITHM, METHOD, STATEMENT
+from damage_ssl.learning.settings import TrainSettings
+from damage_ssl.runs.change_score import CHANGE_SCORE
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 from tests.conftest import SIDE_PX, Town, square, texture, write_polygons, write_tiff
 
 CENTRES = [(column, row) for row in range(24, 220, 48) for column in range(24, 220, 48)]
@@ -58,7 +60,7 @@ def event(tmp_path: Path) -> Event:
 
 def compared(event: Event) -> Run:
     planned = workflow.start_zero_label(event)
-    workflow.score_changes(event, planned.run)
+    workflow.predict_event(event, planned.run)
     return planned.run
 
 
@@ -77,7 +79,7 @@ def test_the_destroyed_are_named_without_any_label(event: Event) -> None:
     assert table["p_damaged"].between(0, 1).all()
     assert called_damaged(table, workflow.run_summary(run).threshold) == names(DESTROYED)
     assert run.finished and run.status().steps == len(CENTRES)
-    assert workflow.run_summary(run).is_change_score
+    assert not FinishedRun(run).kind.is_probability
 
 
 def test_the_same_pixels_are_not_compared_twice(event: Event) -> None:
@@ -99,11 +101,11 @@ def test_export_and_card_say_that_it_is_a_change_score(event: Event, tmp_path: P
     assert summary.run_id == run.run_id and summary.damaged == len(DESTROYED)
     assert "changed enough" in summary.sentence
     content = json.loads((tmp_path / "map.geojson").read_text())
-    assert content["damage_ssl"]["statement"] == STATEMENT
-    assert {feature["properties"]["method"] for feature in content["features"]} == {METHOD}
+    assert content["damage_ssl"]["statement"] == CHANGE_SCORE.statement
+    assert {feature["properties"]["method"] for feature in content["features"]} == {CHANGE_SCORE.method}
     card = (run.path / "card.md").read_text()
     assert "# First map without labels: town" in card
-    assert STATEMENT in card
+    assert str(CHANGE_SCORE.statement) in card
     assert "not a probability: do not add it up" in card
     assert "half of the way from the event's usual change" in card
     assert "Only 0 buildings" not in card
@@ -138,7 +140,7 @@ def test_the_queue_asks_first_about_the_buildings_nearest_to_the_threshold(event
 
 def test_training_under_this_name_points_to_the_command(event: Event) -> None:
     with pytest.raises(SettingsError, match="zero-label town"):
-        workflow.start_run(event, TrainSettings(algorithm=ALGORITHM), SplitSettings())
+        workflow.start_run(event, TrainSettings(algorithm=CHANGE_SCORE.name), SplitSettings())
 
 
 def test_too_few_buildings_leave_a_failed_run_with_the_reason(event: Event, tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_too_few_buildings_leave_a_failed_run_with_the_reason(event: Event, tmp_
     workflow.cut_patches(small)
     planned = workflow.start_zero_label(small)
     with pytest.raises(WorkspaceError, match="only 5 buildings"):
-        workflow.score_changes(small, planned.run)
+        workflow.predict_event(small, planned.run)
     assert planned.run.status().state == "failed"
     assert "only 5 buildings" in planned.run.status().message
 

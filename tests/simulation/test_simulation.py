@@ -104,7 +104,7 @@ def test_the_same_settings_give_the_same_files(event: SimulatedEvent, tmp_path: 
 
 
 def test_another_seed_gives_another_town() -> None:
-    first, second = lay_out(SETTINGS), lay_out(replace(SETTINGS, seed=6))
+    first, second = lay_out(SETTINGS), lay_out(SETTINGS.replace(seed=6))
     assert [b.x for b in first.buildings] != [b.x for b in second.buildings]
 
 
@@ -119,7 +119,7 @@ def test_missing_pixels_lie_in_the_named_corner_of_the_post_picture_only(event: 
 
 
 def test_haze_veils_the_named_corner_and_not_the_opposite_one() -> None:
-    settings = replace(SETTINGS, buildings=16, haze=0.9, nodata_share=0.0)
+    settings = SETTINGS.replace(buildings=16, haze=0.9, nodata_share=0.0)
     town, (_, look) = lay_out(settings), looks(settings)
     assert look.haze_corner is not None
     clear = replace(look, haze=0.0, haze_corner=None)
@@ -181,7 +181,7 @@ def test_tiles_meet_without_a_seam() -> None:
 
 @pytest.mark.parametrize("hazard", HAZARDS)
 def test_damaged_roofs_change_more_than_intact_ones_of_the_same_picture(hazard: str) -> None:
-    settings = replace(SETTINGS, hazard=hazard, buildings=20, haze=0.0, nodata_share=0.0, subtlety=0.0)
+    settings = SETTINGS.replace(hazard=hazard, buildings=20, haze=0.0, nodata_share=0.0, subtlety=0.0)
     town = lay_out(settings)
     aftermath = strike(town, settings)
     _, look = looks(settings)
@@ -230,7 +230,7 @@ def test_unknown_hazard_error_names_the_nearest() -> None:
 )
 def test_impossible_number_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(SettingsError, match=name):
-        replace(SETTINGS, **{name: value})
+        SETTINGS.replace(**{name: value})
 
 
 @pytest.mark.parametrize("hazard", HAZARDS)

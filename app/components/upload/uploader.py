@@ -1,21 +1,33 @@
 """The upload box: files dropped or chosen go to the inbox in pieces, with progress, cancelling and going on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from app.jobs import inbox, upload
-from app.jobs.file_kinds import UPLOAD_ENDINGS
-
 _HERE = Path(__file__).parent
 _HTML = '<div class="up"></div>'
 
 
-def uploader(on_done: Callable[[str], None]) -> None:
-    """Show the box; `on_done` is told the name, within the inbox, of each file that is complete."""
+def uploader(
+    on_done: Callable[[str], None],
+    *,
+    endings: Sequence[str],
+    limit_bytes: int,
+    free_bytes: int,
+    partials: Sequence[dict[str, Any]],
+) -> None:
+    """Show the box.
+
+    Args:
+        on_done: is told the name, within the inbox, of each file that is complete.
+        endings: what names of files may end with.
+        limit_bytes: the largest file that is taken.
+        free_bytes: what the disk has room for.
+        partials: files that were not sent to their end: `name`, `key`, and `received` in bytes.
+    """
     key = "uploader"
 
     def done() -> None:
@@ -28,13 +40,10 @@ def uploader(on_done: Callable[[str], None]) -> None:
     _component()(
         key=key,
         data={
-            "limit_bytes": inbox.limit_bytes(),
-            "free_bytes": inbox.free_bytes(),
-            "endings": list(UPLOAD_ENDINGS),
-            "partials": [
-                {"name": partial.name, "key": partial.key, "received": partial.received}
-                for partial in upload.partials()
-            ],
+            "limit_bytes": limit_bytes,
+            "free_bytes": free_bytes,
+            "endings": list(endings),
+            "partials": list(partials),
         },
         on_done_change=done,
     )

@@ -11,12 +11,13 @@ class (`labels` `hard`); the alignment takes the means of the batch, in the code
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from damage_ssl.learning.algorithms.base import (
@@ -25,13 +26,12 @@ from damage_ssl.learning.algorithms.base import (
     Stateless,
     TrainingBatch,
     ViewName,
-    check_range,
     full_precision,
 )
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels, unlabelled_loss
 from damage_ssl.learning.algorithms.supervised import supervised_loss
 from damage_ssl.learning.device import to_device
-from damage_ssl.settings import from_mapping
+from damage_ssl.settings import Settings
 
 
 def interpolate(joint_logits: Tensor, alone_logits: Tensor, draws: Tensor) -> Tensor:
@@ -86,8 +86,7 @@ def kept_statistics(network: Network) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, tracked
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdaMatchSettings:
+class AdaMatchSettings(Settings, title="adamatch"):
     """`threshold` τ and `unlabelled_weight` are the paper's (μ, the ratio of unlabelled pairs, 3, is the trainer's).
 
     `weak_pass` `fused` makes the paper's two passes, over all views and over the labelled ones alone. `separate` runs
@@ -95,14 +94,10 @@ class AdaMatchSettings:
     where both kinds of labelled logits are equal and interpolating changes nothing. The trainer's networks are such.
     """
 
-    threshold: float = 0.9
-    unlabelled_weight: float = 1.0
+    threshold: float = Field(0.9, ge=0.0, le=1.0)
+    unlabelled_weight: float = Field(1.0, ge=0.0)
     labels: Literal["soft", "hard"] = "soft"
     weak_pass: Literal["fused", "separate"] = "separate"
-
-    def __post_init__(self) -> None:
-        check_range("adamatch: threshold", self.threshold, 0.0, 1.0)
-        check_range("adamatch: unlabelled_weight", self.unlabelled_weight, 0.0)
 
 
 @dataclass(frozen=True)
@@ -113,11 +108,6 @@ class AdaMatch(Stateless):
     name: ClassVar[str] = "adamatch"
     labelled_views: ClassVar[tuple[ViewName, ...]] = ("weak", "strong")
     unlabelled_views: ClassVar[tuple[ViewName, ...]] = ("weak", "strong")
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "AdaMatch":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(AdaMatchSettings, options, where))
 
     def loss(
         self,

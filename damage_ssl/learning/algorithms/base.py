@@ -10,7 +10,6 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from damage_ssl.errors import SettingsError
 from damage_ssl.learning.networks.pair_network import PairNetwork
 
 ViewName = Literal["weak", "strong"]
@@ -153,18 +152,6 @@ def full_precision(logits: Tensor) -> Tensor:
 def linear_ramp(progress: float, share: float) -> float:
     """Weight that grows linearly from 0 to 1 over the first `share` of the training and stays 1 (no ramp: share 0)."""
     return min(max(progress, 0.0) / share, 1.0) if share > 0 else 1.0
-
-
-def check_range(where: str, value: float, low: float, high: float = float("inf"), *, open_low: bool = False) -> None:
-    """Check a numeric setting.
-
-    Raises:
-        SettingsError: the value is below `low` (or at it, where `open_low`) or above `high`, or not a number.
-    """
-    if not (low < value <= high if open_low else low <= value <= high):
-        bound = f"above {low:g}" if open_low else f"at least {low:g}"
-        upper = "" if high == float("inf") else f", at most {high:g}"
-        raise SettingsError(f"{where} is {value:g}; it must be {bound}{upper}")
 
 
 @runtime_checkable

@@ -7,10 +7,10 @@ Sohn et al. 2020, arXiv:2001.07685. Distribution alignment (off by default) is t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,11 +20,10 @@ from damage_ssl.learning.algorithms.base import (
     RunningMeans,
     TrainingBatch,
     ViewName,
-    check_range,
     full_precision,
 )
 from damage_ssl.learning.algorithms.supervised import supervised_loss
-from damage_ssl.settings import from_mapping
+from damage_ssl.settings import Settings
 
 
 class PseudoLabels(NamedTuple):
@@ -66,8 +65,7 @@ def unlabelled_loss(strong_logits: Tensor, labels: PseudoLabels) -> Tensor:
     return (per_pair * labels.mask).mean()  # []
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeakStrongSettings:
+class WeakStrongSettings(Settings):
     """Settings of every algorithm with weak and strong views; μ, the ratio of unlabelled pairs, is the trainer's.
 
     `labelled_view` `strong` or `both` (mean of the two losses) trains the labelled pairs as the strong baseline does.
@@ -75,14 +73,9 @@ class WeakStrongSettings:
     and dropout, in 40 % less time (EfficientNet-Lite0 on a CPU, 16 labelled, 64 unlabelled).
     """
 
-    unlabelled_weight: float = 1.0
+    unlabelled_weight: float = Field(1.0, ge=0.0)
     labelled_view: Literal["weak", "strong", "both"] = "weak"
     weak_pass: Literal["fused", "separate"] = "separate"
-
-    _opening = ""  # of an error message; not annotated, so not a setting
-
-    def __post_init__(self) -> None:
-        check_range(f"{self._opening}: unlabelled_weight", self.unlabelled_weight, 0.0)
 
 
 S = TypeVar("S", bound=WeakStrongSettings)
@@ -143,8 +136,7 @@ class WeakStrong(Generic[S]):
         return fused[: len(x)], fused[len(x) : len(x) + len(weak)], fused[len(x) + len(weak) :]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FixMatchSettings(WeakStrongSettings):
+class FixMatchSettings(WeakStrongSettings, title="fixmatch"):
     """Defaults are the paper's (section 4).
 
     `distribution_alignment` pulls the predicted class shares, averaged over steps with `alignment_decay`, towards the
@@ -152,16 +144,9 @@ class FixMatchSettings(WeakStrongSettings):
     buildings are damaged.
     """
 
-    threshold: float = 0.95
+    threshold: float = Field(0.95, ge=0.0, le=1.0)
     distribution_alignment: bool = False
-    alignment_decay: float = 0.99
-
-    _opening = "fixmatch"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("fixmatch: threshold", self.threshold, 0.0, 1.0)
-        check_range("fixmatch: alignment_decay", self.alignment_decay, 0.0, 1.0)
+    alignment_decay: float = Field(0.99, ge=0.0, le=1.0)
 
 
 class FixMatch(WeakStrong[FixMatchSettings]):
@@ -172,11 +157,6 @@ class FixMatch(WeakStrong[FixMatchSettings]):
     def __init__(self, settings: FixMatchSettings) -> None:
         super().__init__(settings)
         self._shares = RunningMeans(settings.alignment_decay)
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "FixMatch":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(FixMatchSettings, options, where))
 
     def guess(self, weak_logits: Tensor, batch: TrainingBatch) -> PseudoLabels:
         ratio = self._alignment_ratio(weak_logits, batch.target) if self.settings.distribution_alignment else None

@@ -4,15 +4,14 @@ Zhang et al. 2021, arXiv:2110.08263. The paper writes > where its released code 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from damage_ssl.learning.algorithms.base import TrainingBatch, check_range
+from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels, WeakStrong, WeakStrongSettings, pseudo_labels
-from damage_ssl.settings import from_mapping
 
 
 def flexible_thresholds(counts: Tensor, *, threshold: float, warm_up: bool, dtype: torch.dtype) -> Tensor:
@@ -58,18 +57,11 @@ class LastConfident:
         return (classes[:, None] == every).sum(dim=0)  # [n, C + 1] → [C + 1]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FlexMatchSettings(WeakStrongSettings):
+class FlexMatchSettings(WeakStrongSettings, title="flexmatch"):
     """Defaults are the paper's: `threshold` τ of eq. 12, `threshold_warm_up` eq. 11."""
 
-    threshold: float = 0.95
+    threshold: float = Field(0.95, ge=0.0, le=1.0)
     threshold_warm_up: bool = True
-
-    _opening = "flexmatch"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("flexmatch: threshold", self.threshold, 0.0, 1.0)
 
 
 class FlexMatch(WeakStrong[FlexMatchSettings]):
@@ -81,11 +73,6 @@ class FlexMatch(WeakStrong[FlexMatchSettings]):
         super().__init__(settings)
         self._last: LastConfident | None = None
         self._loaded: Mapping[str, Tensor] = {}
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "FlexMatch":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(FlexMatchSettings, options, where))
 
     def guess(self, weak_logits: Tensor, batch: TrainingBatch) -> PseudoLabels:
         if batch.unlabelled_index is None:

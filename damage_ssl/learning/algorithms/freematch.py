@@ -5,13 +5,13 @@ averages at 1, the paper begins them at 1/C; taken is the paper. It writes > whe
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from damage_ssl.learning.algorithms.base import RunningMeans, TrainingBatch, check_range
+from damage_ssl.learning.algorithms.base import RunningMeans, TrainingBatch
 from damage_ssl.learning.algorithms.fixmatch import (
     PseudoLabels,
     WeakStrong,
@@ -19,7 +19,6 @@ from damage_ssl.learning.algorithms.fixmatch import (
     probabilities,
     pseudo_labels,
 )
-from damage_ssl.settings import from_mapping
 
 
 def adaptive_thresholds(threshold: Tensor, shares: Tensor) -> Tensor:
@@ -44,8 +43,7 @@ def share_agreement(strong_logits: Tensor, mask: Tensor, shares: Tensor, histogr
     return (a / a.sum() * b.where(present, 1).log()).sum()  # []
 
 
-@dataclass(frozen=True, kw_only=True)
-class FreeMatchSettings(WeakStrongSettings):
+class FreeMatchSettings(WeakStrongSettings, title="freematch"):
     """`average_decay` λ of eqs. 5, 6 and 10: the paper's 0.999 is for a million steps, a run here has some hundred.
 
     `fairness_weight` is w_f of eq. 12. `fairness` `paper` minimises L_f = −H(a, b) as the paper and its released code
@@ -53,16 +51,9 @@ class FreeMatchSettings(WeakStrongSettings):
     H(a, b), which moves b towards a.
     """
 
-    average_decay: float = 0.99
-    fairness_weight: float = 0.01
+    average_decay: float = Field(0.99, ge=0.0, le=1.0)
+    fairness_weight: float = Field(0.01, ge=0.0)
     fairness: Literal["paper", "attract"] = "paper"
-
-    _opening = "freematch"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("freematch: average_decay", self.average_decay, 0.0, 1.0)
-        check_range("freematch: fairness_weight", self.fairness_weight, 0.0)
 
 
 class FreeMatch(WeakStrong[FreeMatchSettings]):
@@ -73,11 +64,6 @@ class FreeMatch(WeakStrong[FreeMatchSettings]):
     def __init__(self, settings: FreeMatchSettings) -> None:
         super().__init__(settings)
         self._means = RunningMeans(settings.average_decay)
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "FreeMatch":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(FreeMatchSettings, options, where))
 
     def guess(self, weak_logits: Tensor, batch: TrainingBatch) -> PseudoLabels:
         q = probabilities(weak_logits)  # [n, C]

@@ -3,24 +3,22 @@
 Tarvainen & Valpola 2017, "Mean teachers are better role models", arXiv:1703.01780, eqs. 1 and 2.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from pydantic import Field
 
 from damage_ssl.learning.algorithms.base import Network
 from damage_ssl.learning.algorithms.pi_model import Consistency, ConsistencySettings
-from damage_ssl.settings import from_mapping
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeanTeacherSettings(ConsistencySettings):
+class MeanTeacherSettings(ConsistencySettings, title="mean-teacher"):
     """`student_view` is the student's view of an unlabelled pair; the teacher's is weak.
 
     The teacher is the average that the trainer keeps of every network. The paper's decay α of eq. 2 is the setting
     `ema_decay` (0.999 there, over 10⁵ steps), reached by the same warm-up min(α, 1 − 1/(t + 1)) but for its constants.
     """
 
-    unlabelled_weight: float = 50.0
+    unlabelled_weight: float = Field(50.0, ge=0.0)
 
     _opening = "mean-teacher"
 
@@ -32,11 +30,6 @@ class MeanTeacher(Consistency[MeanTeacherSettings]):
     """
 
     name: ClassVar[str] = "mean-teacher"
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "MeanTeacher":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(MeanTeacherSettings, options, where))
 
     def teacher(self, student: Network, ema: Network | None) -> Network:
         if ema is None:

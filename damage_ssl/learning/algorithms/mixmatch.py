@@ -3,12 +3,12 @@
 Berthelot et al. 2019, arXiv:1905.02249. Equation numbers are the paper's.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,13 +19,12 @@ from damage_ssl.learning.algorithms.base import (
     Stateless,
     TrainingBatch,
     ViewName,
-    check_range,
     full_precision,
     linear_ramp,
 )
 from damage_ssl.learning.algorithms.supervised import supervised_loss
 from damage_ssl.learning.device import to_device
-from damage_ssl.settings import from_mapping
+from damage_ssl.settings import Settings
 
 
 def guess_labels(view_logits: Tensor, *, temperature: float) -> Tensor:
@@ -64,26 +63,18 @@ def draw_beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, count).astype(np.float32))
 
 
-@dataclass(frozen=True, kw_only=True)
-class MixMatchSettings:
+class MixMatchSettings(Settings, title="mixmatch"):
     """`unlabelled_weight` λᵤ, `beta_alpha` α, `temperature` T and `views` K are the paper's CIFAR-10 values.
 
     The paper ramps λᵤ linearly over 16,384 of 1,048,576 steps. A run here has hundreds of steps, in which the first
     guesses are as bad as theirs, so the ramp is a longer share of it: `ramp_share`.
     """
 
-    unlabelled_weight: float = 75.0
-    beta_alpha: float = 0.75
-    temperature: float = 0.5
-    views: int = 2
-    ramp_share: float = 0.4
-
-    def __post_init__(self) -> None:
-        check_range("mixmatch: unlabelled_weight", self.unlabelled_weight, 0.0)
-        check_range("mixmatch: beta_alpha", self.beta_alpha, 0.0, open_low=True)
-        check_range("mixmatch: temperature", self.temperature, 0.0, open_low=True)
-        check_range("mixmatch: views", self.views, 1)
-        check_range("mixmatch: ramp_share", self.ramp_share, 0.0, 1.0)
+    unlabelled_weight: float = Field(75.0, ge=0.0)
+    beta_alpha: float = Field(0.75, gt=0.0)
+    temperature: float = Field(0.5, gt=0.0)
+    views: int = Field(2, ge=1)
+    ramp_share: float = Field(0.4, ge=0.0, le=1.0)
 
 
 @dataclass(frozen=True)
@@ -97,11 +88,6 @@ class MixMatch(Stateless, DriftingShares):
     settings: MixMatchSettings
     name: ClassVar[str] = "mixmatch"
     labelled_views: ClassVar[tuple[ViewName, ...]] = ("weak",)
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "MixMatch":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(MixMatchSettings, options, where))
 
     @property
     def unlabelled_views(self) -> tuple[ViewName, ...]:

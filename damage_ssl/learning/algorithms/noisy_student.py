@@ -5,11 +5,11 @@ balances the classes and grows the network; neither is done here. Its loss is th
 pairs together; here both means are added, as in the other algorithms, and the second is over all pairs of the batch.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
@@ -18,12 +18,11 @@ from damage_ssl.learning.algorithms.base import (
     Stateless,
     TrainingBatch,
     ViewName,
-    check_range,
     full_precision,
 )
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels, unlabelled_loss
 from damage_ssl.learning.algorithms.supervised import supervised_loss
-from damage_ssl.settings import from_mapping
+from damage_ssl.settings import Settings
 
 
 def confident(probabilities: Tensor, threshold: float) -> Tensor:
@@ -31,23 +30,12 @@ def confident(probabilities: Tensor, threshold: float) -> Tensor:
     return probabilities.amax(dim=-1) > threshold
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoisyStudentSettings:
+class NoisyStudentSettings(Settings, title="noisy-student"):
     """`rounds` students after the first teacher; pairs of max p above `threshold` keep their soft labels."""
 
-    rounds: int = 3
-    threshold: float = 0.9
-    unlabelled_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_range("noisy-student: rounds", self.rounds, 1)
-        check_range("noisy-student: threshold", self.threshold, 0.0, 1.0)
-        check_range("noisy-student: unlabelled_weight", self.unlabelled_weight, 0.0)
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "NoisyStudentSettings":
-        """Build from the options of a run; `where` opens an error message."""
-        return from_mapping(cls, options, where)
+    rounds: int = Field(3, ge=1)
+    threshold: float = Field(0.9, ge=0.0, le=1.0)
+    unlabelled_weight: float = Field(1.0, ge=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,10 @@ Laine & Aila 2017, "Temporal Ensembling for Semi-Supervised Learning", arXiv:161
 second view is the first one's prediction, without a gradient. `Consistency` is the step it shares with Mean Teacher.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
@@ -17,13 +16,12 @@ from damage_ssl.learning.algorithms.base import (
     Stateless,
     TrainingBatch,
     ViewName,
-    check_range,
     full_precision,
     linear_ramp,
 )
 from damage_ssl.learning.algorithms.mixmatch import unlabelled_loss
 from damage_ssl.learning.algorithms.supervised import supervised_loss
-from damage_ssl.settings import from_mapping
+from damage_ssl.settings import Settings
 
 
 def consistency_loss(logits: Tensor, target_logits: Tensor) -> Tensor:
@@ -35,19 +33,12 @@ def consistency_loss(logits: Tensor, target_logits: Tensor) -> Tensor:
     return unlabelled_loss(logits, target_logits.detach().softmax(dim=-1))  # [n, C] → []
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConsistencySettings:
+class ConsistencySettings(Settings):
     """`unlabelled_weight` is reached linearly over `ramp_share` of the training (the papers: exp(−5(1 − x)²))."""
 
-    unlabelled_weight: float = 0.0
-    ramp_share: float = 0.4
+    unlabelled_weight: float = Field(0.0, ge=0.0)
+    ramp_share: float = Field(0.4, ge=0.0, le=1.0)
     student_view: ViewName = "weak"
-
-    _opening = ""  # of an error message; not annotated, so not a setting
-
-    def __post_init__(self) -> None:
-        check_range(f"{self._opening}: unlabelled_weight", self.unlabelled_weight, 0.0)
-        check_range(f"{self._opening}: ramp_share", self.ramp_share, 0.0, 1.0)
 
 
 S = TypeVar("S", bound=ConsistencySettings)
@@ -93,11 +84,10 @@ class Consistency(Stateless, Generic[S]):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PiModelSettings(ConsistencySettings):
+class PiModelSettings(ConsistencySettings, title="pi-model"):
     """`student_view` is the second view of an unlabelled pair; the first is weak."""
 
-    unlabelled_weight: float = 10.0
+    unlabelled_weight: float = Field(10.0, ge=0.0)
 
     _opening = "pi-model"
 
@@ -109,11 +99,6 @@ class PiModel(Consistency[PiModelSettings]):
     """
 
     name: ClassVar[str] = "pi-model"
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "PiModel":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(PiModelSettings, options, where))
 
     def teacher(self, student: Network, ema: Network | None) -> Network:
         return student

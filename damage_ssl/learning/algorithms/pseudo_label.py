@@ -5,11 +5,11 @@ workshop). The paper labels every pair by its likeliest class (eqs. 14 and 15); 
 practice since Oliver et al. 2018 (arXiv:1804.09170), and `threshold` 0 is the paper's.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
@@ -18,13 +18,12 @@ from damage_ssl.learning.algorithms.base import (
     Stateless,
     TrainingBatch,
     ViewName,
-    check_range,
     full_precision,
     linear_ramp,
 )
 from damage_ssl.learning.algorithms.fixmatch import pseudo_labels, unlabelled_loss
 from damage_ssl.learning.algorithms.supervised import supervised_loss
-from damage_ssl.settings import from_mapping
+from damage_ssl.settings import Settings
 
 
 def self_labelled_loss(logits: Tensor, *, threshold: float) -> tuple[Tensor, Tensor]:
@@ -36,21 +35,15 @@ def self_labelled_loss(logits: Tensor, *, threshold: float) -> tuple[Tensor, Ten
     return unlabelled_loss(logits, labels), labels.mask.mean()
 
 
-@dataclass(frozen=True, kw_only=True)
-class PseudoLabelSettings:
+class PseudoLabelSettings(Settings, title="pseudo-label"):
     """`unlabelled_weight` is what the weight α(t) of eq. 16 rises to, linearly over `ramp_share` of the training.
 
     The paper keeps α at 0 for the first 100 of 600 epochs; a run here starts from a fitted head instead.
     """
 
-    threshold: float = 0.95
-    unlabelled_weight: float = 1.0
-    ramp_share: float = 0.4
-
-    def __post_init__(self) -> None:
-        check_range("pseudo-label: threshold", self.threshold, 0.0, 1.0)
-        check_range("pseudo-label: unlabelled_weight", self.unlabelled_weight, 0.0)
-        check_range("pseudo-label: ramp_share", self.ramp_share, 0.0, 1.0)
+    threshold: float = Field(0.95, ge=0.0, le=1.0)
+    unlabelled_weight: float = Field(1.0, ge=0.0)
+    ramp_share: float = Field(0.4, ge=0.0, le=1.0)
 
 
 @dataclass(frozen=True)
@@ -61,11 +54,6 @@ class PseudoLabel(Stateless):
     name: ClassVar[str] = "pseudo-label"
     labelled_views: ClassVar[tuple[ViewName, ...]] = ("weak",)
     unlabelled_views: ClassVar[tuple[ViewName, ...]] = ("weak",)
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "PseudoLabel":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(PseudoLabelSettings, options, where))
 
     def loss(
         self,

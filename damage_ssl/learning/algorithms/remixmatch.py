@@ -11,10 +11,10 @@ Berthelot et al. 2020, arXiv:1911.09785, algorithm 1. Where paper and released c
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,7 +23,6 @@ from damage_ssl.learning.algorithms.base import (
     Network,
     TrainingBatch,
     ViewName,
-    check_range,
     full_precision,
     linear_ramp,
     with_head,
@@ -33,7 +32,7 @@ from damage_ssl.learning.algorithms.supervised import supervised_loss
 from damage_ssl.learning.augmentation.geometry import WeakDraws, move_pixels
 from damage_ssl.learning.device import to_device
 from damage_ssl.learning.pair_tensor import POST, VIEW_CHANNELS
-from damage_ssl.settings import from_mapping
+from damage_ssl.settings import Settings
 
 QUEUE = 128
 """Batches whose predictions are averaged: section 3.1."""
@@ -96,30 +95,21 @@ class ShareQueue:
         self._entries = entries
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReMixMatchSettings:
+class ReMixMatchSettings(Settings, title="remixmatch"):
     """Weights, α and T are the paper's (section 4). `strong_views` K is 8 there; 1 takes a quarter of the time, which
     matters more where labels are very few. `rotated` says what is turned for the rotation task, see the module.
 
     The paper ramps its weights linearly over 2²⁰ images; a run here is shorter, so the ramp is a share of it.
     """
 
-    unlabelled_weight: float = 1.5
-    anchor_weight: float = 0.5
-    rotation_weight: float = 0.5
-    strong_views: int = 1
-    beta_alpha: float = 0.75
-    temperature: float = 0.5
-    ramp_share: float = 0.4
+    unlabelled_weight: float = Field(1.5, ge=0.0)
+    anchor_weight: float = Field(0.5, ge=0.0)
+    rotation_weight: float = Field(0.5, ge=0.0)
+    strong_views: int = Field(1, ge=1)
+    beta_alpha: float = Field(0.75, gt=0.0)
+    temperature: float = Field(0.5, gt=0.0)
+    ramp_share: float = Field(0.4, ge=0.0, le=1.0)
     rotated: Literal["post", "pair"] = "post"
-
-    def __post_init__(self) -> None:
-        for name in ("unlabelled_weight", "anchor_weight", "rotation_weight"):
-            check_range(f"remixmatch: {name}", getattr(self, name), 0.0)
-        check_range("remixmatch: strong_views", self.strong_views, 1)
-        check_range("remixmatch: beta_alpha", self.beta_alpha, 0.0, open_low=True)
-        check_range("remixmatch: temperature", self.temperature, 0.0, open_low=True)
-        check_range("remixmatch: ramp_share", self.ramp_share, 0.0, 1.0)
 
 
 class ReMixMatch:
@@ -132,11 +122,6 @@ class ReMixMatch:
     def __init__(self, settings: ReMixMatchSettings) -> None:
         self.settings = settings
         self._queues = {"predicted_share": ShareQueue(), "label_share": ShareQueue()}
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "ReMixMatch":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(ReMixMatchSettings, options, where))
 
     @property
     def unlabelled_views(self) -> tuple[ViewName, ...]:

@@ -5,15 +5,14 @@ the Gaussian by a `n_sigma` of 2 that the paper's formula does not have: here `s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from damage_ssl.learning.algorithms.base import RunningMeans, TrainingBatch, check_range
+from damage_ssl.learning.algorithms.base import RunningMeans, TrainingBatch
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels, WeakStrong, WeakStrongSettings, probabilities
-from damage_ssl.settings import from_mapping
 
 
 def gaussian_weight(confidence: Tensor, mean: Tensor, variance: Tensor, *, sigma_range: float = 1.0) -> Tensor:
@@ -25,24 +24,16 @@ def gaussian_weight(confidence: Tensor, mean: Tensor, variance: Tensor, *, sigma
     return torch.exp(-0.5 * sigma_range**2 * below.square() / variance.clamp_min(torch.finfo(variance.dtype).tiny))
 
 
-@dataclass(frozen=True, kw_only=True)
-class SoftMatchSettings(WeakStrongSettings):
+class SoftMatchSettings(WeakStrongSettings, title="softmatch"):
     """`average_decay` m: the paper's 0.999 is for a million steps, a run here has some hundred.
 
     `uniform_alignment` weighs pairs by their confidence after the predicted class shares are made equal, so that
     rarely predicted classes weigh more; the pseudo-labels themselves stay as predicted.
     """
 
-    average_decay: float = 0.99
-    sigma_range: float = 1.0
+    average_decay: float = Field(0.99, ge=0.0, le=1.0)
+    sigma_range: float = Field(1.0, gt=0.0)
     uniform_alignment: bool = True
-
-    _opening = "softmatch"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_range("softmatch: average_decay", self.average_decay, 0.0, 1.0)
-        check_range("softmatch: sigma_range", self.sigma_range, 0.0, open_low=True)
 
 
 class SoftMatch(WeakStrong[SoftMatchSettings]):
@@ -53,11 +44,6 @@ class SoftMatch(WeakStrong[SoftMatchSettings]):
     def __init__(self, settings: SoftMatchSettings) -> None:
         super().__init__(settings)
         self._means = RunningMeans(settings.average_decay)
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "SoftMatch":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(SoftMatchSettings, options, where))
 
     def guess(self, weak_logits: Tensor, batch: TrainingBatch) -> PseudoLabels:
         p = probabilities(weak_logits)  # [n, C]

@@ -3,11 +3,10 @@
 The strong one is the honest baseline: it sees the same augmentation as the semi-supervised runs.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,12 +17,11 @@ from damage_ssl.learning.algorithms.base import (
     Stateless,
     TrainingBatch,
     ViewName,
-    check_range,
     full_precision,
 )
 from damage_ssl.learning.augmentation.mixing import cutmix, draw_boxes
 from damage_ssl.learning.device import to_device
-from damage_ssl.settings import from_mapping
+from damage_ssl.settings import Settings
 
 
 def supervised_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -34,18 +32,13 @@ def supervised_loss(logits: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(logits, target)  # [B, C], [B] or [B, C] → []
 
 
-@dataclass(frozen=True, kw_only=True)
-class SupervisedSettings:
+class SupervisedSettings(Settings, title="supervised"):
     """CutMix (Yun et al. 2019, arXiv:1905.04899): each labelled pair gets, with `cutmix_probability`, a box of another
     pair of its batch, labels mixed by area; the box's share of a side is √(1 − λ), λ from Beta(α, α), `cutmix_alpha`.
     """
 
-    cutmix_probability: float = 0.0
-    cutmix_alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_range("supervised: cutmix_probability", self.cutmix_probability, 0.0, 1.0)
-        check_range("supervised: cutmix_alpha", self.cutmix_alpha, 0.0, open_low=True)
+    cutmix_probability: float = Field(0.0, ge=0.0, le=1.0)
+    cutmix_alpha: float = Field(1.0, gt=0.0)
 
 
 NO_MIXING = SupervisedSettings()
@@ -57,16 +50,6 @@ class Supervised(Stateless):
 
     view: ViewName
     settings: SupervisedSettings = NO_MIXING
-
-    @classmethod
-    def weak_from_options(cls, options: Mapping[str, Any], where: str) -> "Supervised":
-        """The weak-view baseline."""
-        return cls("weak", from_mapping(SupervisedSettings, options, where))
-
-    @classmethod
-    def strong_from_options(cls, options: Mapping[str, Any], where: str) -> "Supervised":
-        """The strong-view baseline."""
-        return cls("strong", from_mapping(SupervisedSettings, options, where))
 
     @property
     def name(self) -> str:

@@ -4,11 +4,11 @@ Miyato et al. 2018, "Virtual Adversarial Training", arXiv:1704.03976, with the c
 Bengio 2005 that the paper adds as VAT+EntMin, at the weight of Oliver et al. 2018 (arXiv:1804.09170).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
@@ -18,14 +18,13 @@ from damage_ssl.learning.algorithms.base import (
     Stateless,
     TrainingBatch,
     ViewName,
-    check_range,
     full_precision,
     linear_ramp,
 )
 from damage_ssl.learning.algorithms.supervised import supervised_loss
 from damage_ssl.learning.device import without_tf32
 from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
-from damage_ssl.settings import from_mapping
+from damage_ssl.settings import Settings
 
 
 def divergence(target_logits: Tensor, logits: Tensor) -> Tensor:
@@ -100,8 +99,7 @@ def _changeable(x: Tensor) -> Tensor:
     return channel % VIEW_CHANNELS != FOOTPRINT.start
 
 
-@dataclass(frozen=True, kw_only=True)
-class VatSettings:
+class VatSettings(Settings, title="vat"):
     """`epsilon` and `xi` are in standard deviations σ of the input's values.
 
     `epsilon` is the root mean square change of a value by the adversarial perturbation of D values, which so has length
@@ -111,20 +109,12 @@ class VatSettings:
     `iterations` are those of the power method. The unlabelled loss is ramped up over `ramp_share` of the training.
     """
 
-    unlabelled_weight: float = 0.3
-    epsilon: float = 0.1
-    xi: float = 0.1
-    iterations: int = 1
-    entropy_weight: float = 0.06
-    ramp_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_range("vat: unlabelled_weight", self.unlabelled_weight, 0.0)
-        check_range("vat: epsilon", self.epsilon, 0.0, open_low=True)
-        check_range("vat: xi", self.xi, 0.1)
-        check_range("vat: iterations", self.iterations, 1)
-        check_range("vat: entropy_weight", self.entropy_weight, 0.0)
-        check_range("vat: ramp_share", self.ramp_share, 0.0, 1.0)
+    unlabelled_weight: float = Field(0.3, ge=0.0)
+    epsilon: float = Field(0.1, gt=0.0)
+    xi: float = Field(0.1, ge=0.1)
+    iterations: int = Field(1, ge=1)
+    entropy_weight: float = Field(0.06, ge=0.0)
+    ramp_share: float = Field(0.0, ge=0.0, le=1.0)
 
 
 @dataclass(frozen=True)
@@ -138,11 +128,6 @@ class Vat(Stateless, InFloat32):
     name: ClassVar[str] = "vat"
     labelled_views: ClassVar[tuple[ViewName, ...]] = ("weak",)
     unlabelled_views: ClassVar[tuple[ViewName, ...]] = ("weak",)
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any], where: str) -> "Vat":
-        """Build from the options of a run; `where` opens an error message."""
-        return cls(from_mapping(VatSettings, options, where))
 
     def loss(
         self,

@@ -6,34 +6,36 @@ operations in order, each with its probability. How one is found is in `search.p
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.files import write_json
 from damage_ssl.learning.augmentation.operations import apply_table, operation_named
-from damage_ssl.settings import from_mapping
+from damage_ssl.settings import Settings, from_mapping
 
 FORMAT = 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class PolicyStep:
+class PolicyStep(Settings):
     """One operation: its name in `table.py`, how likely it is applied, and how strongly (0 to 1, either sign)."""
 
     operation: str
     probability: float
     strength: float
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
         operation_named(self.operation)
-        for name in ("probability", "strength"):
-            if not 0 <= (value := getattr(self, name)) <= 1:
-                raise SettingsError(f"views: {name} of '{self.operation}' is {value:g}; it must be 0 to 1")
+        for name, value in (("probability", self.probability), ("strength", self.strength)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} of '{self.operation}' is {value:g}; it must be 0 to 1")
+        return self
 
 
 SubPolicy = tuple[PolicyStep, ...]
@@ -68,7 +70,7 @@ class AugmentPolicy:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, read back by `from_json`."""
-        steps = [[asdict(step) for step in sub] for sub in self.sub_policies]
+        steps = [[step.model_dump() for step in sub] for sub in self.sub_policies]
         return {"format": FORMAT, "sub_policies": steps, "found": dict(self.found)}
 
     @classmethod
@@ -85,7 +87,7 @@ class AugmentPolicy:
             subs = values["sub_policies"]
             if not subs or not all(subs):
                 raise SettingsError(f"{where}: 'sub_policies' is empty, or one of them is; each needs an operation")
-            steps = tuple(tuple(_step(step, where) for step in sub) for sub in subs)
+            steps = tuple(tuple(from_mapping(PolicyStep, step, where) for step in sub) for sub in subs)
             return cls(steps, values.get("found", {}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SettingsError(
@@ -141,11 +143,3 @@ def with_policy_text(options: Mapping[str, Any], folder: Path) -> dict[str, Any]
         return dict(options)
     path = Path(given) if Path(given).exists() else folder / given
     return {**options, "policy": json.dumps(AugmentPolicy.read(path).to_json(), sort_keys=True)}
-
-
-def _step(values: Mapping[str, Any], where: str) -> PolicyStep:
-    try:
-        return from_mapping(PolicyStep, values, where)
-    except SettingsError as error:
-        message = str(error)
-        raise SettingsError(message if message.startswith(where) else f"{where}: {message}") from None

@@ -6,13 +6,13 @@ keeps its values: no photometry, no cutout. Per-sample parameters are drawn on t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, cast
+from dataclasses import replace
+from typing import Literal, Self, cast
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from damage_ssl.errors import SettingsError
 from damage_ssl.learning.augmentation.ctaugment import CTAugment, Probe, Strengths
 from damage_ssl.learning.augmentation.geometry import (
     AFFINE_KNOBS,
@@ -29,12 +29,12 @@ from damage_ssl.learning.augmentation.photometry import OPERATIONS, apply_drawn,
 from damage_ssl.learning.augmentation.policy import AugmentPolicy, policy_of
 from damage_ssl.learning.device import to_device
 from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
+from damage_ssl.settings import Settings
 
 DEFAULT_OPERATIONS = " ".join(name for name in OPERATIONS if name not in ("solarize", "patch-gaussian"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ViewSettings:
+class ViewSettings(Settings, title="views"):
     """How far views may go from the pair.
 
     Weak: `weak_shift` is the largest shift as a share of the side. Strong: rotation up to ±`rotation_deg` beside the
@@ -49,44 +49,32 @@ class ViewSettings:
     `auto` is what the algorithm's paper does, or `random`. `policy` is the found policy: its file, or its JSON text.
     """
 
-    weak_shift: float = 0.125
-    rotation_deg: float = 30.0
-    zoom: float = 1.25
-    shear: float = 0.1
-    strong_shift: float = 0.125
+    weak_shift: float = Field(0.125, ge=0.0, le=0.125)
+    rotation_deg: float = Field(30.0, ge=0.0, le=45.0)
+    zoom: float = Field(1.25, ge=1.0, le=2.0)
+    shear: float = Field(0.1, ge=0.0, le=0.5)
+    strong_shift: float = Field(0.125, ge=0.0, le=0.5)
     operations: str = DEFAULT_OPERATIONS
-    operations_per_sample: int = 2
-    photometric_strength: float = 1.0
+    operations_per_sample: int = Field(2, ge=0)
+    photometric_strength: float = Field(1.0, ge=0.0, le=1.0)
     per_date_photometry: bool = True
-    cutout: float = 0.5
+    cutout: float = Field(0.5, ge=0.0, le=1.0)
     quarter_turns: bool = True
     strong_policy: Literal["auto", "random", "ctaugment", "augmix", "autoaugment"] = "auto"
     policy: str = ""
 
-    def __post_init__(self) -> None:
-        limits = {
-            "weak_shift": (0.0, 0.125),
-            "rotation_deg": (0.0, 45.0),
-            "zoom": (1.0, 2.0),
-            "shear": (0.0, 0.5),
-            "strong_shift": (0.0, 0.5),
-            "photometric_strength": (0.0, 1.0),
-            "cutout": (0.0, 1.0),
-        }
-        for name, (low, high) in limits.items():
-            if not low <= (value := getattr(self, name)) <= high:
-                raise SettingsError(f"views: {name} is {value:g}; it must be {low:g} to {high:g}")
-        if self.operations_per_sample < 0:
-            raise SettingsError(f"views: operations_per_sample is {self.operations_per_sample}; it must be 0 or more")
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
         for name in self.operations.split():
-            check_operation(name, OPERATIONS, "views")
+            check_operation(name, OPERATIONS, "operations")
         if not self.operations.split():
-            raise SettingsError("views: operations is empty; name 'identity' for none")
+            raise ValueError("operations is empty; name 'identity' for none")
         if (self.strong_policy == "autoaugment") != bool(self.policy):
-            raise SettingsError(
-                "views: strong_policy 'autoaugment' and policy go together; policy is the file that `damage-ssl views "
-                "EVENT --search 60` writes"
+            raise ValueError(
+                "strong_policy 'autoaugment' and policy go together; policy is the file that `damage-ssl views EVENT "
+                "--search 60` writes"
             )
+        return self
 
 
 class Views:
@@ -233,4 +221,4 @@ def _cut_out(views: Tensor, largest: float, generator: torch.Generator, strength
 
 def resolved(settings: ViewSettings, policy: Literal["random", "ctaugment"]) -> ViewSettings:
     """The settings of views with `policy` where they leave the policy to the algorithm."""
-    return replace(settings, strong_policy=policy) if settings.strong_policy == "auto" else settings
+    return settings.replace(strong_policy=policy) if settings.strong_policy == "auto" else settings

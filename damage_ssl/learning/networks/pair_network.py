@@ -24,6 +24,7 @@ from damage_ssl.learning.networks.fusion import (
 from damage_ssl.learning.networks.heads import HEADS, OrdinalHead
 from damage_ssl.learning.networks.random_features import RandomFeatures
 from damage_ssl.learning.pair_tensor import FOOTPRINT, POST, PRE, VIEW_CHANNELS
+from damage_ssl.settings import Settings
 
 __all__ = ["IMAGE_CHANNELS", "PARTS", "Fusion", "NetworkSpec", "PairNetwork", "build_network"]
 
@@ -39,8 +40,7 @@ OUTSIDE_WEIGHT = 1e-3
 """Weight of a pixel outside the footprint in the masked pool: an empty mask then falls back to the plain average."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NetworkSpec:
+class NetworkSpec(Settings):
     """All that is needed to build the network again before its weights are loaded.
 
     `channels` is 7, or 14 with a context view. `input_px` is the size that patches are resized to (bilinear).

@@ -20,10 +20,9 @@ from damage_ssl.learning.device import device_named
 from damage_ssl.learning.networks.pair_network import NetworkSpec
 from damage_ssl.learning.networks.weights import read_weights
 from damage_ssl.learning.pair_tensor import pair_bytes
-from damage_ssl.learning.settings import SortedOptions, sort_options
+from damage_ssl.learning.settings import TrainingOptions, TrainSettings
 from damage_ssl.learning.training_folder import TrainingFolder
 from damage_ssl.patches.pairs import PairSet
-from damage_ssl.settings import TrainSettings, to_mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +109,6 @@ class Task:
 
     folder: TrainingFolder
     settings: TrainSettings
-    options: SortedOptions
     scheme: ClassScheme
     pixels: Tensor
     building_id: NDArray[np.str_]
@@ -123,6 +121,11 @@ class Task:
     should_stop: Callable[[], bool]
     cache: Path
 
+    @property
+    def options(self) -> TrainingOptions:
+        """Those of the settings."""
+        return self.settings.options
+
     def card(self, spec: NetworkSpec, steps: int) -> CheckpointCard:
         """The description that goes beside the weights."""
         return CheckpointCard(
@@ -133,7 +136,7 @@ class Task:
             gsd_m=self.gsd_m,
             context_gsd_m=self.context_gsd_m,
             rotations=self.settings.prediction_rotations,
-            training=to_mapping(self.settings),
+            training=self.settings.model_dump(),
             steps=steps,
             version=__version__,
         )
@@ -155,17 +158,13 @@ def make_task(
         LabelsError: the labels are of one class only.
         WorkspaceError: a labelled building has no pair.
     """
-    where = f"{folder.name}: training"
-    check_values(settings, where)
     scheme = scheme_named(settings.scheme)
-    options = sort_options(settings.options, where)
     rows = target_rows(targets, pairs, scheme)
     device = device_named(settings.device)
     pixels = pair_bytes(pairs)
     return Task(
         folder=folder,
         settings=settings,
-        options=options,
         scheme=scheme,
         pixels=pixels.to(device),
         building_id=pairs.building_id,
@@ -205,41 +204,10 @@ def unlabelled_rows(task: Task) -> Tensor:
     return rest
 
 
-def check_values(settings: TrainSettings, where: str) -> None:
-    """Check the numbers of the settings.
-
-    Raises:
-        SettingsError: one is out of range.
-    """
-    smallest = {
-        "steps": 1,
-        "batch_labelled": 2,
-        "unlabelled_ratio": 1,
-        "max_unlabelled": 0,
-        "input_px": 32,
-        "prediction_rotations": 1,
-        "learning_rate_encoder": 0.0,
-        "learning_rate_head": 0.0,
-        "weight_decay": 0.0,
-        "ema_decay": 0.0,
-    }
-    for name, least in smallest.items():
-        if not (value := getattr(settings, name)) >= least:
-            raise SettingsError(f"{where}: {name} is {value:g}; it must be at least {least:g}")
-    if settings.prediction_rotations > 4:
-        raise SettingsError(
-            f"{where}: prediction_rotations is {settings.prediction_rotations}; quarter turns are 1 to 4"
-        )
-    if settings.ema_decay >= 1:
-        raise SettingsError(f"{where}: ema_decay is {settings.ema_decay:g}; it must be below 1")
-    if settings.minutes is not None and not settings.minutes > 0:
-        raise SettingsError(f"{where}: minutes is {settings.minutes:g}; it must be above 0")
-
-
 def _fingerprint(pairs: PairSet, pixels: Tensor, rows: TargetRows, settings: TrainSettings) -> str:
     """Changes with anything that a resumed training must share with its beginning; some 1,000 pairs stand for all
     pixels."""
-    values: dict[str, Any] = to_mapping(settings)
+    values: dict[str, Any] = settings.model_dump()
     for name in ("minutes", "device"):
         values.pop(name)
     digest = hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16)
@@ -249,8 +217,8 @@ def _fingerprint(pairs: PairSet, pixels: Tensor, rows: TargetRows, settings: Tra
         digest.update(array.tobytes())
     if len(rows.foreign_row):
         digest.update(b"foreign" + rows.foreign_row.tobytes())
-    if given := settings.options.get("weights"):
-        digest.update(read_weights(Path(str(given))).path.read_bytes())
+    if given := settings.options.network.weights:
+        digest.update(read_weights(Path(given)).path.read_bytes())
     return digest.hexdigest()
 
 

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.learning.networks.pair_network import PairNetwork
-from damage_ssl.learning.settings import FitOptions
-from damage_ssl.settings import TrainSettings
+from damage_ssl.learning.settings import FitOptions, TrainSettings
 
 
 def make_optimizer(network: PairNetwork, settings: TrainSettings, options: FitOptions) -> torch.optim.Optimizer:

@@ -7,10 +7,10 @@ when, has another form than a file of labels, and is read by nothing but this mo
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -28,11 +28,6 @@ from damage_ssl.learning.trainer.trainer import Trainer
 from damage_ssl.learning.trainer.view_sources import CachedViews, PixelViews
 from damage_ssl.learning.training_folder import TrainingFolder
 
-ROUNDS: dict[str, Callable[[Mapping[str, Any], str], NoisyStudentSettings]] = {
-    "noisy-student": NoisyStudentSettings.from_options
-}
-"""Algorithms that train several networks, one after the other."""
-
 KIND = "pseudo-labels of a model, not labels"
 
 
@@ -42,7 +37,7 @@ def train_rounds(task: Task, clock: Callable[[], float]) -> None:
     The last student is the run's model. Time and steps of the settings: `minutes` is shared by all, `steps` is each
     one's.
     """
-    settings = ROUNDS[task.settings.algorithm](task.options.algorithm, f"{task.folder.name}: training")
+    settings = cast(NoisyStudentSettings, task.options.algorithm)
     algorithm: Algorithm = Supervised("strong")
     path: Path | None = None
     total = (settings.rounds + 1) * task.settings.steps
@@ -122,7 +117,7 @@ def _part(task: Task, number: int, rounds: int, path: Path | None) -> Task:
         task.on_progress(replace(progress, step=step, steps=steps))
 
     minutes = task.settings.minutes
-    settings = replace(task.settings, minutes=None if minutes is None else minutes / (rounds + 1))
+    settings = task.settings.replace(minutes=None if minutes is None else minutes / (rounds + 1))
     return replace(task, folder=folder, settings=settings, fingerprint=digest.hexdigest(), on_progress=on_progress)
 
 

@@ -43,7 +43,7 @@ from damage_ssl.learning.trainer.distributed import current_world
 from damage_ssl.learning.trainer.forward_pass import MixedSizes, TrainedNetwork, begin_step, passes_of
 from damage_ssl.learning.trainer.initialisation import starts_at_regression
 from damage_ssl.learning.trainer.optimiser import Ema, make_optimizer, rate_factor, set_rate
-from damage_ssl.learning.trainer.view_sources import CachedViews, PixelViews, ViewSource, options_without_pixels
+from damage_ssl.learning.trainer.view_sources import CachedViews, PixelViews, ViewSource, settings_without_pixels
 
 REPORT_STEPS = 5
 CHECKPOINT_SECONDS = 30.0
@@ -72,10 +72,8 @@ class Trainer:
         self._unreported: list[Tensor] = []
         where = f"{task.folder.name}: training"
         cached = is_cached(task.settings.network)
-        options = task.options.algorithm
-        if cached:
-            options = options_without_pixels(task.settings.algorithm, task.options, where)
-        plain = algorithm or ALGORITHMS[task.settings.algorithm](options, where)
+        own = settings_without_pixels(task.settings, where) if cached else task.options.algorithm
+        plain = algorithm or ALGORITHMS[task.settings.algorithm].make(own)
         self._algorithm = with_remedy(
             with_consistency(plain, task.options.consistency),
             task.options.imbalance,

@@ -9,7 +9,7 @@ and the next one goes on.
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -204,11 +204,11 @@ def _read(folder: Path, network: PairNetwork, options: CacheOptions) -> ViewCach
 
 def _fingerprint(task: Task, network: PairNetwork) -> str:
     """Changes with anything that the values depend on; the network is still without filters and statistics."""
-    options = {name: value for name, value in asdict(task.options.cache).items() if name != "cached_updates"}
-    views = asdict(resolved(task.options.views, "random"))
+    options = {name: value for name, value in task.options.cache.model_dump().items() if name != "cached_updates"}
+    views = resolved(task.options.views, "random").model_dump()
     if views["policy"]:
         views["policy"] = repr(policy_of(views["policy"]))  # not the name of its file
-    spec = {name: value for name, value in asdict(network.spec).items() if name not in ("classes", "head")}
+    spec = {name: value for name, value in network.spec.model_dump().items() if name not in ("classes", "head")}
     about = {"format": FORMAT_VERSION, "spec": spec, "cache": options, "views": views}
     digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=12)
     for name, tensor in network.encoder.state_dict().items():

@@ -7,8 +7,7 @@ encoded by the frozen network. What cannot be done without pixels is refused: st
 rotation task of ReMixMatch, which is left out.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -26,10 +25,11 @@ from damage_ssl.learning.networks.head_network import HeadNetwork
 from damage_ssl.learning.networks.pair_network import PairNetwork
 from damage_ssl.learning.pair_tensor import to_unit
 from damage_ssl.learning.predictor import rotation_average
-from damage_ssl.learning.settings import SortedOptions
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.data import Task
 from damage_ssl.learning.trainer.initialisation import initialised_network, starts_at_regression
 from damage_ssl.learning.trainer.view_cache import TURNS, open_cache
+from damage_ssl.settings import Settings
 
 PAIRS_AT_ONCE = 64
 
@@ -101,7 +101,7 @@ class PixelViews:
         return network
 
 
-WITHOUT_PIXELS: dict[str, dict[str, Any]] = {"remixmatch": {"rotation_weight": 0.0}}
+WITHOUT_PIXELS: dict[str, dict[str, float]] = {"remixmatch": {"rotation_weight": 0.0}}
 """Options that an algorithm must have where there are no pixels; they are its defaults there."""
 
 
@@ -168,13 +168,13 @@ class CachedViews:
         return network.whole() if isinstance(network, HeadNetwork) else network
 
 
-def options_without_pixels(algorithm: str, options: SortedOptions, where: str) -> Mapping[str, Any]:
-    """The algorithm's options as they must be on cached features.
+def settings_without_pixels(settings: TrainSettings, where: str) -> Settings:
+    """The algorithm's own settings as they must be on cached features.
 
     Raises:
         SettingsError: one of them, or the policy of strong views, needs pixels.
     """
-    instead = "set the network to 'efficientnet-lite0' to train on pixels"
+    options, instead = settings.options, "set the network to 'efficientnet-lite0' to train on pixels"
     if options.views.strong_policy == "ctaugment":
         raise SettingsError(
             f"{where}: strong_policy 'ctaugment' learns while training, but the views of cached features are drawn "
@@ -185,12 +185,12 @@ def options_without_pixels(algorithm: str, options: SortedOptions, where: str) -
             f"{where}: input_px_low is {options.network.input_px_low}, but cached features are of one size; leave it "
             f"out, or {instead}"
         )
-    needed = WITHOUT_PIXELS.get(algorithm, {})
-    for name, value in needed.items():
-        if options.algorithm.get(name, value) != value:
+    needed, own = WITHOUT_PIXELS.get(settings.algorithm, {}), options.algorithm
+    for name in needed.keys() & own.model_fields_set:
+        if (value := getattr(own, name)) != needed[name]:
             others = ", ".join(each for each in ALGORITHMS if each not in WITHOUT_PIXELS)
             raise SettingsError(
-                f"{where}: {algorithm} with {name} {options.algorithm[name]} turns pixels, and there are only cached "
-                f"features; set it to {value:g}, take another algorithm ({others}), or {instead}"
+                f"{where}: {settings.algorithm} with {name} {value:g} turns pixels, and there are only cached "
+                f"features; set it to {needed[name]:g}, take another algorithm ({others}), or {instead}"
             )
-    return {**needed, **options.algorithm}
+    return own.replace(**needed)

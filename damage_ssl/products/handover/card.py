@@ -11,8 +11,8 @@ from damage_ssl.damage_scale import ClassScheme, reason_words
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.evaluation.metrics import Evaluation
 from damage_ssl.files import write_text
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
-from damage_ssl.runs.change_score import STATEMENT
+from damage_ssl.runs.model import RunKind
+from damage_ssl.runs.trained import TRAINED
 
 FEW_VALIDATION_BUILDINGS = 50
 
@@ -22,12 +22,13 @@ class CardFacts:
     """What the card says that the product's own rows do not.
 
     `label_counts` are the labels that the run was trained and validated with, by value; `validation` are the metrics
-    on the run's held-out blocks. Everything about the model is None before any training. `statement` is a warning that
-    comes before all else. `source_label_counts` are the labels of other events that the run learned from, by event.
+    on the run's held-out blocks. Everything about the model is None before any training. `statement` comes before all
+    else. `source_label_counts` are the labels of other events that the run learned from, by event.
     """
 
     event: str
     hazard: str | None = None
+    kind: RunKind = TRAINED
     algorithm: str | None = None
     scheme: ClassScheme | None = None
     label_counts: Mapping[str, int] | None = None
@@ -36,18 +37,13 @@ class CardFacts:
     statement: str | None = None
     source_label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
-    @property
-    def is_change_score(self) -> bool:
-        """True where pre and post were compared without labels."""
-        return self.algorithm == CHANGE
-
 
 def run_card(product: gpd.GeoDataFrame, facts: CardFacts) -> str:
     """The card as Markdown. `product` is what `assessed_footprints` returns."""
     run_ids = product["run_id"].dropna().unique()
     sections = [
-        f"# {'First map without labels' if facts.is_change_score else 'Damage map'}: {facts.event}",
-        *([STATEMENT, ""] if facts.is_change_score else [facts.statement, ""] if facts.statement else []),
+        f"# {facts.kind.heading}: {facts.event}",
+        *([facts.statement, ""] if facts.statement else []),
         *_bullets(
             {
                 "Hazard": facts.hazard or "not stated",
@@ -151,8 +147,10 @@ def _caveats(facts: CardFacts) -> list[str]:
         "Damage is judged from above: walls, interiors and most flood damage do not show.",
         "`ems_damage_gra` and `unosat_class` are indicative: those scales ask other questions.",
     ]
-    if facts.is_change_score:
-        caveats.insert(0, "`p_damaged` is a change score between 0 and 1, not a probability: do not add it up.")
+    if not facts.kind.is_probability:
+        caveats.insert(
+            0, f"`p_damaged` is a {facts.kind.measure} between 0 and 1, not a probability: do not add it up."
+        )
     if facts.calibration is not None and facts.calibration.n_validation and facts.validation is not None:
         caveats.append(
             "The threshold was chosen on the validation buildings, so the numbers above are somewhat optimistic; "

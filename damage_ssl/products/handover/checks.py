@@ -9,15 +9,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from damage_ssl.damage_scale import ClassScheme, LabelValue, reason_words
-from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_report
-from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.damage_scale import reason_words
+from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_of_map, taught_nothing
 from damage_ssl.evaluation.metrics import Estimate, Evaluation
 from damage_ssl.products.handover.card import FEW_VALIDATION_BUILDINGS
-from damage_ssl.products.handover.pack import is_validated
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.model import MapModel
-from damage_ssl.runs.plan import plan_of
 
 State = Literal["good", "look", "bad"]
 """`good`: nothing to do; `look`: the receiver should know; `bad`: better mended first."""
@@ -78,17 +75,18 @@ def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Ha
     if model is None:
         yield HandoverCheck("Model", "none: the map holds coverage and your labels only", "look")
         return
-    if model.run is None:
+    if not isinstance(model, FinishedRun):
         yield HandoverCheck("Model", "live model, not validated: train a run before anybody decides by this map", "bad")
         return
-    calibration = Calibration.read(model.run.calibration_path)
+    calibration = model.calibration
     decided = f"chosen on {calibration.n_validation:,} held-out buildings, {calibration.n_damaged:,} of them damaged"
     chosen = decided if calibration.n_validation else calibration.method
     few_damaged = calibration.n_validation > 0 and calibration.n_damaged < FEW_DAMAGED
     yield HandoverCheck("Threshold", f"{calibration.threshold:.2f}, {chosen}", "look" if few_damaged else "good")
-    if model.algorithm == CHANGE:
-        yield HandoverCheck("Validation", "change score without training: not a probability, not validated", "bad")
-    elif validation is None or not is_validated(model):
+    if not model.kind.is_probability:
+        said = f"{model.kind.measure} without training: not a probability, not validated"
+        yield HandoverCheck("Validation", said, "bad")
+    elif validation is None or not model.validated:
         yield HandoverCheck("Validation", "nothing was held out, so nobody knows how good the map is", "bad")
     else:
         few = validation.n < FEW_VALIDATION_BUILDINGS
@@ -113,32 +111,13 @@ def _audit_of(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) ->
     if model is None:
         return None
     answers = audit_answers(log)
-    known: set[str] = set()
-    if model.run is not None:
-        plan = plan_of(model.run)
-        known = {*plan.train_id, *plan.validation_id}
-    verdicts = {
-        str(building): verdict
-        for building, value in zip(answers["building_id"], answers["value"], strict=True)
-        if (verdict := _damaged(LabelValue(value), model.scheme)) is not None
-    }
-    p_damaged = table.set_index("building_id")["p_damaged"]
-    usable = [building for building in verdicts if building not in known and building in p_damaged.index]
-    numbers = pd.to_numeric(p_damaged.loc[usable]).dropna()
-    return audit_report(
-        numbers.to_numpy(float) >= model.threshold,
-        np.array([verdicts[building] for building in numbers.index], dtype=bool),
-        population=len(table),
-        no_grade=len(answers) - len(verdicts),
-        learned=len(verdicts) - len(usable),
-    )
-
-
-def _damaged(value: LabelValue, scheme: ClassScheme) -> bool | None:
-    if value in (LabelValue.INTACT, LabelValue.DAMAGED):
-        return value is LabelValue.DAMAGED
-    index = scheme.index_of(value)
-    return None if index is None else index >= scheme.damaged_from
+    p_damaged = pd.to_numeric(table.set_index("building_id")["p_damaged"]).reindex(answers["building_id"])
+    fair = p_damaged.notna().to_numpy()
+    if isinstance(model, FinishedRun):
+        plan = model.plan
+        fair = fair & taught_nothing(answers["building_id"].to_numpy(str), plan.train_id, plan.validation_id)
+    said = p_damaged.to_numpy(float, na_value=np.nan) >= model.threshold
+    return audit_of_map(answers, said, fair, model.scheme, population=len(table))
 
 
 def _freshness(model: MapModel | None, log: pd.DataFrame, now: float) -> Iterator[HandoverCheck]:
@@ -147,7 +126,7 @@ def _freshness(model: MapModel | None, log: pd.DataFrame, now: float) -> Iterato
     begun = model.run.begun / 1e9
     since = log[pd.to_datetime(log["time"], utc=True, format="ISO8601") > datetime.fromtimestamp(begun, UTC)]
     count = since["building_id"].nunique()
-    if count and model.algorithm != CHANGE:
+    if count and model.kind.learns:
         yield HandoverCheck(
             "Labels since",
             f"{count:,}, in the map as answers; the model has not learned from them",

@@ -1,4 +1,4 @@
-"""The damage map as a file."""
+"""The damage map as a file: the table of a run, its metadata, its card."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING
 
 from damage_ssl import __version__
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.products.geojson import write_geojson
+from damage_ssl.products.geojson import Metadata, write_geojson
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
-from damage_ssl.runs.change_score import METHOD, STATEMENT
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.live import LiveModel
-from damage_ssl.runs.plan import RunPlan, plan_of
-from damage_ssl.runs.predictions import read_predictions
-from damage_ssl.runs.run import Run, chosen_run, latest_finished
+from damage_ssl.runs.run import chosen_run, latest_finished
 from damage_ssl.runs.validation import validation_of
 
 if TYPE_CHECKING:
@@ -53,8 +49,33 @@ class ExportSummary:
         return f"{head}; {self.damaged:,} {word} ({self.by_analyst:,} graded by an analyst), run {self.run_id}"
 
 
-def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
-    """Every footprint of the event exactly once, with the result of `run`; None: coverage and reasons only.
+def export_event(event: Event, out: Path, *, run_id: str | None = None) -> ExportSummary:
+    """Write the event's map as GeoJSON, with the named run, else the newest finished one, else none.
+
+    Raises:
+        WorkspaceError: the named run is not there. StorageError: the disk is full.
+    """
+    model = FinishedRun(chosen_run(event, run_id)) if run_id is not None else _latest_or_none(event)
+    table = export_table(event, model)
+    write_geojson(table, out, metadata=_metadata(event, model))
+    if model is not None:
+        write_card(model.run.path / "card.md", table, card_facts(event, model))
+    assessed = int(table["assessed"].sum())
+    return ExportSummary(
+        out=str(out),
+        footprints=len(table),
+        assessed=assessed,
+        not_assessed=len(table) - assessed,
+        damaged=None if model is None else int(table["damaged"].eq(True).sum()),
+        by_analyst=int(table["label_source"].eq("analyst").sum()),
+        run_id=None if model is None else model.model_id,
+        is_change_score=model is not None and not model.kind.is_probability,
+        statement=None if model is None else model.plan.statement,
+    )
+
+
+def export_table(event: Event, model: FinishedRun | LiveModel | None) -> "gpd.GeoDataFrame":
+    """Every footprint of the event exactly once, with what a model says; None: coverage and reasons only.
 
     Raises:
         WorkspaceError: the patches are not cut, or the run has not predicted.
@@ -64,108 +85,60 @@ def export_table(event: Event, run: Run | None) -> "gpd.GeoDataFrame":
     labels = open_labels(event).current()
     # Labels stay in the log when an event gets other footprints; the product is of those that there are.
     labels = labels[labels["building_id"].isin(footprints["building_id"])]
-    if run is None:
-        return assessed_footprints(footprints, index, None, labels, scheme=None, threshold=None, run_id=None)
-    algorithm = plan_of(run).train.algorithm
+    predictions = None
+    if model is not None:
+        predictions = model.predictions if isinstance(model, FinishedRun) else model.prediction.table()
     return assessed_footprints(
         footprints,
         index,
-        read_predictions(run),
+        predictions,
         labels,
-        scheme=plan_of(run).scheme,
-        threshold=Calibration.read(run.calibration_path).threshold,
-        run_id=run.run_id,
-        method=METHOD if algorithm == CHANGE else algorithm,
+        scheme=None if model is None else model.scheme,
+        threshold=None if model is None else model.threshold,
+        run_id=None if model is None else model.model_id,
+        method=model.method if isinstance(model, FinishedRun) else None,
     )
 
 
-def live_table(event: Event, model: LiveModel) -> "gpd.GeoDataFrame":
-    """Every footprint of the event exactly once, with what the live model says of it.
-
-    Raises:
-        WorkspaceError: the patches are not cut.
-    """
-    footprints, labels = event.footprints(), open_labels(event).current()
-    return assessed_footprints(
-        footprints,
-        PatchStore.open(event.patches_path).index(),
-        model.predictions(),
-        labels[labels["building_id"].isin(footprints["building_id"])],
-        scheme=model.scheme,
-        threshold=model.threshold,
-        run_id=model.model_id,
+def card_facts(event: Event, model: FinishedRun) -> CardFacts:
+    """What a run's card says of how it was made and checked."""
+    plan = model.plan
+    names = plan.scheme.class_names
+    return CardFacts(
+        event=event.name,
+        hazard=event.hazard,
+        kind=model.kind,
+        algorithm=model.algorithm,
+        scheme=plan.scheme,
+        label_counts=Counter(names[index] for index in (*plan.train_class, *plan.validation_class)),
+        calibration=model.calibration,
+        validation=validation_of(event, model),
+        source_label_counts={
+            source.event: Counter(names[index] for index in (*source.train_class, *source.validation_class))
+            for source in plan.sources
+        },
+        statement=model.statement,
     )
 
 
-def export_event(event: Event, out: Path, *, run_id: str | None = None) -> ExportSummary:
-    """Write the event's map as GeoJSON, with the named run, else the newest finished one, else none.
-
-    Raises:
-        WorkspaceError: the named run is not there. StorageError: the disk is full.
-    """
-    run = chosen_run(event, run_id) if run_id is not None else _latest_or_none(event)
-    table = export_table(event, run)
-    write_geojson(table, out, metadata=_metadata(event, run))
-    if run is not None:
-        write_card(run.path / "card.md", table, card_facts(event, run))
-    assessed = int(table["assessed"].sum())
-    return ExportSummary(
-        out=str(out),
-        footprints=len(table),
-        assessed=assessed,
-        not_assessed=len(table) - assessed,
-        damaged=None if run is None else int(table["damaged"].eq(True).sum()),
-        by_analyst=int(table["label_source"].eq("analyst").sum()),
-        run_id=None if run is None else run.run_id,
-        is_change_score=run is not None and plan_of(run).train.algorithm == CHANGE,
-        statement=None if run is None else plan_of(run).statement,
-    )
-
-
-def _metadata(event: Event, run: Run | None) -> dict[str, str | float | int | None]:
-    plan = None if run is None else plan_of(run)
+def _metadata(event: Event, model: FinishedRun | None) -> Metadata:
+    statement = None if model is None else model.statement
     return {
         "event": event.name,
         "hazard": event.hazard,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
-        "run_id": None if run is None else run.run_id,
-        "algorithm": None if plan is None else plan.train.algorithm,
-        "scheme": None if plan is None else plan.scheme.name,
-        "scale": None if plan is None else plan.scheme.statement,
-        "threshold": None if run is None else Calibration.read(run.calibration_path).threshold,
-        **({} if (statement := _statement(plan)) is None else {"statement": statement}),
+        "run_id": None if model is None else model.model_id,
+        "algorithm": None if model is None else model.algorithm,
+        "scheme": None if model is None else model.scheme.name,
+        "scale": None if model is None else model.scheme.statement,
+        "threshold": None if model is None else model.threshold,
+        **({} if statement is None else {"statement": statement}),
     }
 
 
-def _statement(plan: RunPlan | None) -> str | None:
-    if plan is None:
-        return None
-    return STATEMENT if plan.train.algorithm == CHANGE else plan.statement
-
-
-def card_facts(event: Event, run: Run) -> CardFacts:
-    """What a run's card says of how it was made and checked."""
-    plan = plan_of(run)
-    names = plan.scheme.class_names
-    return CardFacts(
-        event=event.name,
-        hazard=event.hazard,
-        algorithm=plan.train.algorithm,
-        scheme=plan.scheme,
-        label_counts=Counter(names[index] for index in (*plan.train_class, *plan.validation_class)),
-        calibration=Calibration.read(run.calibration_path),
-        validation=validation_of(event, run),
-        source_label_counts={
-            source.event: Counter(names[index] for index in (*source.train_class, *source.validation_class))
-            for source in plan.sources
-        },
-        statement=plan.statement,
-    )
-
-
-def _latest_or_none(event: Event) -> Run | None:
+def _latest_or_none(event: Event) -> FinishedRun | None:
     try:
-        return latest_finished(event.runs_path)
+        return FinishedRun(latest_finished(event.runs_path))
     except WorkspaceError:
         return None

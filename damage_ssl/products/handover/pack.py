@@ -1,10 +1,7 @@
-"""Folder, ZIP, manifest; what goes in.
+"""The hand-over pack: a folder with map, style, labels, card, a page for the receiver and a manifest, and its ZIP.
 
-A hand-over pack: a folder with the map, its style, the labels, a card, a page for the receiver and a manifest.
-
-The folder appears whole or not at all, and the ZIP beside it holds the same bytes.
-
-Handing a map over: the pack that goes to the receiver, and what to look at before it goes.
+The folder appears whole or not at all, and the ZIP beside it holds the same bytes. `hand_over` gathers what goes in for
+an event's map; `write_pack` writes it.
 """
 
 import hashlib
@@ -31,13 +28,11 @@ from damage_ssl.labels.label_csv import write_label_csv
 from damage_ssl.products.geojson import Metadata, write_geojson
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.handover.map_export import card_facts, export_table
-from damage_ssl.products.handover.receiver_note import NOT_VALIDATED, PackFacts, readme
+from damage_ssl.products.handover.receiver_note import PackFacts, readme
 from damage_ssl.products.selection import Selection
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
-from damage_ssl.runs.change_score import STATEMENT
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.model import MapModel
-from damage_ssl.runs.plan import plan_of
-from damage_ssl.runs.run import Run
+from damage_ssl.runs.plan import RunPlan
 
 MANIFEST = "manifest.json"
 _BLOCK_BYTES = 1 << 20
@@ -216,9 +211,10 @@ def hand_over(
         model: whose numbers; None: coverage and the analysts' answers only.
         selection: which buildings; None: all.
         licence: what the receiver may do with it and whom to name; None: what the event's catalogue says.
-        table: the whole map, if it was made before; needed for a model without a run.
+        table: the whole map, if it was made before; needed for a model whose kind is not exportable.
 
     Raises:
+        ValueError: the table is needed and not given.
         InputError: the selection names a class that there is none of. StorageError: the disk is full.
         WorkspaceError: the patches are not cut, or the run has not predicted.
     """
@@ -227,9 +223,11 @@ def hand_over(
     folder = pack_folder(event, model, selection, licence)
     if (found := open_pack(folder)) is not None:
         return found
+    finished = model if isinstance(model, FinishedRun) else None
     if table is None:
-        table = export_table(event, None if model is None else model.run)
-    run = None if model is None else model.run
+        if model is not None and not model.kind.exportable:
+            raise ValueError(f"model '{model.model_id}': has no map on disk; give its table")
+        table = export_table(event, finished)
     return write_pack(
         folder,
         table,
@@ -237,29 +235,27 @@ def hand_over(
         selection,
         card=_card_facts(event, model),
         facts=_facts(event, model, licence),
-        settings={} if run is None else _settings(run),
+        settings={} if finished is None else _settings(finished.plan),
     )
 
 
 def _card_facts(event: Event, model: MapModel | None) -> CardFacts:
     if model is None:
         return CardFacts(event=event.name, hazard=event.hazard)
-    if model.run is None:
-        counts = Counter({value.value: count for value, count in open_labels(event).counts().items()})
-        return CardFacts(
-            event=event.name,
-            hazard=event.hazard,
-            algorithm=model.algorithm,
-            scheme=model.scheme,
-            label_counts=counts,
-            statement=NOT_VALIDATED,
-        )
-    return card_facts(event, model.run)
+    if isinstance(model, FinishedRun):
+        return card_facts(event, model)
+    return CardFacts(
+        event=event.name,
+        hazard=event.hazard,
+        kind=model.kind,
+        algorithm=model.algorithm,
+        scheme=model.scheme,
+        label_counts=Counter({value.value: count for value, count in open_labels(event).counts().items()}),
+        statement=model.statement,
+    )
 
 
 def _facts(event: Event, model: MapModel | None, licence: str | None) -> PackFacts:
-    change = model is not None and model.algorithm == CHANGE
-    live = model is not None and model.run is None
     return PackFacts(
         event=event.name,
         hazard=event.hazard,
@@ -269,26 +265,16 @@ def _facts(event: Event, model: MapModel | None, licence: str | None) -> PackFac
         algorithm=None if model is None else model.algorithm,
         scheme=None if model is None else model.scheme,
         threshold=None if model is None else model.threshold,
-        statement=NOT_VALIDATED if live else STATEMENT if change else _elsewhere(model),
-        validated=is_validated(model),
+        statement=None if model is None else model.statement,
+        validated=model is not None and model.validated,
         imagery=[line for role in _ROLES for line in _scene_lines(event, role)],
         sources=_source_lines(event),
         licence=licence or _recorded_licence(event),
     )
 
 
-def is_validated(model: MapModel | None) -> bool:
-    """True where the model was checked on buildings held out from its training."""
-    return model is not None and model.run is not None and bool(plan_of(model.run).validation_id)
-
-
-def _elsewhere(model: MapModel | None) -> str | None:
-    return None if model is None or model.run is None else plan_of(model.run).statement
-
-
-def _settings(run: Run) -> dict[str, Any]:
+def _settings(plan: RunPlan) -> dict[str, Any]:
     """Settings without the lists of buildings, which labels.csv and the run itself hold."""
-    plan = plan_of(run)
     values = plan.to_json()
     kept = {key: values[key] for key in ("train", "split", "block_m", "patches_fingerprint", "version")}
     if plan.sources:

@@ -8,11 +8,6 @@ import pandas as pd
 from damage_ssl.damage_scale import ClassScheme, reason_words
 from damage_ssl.products.selection import Selection
 
-NOT_VALIDATED = (
-    "NOT VALIDATED: the numbers come from a quick model fitted while labelling. Nothing was held out to check it; use "
-    "it to see where to look, and train a run before anybody decides by it."
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class PackFacts:

@@ -274,6 +274,28 @@ class Screen:
             role,
         )
 
+    def wait_for_other_bounds(self, before: tuple[float, float, float, float]) -> None:
+        """Wait until the map shows another place, or the same from nearer or farther."""
+        self.page.wait_for_function(
+            "before => (document.querySelector('.wb-map').dataset.bounds ?? '').split(',')"
+            ".some((value, at) => Math.abs(Number(value) - before[at]) > 1e-7)",
+            arg=list(before),
+        )
+
+    def wait_for_imagery(self, role: str, zoom: int) -> None:
+        """Wait until the tiles of one side have all come at a zoom, however slow the server.
+
+        Leaflet keeps those of the zoom before until then; and for good where a tile beside the imagery has no picture.
+        """
+        self.page.wait_for_function(
+            """([role, zoom]) => {
+              const images = [...document.querySelectorAll(`.leaflet-${role}-pane img.leaflet-tile`)]
+                .filter((image) => Number(new URL(image.src).pathname.split('/').at(-3)) === zoom);
+              return images.every((image) => image.complete) && images.some((image) => image.naturalWidth);
+            }""",
+            arg=[role, zoom],
+        )
+
     def click_building(self, footprints: Any, without: set[str]) -> str:
         """Show the whole event and click in the middle of a building on the right half of the map; its id."""
         box = self.page.locator(".wb-map").bounding_box()

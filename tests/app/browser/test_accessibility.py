@@ -8,7 +8,7 @@ from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import BROWSER, OVERLAYS, STEPS, Screen
 from tests.app.browser.server import App
 
-pytestmark = BROWSER
+pytestmark = [*BROWSER, pytest.mark.long]
 
 
 @pytest.fixture(scope="package")

@@ -15,13 +15,14 @@ from damage_ssl import workflow
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_log import LabelStore
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.run import runs_in
 from tests.app.browser.conftest import BUILDINGS, Drawn
 from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
 from tests.app.browser.server import App, running_app
 from tests.conftest import eventually
 
-pytestmark = BROWSER
+pytestmark = [*BROWSER, pytest.mark.long]
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def _is_whole_map(collection: dict[str, Any], event: Event, run_id: str, correct
     rows = [feature["properties"] for feature in collection["features"]]
     assert sorted(row["building_id"] for row in rows) == sorted(event.footprints()["building_id"])
     run = next(run for run in runs_in(event.runs_path) if run.run_id == run_id)
-    table = workflow.export_table(event, run).set_index("building_id")
+    table = workflow.export_table(event, FinishedRun(run)).set_index("building_id")
     said = LabelStore(event.labels_path).current().set_index("building_id")["value"]
     assert set(corrected) <= set(said.index)
     for row in rows:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from damage_ssl.labels.label_log import LabelStore
 from tests.app.browser.conftest import Drawn
@@ -12,6 +13,7 @@ from tests.app.browser.server import App
 pytestmark = BROWSER
 
 
+@pytest.mark.long
 def test_forty_labels_and_the_start_of_training_by_keyboard_alone(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn
 ) -> None:

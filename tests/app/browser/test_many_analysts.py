@@ -17,6 +17,7 @@ ANALYSTS, LABELS_EACH = 10, 200
 VALUES = ("no-damage", "minor-damage", "major-damage", "destroyed", "unclear")
 
 pytestmark = [
+    pytest.mark.nightly,
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # within rasterio
 ]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+from app.tiles import native_zoom
 
 from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import BROWSER, Screen
@@ -18,29 +19,38 @@ def mercator(lon: float, lat: float) -> tuple[float, float]:
 
 
 def test_imagery_covers_its_place_without_gaps(open_screen: Callable[..., Screen], app: App, drawn: Drawn) -> None:
-    drawn.event(app.workspace, "covered", prepared=False)
+    event = drawn.event(app.workspace, "covered", prepared=False)
+    middles = event.footprints().geometry.representative_point()
+    buildings = [mercator(lon, lat) for lon, lat in zip(middles.x, middles.y, strict=True)]
+    finest = native_zoom(min(scene.gsd_m for scene in event.scenes("pre")), middles.y.mean())
     screen = open_screen()
     screen.open("covered", "event")
     zooms = set()
-    for button in (".wb-fit", ".wb-farther", ".wb-nearer", ".wb-nearer"):
+    for button in (".wb-fit", ".wb-farther", ".wb-farther", ".wb-nearer", ".wb-nearer", ".wb-nearer"):
+        before = screen.bounds()
         screen.page.locator(button).click()
+        if button != ".wb-fit":
+            screen.wait_for_other_bounds(before)
         screen.settle()
-        screen.page.wait_for_load_state("networkidle")
-        screen.page.wait_for_timeout(500)
         west, south, east, north = screen.bounds()
         (left, top), (right, bottom) = mercator(west, north), mercator(east, south)
         box = screen.page.locator(".wb-map").bounding_box()
         assert box is not None
         pixels = box["width"] / (right - left)
         assert box["height"] / (bottom - top) == pytest.approx(pixels, rel=0.01)
+        zoom = min(round(math.log2(pixels / 256)), finest) - 1  # tiles of 512 pixels
+        zooms.add(zoom)
         for role in ("pre", "post"):
+            screen.wait_for_imagery(role, zoom)
             tiles = screen.imagery(role)
-            assert tiles
             for tile in tiles:
                 side = pixels / 2 ** tile["z"]
                 assert tile["left"] == pytest.approx((tile["x"] / 2 ** tile["z"] - left) * pixels, abs=1.5)
                 assert tile["top"] == pytest.approx((tile["y"] / 2 ** tile["z"] - top) * pixels, abs=1.5)
                 assert side - 0.1 <= tile["width"] <= side + 2
                 assert side - 0.1 <= tile["height"] <= side + 2
-            zooms.add(tiles[0]["z"])
-    assert len(zooms) > 1
+            come = {(tile["x"], tile["y"]) for tile in tiles if tile["z"] == zoom}
+            seen = [(x, y) for x, y in buildings if left < x < right and top < y < bottom]
+            assert seen
+            assert {(int(x * 2**zoom), int(y * 2**zoom)) for x, y in seen} <= come
+    assert len(zooms) > 2

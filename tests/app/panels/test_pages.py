@@ -267,10 +267,10 @@ def test_position_set_by_hand_is_kept_and_cuts_the_pictures_again(
     next(number for number in page.number_input if number.key == f"north-{post}").set_value(-2.0)
     button(page, "nudge").click().run()
     assert not page.exception
-    assert read_manual_shifts(event) == {post: ManualShift(3.5, -2.0)}
+    assert read_manual_shifts(event, event.scenes("post")) == {post: ManualShift(3.5, -2.0)}
     assert started == [["patches", "town"]]
     button(page, "no-nudge").click().run()
-    assert read_manual_shifts(event) == {}
+    assert read_manual_shifts(event, event.scenes("post")) == {}
 
 
 def test_pictures_cut_again_without_success_say_why(open_page: Open, town: Town) -> None:

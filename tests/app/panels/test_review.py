@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.panels.review import kappa_words
 from app.state.event_view import label_store
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.evaluation.audit import audit_order
 from damage_ssl.events.event import Event
+from damage_ssl.labels.agreement import kappa_words
 from tests.app.town_app import add_run, prepared_event, repository
 from tests.conftest import Town
 

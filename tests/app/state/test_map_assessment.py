@@ -1,5 +1,8 @@
 """The quick tables of the screen say the same as the exported table."""
 
+from dataclasses import asdict
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -103,7 +106,7 @@ def test_new_label_is_seen_at_once_and_changes_the_version(event: Event) -> None
 def test_predictions_of_other_buildings_are_refused_with_what_to_do(event: Event) -> None:
     view = view_of("town")
     model = model_named(view, RUN_ID)
-    table = model.predictions()
+    table = model.prediction.table()
     table.iloc[1:].to_parquet(model.run.predictions_path)
     with pytest.raises(WorkspaceError, match="predict again"):
         assessment_of(view, model_named(view, RUN_ID))
@@ -113,8 +116,8 @@ def test_order_of_predictions_does_not_matter(event: Event) -> None:
     view = view_of("town")
     before = assessment_of(view, model_named(view, RUN_ID)).says.p
     path = model_named(view, RUN_ID).run.predictions_path
-    model_named(view, RUN_ID).predictions().iloc[::-1].to_parquet(path)
-    assessment_of.__globals__["_model_says"].__wrapped__.cache_clear()
+    model_named(view, RUN_ID).prediction.table().iloc[::-1].to_parquet(path)
+    view.kept.clear()
     np.testing.assert_array_equal(assessment_of(view, model_named(view, RUN_ID)).says.p, before)
 
 
@@ -144,18 +147,17 @@ def test_label_overrides_with_a_dark_rim_but_a_grade_does_not_hide_the_probabili
     assert one("probability", p=0.9, label="not-a-building").fill == colour_of("not-a-building")
 
 
-def test_browser_is_told_the_same_rule() -> None:
+def test_browser_is_told_the_same_rule_as_data() -> None:
     rule = legend_for_browser()
-    for mode in MODES:
-        for label in (None, *LABELS):
-            plain = unlabelled_codes(
-                mode, assessed=np.array([True]), p=np.array([0.5]), model_class=np.array([3], dtype=np.int8)
-            )
-            entry = None if label is None else rule["labels"][LABELS.index(label)]
-            code = entry["code"] if entry and mode in entry["covers"] else int(plain[0])
-            code += rule["rim"] if entry and code >= rule["first_filled"] else 0
-            here = codes_with(mode, plain, np.array([LABELS.index(label) if label else -1], dtype=np.int8))
-            assert rule["styles"][code] == rule["styles"][int(here[0])]
+    assert rule["labels"] == list(LABELS)
+    assert rule["styles"][rule["nothing_said"]]["fill"] == "#ffffff"
+    for mode, (place, label), assessed, p, cls in product(
+        MODES, enumerate(LABELS), (True, False), (np.nan, 0.5), (None, *CLASSES)
+    ):
+        facts = {"assessed": assessed, "p": p, "cls": cls}
+        plain = rule["styles"].index(asdict(one(mode, **facts)))
+        drawn = rule["styles"][rule["labelled"][mode][place][plain]]
+        assert drawn == asdict(one(mode, **facts, label=label))
 
 
 def test_cache_drops_what_was_used_longest_ago_when_its_bytes_are_full() -> None:

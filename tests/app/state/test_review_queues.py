@@ -10,7 +10,7 @@ import pytest
 
 from app.state.event_view import assessment, current_labels, label_store, view_of
 from app.state.label_evidence import audit_of
-from app.state.review_queues import CHECKS, audit_rows, case_of, queue_states
+from app.state.review_queues import CHECKS, case_of, queue_states
 from app.state.sampling_shares import Shares, keep_shares
 from app.state.shown_models import model_named, shown_models
 from damage_ssl.damage_scale import LabelValue
@@ -155,7 +155,7 @@ def test_audit_measures_the_map_on_buildings_that_did_not_teach_it(event: Event)
     view = view_of("town")
     model = model_named(view, RUN_ID)
     assert model is not None
-    report = audit_of(view, model, audit_rows(view), current_labels(event)[1])
+    report = audit_of(view, model, current_labels(event)[1])
     assert (report.accuracy.hits, report.accuracy.n) == (4, 6)
     assert (report.precision.hits, report.precision.n) == (1, 2)
     assert (report.recall.hits, report.recall.n) == (1, 2)
@@ -171,7 +171,7 @@ def test_live_model_is_audited_as_if_it_had_not_learned_the_answer(event: Event)
     view = view_of("town")
     live = model_named(view, "live")
     assert live is not None
-    report = audit_of(view, live, audit_rows(view), current_labels(event)[1])
+    report = audit_of(view, live, current_labels(event)[1])
     assert (report.accuracy.hits, report.accuracy.n, report.learned) == (1, 2, 0)
 
 

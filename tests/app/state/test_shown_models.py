@@ -11,9 +11,9 @@ import pytest
 
 from app.jobs import event_jobs
 from app.jobs.event_jobs import features_work
-from app.panels.labels import label_counts, needed, promise_of
+from app.panels.labels import needed, promise_of
 from app.state import queues
-from app.state.event_view import label_store, view_of
+from app.state.event_view import label_counts, label_store, view_of
 from app.state.labelling_guide import GRADES
 from app.state.queues import Ask, label_queue
 from app.state.sampling_shares import Shares, keep_shares

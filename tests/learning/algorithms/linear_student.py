@@ -70,7 +70,7 @@ def weight_gradient(views: Tensor, logits_gradient: np.ndarray) -> np.ndarray:
 
 
 def make(name: str, **options: Any) -> Algorithm:
-    return ALGORITHMS[name](options, "train.options")
+    return ALGORITHMS[name](options, f"train.options: {name}")
 
 
 def draw_batch(seed: int = 3) -> TrainingBatch:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms import adamatch
-from damage_ssl.learning.algorithms.adamatch import AdaMatch
+from damage_ssl.learning.algorithms.adamatch import AdaMatch, AdaMatchSettings
 from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.algorithms.fixmatch import unlabelled_loss
 from tests.learning.algorithms import oracles, oracles_aligned
@@ -28,7 +28,7 @@ from tests.learning.algorithms.test_oracles import CLASS_COUNTS, assert_same, ca
 
 
 def ada(**options: object) -> AdaMatch:
-    return AdaMatch.from_options(options, "train.options")
+    return AdaMatch(AdaMatchSettings(**options))
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_with_batch_statistics_both_passes_are_interpolated_and_the_labelled_one
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold": 1.1}, "adamatch: threshold is 1.1; it must be at least 0, at most 1"),
+        ({"threshold": 1.1}, "adamatch: threshold is 1.1; it must be 0 to 1"),
         ({"unlabelled_weight": -1.0}, "adamatch: unlabelled_weight is -1"),
         ({"labels": "firm"}, "allowed: soft, hard"),
     ],

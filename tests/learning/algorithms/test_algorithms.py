@@ -216,7 +216,8 @@ def test_alignment_is_off_by_default_and_then_keeps_no_state(batch: TrainingBatc
 
 
 def test_unknown_option_names_the_nearest() -> None:
-    with pytest.raises(SettingsError, match=r"train\.options: setting 'treshold' is unknown: did you mean 'threshold'"):
+    said = r"train\.options: fixmatch: setting 'treshold' is unknown: did you mean 'threshold'"
+    with pytest.raises(SettingsError, match=said):
         make("fixmatch", treshold=0.9)
     with pytest.raises(SettingsError, match="setting 'threshold' is unknown"):
         make("supervised-weak", threshold=0.9)
@@ -225,7 +226,7 @@ def test_unknown_option_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("fixmatch", {"threshold": 1.5}, "fixmatch: threshold is 1.5; it must be at least 0, at most 1"),
+        ("fixmatch", {"threshold": 1.5}, "fixmatch: threshold is 1.5; it must be 0 to 1"),
         ("fixmatch", {"labelled_view": "weka"}, "allowed: weak, strong, both"),
         ("fixmatch", {"unlabelled_weight": float("nan")}, "unlabelled_weight is nan"),
         ("mixmatch", {"temperature": 0}, "mixmatch: temperature is 0; it must be above 0"),

@@ -204,7 +204,7 @@ def test_the_second_view_may_be_strong(name: str) -> None:
     ("name", "option", "text"),
     [
         ("pseudo-label", {"threshold": -0.1}, "pseudo-label: threshold is -0.1"),
-        ("pseudo-label", {"ramp_share": 2.0}, "pseudo-label: ramp_share is 2; it must be at least 0, at most 1"),
+        ("pseudo-label", {"ramp_share": 2.0}, "pseudo-label: ramp_share is 2; it must be 0 to 1"),
         ("pi-model", {"unlabelled_weight": -1.0}, "pi-model: unlabelled_weight is -1"),
         ("mean-teacher", {"unlabeled_weight": 1.0}, "did you mean 'unlabelled_weight'"),
         ("mean-teacher", {"student_view": "both"}, "allowed: weak, strong"),

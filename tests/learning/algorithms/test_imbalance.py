@@ -209,7 +209,7 @@ def test_the_finished_network_subtracts_what_it_says_of_the_blank_pair() -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"abc_threshold": 1.5}, "abc_threshold is 1.5; it must be at least 0, at most 1"),
+        ({"abc_threshold": 1.5}, "abc_threshold is 1.5; it must be 0 to 1"),
         ({"abc_weight": -1.0}, "abc_weight is -1"),
         ({"cdmad_start": 2.0}, "cdmad_start is 2"),
     ],

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from damage_ssl.learning.algorithms.remedies.prior_correction import intercepts
 from damage_ssl.learning.predictor import load_predictor
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.training import train
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 
 

@@ -11,7 +11,7 @@ from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms import remixmatch
 from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.algorithms.mixmatch import draw_beta
-from damage_ssl.learning.algorithms.remixmatch import QUEUE, ReMixMatch, ShareQueue, turn_views
+from damage_ssl.learning.algorithms.remixmatch import QUEUE, ReMixMatch, ReMixMatchSettings, ShareQueue, turn_views
 from tests.learning.algorithms import oracles, oracles_aligned
 from tests.learning.algorithms.linear_student import (
     CHANNELS,
@@ -30,7 +30,7 @@ POST_CHANNELS = [3, 4, 5, 10, 11, 12]
 
 
 def remix(**options: object) -> ReMixMatch:
-    return ReMixMatch.from_options(options, "train.options")
+    return ReMixMatch(ReMixMatchSettings(**options))
 
 
 def views_of(count: int, rng: np.random.Generator) -> Tensor:

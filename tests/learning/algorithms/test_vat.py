@@ -14,9 +14,9 @@ from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms import vat
 from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.training import train
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 from tests.learning.algorithms import oracles
 from tests.learning.algorithms import oracles_consistency as exact
 from tests.learning.algorithms.linear_student import (

@@ -14,7 +14,7 @@ from damage_ssl.learning.algorithms.base import TrainingBatch
 from damage_ssl.learning.algorithms.remedies.consistency import ConsistencyOptions, jensen_shannon, with_consistency
 from damage_ssl.learning.augmentation.mixing import WIDTH, cutmix, draw_boxes, mix_chains, mixing_weights
 from damage_ssl.learning.augmentation.views import Views, ViewSettings
-from damage_ssl.learning.settings import sort_options
+from damage_ssl.learning.settings import TrainSettings
 from tests.learning.algorithms import oracles
 from tests.learning.algorithms.linear_student import LinearStudent, draw_batch, make, step, weight_gradient
 from tests.learning.algorithms.test_oracles import assert_same, caught, gradient_of, logits
@@ -97,7 +97,7 @@ def test_consistency_adds_its_loss_to_any_algorithm(name: str) -> None:
 def test_without_the_option_the_algorithm_is_itself_and_a_wrong_value_is_refused() -> None:
     inner = make("fixmatch")
     assert with_consistency(inner, ConsistencyOptions()) is inner
-    assert sort_options({"consistency": "jensen-shannon"}, "here").consistency.consistency_weight == 12
+    assert TrainSettings(options={"consistency": "jensen-shannon"}).options.consistency.consistency_weight == 12
     with pytest.raises(SettingsError, match="consistency_weight is -1"):
         ConsistencyOptions(consistency_weight=-1.0)
 

@@ -59,7 +59,7 @@ def broken(change: dict[str, object]) -> str:
         (broken({"strenght": 1.0}), "here: setting 'strenght' is unknown: did you mean 'strength'"),
         ('{"format": 9}', "here: is of format 9; this version reads 1"),
         ('{"format": 1, "sub_policies": []}', "'sub_policies' is empty"),
-        ('{"format": 1, "sub_policies": [[{"operation": "blur"}]]}', "is not a policy of views"),
+        ('{"format": 1, "sub_policies": [[{"operation": "blur"}]]}', "here: setting 'probability' is missing"),
         ("[1]", "is not a policy of views"),
         ("{", "is not a policy of views"),
     ],

@@ -13,11 +13,10 @@ from damage_ssl.learning.checkpoints import load_model
 from damage_ssl.learning.networks.fusion import CrossAttention, centre_crop
 from damage_ssl.learning.networks.pair_network import NetworkSpec, PairNetwork, build_network
 from damage_ssl.learning.predictor import load_predictor
-from damage_ssl.learning.settings import NetworkOptions, mixed_sizes
+from damage_ssl.learning.settings import NetworkOptions, TrainSettings, mixed_sizes
 from damage_ssl.learning.trainer.forward_pass import MixedSizes
 from damage_ssl.learning.training import check_settings, train
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 
 PAIRS, CLASSES = draw_pairs(24)

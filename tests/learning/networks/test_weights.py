@@ -15,10 +15,10 @@ from damage_ssl.learning.networks import weights
 from damage_ssl.learning.networks.encoders import TimmEncoder, encoder_named
 from damage_ssl.learning.networks.weights import load_from_hub, load_weights, read_weights
 from damage_ssl.learning.predictor import load_predictor
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.tensor_files import write_tensors
 from damage_ssl.learning.training import check_settings, train
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 
 RESNET = "timm:resnet10t"

@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning import tensor_files
 from damage_ssl.learning.algorithms import ALGORITHMS
-from damage_ssl.learning.settings import FitOptions
+from damage_ssl.learning.settings import FitOptions, TrainSettings
 from damage_ssl.learning.tensor_files import read_tensors
 from damage_ssl.learning.trainer import trainer
 from damage_ssl.learning.trainer.data import distinct, make_task
@@ -23,7 +23,6 @@ from damage_ssl.learning.trainer.forward_pass import Passes, TrainedNetwork, as_
 from damage_ssl.learning.trainer.trainer import Trainer
 from damage_ssl.learning.training import train
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 from tests.learning.trainer.host_reads import host_reads
 
@@ -165,6 +164,7 @@ def in_processes(count: int, work: Callable[[int], None]) -> None:
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * count
 
 
+@pytest.mark.long
 def test_two_processes_train_what_one_does_with_every_algorithm(tmp_path: Path) -> None:
     """A batch of 5 does not divide evenly; ABC passes a second head, CDMAD a single blank pair.
 
@@ -239,6 +239,7 @@ def killed_at(moment: str, path: Path, patch: pytest.MonkeyPatch, changes: dict[
     os._exit(0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("algorithm", "moment"),
     [("remixmatch", "step"), ("remixmatch", "checkpoint"), ("flexmatch", "average"), ("mean-teacher", "checkpoint")],

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from damage_ssl.errors import SettingsError
+from damage_ssl.learning.algorithms.fixmatch import FixMatchSettings
 from damage_ssl.learning.networks.pair_network import NetworkSpec, PairNetwork, build_network
-from damage_ssl.learning.settings import FitOptions, sort_options
+from damage_ssl.learning.settings import FitOptions, TrainSettings
 from damage_ssl.learning.trainer.data import BalancedSampler, distinct
 from damage_ssl.learning.trainer.optimiser import Ema, make_optimizer, rate_factor, set_rate
-from damage_ssl.settings import TrainSettings
+from damage_ssl.settings import from_mapping
 
 
 @pytest.fixture
@@ -87,12 +88,13 @@ def test_the_average_takes_in_parameters_and_buffers_by_the_rising_decay(network
 
 
 def test_options_are_sorted_by_whom_they_concern() -> None:
-    sorted_options = sort_options({"gradient_clip": 1, "cutout": 0.25, "threshold": 0.9}, "run")
-    assert sorted_options.fit.gradient_clip == 1.0
-    assert sorted_options.views.cutout == 0.25
-    assert sorted_options.algorithm == {"threshold": 0.9}
+    given = {"gradient_clip": 1, "cutout": 0.25, "threshold": 0.9}
+    options = TrainSettings(algorithm="fixmatch", options=given).options
+    assert options.fit.gradient_clip == 1.0
+    assert options.views.cutout == 0.25
+    assert options.algorithm == FixMatchSettings(threshold=0.9)
 
 
 def test_an_option_of_the_wrong_kind_is_refused_by_name() -> None:
-    with pytest.raises(SettingsError, match="run: head_start is 'zero'"):
-        sort_options({"head_start": "zero"}, "run")
+    with pytest.raises(SettingsError, match=r"run\.options: head_start is 'zero'; allowed: auto, logistic, random"):
+        from_mapping(TrainSettings, {"options": {"head_start": "zero"}}, "run")

@@ -22,6 +22,7 @@ from damage_ssl.learning.networks.encoders import encoder_named, seeded
 from damage_ssl.learning.networks.head_network import HeadNetwork
 from damage_ssl.learning.pair_tensor import pair_bytes, to_unit
 from damage_ssl.learning.predictor import load_predictor, rotation_average
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.tensor_files import write_tensors
 from damage_ssl.learning.trainer import view_cache
 from damage_ssl.learning.trainer.data import Task, TrainProgress, make_task
@@ -29,7 +30,6 @@ from damage_ssl.learning.trainer.view_cache import TURNS, CachingStoppedError, d
 from damage_ssl.learning.trainer.view_sources import CachedViews
 from damage_ssl.learning.training import check_settings, train
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import TrainSettings
 from tests.learning.test_training import CLASSES, PAIRS, TARGETS, new_run, one_thread, stop_after, weights
 from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
 

@@ -9,7 +9,7 @@ from damage_ssl.damage_scale import scheme_named
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.evaluation.metrics import evaluate
 from damage_ssl.products.handover.card import CardFacts, run_card, write_card
-from damage_ssl.runs.change_score import ALGORITHM, STATEMENT
+from damage_ssl.runs.change_score import CHANGE_SCORE
 
 BINARY = scheme_named("binary-major")
 
@@ -109,10 +109,12 @@ def test_shifts_are_summed_up() -> None:
 def test_card_of_a_change_score_says_so_before_anything_else() -> None:
     change = CardFacts(
         event="santa-rosa",
-        algorithm=ALGORITHM,
+        kind=CHANGE_SCORE,
+        algorithm=CHANGE_SCORE.name,
+        statement=CHANGE_SCORE.statement,
         scheme=BINARY,
         calibration=Calibration(threshold=0.5, temperature=1.0, n_validation=0, n_damaged=0, method="no labels"),
     )
     lines = [line for line in run_card(product("run1"), change).splitlines() if line]
-    assert lines[:2] == ["# First map without labels: santa-rosa", STATEMENT]
+    assert lines[:2] == ["# First map without labels: santa-rosa", CHANGE_SCORE.statement]
     assert not any("validation buildings" in line for line in lines)

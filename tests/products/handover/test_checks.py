@@ -1,37 +1,29 @@
 """What the list before handing over says, on small tables whose figures can be counted by hand."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from damage_ssl.damage_scale import ClassScheme, scheme_named
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.evaluation.audit import AUDIT
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.evaluation.metrics import evaluate
+from damage_ssl.events.event import Event
 from damage_ssl.files import write_json
 from damage_ssl.labels.schema import LABEL_COLUMNS
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.handover.checks import HandoverCheck, handover_checks
-from damage_ssl.runs.change_score import ALGORITHM as CHANGE
+from damage_ssl.runs.change_score import CHANGE_SCORE
+from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.live import LiveModel, LivePrediction
 from damage_ssl.runs.plan import RunPlan
 from damage_ssl.runs.run import Run
-from damage_ssl.settings import SplitSettings, TrainSettings
+from damage_ssl.settings import SplitSettings
 
 BINARY = scheme_named("binary-major")
-
-
-@dataclass(frozen=True)
-class FixedModel:
-    """A model by hand."""
-
-    run: Run | None
-    algorithm: str = "fixmatch"
-    model_id: str = "m"
-    stamp: str = "1"
-    scheme: ClassScheme = BINARY
-    threshold: float = 0.5
 
 
 def table() -> pd.DataFrame:
@@ -58,11 +50,15 @@ def log(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
+    return planned(tmp_path / "run", "fixmatch")
+
+
+def planned(folder: Path, algorithm: str) -> Run:
     """A run that learned from a and was validated on b, whose threshold 30 buildings chose."""
-    run = Run(tmp_path / "run")
+    run = Run(folder)
     run.path.mkdir()
     plan = RunPlan(
-        train=TrainSettings(),
+        train=TrainSettings(algorithm=algorithm),
         split=SplitSettings(),
         train_id=("a",),
         train_class=(1,),
@@ -88,12 +84,21 @@ def test_coverage_counts_reasons() -> None:
     assert of("Coverage", handover_checks(whole, None, log(), None)).text == "all 5 buildings assessed"
 
 
-def test_model_that_nothing_was_held_out_for_is_called_not_validated(run: Run) -> None:
-    live = handover_checks(table(), FixedModel(None), log(), None)
+def test_model_that_nothing_was_held_out_for_is_called_not_validated(run: Run, tmp_path: Path) -> None:
+    p = np.array([0.9, 0.8, 0.1, 0.2])
+    said = LivePrediction(
+        scheme=BINARY,
+        building_id=np.array(list("abcd")),
+        probabilities=np.stack([1 - p, p], axis=1),
+        p_damaged=p,
+        uncertainty=p,
+        learned_from={},
+    )
+    live = handover_checks(table(), LiveModel(Event(tmp_path, "e"), "features", 1, said), log(), None)
     assert of("Model", live).state == "bad" and "not validated" in of("Model", live).text
-    change = handover_checks(table(), FixedModel(run, CHANGE), log(), None)
+    change = handover_checks(table(), FinishedRun(planned(tmp_path / "change", CHANGE_SCORE.name)), log(), None)
     assert of("Validation", change).state == "bad" and "not a probability" in of("Validation", change).text
-    assert "nobody knows" in of("Validation", handover_checks(table(), FixedModel(run), log(), None)).text
+    assert "nobody knows" in of("Validation", handover_checks(table(), FinishedRun(run), log(), None)).text
 
 
 def test_figures_come_with_how_many_they_rest_on(run: Run) -> None:
@@ -107,11 +112,11 @@ def test_figures_come_with_how_many_they_rest_on(run: Run) -> None:
         threshold=0.5,
         rng=np.random.default_rng(0),
     )
-    checks = handover_checks(table(), FixedModel(run), log(), few)
+    checks = handover_checks(table(), FinishedRun(run), log(), few)
     assert of("Validation", checks).text.startswith("AUROC 1.00")
     assert of("Validation", checks).text.endswith("on 4 held-out buildings: few, so take it as rough")
     assert of("Validation", checks).state == "look"
-    assert of("Validation", handover_checks(table(), FixedModel(run), log(), replace(few, n=400))).state == "good"
+    assert of("Validation", handover_checks(table(), FinishedRun(run), log(), replace(few, n=400))).state == "good"
     assert of("Threshold", checks).text == "0.50, chosen on 30 held-out buildings, 12 of them damaged"
 
 
@@ -124,21 +129,23 @@ def test_audit_leaves_out_what_the_model_learned_from(run: Run) -> None:
         ("d", "destroyed", AUDIT, then),  # wrong
         ("e", "unclear", AUDIT, then),  # no grade
     )
-    check = of("Audit", handover_checks(table(), FixedModel(run), said, None))
+    check = of("Audit", handover_checks(table(), FinishedRun(run), said, None))
     assert "2 answers tell little" in check.text
-    assert of("Audit", handover_checks(table(), FixedModel(run), log(), None)).text.startswith("none")
+    assert of("Audit", handover_checks(table(), FinishedRun(run), log(), None)).text.startswith("none")
 
 
 def test_labels_since_the_run_are_counted_by_building(run: Run) -> None:
     later, before = "2099-01-01T00:00:00Z", "2001-01-01T00:00:00+00:00"
     said = log(("a", "destroyed", "map", before), ("c", "destroyed", "map", later), ("c", "no-damage", "map", later))
-    checks = handover_checks(table(), FixedModel(run), said, None)
+    checks = handover_checks(table(), FinishedRun(run), said, None)
     assert of("Labels since", checks).text == "1, in the map as answers; the model has not learned from them"
-    assert of("Labels since", handover_checks(table(), FixedModel(run), log(), None)).text == "none"
+    assert of("Labels since", handover_checks(table(), FinishedRun(run), log(), None)).text == "none"
 
 
 def test_old_model_is_pointed_out(run: Run) -> None:
     begun = run.begun / 1e9
     for days, text, state in ((1 / 48, "30 minutes", "good"), (1, "24 hours", "good"), (9, "9 days", "look")):
-        check = of("Age of the model", handover_checks(table(), FixedModel(run), log(), None, now=begun + days * 86400))
+        check = of(
+            "Age of the model", handover_checks(table(), FinishedRun(run), log(), None, now=begun + days * 86400)
+        )
         assert (check.text, check.state) == (text, state)

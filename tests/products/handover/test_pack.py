@@ -17,8 +17,9 @@ from damage_ssl.labels.schema import LABEL_COLUMNS
 from damage_ssl.products.handover import pack as packs
 from damage_ssl.products.handover.card import CardFacts
 from damage_ssl.products.handover.pack import check_pack, open_pack, sha256_of, write_pack
-from damage_ssl.products.handover.receiver_note import NOT_VALIDATED, PackFacts
+from damage_ssl.products.handover.receiver_note import PackFacts
 from damage_ssl.products.selection import Selection
+from damage_ssl.runs.live import LIVE
 
 FACTS = PackFacts(
     event="quake",
@@ -155,8 +156,8 @@ def test_map_that_nobody_validated_says_so_everywhere(tmp_path: Path) -> None:
         table(),
         labels(),
         Selection(),
-        card=replace(CARD, statement=NOT_VALIDATED),
-        facts=replace(FACTS, statement=NOT_VALIDATED, validated=False),
+        card=replace(CARD, statement=LIVE.statement),
+        facts=replace(FACTS, statement=LIVE.statement, validated=False),
         settings={},
     )
     assert json.loads(pack.map_path.read_text(encoding="utf-8"))["damage_ssl"]["validated"] is False

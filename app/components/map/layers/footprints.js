@@ -6,7 +6,6 @@ import { mercatorX, mercatorY, outlineLayer } from './outlines.js';
 const MOVE_DELAY_MS = 120;
 const DEGREE = 1e-7; // the unit of coordinates in answers
 const REACH_PX = 5;
-const UNSAID = 1; // the style of a building of which nothing is said, in app/colouring.py
 const NONE = decode({ id: [], label: [], codes: { result: [], probability: [], labels: [] }, parts: [], rings: [], origin: [0, 0], xy: [], moves: {} });
 
 export class Footprints {
@@ -56,7 +55,6 @@ export class Footprints {
     const key = JSON.stringify([data.run_id, data.run_stamp, data.filter, data.stamp]);
     this.data = data;
     this.styles = data.styles.styles;
-    this.labelStyles = new Map(data.styles.labels.map((each, code) => [each.name, { ...each, label: code }]));
     if (key !== this.key) {
       this.key = key;
       this.load(true);
@@ -171,17 +169,16 @@ export class Footprints {
   }
 
   labelCode(value) {
-    return value ? this.labelStyles.get(value)?.label ?? -1 : -1;
+    return this.data.styles.labels.indexOf(value);
   }
 
-  /** The index of a building's style: the rule of app/colouring.py, which also draws the overview tiles. */
+  /** The index of a building's style, looked up in what the page was told (`legend_for_browser`). */
   codeOf(row) {
+    const { labelled, nothing_said: nothingSaid } = this.data.styles;
     // A building to be judged unseen shows neither the model's class nor anybody's label.
-    if (this.blind && this.set.ids[row] === this.selectedId) return UNSAID;
-    const { labels, first_filled: filled, rim } = this.data.styles;
-    const label = labels[this.set.label[row]];
-    const code = label?.covers.includes(this.mode) ? label.code : this.set.codes[this.mode][row];
-    return label && code >= filled ? code + rim : code;
+    if (this.blind && this.set.ids[row] === this.selectedId) return nothingSaid;
+    const [label, code] = [this.set.label[row], this.set.codes[this.mode][row]];
+    return label < 0 ? code : labelled[this.mode][label][code];
   }
 
   /** Thinner outlines when zoomed out, where a roof is only a few pixels wide. */
@@ -216,7 +213,7 @@ export class Footprints {
     const reach = (REACH_PX * 360) / (256 * 2 ** map.getZoom());
     if (!this.capped) {
       const row = this.rowAt(latlng, role, reach / 360);
-      return row < 0 ? { id: null } : { id: this.set.ids[row], label: this.data.styles.labels[this.set.label[row]]?.name ?? null };
+      return row < 0 ? { id: null } : { id: this.set.ids[row], label: this.data.styles.labels[this.set.label[row]] ?? null };
     }
     return this.api.get('at', { ...this.query(), on: role, lon: latlng.lng.toFixed(7), lat: latlng.lat.toFixed(7), reach });
   }
@@ -258,7 +255,7 @@ function covers({ x, y, ringAt, firstRing }, row, px, py) {
   return inside;
 }
 
-/** An answer of `app/viewport.py` as flat arrays in web mercator shares. */
+/** An answer of `app/state/viewport.py` as flat arrays in web mercator shares. */
 function decode({ id, label, codes, parts, rings, origin, xy, moves }) {
   const points = xy.length / 2;
   const [x, y] = [new Float64Array(points), new Float64Array(points)];

@@ -1,35 +1,26 @@
 """Remedies for classes of unequal size, as an option of every algorithm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import Field
+
 from damage_ssl.learning.algorithms.base import Algorithm
-from damage_ssl.learning.algorithms.remedies.abc import ABCSettings, AuxiliaryBalanced
-from damage_ssl.learning.algorithms.remedies.cdmad import CDMADSettings, Unbiased
+from damage_ssl.learning.algorithms.remedies.abc import AuxiliaryBalanced
+from damage_ssl.learning.algorithms.remedies.cdmad import Unbiased
+from damage_ssl.settings import Settings
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImbalanceOptions:
+class ImbalanceOptions(Settings, title="imbalance"):
     """`imbalance`: `abc`, a second head that learns from balanced classes and predicts; `cdmad`, the bias that a blank
-    pair shows is subtracted. The others are settings of these two, see their modules."""
+    pair shows is subtracted, from pseudo-labels after the share `cdmad_start` of the training (0.2 in the released
+    code). `abc_threshold` τ is the paper's; `abc_weight` 1 adds the head's losses to the algorithm's as they are.
+    """
 
     imbalance: Literal["none", "abc", "cdmad"] = "none"
-    abc_threshold: float = 0.95
-    abc_weight: float = 1.0
-    cdmad_start: float = 0.2
-
-    def __post_init__(self) -> None:
-        self.abc()
-        self.cdmad()
-
-    def abc(self) -> ABCSettings:
-        """Those of ABC, checked."""
-        return ABCSettings(threshold=self.abc_threshold, weight=self.abc_weight)
-
-    def cdmad(self) -> CDMADSettings:
-        """Those of CDMAD, checked."""
-        return CDMADSettings(start=self.cdmad_start)
+    abc_threshold: float = Field(0.95, ge=0.0, le=1.0)
+    abc_weight: float = Field(1.0, ge=0.0)
+    cdmad_start: float = Field(0.2, ge=0.0, le=1.0)
 
 
 def with_remedy(
@@ -37,7 +28,7 @@ def with_remedy(
 ) -> Algorithm:
     """The algorithm with the chosen remedy; `class_counts` are the labelled pairs', `channels`, `size_px` a pair's."""
     if options.imbalance == "abc":
-        return AuxiliaryBalanced(algorithm, options.abc(), class_counts)
+        return AuxiliaryBalanced(algorithm, class_counts, threshold=options.abc_threshold, weight=options.abc_weight)
     if options.imbalance == "cdmad":
-        return Unbiased(algorithm, options.cdmad(), channels, size_px)
+        return Unbiased(algorithm, channels, size_px, start=options.cdmad_start)
     return algorithm

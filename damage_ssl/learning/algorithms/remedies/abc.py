@@ -9,7 +9,7 @@ shares; where a new event has others, the head does little.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,7 +21,6 @@ from damage_ssl.learning.algorithms.base import (
     Network,
     TrainingBatch,
     ViewName,
-    check_range,
     with_head,
 )
 from damage_ssl.learning.algorithms.remedies.wrapper import Wrapped
@@ -59,24 +58,15 @@ def consistency_loss(
     return (per_pair * mask.to(per_pair.dtype)).mean()  # []
 
 
-@dataclass(frozen=True, kw_only=True)
-class ABCSettings:
-    """`threshold` τ is the paper's; `weight` 1 adds the head's losses to the algorithm's as they are."""
-
-    threshold: float = 0.95
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_range("training: abc_threshold", self.threshold, 0.0, 1.0)
-        check_range("training: abc_weight", self.weight, 0.0)
-
-
 class AuxiliaryBalanced(Wrapped):
-    """`inner` with the balanced head: its loss + weight · (cross-entropy of the labelled + `consistency_loss`)."""
+    """`inner` with the balanced head: its loss + weight · (cross-entropy of the labelled + `consistency_loss`).
 
-    def __init__(self, inner: Algorithm, settings: ABCSettings, class_counts: Sequence[int]) -> None:
+    `threshold` τ is the paper's; `weight` 1 adds the head's losses to the algorithm's as they are.
+    """
+
+    def __init__(self, inner: Algorithm, class_counts: Sequence[int], *, threshold: float, weight: float) -> None:
         super().__init__(inner)
-        self.settings = settings
+        self.threshold, self.weight = threshold, weight
         self._counts = torch.tensor(class_counts, dtype=torch.float32)
 
     @property
@@ -112,9 +102,9 @@ class AuxiliaryBalanced(Wrapped):
         keep = to_device(keep_chance(self._counts, progress), x.device)
         draws = to_device(torch.rand(len(weak), generator=generator), x.device)
         balanced = supervised_loss(logits[: len(x)], batch.target) + consistency_loss(
-            logits[len(x) :], weak_logits, keep, draws, threshold=self.settings.threshold
+            logits[len(x) :], weak_logits, keep, draws, threshold=self.threshold
         )
-        return replace(terms, loss=terms.loss + self.settings.weight * balanced)
+        return replace(terms, loss=terms.loss + self.weight * balanced)
 
     def begin(self, network: PairNetwork) -> None:
         """The balanced head starts where the main one does."""

@@ -8,7 +8,6 @@ all pairs, without a threshold; here the algorithm that it is an option of keeps
 a footprint. At the end g(I) goes into the head's bias: the same logits, in one pass.
 """
 
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -20,7 +19,6 @@ from damage_ssl.learning.algorithms.base import (
     LossTerms,
     Network,
     TrainingBatch,
-    check_range,
     full_precision,
     with_head,
 )
@@ -69,22 +67,12 @@ class UnbiasedNetwork:
         return unbiased(logits, self._blank_logits.to(logits.dtype))
 
 
-@dataclass(frozen=True, kw_only=True)
-class CDMADSettings:
-    """Pseudo-labels are unbiased after the share `start` of the training: 0.2 in the released code."""
-
-    start: float = 0.2
-
-    def __post_init__(self) -> None:
-        check_range("training: cdmad_start", self.start, 0.0, 1.0)
-
-
 class Unbiased(Wrapped):
-    """`inner`, its pseudo-labels and predictions unbiased."""
+    """`inner`, its predictions unbiased, and its pseudo-labels after the share `start` of the training."""
 
-    def __init__(self, inner: Algorithm, settings: CDMADSettings, channels: int, size_px: int) -> None:
+    def __init__(self, inner: Algorithm, channels: int, size_px: int, *, start: float) -> None:
         super().__init__(inner)
-        self.settings = settings
+        self.start = start
         self._shape = channels, size_px
 
     def loss(
@@ -101,7 +89,7 @@ class Unbiased(Wrapped):
         Raises:
             SettingsError: it takes its pseudo-labels from a pass with a gradient, where they cannot be told apart.
         """
-        if progress < self.settings.start:
+        if progress < self.start:
             return super().loss(student, ema, batch, progress=progress, generator=generator)
         blank = blank_pair(*self._shape, batch.target.device)
         network = UnbiasedNetwork(student, blank)

@@ -8,10 +8,11 @@ strong views. Those are AugMix's where the views' option `strong_policy` is `aug
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,10 +22,10 @@ from damage_ssl.learning.algorithms.base import (
     Network,
     TrainingBatch,
     ViewName,
-    check_range,
     full_precision,
 )
 from damage_ssl.learning.algorithms.remedies.wrapper import Wrapped
+from damage_ssl.settings import Settings
 
 NEEDED: tuple[ViewName, ...] = ("weak", "strong", "strong")
 
@@ -36,16 +37,12 @@ def jensen_shannon(logits: Tensor) -> Tensor:
     return F.kl_div(log_mixture.expand_as(log_p), log_p, reduction="none", log_target=True).sum(dim=-1).mean()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConsistencyOptions:
+class ConsistencyOptions(Settings, title="consistency"):
     """`consistency` `jensen-shannon` adds AugMix's loss to the algorithm's, times `consistency_weight` λ (the paper's
     for ImageNet and CIFAR)."""
 
     consistency: Literal["none", "jensen-shannon"] = "none"
-    consistency_weight: float = 12.0
-
-    def __post_init__(self) -> None:
-        check_range("training: consistency_weight", self.consistency_weight, 0.0)
+    consistency_weight: float = Field(12.0, ge=0.0)
 
 
 def with_consistency(algorithm: Algorithm, options: ConsistencyOptions) -> Algorithm:
