@@ -1,4 +1,4 @@
-"""a file on its way, piece by piece"""
+"""A file on its way into the inbox, piece by piece: it goes on where it stopped, and never replaces another."""
 
 import contextlib
 import os

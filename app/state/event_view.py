@@ -27,6 +27,7 @@ from damage_ssl.patches.store import PatchStore
 from damage_ssl.products.handover.map_export import export_table
 from damage_ssl.registration.manual_shift import manual_shifts_path, read_manual_shifts
 from damage_ssl.registration.placement import PlacedShapes, manually_shifted, shifts_on
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.model import MapModel
 
 ROLES: tuple[Role, Role] = ("pre", "post")

@@ -34,11 +34,11 @@ def test_page_never_waits_and_keeps_the_last_answer_until_there_is_a_newer_one(e
     begun = time.monotonic()
     assert told(event, "4 labels") == Told(None, waiting=True)
     assert time.monotonic() - begun < 2
-    first = eventually(lambda: told(event, "4 labels").outlook, 120)
+    first = eventually(lambda: told(event, "4 labels").outlook)
     assert first.labels == 4
     label(event, 6)
     assert told(event, "6 labels") == Told(first, waiting=True)
-    assert eventually(lambda: not told(event, "6 labels").waiting, 120)
+    assert eventually(lambda: not told(event, "6 labels").waiting)
     newest = told(event, "6 labels").outlook
     assert newest is not None and newest.labels == 6
 
@@ -46,7 +46,7 @@ def test_page_never_waits_and_keeps_the_last_answer_until_there_is_a_newer_one(e
 def test_question_that_cannot_be_answered_leaves_nothing_to_say(event: Event) -> None:
     (event.path / "features" / "features.json").unlink()
     assert told(event, "now").waiting
-    assert eventually(lambda: told(event, "now") == Told(None, waiting=False), 120)
+    assert eventually(lambda: told(event, "now") == Told(None, waiting=False))
 
 
 def test_question_that_cannot_be_asked_leaves_nothing_to_say(

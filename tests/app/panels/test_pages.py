@@ -278,7 +278,7 @@ def test_pictures_cut_again_without_success_say_why(open_page: Open, town: Town)
     folder = event_jobs.preparation_folder(event)
     folder.mkdir()
     write_json(folder / "job.json", {"pid": 2**22 + 1, "started": 0.0, "name": "preparation", "algorithm": ""})
-    write_json(folder / "progress.json", {"state": "failed", "message": "nudges.json: is not a file of nudges"})
+    write_json(folder / "progress.json", {"state": "failed", "error": "nudges.json: is not a file of nudges"})
     page = open_page(step="event")
     assert "nudges.json: is not a file of nudges" in page.error[0].value
 
