@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 from app.tiles import native_zoom
 
+from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import Drawn
-from tests.app.browser.screen import BROWSER, Screen
+from tests.app.browser.screen import Screen
 from tests.app.browser.server import App
 
 pytestmark = BROWSER
