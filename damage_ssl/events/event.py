@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 AREA_FILE = "aoi.geojson"
 WHOLE_FOLDER = "footprints_whole"
-"""The footprints as they were before an area of interest was set; see `event.area`."""
+"""The footprints as they were before an area of interest was set; see `events.area`."""
 
 _WRITTEN = {"collection.json", "items", *FOOTPRINT_FILES, AREA_FILE, WHOLE_FOLDER}
 _IMPORTED = {"images", "truth.csv"}  # by the xBD import only
