@@ -49,8 +49,8 @@ class Event:
 
     Example:
         >>> event = Event.open("workspace", "town")
-        >>> [scene.role for scene in (*event.scenes("pre"), *event.scenes("post"))]
-        ['pre', 'post']
+        >>> event.scenes("pre")[0].role
+        'pre'
         >>> len(event.footprints())
         60
     """
