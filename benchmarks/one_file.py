@@ -75,8 +75,8 @@ ALGORITHMS = {"entropy": AlgorithmEntry(PseudoLabelSettings, EntropyMinimisation
         },
         """
 import numpy as np, damage_ssl as ds
-from tests.learning.trainer.drawn_pairs import drawn
-pairs, classes = drawn(24)
+from tests.learning.trainer.drawn_pairs import draw_pairs
+pairs, classes = draw_pairs(24)
 names = ["no-damage", "destroyed"]
 labels = {str(b): names[int(c) % 2] for b, c in list(zip(pairs.building_id, classes))[:12]}
 model = ds.train(pairs, labels, settings=ds.TrainSettings(algorithm="entropy", network="small-cnn", steps=2))
@@ -146,8 +146,8 @@ assert gpd.read_file("m.fgb")["building_id"].tolist() == ["a"]
         },
         """
 import damage_ssl as ds
-from damage_ssl.learning.augmentation.operations import OPERATIONS
-assert "dusk" in ds.AUGMENTATIONS and "dusk" in OPERATIONS
+from damage_ssl.learning.augmentation.operations import operation_named
+assert "dusk" in ds.AUGMENTATIONS and operation_named("dusk@building")
 ds.TrainSettings(options={"operations": "dusk blur"})
 """,
     ),
