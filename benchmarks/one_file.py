@@ -66,7 +66,12 @@ class EntropyMinimisation(PseudoLabel):
         log_p = logits[len(x) :].log_softmax(dim=1)
         unlabelled = -(log_p.exp() * log_p).sum(dim=1).mean()
         kept = torch.ones((), device=logits.device)
-        return LossTerms(supervised + 0.1 * unlabelled, supervised.detach(), unlabelled.detach(), kept)
+        return LossTerms(
+            loss=supervised + 0.1 * unlabelled,
+            supervised=supervised.detach(),
+            unlabelled=unlabelled.detach(),
+            mask_rate=kept,
+        )
 
 
 ALGORITHMS = {"entropy": AlgorithmEntry(PseudoLabelSettings, EntropyMinimisation)}
