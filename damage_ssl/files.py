@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def locked(path: Path, busy: str | None = None) -> Iterator[None]:
-    """Hold the lock of a file, which goes with the process, however that ends; the file itself stays.
+    """Hold the lock of a file, which goes with the process, however that ends.
 
     Args:
         path: the lock file.
@@ -137,4 +137,6 @@ def locked(path: Path, busy: str | None = None) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)  # filelock takes no lock of a file that is gone by then
         lock.release()

@@ -155,12 +155,12 @@ def test_live_map_of_a_large_event_is_written_by_a_process_too(event: Event, mon
     for building, value in (("b03", LabelValue.DESTROYED), ("b01", LabelValue.NO_DAMAGE)):
         label_store(event).add(building, value, labeller="Ana", drawn="map", inclusion_probability=None)
     view = view_of("town")
-    here = handover_jobs.pack_of(HandoverJob(view, model_named(view, LIVE), Selection()))
+    here = handover_jobs.pack_of(HandoverJob(view, model_named(view, LIVE.name), Selection()))
     written = here.map_path.read_bytes()
     shutil.rmtree(here.folder)
     here.zip_path.unlink()
     monkeypatch.setattr(handover_jobs, "AT_ONCE", 3)
-    there = handover_jobs.pack_of(HandoverJob(view, model_named(view, LIVE), Selection()))
+    there = handover_jobs.pack_of(HandoverJob(view, model_named(view, LIVE.name), Selection()))
     assert there == here
     assert _features_of(there.map_path.read_bytes()) == _features_of(written)
 

@@ -88,6 +88,7 @@ def busy_processors() -> Iterator[None]:
         each.wait()
 
 
+@pytest.mark.long
 def test_work_just_begun_is_running_also_on_a_busy_machine(begin: Begin, busy_processors: None) -> None:
     for _ in range(40):
         folder = begin("import time; time.sleep(60)")
@@ -130,7 +131,11 @@ def test_work_that_is_being_started_is_running_whatever_the_former_left(
     ],
 )
 def test_process_that_a_signal_ended_says_which(begin: Begin, number: signal.Signals, state: str, says: str) -> None:
-    folder = begin("import time; time.sleep(60)")
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as `nohup` has it ignored, also by all that is started
+    try:
+        folder = begin("import time; time.sleep(60)")
+    finally:
+        signal.signal(signal.SIGHUP, before)
     kill(folder, number)
     report = ended(folder)
     assert report.state == state
