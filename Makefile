@@ -1,6 +1,7 @@
 # make demo   a damage map from nothing: set-up, a simulated event, 40 labels, training, export, evaluation
 # make docs   the documentation as a site, in ./site
 # make app    the map viewer in the browser, on ./workspace
+# make lock   requirements.lock and requirements-dev.lock anew: every package with version and hashes
 # make test   lint, types, layers and tests; `test-all` has the long ones too, `test-nightly` the campaigns only
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ WORKSPACE ?= workspace
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo app test test-all test-nightly check bench docs clean
+.PHONY: setup demo app test test-all test-nightly check bench docs lock clean
 
 setup: $(READY)
 
@@ -43,6 +44,15 @@ test-nightly: check
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# Python 3.11 on x86_64 Linux, torch's CPU build. Where that lies in a folder: make lock TORCH='--find-links FOLDER'
+TORCH ?= --index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
+LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_28 --constraints constraints.txt $(TORCH) pyproject.toml
+
+lock: setup
+	$(LOCK) --extra dask --extra fetch --extra postgres --extra signin --output-file requirements.lock
+	$(LOCK) --extra dev --constraints requirements.lock --output-file requirements-dev.lock
 
 bench: setup
 	$(BIN)/python -m benchmarks.accuracy

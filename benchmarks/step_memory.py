@@ -89,9 +89,7 @@ def measure(arguments: argparse.Namespace, algorithm: str, count: int) -> dict[s
         pixels = mapped(Path(folder) / "pixels", task.pixels.cpu(), count)
         if task.device.type == "cuda":
             pixels = pixels.to(task.device)
-        task = dataclasses.replace(
-            task, pixels=pixels, settings=dataclasses.replace(task.settings, algorithm=algorithm)
-        )
+        task = dataclasses.replace(task, pixels=pixels, settings=task.settings.replace(algorithm=algorithm))
         keep_freed_memory()
         highest = Highest(task.device)
         bare = highest.now()

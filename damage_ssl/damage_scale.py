@@ -26,7 +26,16 @@ class DamageGrade(IntEnum):
 
 
 class LabelValue(StrEnum):
-    """All that can be said of a building: a grade, a binary verdict, or why no grade can be given."""
+    """All that can be said of a building: a grade, a binary verdict, or why no grade can be given.
+
+    Example:
+        >>> LabelValue.parse("Major damage", "labels.csv, row 7")
+        <LabelValue.MAJOR_DAMAGE: 'major-damage'>
+        >>> LabelValue.DESTROYED.grade
+        <DamageGrade.DESTROYED: 3>
+        >>> LabelValue.UNCLEAR.grade is None
+        True
+    """
 
     NO_DAMAGE = "no-damage"
     MINOR_DAMAGE = "minor-damage"
@@ -68,6 +77,11 @@ class ClassScheme:
     """The classes of one model, in order of severity, and which label values fall into each.
 
     `damaged_from` is the index of the first class that counts as damaged: P(damaged) is the sum from there on.
+
+    Example:
+        >>> scheme = scheme_named("binary-major")
+        >>> scheme.class_names, scheme.index_of(LabelValue.MINOR_DAMAGE)
+        (('intact', 'damaged'), 0)
     """
 
     name: str
@@ -145,6 +159,10 @@ def scheme_named(name: str) -> ClassScheme:
 
     Raises:
         SettingsError: no such scheme.
+
+    Example:
+        >>> scheme_named("binary-minor").statement
+        'damaged means minor-damage or worse on the xBD joint damage scale'
     """
     try:
         return SCHEMES[name]

@@ -9,7 +9,15 @@ from difflib import get_close_matches
 
 
 class DamageSSLError(Exception):
-    """Base of all errors with a message meant for the user."""
+    """Base of all errors with a message meant for the user.
+
+    Example:
+        >>> try:
+        ...     Event.open("workspace", "twon")
+        ... except DamageSSLError as error:
+        ...     print(error)
+        workspace: no event 'twon': did you mean 'town'?
+    """
 
     exit_code = 2
 

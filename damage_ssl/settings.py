@@ -31,6 +31,13 @@ class Settings(BaseModel):
 
     Raises:
         SettingsError: an unknown name, or a value of the wrong type or out of range.
+
+    Example:
+        >>> class Sharpening(Settings, title="sharpening"):
+        ...     temperature: float = 0.5
+        >>> Sharpening(temperatur=0.7)
+        Traceback (most recent call last):
+        damage_ssl.errors.SettingsError: sharpening: setting 'temperatur' is unknown: did you mean 'temperature'?
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, serialize_by_alias=True)
@@ -111,6 +118,10 @@ class PatchSettings(Settings, title="patches"):
     A building is not assessed where, on either date, a veil of cloud or smoke more opaque than `max_cloud` (0 clear, 1
     opaque) lies over it; more than the share `max_shadow` of it and of its surroundings is black, or `max_saturated`
     white beyond the sensor's range; or the picture is blurred by a Gaussian of more than `max_blur_m` metres.
+
+    Example:
+        >>> PatchSettings(context_gsd_m=1.0).size_px
+        64
     """
 
     gsd_m: float = Field(0.5, ge=0.01, le=100.0)
@@ -139,6 +150,10 @@ class FootprintSettings(Settings, title="footprints"):
     neighbours of a terrace whose sources are shifted by a few metres. Without an AOI, footprints up to `margin_m` from
     the imagery are the event's: the gaps between scenes and their surroundings are then in the map, as not covered, and
     the rest of a country's file is not.
+
+    Example:
+        >>> FootprintSettings(min_confidence=0.7).margin_m
+        1000.0
     """
 
     min_confidence: float | None = Field(None, ge=0.0, le=1.0)
@@ -154,6 +169,10 @@ class Resources(Settings, title="resources"):
     processes, under `memory_bytes` (None: 1 GB, half a GB for each worker, and more only where the list of footprints
     alone needs it). `cluster` is the address of a Dask scheduler whose workers are used instead; `memory_bytes` then
     bounds each of its tasks.
+
+    Example:
+        >>> Resources(workers=2).allowed_bytes
+        2000000000
     """
 
     workers: int = Field(0, ge=0, le=1024)
@@ -180,7 +199,12 @@ class ReadSettings(Settings, title="reading"):
 
 
 class SplitSettings(Settings, title="split"):
-    """How labelled buildings are divided: whole spatial blocks of `block_m` metres, never single buildings."""
+    """How labelled buildings are divided: whole spatial blocks of `block_m` metres, never single buildings.
+
+    Example:
+        >>> SplitSettings(block_m=100.0).validation_share
+        0.25
+    """
 
     block_m: float = Field(150.0, ge=1.0, le=1e6)
     validation_share: float = Field(0.25, ge=0.0, le=0.9)

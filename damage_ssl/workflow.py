@@ -2,83 +2,71 @@
 
 `create_event` → `cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`,
 `evaluate_event`; without labels `start_zero_label` → `predict_event` → `export_event`. Whatever changes an event goes
-through here, from the command line, the app and notebooks alike. Importing it needs no torch.
+through here, from the command line, the app and notebooks alike. A step is imported when it runs: a look at an event's
+state waits neither for torch nor for the geospatial libraries.
 """
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-import pandas as pd
-from shapely.geometry.base import BaseGeometry
+from typing import TYPE_CHECKING, Any
 
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.events.event import LABELS_URL, Event, extent_of, open_labels
-from damage_ssl.events.inputs import EventInputs, expand_rasters
-from damage_ssl.events.xbd import import_xbd
-from damage_ssl.footprints.reader import read_aoi, read_footprints
-from damage_ssl.labels.label_csv import ImportReport
-from damage_ssl.labels.sampling import next_buildings
-from damage_ssl.patches.extraction import extract_patches
+from damage_ssl.events.event import LABELS_URL, Event
+from damage_ssl.events.event import open_labels as open_labels
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.products.handover.map_export import ExportSummary, export_event, export_table
 from damage_ssl.progress import ProgressCallback
-from damage_ssl.registration.event_registration import Registration, register
-from damage_ssl.registration.manual_shift import read_manual_shifts
-from damage_ssl.runs.change_score import start_zero_label
-from damage_ssl.runs.ensemble import Gain, common_gain, gain_on_truth, members_of
-from damage_ssl.runs.finished_run import RunSummary, run_summary
-from damage_ssl.runs.kinds import predict_event, start_ensemble, start_run, train_run
-from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, resumed_run
-from damage_ssl.runs.predictions import read_predictions
-from damage_ssl.runs.run import chosen_run, latest_finished, runs_in
-from damage_ssl.runs.trained import plan_run
-from damage_ssl.runs.transfer import SourcePlan, named_sources
-from damage_ssl.runs.validation import EvaluationReport, evaluate_event
+from damage_ssl.runs.run import chosen_run as chosen_run
+from damage_ssl.runs.run import latest_finished, runs_in
 from damage_ssl.settings import PatchSettings, Resources
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
     from distributed import Client
+    from shapely.geometry.base import BaseGeometry
 
+    from damage_ssl.events.inputs import EventInputs
+    from damage_ssl.labels.label_csv import ImportReport
+    from damage_ssl.products.handover.map_export import export_event as export_event
+    from damage_ssl.products.handover.map_export import export_table as export_table
+    from damage_ssl.registration.event_registration import Registration
+    from damage_ssl.runs.change_score import start_zero_label as start_zero_label
+    from damage_ssl.runs.ensemble import common_gain as common_gain
+    from damage_ssl.runs.ensemble import gain_on_truth as gain_on_truth
+    from damage_ssl.runs.ensemble import members_of as members_of
+    from damage_ssl.runs.finished_run import RunSummary as RunSummary
+    from damage_ssl.runs.finished_run import run_summary as run_summary
+    from damage_ssl.runs.kinds import predict_event as predict_event
+    from damage_ssl.runs.kinds import start_ensemble as start_ensemble
+    from damage_ssl.runs.kinds import start_run as start_run
+    from damage_ssl.runs.kinds import train_run as train_run
+    from damage_ssl.runs.plan import RunPlan as RunPlan
+    from damage_ssl.runs.plan import plan_of as plan_of
+    from damage_ssl.runs.plan import resumed_run as resumed_run
+    from damage_ssl.runs.trained import plan_run as plan_run
+    from damage_ssl.runs.transfer import named_sources as named_sources
+    from damage_ssl.runs.validation import evaluate_event as evaluate_event
+else:
+    _STEPS = {
+        "products.handover.map_export": ("export_event", "export_table"),
+        "runs.change_score": ("start_zero_label",),
+        "runs.ensemble": ("common_gain", "gain_on_truth", "members_of"),
+        "runs.finished_run": ("RunSummary", "run_summary"),
+        "runs.kinds": ("predict_event", "start_ensemble", "start_run", "train_run"),
+        "runs.plan": ("RunPlan", "plan_of", "resumed_run"),
+        "runs.trained": ("plan_run",),
+        "runs.transfer": ("named_sources",),
+        "runs.validation": ("evaluate_event",),
+    }
 
-__all__ = [
-    "EvaluationReport",
-    "EventStatus",
-    "ExportSummary",
-    "Gain",
-    "PlannedRun",
-    "RunPlan",
-    "RunSummary",
-    "SourcePlan",
-    "chosen_run",
-    "common_gain",
-    "create_event",
-    "cut_patches",
-    "evaluate_event",
-    "event_status",
-    "export_event",
-    "export_table",
-    "gain_on_truth",
-    "import_labels",
-    "made_from",
-    "members_of",
-    "named_sources",
-    "next_to_label",
-    "open_labels",
-    "plan_of",
-    "plan_run",
-    "predict_event",
-    "register_event",
-    "resumed_run",
-    "run_summary",
-    "start_ensemble",
-    "start_run",
-    "start_zero_label",
-    "train_run",
-]
+    def __getattr__(name: str) -> Any:
+        for module, names in _STEPS.items():
+            if name in names:
+                return getattr(import_module(f"damage_ssl.{module}"), name)
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +114,7 @@ class EventStatus:
         return f"export the map: damage-ssl export {self.name} --out map.geojson"
 
 
-def create_event(workspace: Path, name: str, inputs: EventInputs, *, overwrite: bool = False) -> Event:
+def create_event(workspace: Path, name: str, inputs: "EventInputs", *, overwrite: bool = False) -> Event:
     """Make an event from rasters and footprints, or from a folder in xBD's own layout.
 
     Raises:
@@ -135,6 +123,8 @@ def create_event(workspace: Path, name: str, inputs: EventInputs, *, overwrite: 
         StorageError: the disk is full or read-only.
     """
     if inputs.from_xbd is not None:
+        from damage_ssl.events.xbd import import_xbd
+
         event = Event.vacant(Path(workspace), name, overwrite=overwrite)
         import_xbd(event, inputs.from_xbd)
         return event
@@ -168,6 +158,10 @@ def made_from(
     Raises:
         InputError: an input is missing or cannot be read.
     """
+    from damage_ssl.events.coverage import extent_of
+    from damage_ssl.events.inputs import expand_rasters
+    from damage_ssl.footprints.reader import read_aoi, read_footprints
+
     asked = {("pre", href) for href in expand_rasters(pre, "pre")} | {
         ("post", href) for href in expand_rasters(post, "post")
     }
@@ -193,7 +187,7 @@ def _same_files(event: Event, footprints: Path | Sequence[Path]) -> bool:
     return len(now) == len(files) and now == then
 
 
-def _same_area(one: BaseGeometry | None, other: BaseGeometry | None) -> bool:
+def _same_area(one: "BaseGeometry | None", other: "BaseGeometry | None") -> bool:
     return one is other if one is None or other is None else bool(one.equals(other))
 
 
@@ -219,7 +213,16 @@ def cut_patches(
     Raises:
         WorkspaceError: the event has no footprints, or another process is cutting its patches.
         StorageError, InputError, SourceError, SettingsError, WorkerError: as `extract_patches` and `register` do.
+
+    Example:
+        >>> store = cut_patches(event)
+        >>> len(store), store.load().close.pre.shape
+        (60, (60, 3, 64, 64))
     """
+    from damage_ssl.patches.extraction import extract_patches
+    from damage_ssl.registration.event_registration import register
+    from damage_ssl.registration.manual_shift import read_manual_shifts
+
     settings = settings or _kept_settings(event)
     resources = resources or Resources()
     if client is not None:
@@ -248,7 +251,7 @@ def register_event(
     progress: ProgressCallback | None = None,
     *,
     resources: Resources | None = None,
-) -> Registration:
+) -> "Registration":
     """Register the event without cutting its pairs; a cut with the same settings then finds it done.
 
     Without settings, those of the last cut are used.
@@ -257,6 +260,9 @@ def register_event(
         WorkspaceError: the event has no footprints.
         StorageError, InputError: as `register` does.
     """
+    from damage_ssl.registration.event_registration import register
+    from damage_ssl.registration.manual_shift import read_manual_shifts
+
     pre, post = event.pre_and_post()
     return register(
         event.path,
@@ -275,31 +281,45 @@ def _kept_settings(event: Event) -> PatchSettings:
     return PatchStore.kept_settings(event.patches_path) or PatchSettings()
 
 
-def import_labels(event: Event, file: Path, *, labeller: str, skip_unknown: bool = False) -> ImportReport:
+def import_labels(event: Event, file: str | Path, *, labeller: str, skip_unknown: bool = False) -> "ImportReport":
     """Add labels from a CSV file to the event's log; all of them or none.
 
     Raises:
         InputError: the file cannot be read, or names buildings or grades that are not known.
+
+    Example:
+        >>> file = Path("labels.csv")
+        >>> _ = file.write_text("building_id,grade\\nsim-000000,no-damage\\n")
+        >>> import_labels(event, file, labeller="truth").unchanged
+        1
     """
     known = set(event.footprints()["building_id"])
-    return open_labels(event).import_csv(file, known_ids=known, labeller=labeller, skip_unknown=skip_unknown)
+    return open_labels(event).import_csv(Path(file), known_ids=known, labeller=labeller, skip_unknown=skip_unknown)
 
 
-def next_to_label(event: Event, count: int, rng: np.random.Generator) -> pd.DataFrame:
+def next_to_label(event: Event, count: int, rng: "np.random.Generator") -> "pd.DataFrame":
     """The buildings to look at next (see `labels.sampling`), the uncertain ones first once a model has predicted.
 
     Kinds of buildings take turns where the event has features (`live.make_features`).
 
     Raises:
         WorkspaceError: the patches are not cut yet.
+
+    Example:
+        >>> list(next_to_label(event, 3, np.random.default_rng(0)).columns)
+        ['building_id', 'drawn', 'inclusion_probability']
     """
+    import pandas as pd
+
+    from damage_ssl.labels.sampling import next_buildings
+    from damage_ssl.runs.live import features_ready, read_features
+    from damage_ssl.runs.predictions import read_predictions
+
     try:
         predictions = read_predictions(latest_finished(event.runs_path))
         uncertainty = predictions.set_index("building_id")["uncertainty"]
     except WorkspaceError:
         uncertainty = None
-    from damage_ssl.runs.live import features_ready, read_features
-
     cluster = None
     if features_ready(event):
         features = read_features(event)
@@ -310,19 +330,17 @@ def next_to_label(event: Event, count: int, rng: np.random.Generator) -> pd.Data
 
 def event_status(event: Event) -> EventStatus:
     """Read where the event stands from what its stages wrote."""
-    assessable, not_assessed = None, {}
+    assessable: int | None = None
+    not_assessed: dict[str, int] = {}
     if event.patches_path.exists():
-        index = PatchStore.open(event.patches_path).index()
-        assessed = index["assessed"].to_numpy(bool)
-        assessable = int(assessed.sum())
-        reasons = index.loc[~assessed, "not_assessed_reason"].value_counts()
-        not_assessed = {str(reason): int(count) for reason, count in reasons.items()}
+        assessable, not_assessed = PatchStore.open(event.patches_path).assessed_counts()
     labels = open_labels(event).counts() if event.labels_path.exists() or os.environ.get(LABELS_URL) else {}
+    scenes = event.scene_counts()
     return EventStatus(
         name=event.name,
-        footprints=len(event.footprints()) if event.has_footprints else 0,
-        pre_scenes=len(event.scenes("pre")),
-        post_scenes=len(event.scenes("post")),
+        footprints=event.footprint_count,
+        pre_scenes=scenes["pre"],
+        post_scenes=scenes["post"],
         assessable=assessable,
         not_assessed=not_assessed,
         labels={value.value: count for value, count in labels.items()},

@@ -113,7 +113,8 @@ def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[
         yield path, command
         return
     for name, below in command.commands.items():
-        yield from commands(below, (*path, name))
+        if not below.hidden:
+            yield from commands(below, (*path, name))
 
 
 def cli_page() -> str:

@@ -186,12 +186,12 @@ def problem_with(command: str, tree: Any, *, whole: bool) -> str | None:
 
 
 def spread_path_lists() -> Any:
-    for module in ("damage_ssl.cli.arguments", "damage_ssl.cli.options"):
+    for module in ("damage_ssl.cli.root", "damage_ssl.cli.options"):
         if importlib.util.find_spec(module) is not None:
             found = getattr(importlib.import_module(module), "spread_path_lists", None)
             if found is not None:
                 return found
-    raise LookupError("spread_path_lists is neither in cli/arguments.py nor in cli/options.py")
+    raise LookupError("spread_path_lists is neither in cli/root.py nor in cli/options.py")
 
 
 def test_problems_with_commands_are_seen(hooks: ModuleType) -> None:

@@ -20,7 +20,7 @@ def workbench_data(
 ) -> dict[str, Any]:
     """The event, the model that is shown, which buildings of it, who labels, and which queue the keys walk.
 
-    `queue` has `kind`, one of `app.queues.QUEUES`; another one empties the browser's queue.
+    `queue` has `kind`, one of `queues.QUEUES`; another one empties the browser's queue.
     """
     west, south, east, north = view.bounds
     finest = min(scene.gsd_m for role in ("pre", "post") for scene in view.scenes[role])

@@ -25,7 +25,6 @@ from damage_ssl.imagery.scene import Role, Scene
 from damage_ssl.labels.label_log import LabelStore
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.products.handover.map_export import export_table
-from damage_ssl.products.table import assessed_footprints
 from damage_ssl.registration.manual_shift import manual_shifts_path, read_manual_shifts
 from damage_ssl.registration.placement import PlacedShapes, manually_shifted, shifts_on
 from damage_ssl.runs.finished_run import FinishedRun
@@ -49,7 +48,7 @@ class EventView:
     index: pd.DataFrame | None = field(compare=False, repr=False)
     fingerprint: str | None = field(compare=False)
     scenes: Mapping[Role, tuple[Scene, ...]] = field(compare=False, repr=False)
-    kept: dict[Hashable, ByteCache[Any]] = field(default_factory=dict, compare=False, repr=False)
+    kept: dict[Hashable, ByteCache[Any]] = field(init=False, default_factory=dict, compare=False, repr=False)
     """What `kept_with_view` has worked out of it."""
 
     @cached_property
@@ -221,25 +220,10 @@ def assessment(view: EventView, model: MapModel | None) -> gpd.GeoDataFrame:
 @lru_cache(maxsize=1)  # the largest of all tables
 def _assessment(view: EventView, model: MapModel | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
     _ = view.pairs  # without them there is nothing to say
-    if model is None or isinstance(model, FinishedRun):
-        table = export_table(view.event, model)
-    else:
-        labels = current_labels(view.event)[0]
-        table = _joined(view, model, labels[labels["building_id"].isin(view.building_id)])
+    # A run is opened anew: the one that is the key of caches must keep no table.
+    opened = FinishedRun(model.run) if isinstance(model, FinishedRun) else model
+    table = export_table(view.event, opened)
     return table.iloc[_rows_of(view, table)].reset_index(drop=True)
-
-
-def _joined(view: EventView, model: MapModel | None, labels: pd.DataFrame) -> gpd.GeoDataFrame:
-    """Every footprint with what the model and these labels say."""
-    return assessed_footprints(
-        view.event.footprints().reset_index(drop=True),
-        view.pairs.reset_index(drop=True),
-        None if model is None else model.prediction.table(),
-        labels,
-        scheme=None if model is None else model.scheme,
-        threshold=None if model is None else model.threshold,
-        run_id=None if model is None else model.model_id,
-    )
 
 
 def _rows_of(view: EventView, table: pd.DataFrame) -> NDArray[np.intp]:

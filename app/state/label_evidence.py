@@ -31,7 +31,7 @@ from damage_ssl.evaluation.label_issues import (
 )
 from damage_ssl.events.event import Event
 from damage_ssl.labels.agreement import AnalystAgreement, Confusion, agreement, confusion, disputed, independent_answers
-from damage_ssl.runs.live import LiveLabels, read_features, usable_labels
+from damage_ssl.runs.live import read_features, usable_labels
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import plan_of
 from damage_ssl.settings import SplitSettings
@@ -93,20 +93,12 @@ def _out_of_fold(
     view: EventView, model: MapModel, _fitted: str
 ) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.float64]]:
     """The labelled buildings, their classes, and what the live model says when it learns from other blocks only."""
-    building_id, features, labels, x_m, y_m = _learnable(view, model.scheme)
-    block = labelled_blocks(x_m, y_m, SplitSettings().block_m)
-    return building_id, labels.classes, cross_validated(features, labels.classes, block, n_classes=len(model.scheme))
-
-
-def _learnable(
-    view: EventView, scheme: ClassScheme
-) -> tuple[NDArray[np.str_], NDArray[np.float32], LiveLabels, NDArray[np.float64], NDArray[np.float64]]:
-    """The labelled buildings that the live model can learn from: ids, features, labels, east and north in metres."""
     known = read_features(view.event, view.fingerprint)
-    labels = usable_labels(known, current_labels(view.event)[0], scheme)
-    building_id = known.building_id[labels.rows]
+    labels = usable_labels(known, current_labels(view.event)[0], model.scheme)
+    building_id, features = known.building_id[labels.rows], known.values[labels.rows]
     place = view.pairs[["x_m", "y_m"]].loc[building_id.tolist()].to_numpy(float)
-    return building_id, known.values[labels.rows], labels, place[:, 0], place[:, 1]
+    block = labelled_blocks(place[:, 0], place[:, 1], SplitSettings().block_m)
+    return building_id, labels.classes, cross_validated(features, labels.classes, block, n_classes=len(model.scheme))
 
 
 def audit_of(view: EventView, model: MapModel, revision: int) -> AuditReport:

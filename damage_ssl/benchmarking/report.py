@@ -16,7 +16,7 @@ import torch
 from damage_ssl import __version__
 from damage_ssl.benchmarking.bench import Bench
 from damage_ssl.benchmarking.findings import AXES, Findings, PointScores, find, sentences
-from damage_ssl.benchmarking.plots import Dot, curves, noise_plot
+from damage_ssl.benchmarking.plots import Dot, as_svg, curves, noise
 from damage_ssl.benchmarking.random_search import search_space
 from damage_ssl.benchmarking.statistics import Spread
 from damage_ssl.files import write_text
@@ -38,12 +38,7 @@ p, li { max-width: 78ch; } .quiet { color: #5a636f; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; font-size: .87rem; }
 th, td { padding: .22rem .7rem .22rem 0; text-align: left; border-bottom: 1px solid #e3e6ea; vertical-align: top; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.panels { display: flex; flex-wrap: wrap; gap: .4rem; }
-svg { max-width: 100%; height: auto; }
-svg text { font: 11px system-ui, sans-serif; fill: #3a414b; } svg .name { font-weight: 600; font-size: 12px; }
-svg .tick { font-size: 10px; fill: #5a636f; } svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
-svg .blue { fill: #1f5fa8; } svg .warm { fill: #9a4a00; } svg .grid { stroke: #eceef1; }
-svg .bar { stroke: #1f5fa8; stroke-width: 1.4; } svg .gap { stroke: #c8741a; stroke-width: 1.6; stroke-dasharray: 5 4; }
+svg { max-width: 100%; height: auto; font-family: system-ui, sans-serif; display: block; }
 details { margin: .6rem 0; } summary { cursor: pointer; } code { font-size: .87em; }
 .failed { color: #9b1c1c; }
 """
@@ -121,7 +116,9 @@ def _experiment(bench: Bench, findings: Findings, name: str) -> Iterable[str]:
         method: [Dot(m.value, m.spread.mean, m.spread.sd) for m in measured if m.method == method and m.spread]
         for method in settings.methods
     }
-    yield curves(dots, x_label=AXES[name], x_names=names, title=TITLES[name])
+    figure = curves(dots, x_label=AXES[name], x_names=names)
+    if figure is not None:
+        yield as_svg(figure, TITLES[name])
     head = ["method", *(f"{AXES[name]} {each}" for each in names.values())]
     rows = [
         [method, *(_score([m for m in measured if m.method == method and m.value == value]) for value in names)]
@@ -152,7 +149,7 @@ def _noise(bench: Bench, findings: Findings) -> Iterable[str]:
     if not findings.noise:
         yield f"<p>Not worked out: {escape(findings.noise_lack)}.</p>"
         return
-    noise = findings.noise
+    sets = findings.noise
     yield (
         "<p>Validation sets of each size are drawn again and again, with replacement, from the "
         f"{findings.validation_buildings} validation buildings, and the trained models of the middle number of labels "
@@ -160,7 +157,8 @@ def _noise(bench: Bench, findings: Findings) -> Iterable[str]:
         "chooses little better than by lot. (Sets are drawn building by building; neighbours that look alike make the "
         "true noise larger. The methods' settings were chosen on these same buildings.)</p>"
     )
-    yield noise_plot([each.size for each in noise], [each.sd for each in noise], noise[0].gap)
+    figure = noise([each.size for each in sets], [each.sd for each in sets], sets[0].gap)
+    yield as_svg(figure, "Deviation of a validation score by the size of the set")
     head = ["buildings", "sd of one score", "gap of the best two", "chooses as all do", "held-out AUROC lost"]
     rows = [
         [
@@ -170,7 +168,7 @@ def _noise(bench: Bench, findings: Findings) -> Iterable[str]:
             f"{each.right:.0%}",
             f"{each.lost:.4f}",
         ]
-        for each in noise
+        for each in sets
     ]
     yield _table("experiment-validation", head, rows, numbers_from=0)
 

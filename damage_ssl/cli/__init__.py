@@ -8,7 +8,6 @@ def main() -> None:
     from damage_ssl.progress import reported
 
     with reported():  # from the first moment: what fails before the command itself is told to who watches, too
-        from damage_ssl.cli.options import spread_path_lists
-        from damage_ssl.cli.root import cli
+        from damage_ssl.cli.root import cli, spread_path_lists
 
         cli(args=spread_path_lists(sys.argv[1:]), prog_name="damage-ssl")

@@ -1,50 +1,47 @@
-"""Benchmark.
-
-`damage-ssl benchmark`: the command and its options.
-
-What `damage-ssl benchmark` does.
-"""
+"""`damage-ssl benchmark`: learning methods compared on an event whose grades are known."""
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import torch
 import typer
 
 from damage_ssl import workflow
-from damage_ssl.benchmarking.bench import Bench, BenchProgress, CellTrainer, train_and_predict
+from damage_ssl.benchmarking.bench import Bench, BenchProgress, train_and_predict
 from damage_ssl.benchmarking.findings import sentences
 from damage_ssl.benchmarking.plan import Cell
 from damage_ssl.benchmarking.preparation import prepare
 from damage_ssl.benchmarking.report import write_report
-from damage_ssl.benchmarking.settings import BenchmarkSettings
-from damage_ssl.cli.console import Console, stop_requested
+from damage_ssl.benchmarking.settings import WINDOWS, BenchmarkSettings
+from damage_ssl.cli.console import Bar, command, stop_requested
 from damage_ssl.cli.options import WORKSPACE, EventName, Json, Workspace, train_settings
 from damage_ssl.errors import SettingsError
 from damage_ssl.events.event import Event
 from damage_ssl.learning.training import algorithm_names
 
 
-def benchmark_command(
+def benchmark(
     event: EventName,
     truth: Annotated[Path, typer.Option(metavar="FILE", help="CSV with building_id,grade of all that is known.")],
     experiments: Annotated[
-        str, typer.Option(metavar="A,B", help="Of labels, unlabelled, mismatch, imbalance, validation.")
+        str, typer.Option(metavar="A,B", help="Which of labels, unlabelled, mismatch, imbalance and validation.")
     ] = "labels,unlabelled,mismatch,imbalance,validation",
     methods: Annotated[str | None, typer.Option(metavar="A,B", help="Algorithms (default: all).")] = None,
     labels: Annotated[
-        str, typer.Option(metavar="N,N", help="Labels a class; tuning takes the middle one.")
+        str, typer.Option(metavar="N,N", help="Numbers of labels a class; tuning takes the middle one.")
     ] = "5,25,100",
-    seeds: Annotated[str, typer.Option(metavar="N,N", help="Three at least.")] = "0,1,2",
+    seeds: Annotated[str, typer.Option(metavar="N,N", help="Seeds of each measurement, three at least.")] = "0,1,2",
     trials: Annotated[int, typer.Option(min=1, help="Settings tried for each method, the first its defaults.")] = 4,
     mismatch_event: Annotated[
         str | None,
         typer.Option(metavar="EVENT", help="Take foreign pairs from this event, not from between buildings."),
     ] = None,
-    scheme: Annotated[str | None, typer.Option(help="binary-major, binary-minor or grades.")] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="The classes told apart: binary-major (default), binary-minor or grades.")
+    ] = None,
     network: Annotated[str | None, typer.Option(help="The network that is trained, as in `damage-ssl train`.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
     settings: Annotated[
@@ -65,112 +62,39 @@ def benchmark_command(
     json: Json = False,
 ) -> None:
     """Compare learning methods on an event with known grades: labels, unlabelled data, mismatch, imbalance, tuning."""
-    console = Console(json_output=json)
-    with console.errors():
-        from damage_ssl.benchmarking.settings import WINDOWS
-
-        benchmark(
-            console,
-            workspace,
-            event,
-            truth,
-            Asked(
-                experiments=experiments,
-                methods=methods,
-                labels=labels,
-                seeds=seeds,
-                trials=trials,
-                foreign=mismatch_event or WINDOWS,
-                settings_file=settings,
-                train={"scheme": scheme, "network": network, "steps": steps},
-            ),
-            minutes=minutes,
-            plan_only=plan,
-            retry_failed=retry_failed,
-            threads=threads,
-            out=out,
+    with command(json=json) as console:
+        chosen = BenchmarkSettings(
+            methods=algorithm_names() if methods is None else _list("--methods", methods, str),
+            experiments=_list("--experiments", experiments, str),
+            labels=_list("--labels", labels, int),
+            seeds=_list("--seeds", seeds, int),
+            trials=trials,
+            foreign=mismatch_event or WINDOWS,
+            train=train_settings(settings, {"scheme": scheme, "network": network, "steps": steps}),
         )
-
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What the command line gave; lists as text with commas."""
-
-    experiments: str
-    methods: str | None
-    labels: str
-    seeds: str
-    trials: int
-    foreign: str
-    settings_file: Path | None
-    train: Mapping[str, Any]
-
-    def settings(self) -> BenchmarkSettings:
-        """Read the lists.
-
-        Raises:
-            SettingsError: one holds something else than it should.
-        """
-        return BenchmarkSettings(
-            methods=algorithm_names() if self.methods is None else _list("--methods", self.methods, str),
-            experiments=_list("--experiments", self.experiments, str),
-            labels=_list("--labels", self.labels, int),
-            seeds=_list("--seeds", self.seeds, int),
-            trials=self.trials,
-            foreign=self.foreign,
-            train=train_settings(self.settings_file, self.train),
-        )
-
-
-def benchmark(
-    console: Console,
-    workspace: Path,
-    name: str,
-    truth: Path,
-    asked: Asked,
-    *,
-    minutes: float | None = None,
-    plan_only: bool = False,
-    retry_failed: bool = False,
-    threads: int | None = None,
-    out: Path | None = None,
-    trainer: CellTrainer = train_and_predict,
-) -> None:
-    """Say what is planned, do what is missing, write the report."""
-    import torch
-
-    settings = asked.settings()
-    event = Event.open(workspace, name)
-    workflow.cut_patches(event)
-    folder = event.path / "benchmark"
-    bench = prepare(event, truth, settings, folder / "cells", trainer)
-    for line in plan_lines(bench, retry_failed=retry_failed):
-        console.say(line)
-    if plan_only:
-        console.result(_values(bench, None))
-        return
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with console.progress("benchmark") as bar, stop_requested() as should_stop:
-        finished = bench.run(
-            minutes=minutes,
-            retry_failed=retry_failed,
-            on_progress=lambda p: bar(p.done, p.total, _remark(p)),
-            should_stop=should_stop,
-        )
-    report = out or folder / "report.html"
-    findings = write_report(bench, report, event=name, command="damage-ssl " + shlex.join(sys.argv[1:]))
-    for sentence in sentences(bench, findings):
-        console.say(sentence)
-    if not finished:
-        console.say(f"{len(bench.missing())} trainings are still to be done; run the same command again to go on")
-    console.say(f"report: {report}")
-    console.result(_values(bench, report))
-    if not finished and should_stop():
-        raise KeyboardInterrupt
+        opened = Event.open(workspace, event)
+        workflow.cut_patches(opened)
+        folder = opened.path / "benchmark"
+        bench = prepare(opened, truth, chosen, folder / "cells", train_and_predict)
+        for line in plan_lines(bench, retry_failed=retry_failed):
+            console.say(line)
+        if plan:
+            console.result(_values(bench, None))
+            return
+        if threads is not None:
+            torch.set_num_threads(threads)
+        with console.progress("benchmark") as bar:
+            finished, stopped = _run(bench, bar, minutes, retry_failed=retry_failed)
+        report = out or folder / "report.html"
+        findings = write_report(bench, report, event=event, command="damage-ssl " + shlex.join(sys.argv[1:]))
+        for sentence in sentences(bench, findings):
+            console.say(sentence)
+        if not finished:
+            console.say(f"{len(bench.missing())} trainings are still to be done; run the same command again to go on")
+        console.say(f"report: {report}")
+        console.result(_values(bench, report))
+        if not finished and stopped:
+            raise KeyboardInterrupt
 
 
 def plan_lines(bench: Bench, *, retry_failed: bool = False) -> list[str]:
@@ -189,6 +113,18 @@ def plan_lines(bench: Bench, *, retry_failed: bool = False) -> list[str]:
     seconds = bench.seconds_for(todo)
     lines.append("time: not known before the first trainings" if seconds is None else f"time: about {_time(seconds)}")
     return lines
+
+
+def _run(bench: Bench, bar: Bar, minutes: float | None, *, retry_failed: bool) -> tuple[bool, bool]:
+    """Do what is missing; whether all is done now, and whether somebody asked to stop."""
+    with stop_requested() as should_stop:
+        finished = bench.run(
+            minutes=minutes,
+            retry_failed=retry_failed,
+            on_progress=lambda p: bar(p.done, p.total, _remark(p)),
+            should_stop=should_stop,
+        )
+        return finished, should_stop()
 
 
 def _values(bench: Bench, report: Path | None) -> dict[str, Any]:
@@ -224,6 +160,9 @@ def _time(seconds: float) -> str:
         if seconds < 6000
         else f"{seconds / 3600:.1f} h"
     )
+
+
+T = TypeVar("T")
 
 
 def _list(flag: str, text: str, kind: Callable[[str], T]) -> tuple[T, ...]:

@@ -1,9 +1,4 @@
-"""Catalog list, show, add.
-
-`damage-ssl catalog`: events whose imagery and footprints are known.
-
-What `damage-ssl catalog` and `damage-ssl init --from-catalog` do.
-"""
+"""`damage-ssl catalog`: events whose imagery and footprints are known; what `init --from-catalog` takes from them."""
 
 import dataclasses
 from dataclasses import dataclass, replace
@@ -13,15 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from damage_ssl.cli.console import Console
-from damage_ssl.cli.imagery import side
+from damage_ssl.cli.console import Console, command
 from damage_ssl.cli.options import WORKSPACE, Json, Workspace
 from damage_ssl.errors import InputError
 from damage_ssl.events.catalogue import PACKAGED, OpenEvent, add_to_catalogue, find_event, known_events, user_catalogue
 from damage_ssl.events.inputs import EventInputs
 from damage_ssl.files import read_json
-
-catalog_cli = typer.Typer(help="Known events: where their imagery and footprints can be had.", no_args_is_help=True)
 
 OwnCatalog = Annotated[
     Path | None,
@@ -31,20 +23,41 @@ OwnCatalog = Annotated[
 ]
 
 
-@catalog_cli.command("list")
+DRAWN = "_drawn"  # no event can have this name
+_OSM_HISTORY_BEGINS = date(2012, 9, 13)  # older states of the map are not kept (OpenStreetMap's change of licence)
+
+
 def list_events(
-    hazard: Annotated[str | None, typer.Option(help="Only this hazard: earthquake, fire, flood, wind …")] = None,
+    hazard: Annotated[
+        str | None, typer.Option(help="Only events of this hazard: earthquake, fire, flood, wind …")
+    ] = None,
     catalog: OwnCatalog = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
     """List the known events: those that come with damage-ssl, then your own."""
-    console = Console(json_output=json)
-    with console.errors():
-        run_list(console, workspace, catalog, hazard=hazard)
+    with command(json=json) as console:
+        own = catalog or user_catalogue(workspace)
+        events = [event for event in known_events(PACKAGED, own) if hazard in {None, event.hazard}]
+        if not events:
+            console.say("no such event; next: damage-ssl catalog list")
+        rows = [
+            (
+                event.id,
+                event.date.isoformat() if event.date and not event.synthetic else "-",
+                event.hazard or "-",
+                ("own: " if event.catalog == own else "") + (event.place or event.title),
+            )
+            for event in events
+        ]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
+        for row in rows:
+            console.say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if events:
+            console.say(f"{len(events)} events; next: damage-ssl catalog show ID")
+        console.result({"events": [_values(event) for event in events]})
 
 
-@catalog_cli.command()
 def show(
     event_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the event, as `catalog list` shows it.")],
     catalog: OwnCatalog = None,
@@ -52,12 +65,28 @@ def show(
     json: Json = False,
 ) -> None:
     """Show one event: what happened, where its imagery, footprints and labels are, and under which licence."""
-    console = Console(json_output=json)
-    with console.errors():
-        run_show(console, workspace, catalog, event_id)
+    with command(json=json) as console:
+        event = find_event(event_id, PACKAGED, catalog or user_catalogue(workspace))
+        west, south, east, north = event.bbox
+        rough = "; approximate" if event.catalog == PACKAGED and not event.synthetic else ""
+        console.say(f"{event.title} ({event.id})")
+        console.say(event.description)
+        console.say(f"hazard  {event.hazard or '?'}")
+        if event.date and not event.synthetic:
+            console.say(f"date    {event.date.isoformat()} (UTC)")
+        console.say(f"area    {west:g},{south:g},{east:g},{north:g} (W,S,E,N{rough})")
+        for source in event.sources:
+            sides = f" [{' and '.join(source.sides)}]" if source.sides else ""
+            console.say(f"\n{source.kind}{sides}: {source.title} - {source.licence}")
+            console.say(f"  {source.href}")
+            if source.note:
+                console.say(f"  {source.note}")
+        console.say("")
+        for line in _next(event):
+            console.say(f"next: {line}")
+        console.result(_values(event))
 
 
-@catalog_cli.command()
 def add(
     target: Annotated[
         str, typer.Argument(metavar="EVENT|STAC", help="An event of the workspace, or a STAC collection or item.")
@@ -67,68 +96,12 @@ def add(
     json: Json = False,
 ) -> None:
     """Register an event of the workspace, or a STAC collection or item (path or address), in your own catalogue."""
-    console = Console(json_output=json)
-    with console.errors():
-        run_add(console, workspace, catalog, target)
-
-
-DRAWN = "_drawn"  # no event can have this name
-_OSM_HISTORY_BEGINS = date(2012, 9, 13)  # older states of the map are not kept (OpenStreetMap's change of licence)
-
-
-def run_list(console: Console, workspace: Path, catalogue: Path | None, *, hazard: str | None) -> None:
-    """One line an event."""
-    own = catalogue or user_catalogue(workspace)
-    events = [event for event in known_events(PACKAGED, own) if hazard in {None, event.hazard}]
-    if not events:
-        console.say("no such event; next: damage-ssl catalog list")
-    rows = [
-        (
-            event.id,
-            event.date.isoformat() if event.date and not event.synthetic else "-",
-            event.hazard or "-",
-            ("own: " if event.catalog == own else "") + (event.place or event.title),
-        )
-        for event in events
-    ]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    for row in rows:
-        console.say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    if events:
-        console.say(f"{len(events)} events; next: damage-ssl catalog show ID")
-    console.result({"events": [_values(event) for event in events]})
-
-
-def run_show(console: Console, workspace: Path, catalogue: Path | None, event_id: str) -> None:
-    """All that the catalogue says of one event, and the commands that go on from there."""
-    event = find_event(event_id, PACKAGED, catalogue or user_catalogue(workspace))
-    west, south, east, north = event.bbox
-    rough = "; approximate" if event.catalog == PACKAGED and not event.synthetic else ""
-    console.say(f"{event.title} ({event.id})")
-    console.say(event.description)
-    console.say(f"hazard  {event.hazard or '?'}")
-    if event.date and not event.synthetic:
-        console.say(f"date    {event.date.isoformat()} (UTC)")
-    console.say(f"area    {west:g},{south:g},{east:g},{north:g} (W,S,E,N{rough})")
-    for source in event.sources:
-        sides = f" [{' and '.join(source.sides)}]" if source.sides else ""
-        console.say(f"\n{source.kind}{sides}: {source.title} - {source.licence}")
-        console.say(f"  {source.href}")
-        if source.note:
-            console.say(f"  {source.note}")
-    console.say("")
-    for line in _next(event):
-        console.say(f"next: {line}")
-    console.result(_values(event))
-
-
-def run_add(console: Console, workspace: Path, catalogue: Path | None, target: str) -> None:
-    """Register and say where."""
-    own = catalogue or user_catalogue(workspace)
-    event = add_to_catalogue(target, workspace, own)
-    console.say(f"{event.id}: {event.title}, in {own}")
-    console.say(f"next: damage-ssl catalog show {event.id}")
-    console.result(_values(event))
+    with command(json=json) as console:
+        own = catalog or user_catalogue(workspace)
+        event = add_to_catalogue(target, workspace, own)
+        console.say(f"{event.id}: {event.title}, in {own}")
+        console.say(f"next: damage-ssl catalog show {event.id}")
+        console.result(_values(event))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +159,7 @@ def _named(event: OpenEvent) -> _Sides:
     values = read_json(event.path)
     if not any(link.get("rel") in {"item", "child"} for link in values.get("links", [])):
         return _Sides(pre=[], post=[], footprints=[])
+    from damage_ssl.cli.imagery import side
     from damage_ssl.events.imagery_search import scenes_below
 
     scenes, complete = scenes_below(str(event.path), values)

@@ -1,9 +1,4 @@
-"""Evaluate, views.
-
-`damage-ssl views`: augmentation, seen and measured on an event's own pairs.
-
-`damage-ssl views`: what augmentation does to an event's pairs, what it is worth, a policy found for the event.
-"""
+"""`damage-ssl evaluate` and `views`: how good a run is; what augmentation does to an event's own pairs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +8,13 @@ import torch
 import typer
 
 from damage_ssl import workflow
-from damage_ssl.cli.console import Console
+from damage_ssl.cli.console import Console, command
 from damage_ssl.cli.options import WORKSPACE, EventName, Json, RunId, Workspace
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path, write_json
-from damage_ssl.learning.augmentation.affinity import DEFAULT, PolicyMeasure, Report, measure, policies
+from damage_ssl.learning.augmentation.affinity import DEFAULT, PolicyMeasure, Report, policies
+from damage_ssl.learning.augmentation.affinity import measure as measure_policies
 from damage_ssl.learning.augmentation.contact_sheet import SHOWN, draw_sheet, sheet_rows
 from damage_ssl.learning.augmentation.frozen_scorer import LabelledPairs
 from damage_ssl.learning.augmentation.policy import AugmentPolicy
@@ -29,8 +25,27 @@ from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import SplitSettings
 
+PAIRS_SHOWN = 6
+_STEPS = 1000
 
-def views_command(
+
+def evaluate(
+    event: EventName,
+    truth: Annotated[Path, typer.Option(metavar="FILE", help="CSV with building_id,grade.")],
+    run_id: RunId = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Measure a run against known grades, leaving out every building that it was trained or calibrated on."""
+    with command(json=json) as console:
+        opened = Event.open(workspace, event)
+        report = workflow.evaluate_event(opened, truth, run=workflow.chosen_run(opened, run_id))
+        for line in report.lines():
+            console.say(line)
+        console.result(report.to_json())
+
+
+def views(
     event: EventName,
     out: Annotated[Path | None, typer.Option(metavar="PNG", help="Where to draw (default: the event's views.png).")] = (
         None
@@ -49,85 +64,46 @@ def views_command(
     budget: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.0, help="Time for measuring; the policies come first.")
     ] = 120.0,
-    scheme: Annotated[str, typer.Option(help="binary-major, binary-minor or grades.")] = "binary-major",
+    scheme: Annotated[
+        str, typer.Option(help="The classes told apart: binary-major, binary-minor or grades.")
+    ] = "binary-major",
     seed: Annotated[int, typer.Option(help="Seed of the pairs shown, the split and the views.")] = 0,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
     """Draw what augmentation does to this event's pairs; measure it; find a policy for it."""
-    console = Console(json_output=json)
-    with console.errors():
-        views(
-            console,
-            workspace,
-            event,
-            out=out,
-            operations=operations,
-            measuring=measure,
-            search_s=search,
-            policy=policy,
-            budget_s=budget,
-            scheme=scheme,
-            seed=seed,
-        )
+    with command(json=json) as console:
+        opened = Event.open(workspace, event)
+        store = PatchStore.open(opened.patches_path)
+        keep_freed_memory()
+        kept = policy or opened.path / "views_policy.json"
+        pairs = _labelled_pairs(opened, store, scheme, seed) if measure or search is not None else None
+        found: AugmentPolicy | None = None
+        if search is not None and pairs is not None:
+            found = _search(console, pairs, search, seed, kept)
+        elif policy is not None or kept.exists():
+            found = AugmentPolicy.read(kept)
+        sheet = out or opened.path / "views.png"
+        shown = tuple(operations.split()) if operations else SHOWN
+        _draw(opened, store, shown, found, sheet, seed)
+        console.say(f"sheet of {len(shown)} operations and {len(policies(found))} policies: {sheet}")
+        values: dict[str, object] = {"sheet": str(sheet), "policy": str(kept) if found is not None else None}
+        if found is not None:
+            values["found"] = dict(found.found)
+        if measure and pairs is not None:
+            with console.progress("measure") as bar:
+                report = measure_policies(
+                    pairs, found, seconds=budget, seed=seed, progress=lambda share: bar(int(share * _STEPS), _STEPS)
+                )
+            table = opened.path / "views.json"
+            write_json(table, {"event": opened.name, "seed": seed, **report.to_json()})
+            _report(console, report, kept)
+            console.say(f"table: {table}")
+            values |= {"table": str(table), **report.to_json()}
+        console.result(values)
 
 
-PAIRS_SHOWN = 6
-_STEPS = 1000
-
-
-def views(
-    console: Console,
-    workspace: Path,
-    name: str,
-    *,
-    out: Path | None = None,
-    operations: str | None = None,
-    measuring: bool = False,
-    search_s: float | None = None,
-    policy: Path | None = None,
-    budget_s: float = 120.0,
-    scheme: str = "binary-major",
-    seed: int = 0,
-) -> None:
-    """Draw the sheet; with `search_s` find a policy first, with `measuring` measure all policies afterwards.
-
-    Raises:
-        LabelsError: searching or measuring without enough labels.
-        SettingsError: an unknown operation, or a policy that cannot be read.
-        WorkspaceError: the event has no patches.
-    """
-    event = Event.open(workspace, name)
-    store = PatchStore.open(event.patches_path)
-    keep_freed_memory()
-    kept = policy or event.path / "views_policy.json"
-    pairs = labelled_pairs(event, store, scheme, seed) if measuring or search_s is not None else None
-    found: AugmentPolicy | None = None
-    if search_s is not None and pairs is not None:
-        found = _search(console, pairs, search_s, seed, kept)
-    elif policy is not None or kept.exists():
-        found = AugmentPolicy.read(kept)
-    sheet = out or event.path / "views.png"
-    shown = tuple(operations.split()) if operations else SHOWN
-    _draw(event, store, shown, found, sheet, seed)
-    console.say(f"sheet of {len(shown)} operations and {len(policies(found))} policies: {sheet}")
-    values: dict[str, object] = {"sheet": str(sheet), "policy": str(kept) if found is not None else None}
-    if found is not None:
-        values["found"] = dict(found.found)
-    if measuring and pairs is not None:
-        with console.progress("measure") as bar:
-            report = measure(
-                pairs, found, seconds=budget_s, seed=seed, progress=lambda share: bar(int(share * _STEPS), _STEPS)
-            )
-        table = event.path / "views.json"
-        write_json(table, {"event": event.name, "seed": seed, **report.to_json()})
-        _report(console, report, kept)
-        console.say(f"table: {table}")
-        values |= {"table": str(table), **report.to_json()}
-    console.result(values)
-
-
-def labelled_pairs(event: Event, store: PatchStore, scheme: str, seed: int) -> LabelledPairs:
+def _labelled_pairs(event: Event, store: PatchStore, scheme: str, seed: int) -> LabelledPairs:
     """The labelled buildings as a training would divide them.
 
     Raises:
@@ -192,25 +168,3 @@ def _line(row: PolicyMeasure) -> str:
     against = "" if row.better_by is None else f"{row.better_by:+.1f} standard errors"
     name = row.name if row.is_policy or row.name == "untouched" else f"  {row.name}"
     return f"{name:<16}{row.affinity:>9.3f}{row.diversity:>10.2f}{row.accuracy:>9.3f}{row.loss:>7.3f}  {against}"
-
-
-def evaluate(
-    event: EventName,
-    truth: Annotated[Path, typer.Option(metavar="FILE", help="CSV with building_id,grade.")],
-    run_id: RunId = None,
-    workspace: Workspace = WORKSPACE,
-    json: Json = False,
-) -> None:
-    """Measure a run against known grades, leaving out every building that it was trained or calibrated on."""
-    console = Console(json_output=json)
-    with console.errors():
-        run_evaluate(console, workspace, event, truth, run_id=run_id)
-
-
-def run_evaluate(console: Console, workspace: Path, name: str, truth: Path, *, run_id: str | None) -> None:
-    """Measure a run on buildings that it has not seen."""
-    event = Event.open(workspace, name)
-    report = workflow.evaluate_event(event, truth, run=workflow.chosen_run(event, run_id))
-    for line in report.lines():
-        console.say(line)
-    console.result(report.to_json())

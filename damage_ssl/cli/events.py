@@ -1,13 +1,13 @@
-"""What `init` says about the footprints that it read, and about the times of the scenes."""
+"""`damage-ssl init`, `status` and `simulate`: an event is made, looked at, drawn."""
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from damage_ssl import workflow
-from damage_ssl.cli.console import Console
+from damage_ssl.cli.console import Console, command
 from damage_ssl.cli.options import (
     WORKSPACE,
     Aoi,
@@ -20,57 +20,13 @@ from damage_ssl.cli.options import (
     Rasters,
     Workspace,
 )
-from damage_ssl.cli.patches import _reasons
 from damage_ssl.events.event import Event, list_events
-from damage_ssl.events.inputs import EventInputs
-from damage_ssl.footprints.footprint_set import LEFT_OUT_FILE, SourceReport
+
+if TYPE_CHECKING:
+    from damage_ssl.events.inputs import EventInputs
+    from damage_ssl.footprints.footprint_set import SourceReport
 
 _SHOWN = 5
-
-
-def footprint_lines(event: Event) -> list[str]:
-    """One line a source, and those that were left out by name as far as they fit."""
-    lines = [_sentence(report) for report in event.footprint_sources()]
-    left_out = event.footprints_left_out()
-    for reason, rows in left_out.groupby("reason", sort=True):
-        names = ", ".join(rows["source_id"].head(_SHOWN)) + (", …" if len(rows) > _SHOWN else "")
-        lines.append(f"  left out as {str(reason).replace('_', ' ')}: {len(rows):,} ({names})")
-    if len(left_out):
-        lines.append(f"  all that were left out: {event.path / LEFT_OUT_FILE}")
-    return lines
-
-
-def footprint_values(event: Event) -> dict[str, Any]:
-    """The same for a machine."""
-    return {"footprint_sources": [dataclasses.asdict(report) for report in event.footprint_sources()]}
-
-
-def date_remark(event: Event) -> str | None:
-    """What is odd about the times of the scenes: pre images that are younger than post images."""
-    pre = [(scene.datetime, scene.scene_id) for scene in event.scenes("pre") if scene.datetime]
-    post = [(scene.datetime, scene.scene_id) for scene in event.scenes("post") if scene.datetime]
-    if not pre or not post or max(pre)[0] <= min(post)[0]:
-        return None
-    return (
-        f"{max(pre)[1]} ({max(pre)[0]:%Y-%m-%d %H:%M}) is younger than {min(post)[1]} ({min(post)[0]:%Y-%m-%d %H:%M}): "
-        "are --pre and --post the right way round? If the times in files or names are wrong, give --pre-date and "
-        "--post-date"
-    )
-
-
-def _sentence(report: SourceReport) -> str:
-    parts = [f"{report.kept:,} footprints"]
-    if report.features is not None:
-        parts[0] += f" of {report.features:,}"
-    parts += [f"{count:,} {kind}s" for kind, count in report.kinds.items() if kind != "polygon"]
-    counts = {
-        "outside the area": report.outside,
-        "below the confidence": report.below_confidence,
-        "left out": sum(report.left_out.values()),
-        "repaired": report.repaired,
-    }
-    parts += [f"{count:,} {what}" for what, count in counts.items() if count]
-    return f"  {report.source} ({report.format}): {', '.join(parts)}"
 
 
 def init(
@@ -91,35 +47,36 @@ def init(
     min_confidence: Annotated[
         float | None, typer.Option(help="Leave out footprints that are less sure (0 to 1).")
     ] = None,
-    point_size_m: Annotated[float, typer.Option(help="Side of the square for a building known as a point.")] = 10.0,
-    overwrite: Annotated[bool, typer.Option(help="Replace an event of this name.")] = False,
+    point_size_m: Annotated[
+        float, typer.Option(help="Side of the square for a building known as a point, in metres.")
+    ] = 10.0,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace imagery and footprints of an event of this name; labels and runs stay.")
+    ] = False,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
     """Describe an event: check imagery and footprints, and write its STAC catalogue and footprints."""
-    console = Console(json_output=json)
-    with console.errors():
-        from damage_ssl.events import inputs
-        from damage_ssl.settings import FootprintSettings
+    from damage_ssl.events.inputs import EventInputs
+    from damage_ssl.settings import FootprintSettings
 
-        run_init(
-            console,
-            workspace,
-            event,
-            inputs.EventInputs(
-                pre=pre,
-                post=post,
-                footprints=footprints,
-                aoi=aoi,
-                hazard=hazard,
-                pre_datetime=pre_date,
-                post_datetime=post_date,
-                from_xbd=from_xbd,
-                footprint_settings=FootprintSettings(min_confidence=min_confidence, point_size_m=point_size_m),
-            ),
-            from_catalog=from_catalog,
-            overwrite=overwrite,
+    with command(json=json) as console:
+        inputs = EventInputs(
+            pre=pre,
+            post=post,
+            footprints=footprints,
+            aoi=aoi,
+            hazard=hazard,
+            pre_datetime=pre_date,
+            post_datetime=post_date,
+            from_xbd=from_xbd,
+            footprint_settings=FootprintSettings(min_confidence=min_confidence, point_size_m=point_size_m),
         )
+        if from_catalog is not None:
+            from damage_ssl.cli.catalogue import inputs_from_catalog
+
+            inputs = inputs_from_catalog(console, workspace, from_catalog, inputs)
+        make_event(console, workspace, event, inputs, overwrite=overwrite)
 
 
 def status(
@@ -128,77 +85,112 @@ def status(
     json: Json = False,
 ) -> None:
     """Say where an event stands and what comes next."""
-    console = Console(json_output=json)
-    with console.errors():
-        run_status(console, workspace, event)
+    with command(json=json) as console:
+        names = [event] if event is not None else list_events(workspace)
+        if not names:
+            console.say(f"no events in {workspace}; begin with damage-ssl init")
+        summaries = [workflow.event_status(Event.open(workspace, each)) for each in names]
+        for summary in summaries:
+            _say_status(console, summary)
+        values = [dataclasses.asdict(summary) | {"next_step": summary.next_step} for summary in summaries]
+        console.result(values[0] if event is not None else {"events": values})
 
 
 def simulate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write the simulated event to.")],
     buildings: Annotated[int, typer.Option(min=1, help="How many buildings.")] = 600,
-    hazard: Annotated[str, typer.Option(help="earthquake, fire, flood or wind.")] = "earthquake",
+    hazard: Annotated[str, typer.Option(help="Kind of disaster: earthquake, fire, flood or wind.")] = "earthquake",
     seed: Annotated[int, typer.Option(help="The same seed draws the same town.")] = 0,
     json: Json = False,
 ) -> None:
     """Draw a synthetic town before and after a disaster, with known truth."""
-    console = Console(json_output=json)
-    with console.errors():
-        run_simulate(console, directory, buildings=buildings, hazard=hazard, seed=seed)
+    from damage_ssl.simulation import event as simulation
+    from damage_ssl.simulation.settings import SimulationSettings
+
+    with command(json=json) as console:
+        settings = SimulationSettings(buildings=buildings, hazard=hazard, seed=seed)
+        event = simulation.simulate(directory, settings)
+        console.say(f"{buildings:,} buildings, {hazard}: {event.pre}, {event.post}, {event.footprints}, {event.truth}")
+        console.say(
+            f"next: damage-ssl init {directory.name} --pre {event.pre} --post {event.post} --footprints "
+            f"{event.footprints}"
+        )
+        console.result({field.name: getattr(event, field.name) for field in dataclasses.fields(event)})
 
 
-def run_init(
-    console: Console,
-    workspace: Path,
-    name: str,
-    inputs: EventInputs,
-    *,
-    from_catalog: str | None = None,
-    overwrite: bool,
-) -> Event:
+def make_event(console: Console, workspace: Path, name: str, inputs: "EventInputs", *, overwrite: bool = False) -> None:
     """Create the event and say what was found."""
-    if from_catalog is not None:
-        from damage_ssl.cli.catalogue import inputs_from_catalog
-
-        inputs = inputs_from_catalog(console, workspace, from_catalog, inputs)
     event = workflow.create_event(workspace, name, inputs, overwrite=overwrite)
     summary = workflow.event_status(event)
     scenes = f"{summary.pre_scenes} pre and {summary.post_scenes} post scenes"
     console.say(f"event '{name}': {summary.footprints:,} footprints, {scenes}")
     for line in footprint_lines(event):
         console.say(line)
-    if remark := date_remark(event):
+    if remark := _date_remark(event):
         console.warn(remark)
     console.say(f"next: {summary.next_step}")
     console.result(dataclasses.asdict(summary) | footprint_values(event))
-    return event
 
 
-def run_status(console: Console, workspace: Path, name: str | None) -> None:
-    """Say where one event, or each, stands."""
-    names = [name] if name is not None else list_events(workspace)
-    if not names:
-        console.say(f"no events in {workspace}; begin with damage-ssl init")
-    summaries = [workflow.event_status(Event.open(workspace, each)) for each in names]
-    for summary in summaries:
-        assessable = "not cut yet" if summary.assessable is None else f"{summary.assessable:,} assessable"
-        console.say(f"{summary.name}: {summary.footprints:,} footprints ({assessable}){_reasons(summary.not_assessed)}")
-        if summary.labels:
-            console.say("  labels: " + ", ".join(f"{count:,} {value}" for value, count in summary.labels.items()))
-        for run in summary.runs:
-            console.say(f"  run {run.run_id}: {run.state}, step {run.step} of {run.steps} {run.message}")
-        console.say(f"  next: {summary.next_step}")
-    values = [dataclasses.asdict(summary) | {"next_step": summary.next_step} for summary in summaries]
-    console.result(values[0] if name is not None else {"events": values})
+def footprint_lines(event: Event) -> list[str]:
+    """What was read of each source of footprints, a line each, and those that were left out as far as they fit."""
+    from damage_ssl.footprints.footprint_set import LEFT_OUT_FILE
+
+    lines = [_sentence(report) for report in event.footprint_sources()]
+    left_out = event.footprints_left_out()
+    for reason, rows in left_out.groupby("reason", sort=True):
+        names = ", ".join(rows["source_id"].head(_SHOWN)) + (", …" if len(rows) > _SHOWN else "")
+        lines.append(f"  left out as {str(reason).replace('_', ' ')}: {len(rows):,} ({names})")
+    if len(left_out):
+        lines.append(f"  all that were left out: {event.path / LEFT_OUT_FILE}")
+    return lines
 
 
-def run_simulate(console: Console, directory: Path, *, buildings: int, hazard: str, seed: int) -> None:
-    """Draw the synthetic event and say how to use it."""
-    from damage_ssl.simulation.event import simulate as draw
-    from damage_ssl.simulation.settings import SimulationSettings
+def footprint_values(event: Event) -> dict[str, Any]:
+    """The same for a machine."""
+    return {"footprint_sources": [dataclasses.asdict(report) for report in event.footprint_sources()]}
 
-    event = draw(directory, SimulationSettings(buildings=buildings, hazard=hazard, seed=seed))
-    console.say(f"{buildings:,} buildings, {hazard}: {event.pre}, {event.post}, {event.footprints}, {event.truth}")
-    console.say(
-        f"next: damage-ssl init {directory.name} --pre {event.pre} --post {event.post} --footprints {event.footprints}"
+
+def reasons(not_assessed: dict[str, int]) -> str:
+    """How many buildings cannot be assessed and why, behind how many can; nothing where all can."""
+    if not not_assessed:
+        return ""
+    return "; not: " + ", ".join(f"{count:,} {reason}" for reason, count in not_assessed.items())
+
+
+def _say_status(console: Console, summary: workflow.EventStatus) -> None:
+    assessable = "not cut yet" if summary.assessable is None else f"{summary.assessable:,} assessable"
+    console.say(f"{summary.name}: {summary.footprints:,} footprints ({assessable}){reasons(summary.not_assessed)}")
+    if summary.labels:
+        console.say("  labels: " + ", ".join(f"{count:,} {value}" for value, count in summary.labels.items()))
+    for run in summary.runs:
+        console.say(f"  run {run.run_id}: {run.state}, step {run.step} of {run.steps} {run.message}")
+    console.say(f"  next: {summary.next_step}")
+
+
+def _date_remark(event: Event) -> str | None:
+    """What is odd about the times of the scenes: pre images that are younger than post images."""
+    pre = [(scene.datetime, scene.scene_id) for scene in event.scenes("pre") if scene.datetime]
+    post = [(scene.datetime, scene.scene_id) for scene in event.scenes("post") if scene.datetime]
+    if not pre or not post or max(pre)[0] <= min(post)[0]:
+        return None
+    return (
+        f"{max(pre)[1]} ({max(pre)[0]:%Y-%m-%d %H:%M}) is younger than {min(post)[1]} ({min(post)[0]:%Y-%m-%d %H:%M}): "
+        "are --pre and --post the right way round? If the times in files or names are wrong, give --pre-date and "
+        "--post-date"
     )
-    console.result({field.name: getattr(event, field.name) for field in dataclasses.fields(event)})
+
+
+def _sentence(report: "SourceReport") -> str:
+    parts = [f"{report.kept:,} footprints"]
+    if report.features is not None:
+        parts[0] += f" of {report.features:,}"
+    parts += [f"{count:,} {kind}s" for kind, count in report.kinds.items() if kind != "polygon"]
+    counts = {
+        "outside the area": report.outside,
+        "below the confidence": report.below_confidence,
+        "left out": sum(report.left_out.values()),
+        "repaired": report.repaired,
+    }
+    parts += [f"{count:,} {what}" for what, count in counts.items() if count]
+    return f"  {report.source} ({report.format}): {', '.join(parts)}"

@@ -1,9 +1,4 @@
-"""Imagery search.
-
-`damage-ssl imagery`: find open imagery.
-
-What `damage-ssl imagery search` does.
-"""
+"""`damage-ssl imagery search`: open imagery of a place, found in STAC catalogues."""
 
 import dataclasses
 import shlex
@@ -14,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from damage_ssl.cli.console import Console
+from damage_ssl.cli.console import Console, command
 from damage_ssl.cli.options import WORKSPACE, Json, Workspace
 from damage_ssl.cli.place import Place, find_place
 from damage_ssl.errors import InputError
@@ -22,15 +17,10 @@ from damage_ssl.events.imagery_search import ImageryFound, ImagerySearch, search
 from damage_ssl.events.static_catalogue import ImageryScene
 from damage_ssl.imagery.scene import parse_time
 
-imagery_cli = typer.Typer(help="Open imagery: search STAC catalogues.", no_args_is_help=True)
+_DEFAULT = "openaerialmap"
+_FEW = 4  # addresses that fit into a printed command
 
 
-@imagery_cli.callback()
-def _group() -> None:
-    """Open imagery: search STAC catalogues."""
-
-
-@imagery_cli.command()
 def search(
     event: Annotated[
         str | None, typer.Argument(metavar="[EVENT]", help="An event of the workspace, or of the catalogue.")
@@ -48,8 +38,10 @@ def search(
     ] = None,
     collection: Annotated[list[str], typer.Option(help="Only this collection of the catalogue; repeatable.")] = [],  # noqa: B006
     max_cloud: Annotated[float | None, typer.Option(min=0, max=100, help="Largest cloud cover in percent.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many scenes.")] = 200,
-    max_documents: Annotated[int, typer.Option(min=1, help="Of a static catalogue read at most so many files.")] = 3000,
+    limit: Annotated[int, typer.Option(min=1, help="List at most this many scenes.")] = 200,
+    max_documents: Annotated[
+        int, typer.Option(min=1, help="Read at most this many files of a static catalogue.")
+    ] = 3000,
     only: Annotated[
         str | None, typer.Option("--side", metavar="pre|post", help="Only scenes of before, or of after, the disaster.")
     ] = None,
@@ -58,23 +50,33 @@ def search(
     json: Json = False,
 ) -> None:
     """List open scenes of a place: date, GSD, cloud, licence and the address that `init --pre … --post …` takes."""
-    console = Console(json_output=json)
-    with console.errors():
-        wanted = Wanted(
-            start=start,
-            end=end,
-            catalog=catalog,
-            collections=tuple(collection),
-            max_cloud=max_cloud,
-            limit=limit,
-            max_documents=max_documents,
-            side=only,
-        )
-        run_search(console, workspace, event, bbox, wanted, hrefs_only=hrefs)
-
-
-_DEFAULT = "openaerialmap"
-_FEW = 4  # addresses that fit into a printed command
+    wanted = Wanted(
+        start=start,
+        end=end,
+        catalog=catalog,
+        collections=tuple(collection),
+        max_cloud=max_cloud,
+        limit=limit,
+        max_documents=max_documents,
+        side=only,
+    )
+    with command(json=json) as console:
+        place = find_place(workspace, event, bbox)
+        asked = wanted.within(place)
+        with console.progress("search") as bar:
+            found = search_imagery(
+                catalog or _catalog_of(place), asked, lambda done, total, remark="": bar(done, max(done, total), remark)
+            )
+        if hrefs:
+            for scene in found.scenes:
+                if scene.href:
+                    console.say(scene.href)
+        else:
+            _tell(console, found, place, event, _again(event, bbox, workspace, wanted))
+        if not found.complete:
+            console.warn("there are more: narrow the area or the dates, or raise --limit or --max-documents")
+        scenes = [{**dataclasses.asdict(scene), "side": side(scene, place.struck)} for scene in found.scenes]
+        console.result({**dataclasses.asdict(found), "scenes": scenes})
 
 
 def side(scene: ImageryScene, struck: datetime | None) -> str | None:
@@ -100,43 +102,26 @@ class Wanted:
     max_documents: int
     side: str | None = None
 
+    def within(self, place: Place) -> ImagerySearch:
+        """The search that this is in a place.
 
-def run_search(
-    console: Console, workspace: Path, name: str | None, bbox: str | None, wanted: Wanted, *, hrefs_only: bool
-) -> None:
-    """Search and list, in the order of time, with the side of the disaster that each scene shows."""
-    place = find_place(workspace, name, bbox)
-    asked = ImagerySearch(
-        box=place.box,
-        start=parse_time(wanted.start, "--from") if wanted.start else None,
-        end=_end(wanted.end),
-        max_cloud=wanted.max_cloud,
-        collections=wanted.collections,
-        limit=wanted.limit,
-        max_documents=wanted.max_documents,
-    )
-    if asked.start and asked.end and asked.start > asked.end:
-        raise InputError(f"--from {wanted.start} lies after --to {wanted.end}")
-    if wanted.side not in {None, "pre", "post"}:
-        raise InputError(f"--side {wanted.side}: is pre or post")
-    if wanted.side:
-        asked = _one_side(asked, wanted.side, place.struck)
-    with console.progress("search") as bar:
-
-        def move(done: int, total: int, remark: str = "") -> None:
-            bar(done, max(done, total), remark)
-
-        found = search_imagery(wanted.catalog or _catalog_of(place), asked, move)
-    if hrefs_only:
-        for scene in found.scenes:
-            if scene.href:
-                console.say(scene.href)
-    else:
-        _tell(console, found, place, name, _again(name, bbox, workspace, wanted))
-    if not found.complete:
-        console.warn("there are more: narrow the area or the dates, or raise --limit or --max-documents")
-    scenes = [{**dataclasses.asdict(scene), "side": side(scene, place.struck)} for scene in found.scenes]
-    console.result({**dataclasses.asdict(found), "scenes": scenes})
+        Raises:
+            InputError: the times or the side cannot be used.
+        """
+        asked = ImagerySearch(
+            box=place.box,
+            start=parse_time(self.start, "--from") if self.start else None,
+            end=_end(self.end),
+            max_cloud=self.max_cloud,
+            collections=self.collections,
+            limit=self.limit,
+            max_documents=self.max_documents,
+        )
+        if asked.start and asked.end and asked.start > asked.end:
+            raise InputError(f"--from {self.start} lies after --to {self.end}")
+        if self.side not in {None, "pre", "post"}:
+            raise InputError(f"--side {self.side}: is pre or post")
+        return _one_side(asked, self.side, place.struck) if self.side else asked
 
 
 def _one_side(asked: ImagerySearch, wanted: str, struck: datetime | None) -> ImagerySearch:

@@ -1,25 +1,15 @@
-"""Zero-label, features, train, predict, pretrain, ensemble.
-
-`damage-ssl zero-label`: a first map before any label.
-
-`damage-ssl features`: what the live model stands on.
-
-`damage-ssl pretrain` and `damage-ssl ensemble`: what trainings start from, and what is made of several.
-
-What `damage-ssl pretrain` and `damage-ssl ensemble` do.
-"""
+"""Commands that make or use a model: `pretrain`, `zero-label`, `features`, `train`, `predict` and `ensemble`."""
 
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from damage_ssl import workflow
-from damage_ssl.cli.console import Console, stop_requested
+from damage_ssl.cli.console import Console, command, stop_requested
 from damage_ssl.cli.options import (
     MEMORY,
     WORKSPACE,
@@ -38,88 +28,28 @@ from damage_ssl.cli.options import (
     Steps,
     Workers,
     Workspace,
-    _settings,
-    _train_options,
+    all_settings,
     resources_of,
 )
-from damage_ssl.cli.patches import _cut
+from damage_ssl.cli.patches import cut
 from damage_ssl.errors import SettingsError
 from damage_ssl.events.event import Event
 from damage_ssl.files import read_json
 from damage_ssl.progress import reporter
-from damage_ssl.runs.finished_run import FinishedRun
-from damage_ssl.runs.live import features_path, features_start, make_features
-from damage_ssl.runs.predictions import read_predictions
-from damage_ssl.runs.run import Run
 from damage_ssl.settings import Resources, from_mapping
 
 if TYPE_CHECKING:
     from damage_ssl.learning.trainer.data import TrainProgress
 
 
-def run_zero_label(console: Console, workspace: Path, name: str, *, seed: int, run_id: str | None) -> None:
-    """Cut the pairs where that is still to do, compare pre and post, and say what the map is and is not."""
-    event = Event.open(workspace, name)
-    with console.progress("patches") as bar:
-        registering = partial(bar, remark="registering")
-        workflow.cut_patches(event, progress=bar, registering=registering)
-    planned = workflow.start_zero_label(event, seed=seed, run_id=run_id)
-    if planned.done:
-        console.say(f"run {planned.run.run_id} compared the same pixels before: nothing to do")
-    else:
-        with console.progress("compare") as bar:
-            workflow.predict_event(event, planned.run, progress=bar)
-    summary = workflow.run_summary(planned.run)
-    table = read_predictions(planned.run)
-    damaged = int((table["p_damaged"] >= summary.threshold).sum())
-    console.say(f"run {summary.run_id}: {damaged:,} of {len(table):,} buildings changed enough to be called damaged")
-    console.say(f"threshold {summary.threshold:.2f}: {summary.threshold_method}")
-    statement = FinishedRun(planned.run).statement or ""
-    console.say(statement)
-    console.say(f"next: look at it in the app, or damage-ssl export {name} --out map.geojson --workspace {workspace}")
-    console.result({**dataclasses.asdict(summary), "damaged": damaged, "compared": len(table), "statement": statement})
-
-
-def run_features(
-    console: Console, workspace: Path, name: str, *, weights: str | None = None, network: str | None = None
-) -> None:
-    """Make an event's features where they are missing, out of date or of other weights, and say so."""
-    if reporter() is not None:
-        os.nice(10)  # started by the app, in which somebody labels meanwhile
-    event = Event.open(workspace, name)
-    before = _notes(event)
-    with console.progress("features") as bar:
-        count = make_features(event, progress=bar, weights=weights, network=network)
-    had = before == _notes(event)
-    start = features_start(event)
-    of = "" if start is None else f" by the weights {start.path}"
-    if had:
-        console.say(f"features of {count:,} buildings are there from the same patches{of}: nothing to do")
-    else:
-        console.say(f"features of {count:,} buildings{of}: the app now colours the map while you label")
-    console.result(
-        {
-            "event": name,
-            "buildings": count,
-            "made": not had,
-            "weights": None if start is None else str(start.path),
-            "path": str(features_path(event)),
-        }
-    )
-
-
-def _notes(event: Event) -> Any:
-    """What the features are of; None where there are none."""
-    path = features_path(event) / "features.json"
-    return read_json(path) if path.exists() else None
-
-
-def pretrain_command(
+def pretrain(
     event: EventName,
     also: Annotated[
         list[str], typer.Option(metavar="EVENT", help="Another event whose pairs are learned from too; repeat.")
     ] = [],  # noqa: B006 (typer copies it)
-    loss: Annotated[str | None, typer.Option(help="vicreg, simclr or barlow-twins.")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="What is learned from: vicreg (default), simclr or barlow-twins.")
+    ] = None,
     network: Annotated[
         str | None, typer.Option(help="efficientnet-lite0, small-cnn, timm:<model> or smp:<encoder>.")
     ] = None,
@@ -127,97 +57,46 @@ def pretrain_command(
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.05, help="Upper bound of the time.")] = None,
     batch: Annotated[int | None, typer.Option(min=4, help="Pairs a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of the encoder, at its highest.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the encoder, at its highest.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of network, batches and views.")] = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
     """Pretrain an encoder on the event's pairs without any label, as a start for every algorithm."""
-    console = Console(json_output=json)
-    with console.errors():
-        given = {
-            "loss": loss,
-            "network": network,
-            "weights": None if weights is None else str(weights.resolve()),
-            "steps": steps,
-            "minutes": minutes,
-            "batch": batch,
-            "learning_rate": learning_rate,
-            "seed": seed,
-        }
-        pretrain(console, workspace, event, also, given)
-
-
-def ensemble_command(
-    event: EventName,
-    runs: Annotated[
-        list[str],
-        typer.Option("--runs", metavar="RUN...", help="Finished runs; without it, the newest of each method."),
-    ] = [],  # noqa: B006
-    truth: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CSV with building_id,grade: the gain on it too.")
-    ] = None,
-    run_id: Annotated[str | None, typer.Option("--run-id", help="Name of the new run.")] = None,
-    workspace: Workspace = WORKSPACE,
-    json: Json = False,
-) -> None:
-    """Average several finished runs as a run of its own, and say what that gains over the best of them."""
-    console = Console(json_output=json)
-    with console.errors():
-        ensemble(console, workspace, event, runs, truth=truth, run_id=run_id)
-
-
-def pretrain(console: Console, workspace: Path, name: str, also: Sequence[str], given: Mapping[str, Any]) -> None:
-    """Pretrain on one event's pairs and others', and say how to start from what was learned."""
     from damage_ssl.learning.pretraining import PretrainSettings
     from damage_ssl.runs.pretraining import pretrain_event
 
-    values = {key: value for key, value in given.items() if value is not None}
-    settings = from_mapping(PretrainSettings, values, "command line")
-    event, others = Event.open(workspace, name), [Event.open(workspace, each) for each in also]
-    with console.progress("pretrain") as bar, stop_requested() as should_stop:
-        made = pretrain_event(
-            event,
-            settings,
-            also=others,
-            progress=lambda p: bar(p.step, p.steps, f"loss {p.loss:.3f}"),
-            should_stop=should_stop,
+    given = {
+        "loss": loss,
+        "network": network,
+        "weights": None if weights is None else str(weights.resolve()),
+        "steps": steps,
+        "minutes": minutes,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    with command(json=json) as console:
+        values = {key: value for key, value in given.items() if value is not None}
+        settings = from_mapping(PretrainSettings, values, "command line")
+        opened, others = Event.open(workspace, event), [Event.open(workspace, each) for each in also]
+        with console.progress("pretrain") as bar, stop_requested() as should_stop:
+            made = pretrain_event(
+                opened,
+                settings,
+                also=others,
+                progress=lambda p: bar(p.step, p.steps, f"loss {p.loss:.3f}"),
+                should_stop=should_stop,
+            )
+        if not made.done:
+            raise KeyboardInterrupt
+        if made.had:
+            console.say("pretrained before with the same pixels and settings: nothing to do")
+        console.say(f"{settings.loss} on {made.pairs:,} pairs, {made.steps:,} steps: {made.path}")
+        console.say(
+            f"next: damage-ssl train {event} --network {settings.network} --weights {made.path} --workspace {workspace}"
         )
-    if not made.done:
-        raise KeyboardInterrupt
-    if made.had:
-        console.say("pretrained before with the same pixels and settings: nothing to do")
-    console.say(f"{settings.loss} on {made.pairs:,} pairs, {made.steps:,} steps: {made.path}")
-    console.say(
-        f"next: damage-ssl train {name} --network {settings.network} --weights {made.path} --workspace {workspace}"
-    )
-    console.result({"event": name, **dataclasses.asdict(made)})
-
-
-def ensemble(
-    console: Console, workspace: Path, name: str, runs: Sequence[str], *, truth: Path | None, run_id: str | None
-) -> None:
-    """Average runs, predict, and report the gain over the best member, positive or not."""
-    event = Event.open(workspace, name)
-    planned = workflow.start_ensemble(event, runs or None, run_id=run_id)
-    if planned.done:
-        console.say(f"run {planned.run.run_id} averages the same runs already: nothing to do")
-    else:
-        with console.progress("ensemble") as bar:
-            workflow.predict_event(event, planned.run, progress=bar)
-    summary, gain = workflow.run_summary(planned.run), workflow.common_gain(planned.run)
-    table = read_predictions(planned.run)
-    damaged = int((table["p_damaged"] >= summary.threshold).sum())
-    members = [member.run_id for member in workflow.members_of(event, planned.run)]
-    console.say(f"run {summary.run_id}: mean of {', '.join(members)}; {damaged:,} of {len(table):,} damaged")
-    console.say(f"held out by all members: {gain.sentence}")
-    result = {**dataclasses.asdict(summary), "members": members, "gain": dataclasses.asdict(gain)}
-    if truth is not None:
-        held_out = workflow.gain_on_truth(event, planned.run, truth)
-        console.say(f"on {truth.name}, unseen by all: {held_out.sentence}")
-        result["gain_on_truth"] = dataclasses.asdict(held_out)
-    console.say(f"next: damage-ssl export {name} --run-id {summary.run_id} --out map.geojson --workspace {workspace}")
-    console.result(result)
+        console.result({"event": event, **dataclasses.asdict(made)})
 
 
 def zero_label(
@@ -227,10 +106,33 @@ def zero_label(
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
-    """A first map without any label: how much each building changed, as a score that is not a probability."""
-    console = Console(json_output=json)
-    with console.errors():
-        run_zero_label(console, workspace, event, seed=seed, run_id=run_id)
+    """Make a first map without any label: how much each building changed, as a score that is not a probability."""
+    from damage_ssl.runs.finished_run import FinishedRun
+    from damage_ssl.runs.predictions import read_predictions
+
+    with command(json=json) as console:
+        opened = Event.open(workspace, event)
+        cut(console, opened)
+        planned = workflow.start_zero_label(opened, seed=seed, run_id=run_id)
+        if planned.done:
+            console.say(f"run {planned.run.run_id} compared the same pixels before: nothing to do")
+        else:
+            with console.progress("compare") as bar:
+                workflow.predict_event(opened, planned.run, progress=bar)
+        summary = workflow.run_summary(planned.run)
+        table = read_predictions(planned.run)
+        damaged = int((table["p_damaged"] >= summary.threshold).sum())
+        console.say(
+            f"run {summary.run_id}: {damaged:,} of {len(table):,} buildings changed enough to be called damaged"
+        )
+        console.say(f"threshold {summary.threshold:.2f}: {summary.threshold_method}")
+        statement = FinishedRun(planned.run).statement or ""
+        console.say(statement)
+        console.say(
+            f"next: look at it in the app, or damage-ssl export {event} --out map.geojson --workspace {workspace}"
+        )
+        values = {"damaged": damaged, "compared": len(table), "statement": statement}
+        console.result({**dataclasses.asdict(summary), **values})
 
 
 def features(
@@ -238,7 +140,9 @@ def features(
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Weights of the frozen network: see pretrain; packaged: EfficientNet-Lite0's."
+            metavar="FILE",
+            help="Weights of the frozen network, as pretrain writes them; 'packaged': those of EfficientNet-Lite0. "
+            "Default: as the last time.",
         ),
     ] = None,
     network: Annotated[str | None, typer.Option(help="What the weights are of, where the file does not say.")] = None,
@@ -246,9 +150,31 @@ def features(
     json: Json = False,
 ) -> None:
     """Describe every building by frozen features, so that the app's map follows your labels. Goes on where stopped."""
-    console = Console(json_output=json)
-    with console.errors():
-        run_features(console, workspace, event, weights=weights, network=network)
+    from damage_ssl.runs.live import features_path, features_start, make_features
+
+    with command(json=json) as console:
+        if reporter() is not None:
+            os.nice(10)  # started by the app, in which somebody labels meanwhile
+        opened = Event.open(workspace, event)
+        before = _feature_notes(opened)
+        with console.progress("features") as bar:
+            count = make_features(opened, progress=bar, weights=weights, network=network)
+        had = before == _feature_notes(opened)
+        start = features_start(opened)
+        of = "" if start is None else f" by the weights {start.path}"
+        if had:
+            console.say(f"features of {count:,} buildings are there from the same patches{of}: nothing to do")
+        else:
+            console.say(f"features of {count:,} buildings{of}: the app now colours the map while you label")
+        console.result(
+            {
+                "event": event,
+                "buildings": count,
+                "made": not had,
+                "weights": None if start is None else str(start.path),
+                "path": str(features_path(opened)),
+            }
+        )
 
 
 def train(
@@ -277,17 +203,19 @@ def train(
     json: Json = False,
 ) -> None:
     """Train on the labels and all unlabelled buildings, then predict every building. Goes on where it was stopped."""
-    console = Console(json_output=json)
-    with console.errors():
-        given = _train_options(algorithm, scheme, network, seed, steps, minutes)
-        given["weights"] = None if weights is None else str(weights.resolve())
-        resources = resources_of(workers, memory, cluster)
-        run_train(
-            *(console, workspace, event, settings, given),
+    given: dict[str, Any] = {"algorithm": algorithm, "scheme": scheme, "network": network, "seed": seed, "steps": steps}
+    given |= {"minutes": minutes, "weights": None if weights is None else str(weights.resolve())}
+    with command(json=json) as console:
+        train_event(
+            console,
+            workspace,
+            event,
+            settings,
+            given,
             run_id=run_id,
             resume=resume,
             sources=source,
-            resources=resources,
+            resources=resources_of(workers, memory, cluster),
         )
 
 
@@ -301,13 +229,58 @@ def predict(
     json: Json = False,
 ) -> None:
     """Predict every building again with a finished run."""
-    console = Console(json_output=json)
-    with console.errors():
+    with command(json=json) as console:
         resources = resources_of(workers, memory, cluster)
-        run_predict(console, workspace, event, run_id=run_id, resources=resources)
+        opened = Event.open(workspace, event)
+        run = workflow.chosen_run(opened, run_id)
+        with console.progress("predict") as bar:
+            table = workflow.predict_event(opened, run, progress=bar, resources=resources)
+        console.say(f"{len(table):,} buildings predicted with run {run.run_id}")
+        console.result({"run_id": run.run_id, "predicted": len(table)})
 
 
-def run_train(
+def ensemble(
+    event: EventName,
+    runs: Annotated[
+        list[str],
+        typer.Option("--runs", metavar="RUN...", help="Finished runs; without it, the newest of each method."),
+    ] = [],  # noqa: B006
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CSV with building_id,grade: the gain on it too.")
+    ] = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Name of the new run.")] = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Average several finished runs as a run of its own, and say what that gains over the best of them."""
+    from damage_ssl.runs.predictions import read_predictions
+
+    with command(json=json) as console:
+        opened = Event.open(workspace, event)
+        planned = workflow.start_ensemble(opened, runs or None, run_id=run_id)
+        if planned.done:
+            console.say(f"run {planned.run.run_id} averages the same runs already: nothing to do")
+        else:
+            with console.progress("ensemble") as bar:
+                workflow.predict_event(opened, planned.run, progress=bar)
+        summary, gain = workflow.run_summary(planned.run), workflow.common_gain(planned.run)
+        table = read_predictions(planned.run)
+        damaged = int((table["p_damaged"] >= summary.threshold).sum())
+        members = [member.run_id for member in workflow.members_of(opened, planned.run)]
+        console.say(f"run {summary.run_id}: mean of {', '.join(members)}; {damaged:,} of {len(table):,} damaged")
+        console.say(f"held out by all members: {gain.sentence}")
+        result = {**dataclasses.asdict(summary), "members": members, "gain": dataclasses.asdict(gain)}
+        if truth is not None:
+            held_out = workflow.gain_on_truth(opened, planned.run, truth)
+            console.say(f"on {truth.name}, unseen by all: {held_out.sentence}")
+            result["gain_on_truth"] = dataclasses.asdict(held_out)
+        console.say(
+            f"next: damage-ssl export {event} --run-id {summary.run_id} --out map.geojson --workspace {workspace}"
+        )
+        console.result(result)
+
+
+def train_event(
     console: Console,
     workspace: Path,
     name: str,
@@ -318,7 +291,7 @@ def run_train(
     resume: str | None = None,
     sources: Sequence[str] = (),
     resources: Resources | None = None,
-) -> Run:
+) -> None:
     """Train, calibrate and predict; a run that was stopped goes on, a run that is done is not done again.
 
     `resume` names a run that goes on as it was planned, whatever was labelled since; then nothing else may be given.
@@ -330,9 +303,9 @@ def run_train(
             raise SettingsError("--resume: the run goes on with its own settings; leave the others out")
         planned = workflow.resumed_run(event, resume)
     else:
-        settings = _settings(event, settings_file, given)
+        settings = all_settings(event, settings_file, given)
         workflow.named_sources(event, sources)  # a misspelt name is said before any work
-        _cut(console, event, settings.patches, resources)
+        cut(console, event, settings.patches, resources)
         planned = workflow.start_run(
             event, settings.train, settings.split, run_id=run_id, sources=sources, source_settings=settings.sources
         )
@@ -355,19 +328,14 @@ def run_train(
         console.warn(summary.statement)
     console.say(f"next: damage-ssl export {name} --out map.geojson --workspace {workspace}")
     console.result(dataclasses.asdict(summary))
-    return planned.run
 
 
-def run_predict(
-    console: Console, workspace: Path, name: str, *, run_id: str | None, resources: Resources | None = None
-) -> None:
-    """Predict every building again with one run."""
-    event = Event.open(workspace, name)
-    run = workflow.chosen_run(event, run_id)
-    with console.progress("predict") as bar:
-        table = workflow.predict_event(event, run, progress=bar, resources=resources)
-    console.say(f"{len(table):,} buildings predicted with run {run.run_id}")
-    console.result({"run_id": run.run_id, "predicted": len(table)})
+def _feature_notes(event: Event) -> Any:
+    """What the features are of; None where there are none."""
+    from damage_ssl.runs.live import features_path
+
+    path = features_path(event) / "features.json"
+    return read_json(path) if path.exists() else None
 
 
 def _of_others(summary: workflow.RunSummary) -> str:

@@ -1,54 +1,26 @@
-"""Options that groups share; resources; the settings file.
-
-Options that the command groups share.
-
-What the shell hands over, made fit for typer.
-
-`--workers`, `--memory` and `--cluster`: what a command may use, never what it yields.
-"""
+"""Options that several commands share: what of the settings file and of the machine a command may use."""
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.events.event import Event
-from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import PatchSettings, Resources, SourceSettings, SplitSettings, from_mapping
+
+if TYPE_CHECKING:
+    from damage_ssl.learning.settings import TrainSettings
 
 EventName = Annotated[str, typer.Argument(metavar="EVENT", help="Name of the event (a folder in the workspace).")]
 Workspace = Annotated[Path, typer.Option(help="Folder that holds the events.", envvar="DAMAGE_SSL_WORKSPACE")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a machine instead of text.")]
 WORKSPACE = Path("workspace")
-
-
-_LISTS = ("--pre", "--post", "--footprints", "--runs")
-
-
-def spread_path_lists(argv: Sequence[str]) -> list[str]:
-    """`--pre a b c` → `--pre a --pre b --pre c`, so that a glob that the shell expanded is one option's value."""
-    return list(_spread(argv))
-
-
-def _spread(argv: Sequence[str]) -> Iterator[str]:
-    flag: str | None = None
-    values = 0
-    for argument in argv:
-        if argument.startswith("-"):
-            flag = argument if argument in _LISTS else None
-            values = 0
-        elif flag is not None:
-            values += 1
-            if values > 1:
-                yield flag
-        yield argument
-
 
 Workers = Annotated[
     int, typer.Option(min=0, metavar="N", help="Local processes that work side by side; 0: this one only.")
@@ -94,7 +66,7 @@ def bytes_of(size: str) -> int:
     return round(float(number) * unit_bytes)
 
 
-_TABLES = {"patches": PatchSettings, "train": TrainSettings, "split": SplitSettings, "sources": SourceSettings}
+_TABLES = ("patches", "train", "split", "sources")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +74,13 @@ class AllSettings:
     """The settings of all stages: the file's values, overridden by what the command line gave."""
 
     patches: PatchSettings | None
-    train: TrainSettings
+    train: "TrainSettings"
     split: SplitSettings
     sources: SourceSettings
 
 
-def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllSettings:
+def all_settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllSettings:
+    """The tables of a settings file, [train] overridden by what the command line gave."""
     tables = _read_tables(file)
     return AllSettings(
         patches=patch_settings(event, file, {}),
@@ -117,8 +90,10 @@ def _settings(event: Event, file: Path | None, given: Mapping[str, Any]) -> AllS
     )
 
 
-def train_settings(file: Path | None, given: Mapping[str, Any]) -> TrainSettings:
+def train_settings(file: Path | None, given: Mapping[str, Any]) -> "TrainSettings":
     """The table [train] of a settings file, overridden by what the command line gave."""
+    from damage_ssl.learning.settings import TrainSettings
+
     values = _read_tables(file).get("train", {}) | {key: value for key, value in given.items() if value is not None}
     if (weights := values.pop("weights", None)) is not None:
         values["options"] = {**values.get("options", {}), "weights": weights}
@@ -157,41 +132,35 @@ Footprints = Annotated[
     typer.Option(metavar="FILE...", help="Building footprints in any common format; several: the preferred one first."),
 ]
 Aoi = Annotated[Path | None, typer.Option(metavar="FILE", help="Area of interest: only buildings inside it.")]
-Hazard = Annotated[str | None, typer.Option(help="earthquake, fire, flood, wind, conflict …")]
+Hazard = Annotated[str | None, typer.Option(help="Kind of disaster: earthquake, fire, flood, wind, conflict …")]
 PreDate = Annotated[str | None, typer.Option(help="Acquisition date of the pre images, where the files do not say.")]
 PostDate = Annotated[str | None, typer.Option(help="Acquisition date of the post images, where the files do not say.")]
 SettingsFile = Annotated[
     Path | None,
     typer.Option("--settings", metavar="TOML", help="Settings file: [patches], [train], [split], [sources]."),
 ]
-Algorithm = Annotated[str | None, typer.Option(help="fixmatch, mixmatch, supervised-strong, frozen-lite0 …")]
-Scheme = Annotated[str | None, typer.Option(help="binary-major, binary-minor or grades.")]
-Network = Annotated[str | None, typer.Option(help="efficientnet-lite0, cached-lite0 (in seconds), small-cnn, smp:…")]
+Algorithm = Annotated[
+    str | None,
+    typer.Option(
+        help="How the network learns, e.g. mixmatch (default), fixmatch, adamatch, supervised-strong or frozen-lite0; "
+        "docs/guide/training.md has all of them."
+    ),
+]
+Scheme = Annotated[
+    str | None, typer.Option(help="The classes told apart: binary-major (default), binary-minor or grades.")
+]
+Network = Annotated[
+    str | None,
+    typer.Option(help="efficientnet-lite0 (default), cached-lite0 (trains in seconds), small-cnn or smp:<encoder>."),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the network and the views.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps.")]
 Minutes = Annotated[float | None, typer.Option(min=0.05, help="Upper bound of the training time.")]
 EncoderWeights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Weights that the encoder starts from: see pretrain.")
+    Path | None,
+    typer.Option("--weights", metavar="FILE", help="Weights that the encoder starts from, as pretrain leaves them."),
 ]
 GsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the patches.")]
 SizePx = Annotated[int | None, typer.Option(min=16, help="Pixels a side of the patches.")]
 ContextGsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the wider context view.")]
 RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the newest, or a new one).")]
-
-
-def _train_options(
-    algorithm: str | None,
-    scheme: str | None,
-    network: str | None,
-    seed: int | None,
-    steps: int | None,
-    minutes: float | None,
-) -> dict[str, Any]:
-    return {
-        "algorithm": algorithm,
-        "scheme": scheme,
-        "network": network,
-        "seed": seed,
-        "steps": steps,
-        "minutes": minutes,
-    }

@@ -1,12 +1,7 @@
-"""Register, patches.
-
-`damage-ssl register`: shifts between footprints, pre and post imagery.
-
-What `damage-ssl register` does: measures shifts, takes nudges, says what was found, draws the field.
-"""
+"""`damage-ssl register` and `patches`: shifts between the dates and footprints, measured or set; the pairs, cut."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +11,8 @@ import shapely
 import typer
 
 from damage_ssl import workflow
-from damage_ssl.cli.console import Console
+from damage_ssl.cli.console import Console, command
+from damage_ssl.cli.events import reasons
 from damage_ssl.cli.options import (
     MEMORY,
     WORKSPACE,
@@ -37,14 +33,13 @@ from damage_ssl.errors import InputError
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
-from damage_ssl.patches.store import PatchStore
 from damage_ssl.registration.event_registration import Registration
 from damage_ssl.registration.manual_shift import ManualShift, set_manual_shift
 from damage_ssl.registration.shift_plot import Panel, compass, draw_fields
 from damage_ssl.settings import PatchSettings, Resources
 
 
-def register_command(
+def register(
     event: EventName,
     nudge: Annotated[
         list[str],
@@ -52,9 +47,12 @@ def register_command(
             metavar="SCENE=DX,DY", help="Set a scene's shift by hand, metres east and north; may be repeated."
         ),
     ] = [],  # noqa: B006 (typer copies it)
-    clear_nudge: Annotated[list[str], typer.Option(metavar="SCENE", help="Take a nudge back; may be repeated.")] = [],  # noqa: B006
+    clear_nudge: Annotated[
+        list[str], typer.Option(metavar="SCENE", help="Take a shift set by hand back; may be repeated.")
+    ] = [],  # noqa: B006
     picture: Annotated[
-        Path | None, typer.Option(metavar="PNG", help="Where to draw the arrows (default: registration.png).")
+        Path | None,
+        typer.Option(metavar="PNG", help="Where to draw the arrows (default: the event's registration.png)."),
     ] = None,
     settings: Annotated[
         Path | None, typer.Option("--settings", metavar="TOML", help="Settings file with a table [patches].")
@@ -69,63 +67,74 @@ def register_command(
 
     A nudge of a pre scene says where the footprints are found in it; one of a post scene, how far it is off pre.
     """
-    console = Console(json_output=json)
-    with console.errors():
+    with command(json=json) as console:
         resources = resources_of(workers, memory, cluster)
-        register_event(
-            console,
-            workspace,
-            event,
-            settings_file=settings,
-            resources=resources,
-            nudges=nudge,
-            clear=clear_nudge,
-            picture=picture,
+        opened = Event.open(workspace, event)
+        asked = patch_settings(opened, settings, {})
+        given = [_parsed(text) for text in nudge]  # all of them are understood before any is kept
+        for scene_id in clear_nudge:
+            set_manual_shift(opened, scene_id, None)
+        for scene_id, shift in given:
+            set_manual_shift(opened, scene_id, shift)
+        with console.progress("register", idle="nothing changed since the shifts were measured") as bar:
+            found = workflow.register_event(opened, asked, bar, resources=resources)
+        out = picture or opened.path / "registration.png"
+        _draw(opened, found, out)
+        pairs = _summary(found.table)
+        for row in pairs:
+            console.say(_sentence(row))
+        misaligned = int(found.table["misaligned"].sum())
+        unseen = int(found.table["registered_post_image"].isna().sum())
+        console.say(
+            f"{len(found.table):,} footprints: {misaligned:,} misaligned, {unseen:,} not in the imagery of both dates; "
+            f"arrows in {out}"
         )
+        values = {"pairs": pairs, "footprints": len(found.table), "misaligned": misaligned, "not_in_imagery": unseen}
+        console.result({**values, "picture": str(out)})
 
 
-def register_event(
-    console: Console,
-    workspace: Path,
-    name: str,
-    *,
-    settings_file: Path | None = None,
-    resources: Resources | None = None,
-    nudges: Sequence[str] = (),
-    clear: Sequence[str] = (),
-    picture: Path | None = None,
-) -> Registration:
-    """Set and clear nudges, register, report, draw.
+def patches(
+    event: EventName,
+    gsd_m: GsdM = None,
+    size_px: SizePx = None,
+    context_gsd_m: ContextGsdM = None,
+    settings: SettingsFile = None,
+    workers: Workers = 0,
+    memory: Memory = MEMORY,
+    cluster: Cluster = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Cut a pre/post pair for every building; nothing is done when nothing changed."""
+    with command(json=json) as console:
+        resources = resources_of(workers, memory, cluster)
+        opened = Event.open(workspace, event)
+        given = {"gsd_m": gsd_m, "size_px": size_px, "context_gsd_m": context_gsd_m}
+        make_patches(console, opened, patch_settings(opened, settings, given), resources)
 
-    Raises:
-        InputError: a nudge is not SCENE=DX,DY, or names no scene.
-    """
-    event = Event.open(workspace, name)
-    settings = patch_settings(event, settings_file, {})
-    given = [_parsed(text) for text in nudges]  # all of them are understood before any is kept
-    for scene_id in clear:
-        set_manual_shift(event, scene_id, None)
-    for scene_id, nudge in given:
-        set_manual_shift(event, scene_id, nudge)
-    with console.progress("register") as bar:
-        found = workflow.register_event(event, settings, bar, resources=resources)
-    out = picture or event.path / "registration.png"
-    _draw(event, found, out)
-    pairs = summary(found.table)
-    for row in pairs:
-        console.say(_sentence(row))
-    misaligned = int(found.table["misaligned"].sum())
-    unseen = int(found.table["registered_post_image"].isna().sum())
+
+def make_patches(
+    console: Console, event: Event, settings: PatchSettings | None, resources: Resources | None = None
+) -> None:
+    """Cut the pairs and say how many buildings can be assessed, and why others cannot."""
+    cut(console, event, settings, resources)
+    summary = workflow.event_status(event)
     console.say(
-        f"{len(found.table):,} footprints: {misaligned:,} misaligned, {unseen:,} not in the imagery of both dates; "
-        f"arrows in {out}"
+        f"{summary.assessable:,} of {summary.footprints:,} buildings can be assessed{reasons(summary.not_assessed)}"
     )
-    values = {"pairs": pairs, "footprints": len(found.table), "misaligned": misaligned, "not_in_imagery": unseen}
-    console.result({**values, "picture": str(out)})
-    return found
+    console.say(f"next: {summary.next_step}")
+    console.result(dataclasses.asdict(summary))
 
 
-def summary(table: pd.DataFrame) -> list[dict[str, Any]]:
+def cut(
+    console: Console, event: Event, settings: PatchSettings | None = None, resources: Resources | None = None
+) -> None:
+    """Register and cut, where anything changed since the last time."""
+    with console.progress("register", idle="nothing changed since the patches were cut") as bar:
+        workflow.cut_patches(event, settings, registering=bar, progress=bar.then("patches"), resources=resources)
+
+
+def _summary(table: pd.DataFrame) -> list[dict[str, Any]]:
     """One mapping a pair of scenes, the largest first: shifts, where they come from, the median score."""
     seen = table[table["registered_pre_image"].notna() & table["registered_post_image"].notna()]
     rows = []
@@ -188,62 +197,4 @@ def _draw(event: Event, found: Registration, out: Path) -> None:
         for title, prefix in (("Post image against pre image", ""), ("Pre image against footprints", "footprint_"))
     ]
     with atomic_path(out) as temporary:
-        draw_fields(np.asarray(x_m, dtype=float), np.asarray(y_m, dtype=float), panels).save(temporary, format="PNG")
-
-
-def patches(
-    event: EventName,
-    gsd_m: GsdM = None,
-    size_px: SizePx = None,
-    context_gsd_m: ContextGsdM = None,
-    settings: SettingsFile = None,
-    workers: Workers = 0,
-    memory: Memory = MEMORY,
-    cluster: Cluster = None,
-    workspace: Workspace = WORKSPACE,
-    json: Json = False,
-) -> None:
-    """Cut a pre/post pair for every building; nothing is done when nothing changed."""
-    console = Console(json_output=json)
-    with console.errors():
-        given = {"gsd_m": gsd_m, "size_px": size_px, "context_gsd_m": context_gsd_m}
-        resources = resources_of(workers, memory, cluster)
-        run_patches(console, workspace, event, settings, given, resources)
-
-
-def run_patches(
-    console: Console,
-    workspace: Path,
-    name: str,
-    settings_file: Path | None,
-    given: Mapping[str, Any],
-    resources: Resources | None = None,
-) -> PatchStore:
-    """Cut the pairs and say how many buildings can be assessed, and why others cannot."""
-    event = Event.open(workspace, name)
-    settings = patch_settings(event, settings_file, given)
-    store = _cut(console, event, settings, resources)
-    summary = workflow.event_status(event)
-    console.say(
-        f"{summary.assessable:,} of {summary.footprints:,} buildings can be assessed{_reasons(summary.not_assessed)}"
-    )
-    console.say(f"next: {summary.next_step}")
-    console.result(dataclasses.asdict(summary))
-    return store
-
-
-def _cut(console: Console, event: Event, settings: PatchSettings | None, resources: Resources | None) -> PatchStore:
-    with console.progress("patches") as bar:
-        return workflow.cut_patches(
-            event,
-            settings,
-            progress=bar,
-            registering=lambda done, total: bar(done, total, "registering"),
-            resources=resources,
-        )
-
-
-def _reasons(not_assessed: Mapping[str, int]) -> str:
-    if not not_assessed:
-        return ""
-    return "; not: " + ", ".join(f"{count:,} {reason}" for reason, count in not_assessed.items())
+        draw_fields(np.asarray(x_m, dtype=float), np.asarray(y_m, dtype=float), panels).savefig(temporary, format="png")

@@ -9,7 +9,8 @@ from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.catalogue import PACKAGED, OpenEvent, find_event, known_events, user_catalogue
-from damage_ssl.events.event import Event, extent_of, list_events
+from damage_ssl.events.coverage import extent_of
+from damage_ssl.events.event import Event, list_events
 from damage_ssl.geography import BoundingBox, is_torn
 
 

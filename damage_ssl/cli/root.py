@@ -1,39 +1,122 @@
-"""The command itself: groups hung in, version, app.
+"""The command `damage-ssl`: its commands by name. A command's module is imported when it runs or its help is asked for.
 
-One command a stage. Each imports what it needs when it runs, so that `--help` answers at once.
-
-What each command does: calls the pipeline, shows progress, says what happened and what comes next.
+`--help` reads what stands behind each name from the source of the modules, so that it answers at once.
 """
 
-import os
-import subprocess
-import sys
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
+from typer.core import TyperGroup
 
 from damage_ssl import __version__
-from damage_ssl.cli.benchmark import benchmark_command
-from damage_ssl.cli.catalogue import catalog_cli
-from damage_ssl.cli.console import Console
-from damage_ssl.cli.evaluation import evaluate, views_command
-from damage_ssl.cli.events import init, simulate, status
-from damage_ssl.cli.footprints import footprints_cli
-from damage_ssl.cli.imagery import imagery_cli
-from damage_ssl.cli.labels import label_cli
-from damage_ssl.cli.learning import ensemble_command, features, predict, pretrain_command, train, zero_label
-from damage_ssl.cli.options import WORKSPACE, Workspace
-from damage_ssl.cli.patches import patches, register_command
-from damage_ssl.cli.products import assess, export
-from damage_ssl.errors import DamageSSLError
 
-cli = typer.Typer(
-    help="Building damage maps from pre/post imagery and a handful of labels.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+Names = Mapping[str, "str | Names"]
+"""Where each command is, `module:function` below `damage_ssl.cli`; a group of commands under the group's name."""
+
+COMMANDS: Names = {
+    "catalog": {"list": "catalogue:list_events", "show": "catalogue:show", "add": "catalogue:add"},
+    "imagery": {"search": "imagery:search"},
+    "simulate": "events:simulate",
+    "init": "events:init",
+    "status": "events:status",
+    "footprints": {"fetch": "footprints:fetch", "use": "footprints:use", "detect": "detection:detect"},
+    "register": "patches:register",
+    "patches": "patches:patches",
+    "zero-label": "learning:zero_label",
+    "features": "learning:features",
+    "label": {
+        "import": "labels:import_file",
+        "export": "labels:export",
+        "next": "labels:propose",
+        "outlook": "labels:outlook",
+        "agreement": "labels:compare",
+    },
+    "views": "evaluation:views",
+    "pretrain": "learning:pretrain",
+    "train": "learning:train",
+    "predict": "learning:predict",
+    "ensemble": "learning:ensemble",
+    "evaluate": "evaluation:evaluate",
+    "export": "products:export",
+    "assess": "products:assess",
+    "benchmark": "benchmark:benchmark",
+    "app": "app:app",
+}
+GROUPS = {
+    "catalog": "Known events: where their imagery and footprints can be had.",
+    "imagery": "Open imagery: search STAC catalogues.",
+    "footprints": "Building footprints: fetch them, take your own, or detect them where there are none.",
+    "label": "Labels in, out, which building is next, how far analysts agree.",
+}
+HIDDEN = {"outlook"}
+"""Commands that the app starts, and that nobody else needs."""
+
+_PLAIN: dict[str, Any] = {"rich_markup_mode": None, "context_settings": {"max_content_width": 120}}
+"""Help as it is written: as markup, rich would take `[train]` for a style and leave it out."""
+
+
+class LazyGroup(TyperGroup):
+    """Commands that are imported when they are asked for."""
+
+    def __init__(self, *, names: Names = COMMANDS, commands: object = None, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = cast("dict[str, Any]", _Commands(names))
+        self._names = names
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write what each command does, in all of its words, without importing it."""
+        rows = [
+            (name, _summary(*place.split(":")) if isinstance(place, str) else GROUPS[name])
+            for name, place in self._names.items()
+            if name not in HIDDEN
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class _Commands(Mapping[str, Any]):
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _command(name, self._names[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _command(name: str, place: "str | Names") -> Any:
+    if not isinstance(place, str):
+        return LazyGroup(name=name, names=place, help=GROUPS[name], no_args_is_help=True, **_PLAIN)
+    module, function = place.split(":")
+    one = typer.Typer(add_completion=False, **_PLAIN)
+    one.command(name, hidden=name in HIDDEN)(getattr(import_module(f"damage_ssl.cli.{module}"), function))
+    return typer.main.get_command(one)
+
+
+def _summary(module: str, function: str) -> str:
+    """The first paragraph of a function's docstring."""
+    return " ".join(_docstrings(module)[function].partition("\n\n")[0].split())
+
+
+@cache
+def _docstrings(module: str) -> dict[str, str]:
+    tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
+    return {node.name: ast.get_docstring(node) or "" for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+cli = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, **_PLAIN)
 
 
 def _print_version(wanted: bool) -> None:
@@ -44,52 +127,30 @@ def _print_version(wanted: bool) -> None:
 
 @cli.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Building damage maps from pre/post imagery and a handful of labels."""
 
 
-def app(
-    workspace: Workspace = WORKSPACE,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
-    address: Annotated[str, typer.Option(help="Where to listen; anything but localhost needs sign-in.")] = "localhost",
-    read_only: Annotated[bool, typer.Option("--read-only", help="Everybody may look and download only.")] = False,
-    secrets: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with [auth] for sign-in.")] = None,
-) -> None:
-    """Open the map viewer in the browser; on this machine only, unless sign-in is configured (docs/access.md)."""
-    console = Console(json_output=False)
-    with console.errors():
-        run_app(console, workspace, port=port, address=address, read_only=read_only, secrets=secrets)
+_LISTS = ("--pre", "--post", "--footprints", "--runs")
 
 
-def run_app(
-    console: Console, workspace: Path, *, port: int, address: str, read_only: bool, secrets: Path | None
-) -> None:
-    """Run the Streamlit app, which itself refuses an address beyond this machine without sign-in."""
-    entry = Path(__file__).resolve().parents[2] / "app" / "main.py"
-    if not entry.exists():
-        raise DamageSSLError(f"{entry}: the app is not installed beside the package; run it from a checkout: make app")
-    workspace.mkdir(parents=True, exist_ok=True)
-    if secrets is not None and not secrets.is_file():
-        raise DamageSSLError(f"{secrets}: there is no such file; docs/access.md says what belongs in it")
-    console.say(f"http://{address}:{port} (stop with Ctrl+C)")
-    command = [sys.executable, "-m", "streamlit", "run", str(entry), "--server.port", str(port)]
-    options = ["--server.address", address, "--browser.gatherUsageStats", "false", "--server.headless", "true"]
-    options += [] if secrets is None else ["--secrets.files", str(secrets.resolve())]
-    options += ["--", "--workspace", str(workspace.resolve()), *(["--read-only"] if read_only else [])]
-    # Every request has a thread, and glibc gives each an arena of its own: a sixth of the memory at 300,000 buildings.
-    environment = {"MALLOC_ARENA_MAX": "2", **os.environ, "DAMAGE_SSL_WORKSPACE": str(workspace.resolve())}
-    raise SystemExit(subprocess.run([*command, *options], env=environment, check=False).returncode)
+def spread_path_lists(argv: Sequence[str]) -> list[str]:
+    """`--pre a b c` → `--pre a --pre b --pre c`, so that a glob that the shell expanded is one option's value."""
+    return list(_spread(argv))
 
 
-for command in (init, status, patches, zero_label, features, train, predict, evaluate, export, simulate, assess, app):
-    cli.command()(command)
-cli.command("register")(register_command)
-cli.command("pretrain")(pretrain_command)
-cli.command("ensemble")(ensemble_command)
-cli.command("benchmark")(benchmark_command)
-cli.command("views")(views_command)
-cli.add_typer(label_cli, name="label")
-cli.add_typer(footprints_cli, name="footprints")
-cli.add_typer(imagery_cli, name="imagery")
-cli.add_typer(catalog_cli, name="catalog")
+def _spread(argv: Sequence[str]) -> Iterator[str]:
+    flag: str | None = None
+    values = 0
+    for argument in argv:
+        if argument.startswith("-"):
+            flag = argument if argument in _LISTS else None
+            values = 0
+        elif flag is not None:
+            values += 1
+            if values > 1:
+                yield flag
+        yield argument

@@ -17,6 +17,8 @@ from damage_ssl.files import atomic_path
 from damage_ssl.learning.device import device_named
 
 _FORMAT = "damage-ssl building detector 1"
+_PREFIX = "encoder.net."
+"""Of the encoder's weights in a file, whatever they are called inside a network."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,11 @@ class Detector:
         Raises:
             StorageError: the disk is full or read-only.
         """
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        own = _encoder_prefix(self.network)
+        tensors = {
+            name.replace(own, _PREFIX, 1) if name.startswith(own) else name: tensor.cpu().contiguous()
+            for name, tensor in self.network.state_dict().items()
+        }
         header = {"format": _FORMAT, "card": json.dumps(asdict(self.card))}
         with atomic_path(path) as temporary:
             temporary.write_bytes(save(tensors, metadata=header))
@@ -85,7 +91,12 @@ class Detector:
             values = json.loads(header["card"])
             card = DetectorCard(**(values | {"trained_on": tuple(values["trained_on"])}))
             network = BuildingNet(card.encoder, torch.Generator().manual_seed(0), outputs=len(CHANNELS))
-            network.load_state_dict(tensors)
+            own = _encoder_prefix(network)
+            network.load_state_dict({name.replace(_PREFIX, own, 1): tensor for name, tensor in tensors.items()})
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"{path}: its weights do not fit its description ({error}); train a new one") from error
         return cls(network.to(device_named(device), memory_format=torch.channels_last).eval(), card)  # type: ignore[call-overload]
+
+
+def _encoder_prefix(network: BuildingNet) -> str:
+    return "encoder.encoder." if hasattr(network.encoder, "encoder") else "encoder."

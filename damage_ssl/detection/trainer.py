@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from damage_ssl.detection.detector import Detector, DetectorCard
@@ -21,6 +21,7 @@ from damage_ssl.detection.training_tiles import Crops, Tiles, draw_crops
 from damage_ssl.detection.unet import BuildingNet
 from damage_ssl.errors import LabelsError
 from damage_ssl.learning.device import autocast, device_named, keep_freed_memory
+from damage_ssl.learning.trainer.optimiser import half_cosine, parameter_groups, rate_factor, set_rate
 from damage_ssl.progress import StageCallback
 
 _WARM_UP = 0.05
@@ -79,7 +80,8 @@ def fit(
     optimizer = _optimizer(network, settings)
     clock = _Clock(settings)
     while (used := clock.used) < 1.0:
-        loss = _step(network, optimizer, draw(used, clock.steps), _rate(used), device)
+        set_rate(optimizer, rate_factor(used, _WARM_UP, half_cosine))
+        loss = _step(network, optimizer, draw(used, clock.steps), device)
         if not math.isfinite(loss):
             raise LabelsError(
                 f"detection: the loss is {loss} after {clock.steps} steps; lower learning_rate_encoder and "
@@ -147,11 +149,7 @@ def _batch(labelled: Tiles, pseudo: Tiles | None, settings: DetectionTraining, r
     return Crops(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("image", "target", "weight")))
 
 
-def _step(
-    network: BuildingNet, optimizer: torch.optim.Optimizer, crops: Crops, rate: float, device: torch.device
-) -> float:
-    for group in optimizer.param_groups:
-        group["lr"] = group["top_rate"] * rate
+def _step(network: BuildingNet, optimizer: torch.optim.Optimizer, crops: Crops, device: torch.device) -> float:
     network.train()
     image = torch.from_numpy(crops.image).to(device).contiguous(memory_format=torch.channels_last)
     with autocast(device, "auto"):
@@ -166,27 +164,12 @@ def _step(
     return float(loss.detach())
 
 
-def _rate(used: float) -> float:
-    """Linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
-    rise = min(1.0, (used + 0.1 * _WARM_UP) / _WARM_UP)
-    return rise * 0.5 * (1 + math.cos(math.pi * min(used, 1.0)))
-
-
 def _optimizer(network: BuildingNet, settings: DetectionTraining) -> torch.optim.Optimizer:
-    pretrained = bool(getattr(network.encoder, "pretrained", False))
-    encoder_rate = settings.learning_rate_encoder if pretrained else settings.learning_rate_decoder
-    groups = []
-    rest = [*network.decoder.parameters(), *network.head.parameters()]
-    for parameters, rate in (
-        (list(network.encoder.parameters()), encoder_rate),
-        (rest, settings.learning_rate_decoder),
-    ):
-        for decay, chosen in (
-            (settings.weight_decay, [each for each in parameters if each.ndim > 1]),
-            (0.0, [each for each in parameters if each.ndim <= 1]),
-        ):
-            groups.append({"params": chosen, "lr": rate, "top_rate": rate, "weight_decay": decay})
-    return torch.optim.AdamW(groups)
+    known = network.encoder.pretrained
+    encoder_rate = settings.learning_rate_encoder if known else settings.learning_rate_decoder
+    rest = nn.ModuleList([network.decoder, network.head])
+    parts = [(network.encoder, encoder_rate), (rest, settings.learning_rate_decoder)]
+    return torch.optim.AdamW(parameter_groups(parts, settings.weight_decay))
 
 
 def _detector(

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import WorkspaceError
@@ -147,6 +146,8 @@ def shrunk_threshold(best: float, deciding: int) -> float:
 
 
 def _fit_temperature(probabilities: NDArray[np.float64], classes: NDArray[np.intp]) -> float:
+    from scipy.optimize import minimize_scalar
+
     rows = np.arange(len(classes))
 
     def cost(log_temperature: float) -> float:

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import entr
 
 from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.evaluation.spatial_blocks import block_of
@@ -236,4 +235,6 @@ def _fold_of(block: NDArray[np.str_], folds: int) -> NDArray[np.intp]:
 
 def _entropy_bits(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """H of distributions [..., C], in bits: [...]."""
+    from scipy.special import entr
+
     return np.asarray(entr(p).sum(axis=-1) / np.log(2), dtype=np.float64)

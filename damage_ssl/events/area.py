@@ -20,7 +20,8 @@ from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.events.event import AREA_FILE, WHOLE_FOLDER, Event, check_overlap, extent_of
+from damage_ssl.events.coverage import check_overlap, extent_of
+from damage_ssl.events.event import AREA_FILE, WHOLE_FOLDER, Event
 from damage_ssl.files import atomic_directory, storage_errors, write_json
 from damage_ssl.footprints.footprint_set import (
     FOOTPRINTS_FILE,

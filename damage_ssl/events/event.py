@@ -7,34 +7,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import geopandas as gpd
-import numpy as np
-import pandas as pd
-import shapely
-from shapely.geometry import mapping, shape
-from shapely.geometry.base import BaseGeometry
+from typing import TYPE_CHECKING, Any
 
 from damage_ssl.errors import InputError, WorkspaceError, nearest_name
-from damage_ssl.events.inputs import inspect_sides
-from damage_ssl.events.stac import read_scenes, write_collection
 from damage_ssl.files import atomic_directory, read_json, write_json
 from damage_ssl.footprints.footprint_set import FILES as FOOTPRINT_FILES
 from damage_ssl.footprints.footprint_set import (
     FOOTPRINTS_FILE,
     FootprintSet,
     SourceReport,
+    footprints_in_file,
     read_footprints_file,
     read_left_out,
     read_reports,
     read_settings,
     write_footprints,
 )
-from damage_ssl.footprints.reader import read_aoi, read_footprints
-from damage_ssl.imagery.scene import Role, Scene
-from damage_ssl.labels.label_log import LabelStore
+from damage_ssl.imagery.scene import ROLE_PROPERTY, Role, Scene
 from damage_ssl.settings import FootprintSettings
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
+    from shapely.geometry.base import BaseGeometry
+
+    from damage_ssl.labels.label_log import LabelStore
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 AREA_FILE = "aoi.geojson"
@@ -48,7 +45,15 @@ _MADE_HERE = _WRITTEN | _IMPORTED
 
 @dataclass(frozen=True)
 class Event:
-    """One disaster in a workspace: `path` is the folder `<workspace>/<name>`."""
+    """One disaster in a workspace: `path` is the folder `<workspace>/<name>`.
+
+    Example:
+        >>> event = Event.open("workspace", "town")
+        >>> [scene.role for scene in (*event.scenes("pre"), *event.scenes("post"))]
+        ['pre', 'post']
+        >>> len(event.footprints())
+        60
+    """
 
     path: Path
     name: str
@@ -56,7 +61,7 @@ class Event:
     @classmethod
     def create(
         cls,
-        workspace: Path,
+        workspace: str | Path,
         name: str,
         *,
         pre: Sequence[str | Path],
@@ -81,6 +86,10 @@ class Event:
             WorkspaceError: the event exists already and `overwrite` is False.
             StorageError: the disk is full or read-only.
         """
+        from damage_ssl.events.coverage import check_aoi, check_overlap, extent_of
+        from damage_ssl.events.inputs import inspect_sides
+        from damage_ssl.footprints.reader import read_aoi, read_footprints
+
         event = cls.vacant(Path(workspace), name, overwrite=overwrite)
         scenes, notes = inspect_sides(pre, post, pre_datetime=pre_datetime, post_datetime=post_datetime)
         area = None if aoi is None else read_aoi(aoi)
@@ -88,7 +97,7 @@ class Event:
         if footprints is not None:
             found = read_footprints(footprints, aoi=area, imagery=extent_of(scenes), settings=footprint_settings)
         check_overlap(scenes, found)
-        _check_aoi(scenes, area, aoi)
+        check_aoi(scenes, area, aoi)
         if footprints is None:
             found, old_area = event._footprints_kept(scenes)
             area = area or old_area
@@ -100,7 +109,7 @@ class Event:
         return event
 
     @classmethod
-    def open(cls, workspace: Path, name: str) -> "Event":
+    def open(cls, workspace: str | Path, name: str) -> "Event":
         """Open an event of a workspace.
 
         Raises:
@@ -115,6 +124,8 @@ class Event:
 
     def scenes(self, role: Role) -> list[Scene]:
         """The scenes of one side, in the order of their ids."""
+        from damage_ssl.events.stac import read_scenes
+
         return [scene for scene in read_scenes(self.path) if scene.role == role]
 
     def pre_and_post(self) -> tuple[list[Scene], list[Scene]]:
@@ -123,13 +134,31 @@ class Event:
         Raises:
             WorkspaceError: one date has none.
         """
+        from damage_ssl.events.stac import read_scenes
+
         scenes = read_scenes(self.path)
         pre, post = ([scene for scene in scenes if scene.role == role] for role in ("pre", "post"))
         if not pre or not post:
             raise WorkspaceError(f"{self.path}: has no {'post' if pre else 'pre'} scenes; create the event again")
         return pre, post
 
-    def footprints(self) -> gpd.GeoDataFrame:
+    def scene_counts(self) -> dict[Role, int]:
+        """How many scenes each side has; what they are is not read.
+
+        Raises:
+            WorkspaceError: an item cannot be read.
+        """
+        counts: dict[Role, int] = {"pre": 0, "post": 0}
+        for path in (self.path / "items").glob("*.json"):
+            try:
+                counts[read_json(path)["properties"][ROLE_PROPERTY]] += 1
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise WorkspaceError(
+                    f"{path}: is not a scene of an event ({error!r}); create the event again"
+                ) from error
+        return counts
+
+    def footprints(self) -> "gpd.GeoDataFrame":
         """All footprints in EPSG:4326: building_id, source, source_id, area_m2, geometry_kind, confidence, geometry.
 
         Raises:
@@ -144,6 +173,15 @@ class Event:
         return read_footprints_file(self.footprints_path)
 
     @property
+    def footprint_count(self) -> int:
+        """How many footprints there are, without reading them; 0 where there are none yet.
+
+        Raises:
+            WorkspaceError: the file is broken.
+        """
+        return footprints_in_file(self.footprints_path) if self.has_footprints else 0
+
+    @property
     def has_footprints(self) -> bool:
         """Whether there are footprints; an event may be made without and get them later."""
         return self.footprints_path.is_file()
@@ -155,6 +193,9 @@ class Event:
             InputError: none of them lies where there is imagery of both sides; the event is as it was.
             StorageError: the disk is full or read-only.
         """
+        from damage_ssl.events.coverage import check_overlap
+        from damage_ssl.events.stac import read_scenes
+
         check_overlap(read_scenes(self.path), found)
         write_footprints(self.path, found)
         shutil.rmtree(self.path / WHOLE_FOLDER, ignore_errors=True)  # of those that were replaced
@@ -167,12 +208,14 @@ class Event:
         """How the footprints were read; the defaults where that was not recorded."""
         return read_settings(self.path)
 
-    def footprints_left_out(self) -> pd.DataFrame:
+    def footprints_left_out(self) -> "pd.DataFrame":
         """Footprints in the event's area that were left out: source, source_id, reason, duplicate_of, overlap."""
         return read_left_out(self.path)
 
-    def aoi(self) -> BaseGeometry | None:
+    def aoi(self) -> "BaseGeometry | None":
         """The area of interest in EPSG:4326, if one was given."""
+        from shapely.geometry import shape
+
         path = self.path / AREA_FILE
         return shape(read_json(path)["features"][0]["geometry"]) if path.exists() else None
 
@@ -265,7 +308,7 @@ class Event:
         except WorkspaceError:  # the older event is broken: nothing of it is thrown away
             return False
 
-    def _footprints_kept(self, scenes: list[Scene]) -> tuple[FootprintSet | None, BaseGeometry | None]:
+    def _footprints_kept(self, scenes: list[Scene]) -> "tuple[FootprintSet | None, BaseGeometry | None]":
         """The footprints and AOI of an older event of this name, which stay where no others are given."""
         if not self.has_footprints:
             return None, None
@@ -278,6 +321,8 @@ class Event:
             self.footprint_sources(),
             self.footprint_settings(),
         )
+        from damage_ssl.events.coverage import check_overlap
+
         try:
             check_overlap(scenes, kept)
         except InputError as error:
@@ -294,7 +339,7 @@ class Event:
         return values
 
 
-def list_events(workspace: Path) -> list[str]:
+def list_events(workspace: str | Path) -> list[str]:
     """Names of the events in a workspace, sorted."""
     workspace = Path(workspace)
     if not workspace.is_dir():
@@ -302,71 +347,34 @@ def list_events(workspace: Path) -> list[str]:
     return sorted(path.parent.name for path in workspace.glob("*/collection.json") if _NAME.fullmatch(path.parent.name))
 
 
-def extent_of(scenes: Sequence[Scene]) -> BaseGeometry:
-    """Where there is imagery of either side, in EPSG:4326."""
-    return shapely.union_all([scene.extent for scene in scenes])
-
-
-def _check_aoi(scenes: list[Scene], area: BaseGeometry | None, path: Path | None) -> None:
-    if area is not None and not area.intersects(extent_of(scenes)):
-        raise InputError(
-            f"{path}: the AOI ({_place(area.bounds)}) lies away from the imagery "
-            f"({_place(extent_of(scenes).bounds)}); check its CRS and place"
-        )
-
-
-def check_overlap(scenes: list[Scene], found: FootprintSet | None) -> None:
-    """Check that pre, post and footprints (where there are any) meet somewhere.
-
-    Raises:
-        InputError: they do not; the message gives the extents.
-    """
-    sides = {role: shapely.union_all([s.extent for s in scenes if s.role == role]) for role in ("pre", "post")}
-    if not sides["pre"].intersects(sides["post"]):
-        raise InputError(
-            f"the pre and post imagery do not overlap: pre covers {_place(sides['pre'].bounds)}, post covers "
-            f"{_place(sides['post'].bounds)}; give rasters of the same place"
-        )
-    both = sides["pre"].intersection(sides["post"])
-    if found is None:
-        return
-    shapely.prepare(both)
-    if not shapely.intersects(both, found.table.geometry.to_numpy()).any():
-        names = ", ".join(report.path or report.source for report in found.sources) or "footprints"
-        raise InputError(
-            f"{names}: none of {len(found.table)} footprints lies where there is both pre and post imagery: "
-            f"footprints at {_place(found.table.total_bounds)}, imagery at {_place(both.bounds)}; "
-            "check the files' CRS and place"
-        )
-
-
 def write_event(
     folder: Path,
     event: Event,
     scenes: list[Scene],
     found: FootprintSet | None,
-    aoi: BaseGeometry | None,
+    aoi: "BaseGeometry | None",
     hazard: str | None,
     source: str | None,
 ) -> None:
     """Write collection, items, footprints and AOI of an event into `folder`."""
+    from damage_ssl.events.stac import write_collection
+
     created = datetime.now(UTC)
     write_collection(folder, name=event.name, scenes=scenes, hazard=hazard, source=source, created=created)
     if found is not None:
         write_footprints(folder, found)
     if aoi is not None:
+        from shapely.geometry import mapping
+
         feature = {"type": "Feature", "properties": {}, "geometry": mapping(aoi)}
         write_json(folder / AREA_FILE, {"type": "FeatureCollection", "features": [feature]})
 
 
 def _points_into(folder: Path, event: Path) -> bool:
     """Whether a scene that is described in `folder` is an image that the xBD import wrote into `event`."""
+    from damage_ssl.events.stac import read_scenes
+
     return any(Path(scene.href).is_relative_to(event / "images") for scene in read_scenes(folder))
-
-
-def _place(bounds: "tuple[float, ...] | np.ndarray[Any, Any]") -> str:
-    left, bottom, right, top = (float(value) for value in bounds)
-    return f"lon {left:.5f} to {right:.5f}, lat {bottom:.5f} to {top:.5f}"
 
 
 def _link_or_copy(source: str, target: str) -> None:
@@ -380,14 +388,20 @@ LABELS_URL = "DAMAGE_SSL_LABELS"
 """The environment variable with the URL of a database that keeps the labels of all events."""
 
 
-def open_labels(event: Event) -> LabelStore:
+def open_labels(event: Event) -> "LabelStore":
     """The event's label log: a file in its folder, or where `$DAMAGE_SSL_LABELS` says (`postgresql://user@host/database`).
 
     In a database the events are told apart by their names.
 
     Raises:
         InputError: the URL cannot be used. StorageError: the place cannot be reached or written to.
+
+    Example:
+        >>> sum(open_labels(event).counts().values())
+        40
     """
+    from damage_ssl.labels.label_log import LabelStore
+
     url = os.environ.get(LABELS_URL)
     if url and not url.startswith("postgres"):
         raise InputError(f"${LABELS_URL}: only PostgreSQL keeps the labels of several events; give postgresql://…")

@@ -1,9 +1,13 @@
-"""An event as a STAC collection: one item a scene."""
+"""An event as a STAC collection: one item a scene.
+
+pystac writes them: it knows links, catalogue layout and the projection extension. Scenes are read from the JSON itself,
+since they are read by every command and pystac is a tenth of a second of imports.
+"""
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pystac
 from affine import Affine
 from pyproj import CRS
 from shapely.geometry import box, mapping, shape
@@ -11,7 +15,10 @@ from shapely.geometry import box, mapping, shape
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import read_json, write_json
 from damage_ssl.imagery.href import raster_suffix
-from damage_ssl.imagery.scene import Overview, Scene
+from damage_ssl.imagery.scene import ROLE_PROPERTY, Overview, Scene
+
+if TYPE_CHECKING:
+    import pystac
 
 _ASSET = "image"
 _UNKNOWN_START = "1970-01-01T00:00:00Z"
@@ -26,7 +33,9 @@ def write_collection(
     An href stands as the user gave it, a signature in it included, since the scene could not be read without; all else
     (names, messages, titles) is free of it.
     """
-    items = [_item(scene, created) for scene in scenes]
+    import pystac
+    from pystac.layout import TemplateLayoutStrategy
+
     areas = [scene.extent.bounds for scene in scenes]
     whole = [min(a[0] for a in areas), min(a[1] for a in areas), max(a[2] for a in areas), max(a[3] for a in areas)]
     times = sorted(scene.datetime for scene in scenes if scene.datetime)
@@ -34,28 +43,16 @@ def write_collection(
     collection = pystac.Collection(
         id=name,
         description=f"Imagery before and after the event '{name}'" + (f". Source: {source}" if source else ""),
-        extent=pystac.Extent(
-            pystac.SpatialExtent([whole]),
-            pystac.TemporalExtent([interval]),
-        ),
+        extent=pystac.Extent(pystac.SpatialExtent([whole]), pystac.TemporalExtent([interval])),
         extra_fields={_PREFIX + "hazard": hazard, _PREFIX + "created": created.isoformat()},
+        catalog_type=pystac.CatalogType.SELF_CONTAINED,
     )
-    collection.set_self_href("collection.json")
-    for item in items:
-        collection.add_link(
-            pystac.Link(pystac.RelType.ITEM, f"./items/{item.id}.json", media_type="application/geo+json")
-        )
-        values = item.to_dict(include_self_link=False, transform_hrefs=False)
-        values["collection"] = name
-        values["links"] = [
-            {"rel": rel, "href": "../collection.json", "type": "application/json"}
-            for rel in ("root", "parent", "collection")
-        ]
-        write_json(folder / "items" / f"{item.id}.json", values)
-    values = collection.to_dict(include_self_link=False, transform_hrefs=False)
-    values["links"] = [link for link in values["links"] if link["rel"] != "root"]
-    values["links"].insert(0, {"rel": "root", "href": "./collection.json", "type": "application/json"})
-    write_json(folder / "collection.json", values)
+    collection.add_items(_item(scene, created) for scene in scenes)
+    # All links are relative; the folder's own name, with a dot perhaps, would be taken for a file's.
+    collection.normalize_hrefs("/event", TemplateLayoutStrategy(item_template="items"))
+    for item in collection.get_items():
+        write_json(folder / "items" / f"{item.id}.json", item.to_dict(include_self_link=False))
+    write_json(folder / "collection.json", collection.to_dict(include_self_link=False))
 
 
 def read_scenes(folder: Path) -> list[Scene]:
@@ -67,23 +64,20 @@ def read_scenes(folder: Path) -> list[Scene]:
     scenes = []
     for path in (folder / "items").glob("*.json"):
         try:
-            scenes.append(_scene(pystac.Item.from_dict(read_json(path))))
-        except (OSError, ValueError, KeyError, TypeError, pystac.STACError, pystac.STACTypeError) as error:
+            scenes.append(_scene(read_json(path)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise WorkspaceError(f"{path}: is not a scene of an event ({error!r}); create the event again") from error
     return sorted(scenes, key=lambda scene: scene.scene_id)
 
 
-def _item(scene: Scene, created: datetime) -> pystac.Item:
-    left, bottom, right, top = scene.bounds
-    properties = {
+def _item(scene: Scene, created: datetime) -> "pystac.Item":
+    import pystac
+    from pystac.extensions.projection import ProjectionExtension
+
+    properties: dict[str, Any] = {
         "created": _text(created),
         "gsd": scene.gsd_m,
-        "proj:code": _code(scene.crs),
-        "proj:wkt2": scene.crs.to_wkt(),
-        "proj:shape": [scene.height, scene.width],
-        "proj:transform": list(scene.transform)[:6],
-        "proj:bbox": [left, bottom, right, top],
-        _PREFIX + "role": scene.role,
+        ROLE_PROPERTY: scene.role,
         _PREFIX + "stretch": scene.stretch and [list(limits) for limits in scene.stretch],
         _PREFIX + "nodata": scene.nodata,
         _PREFIX + "overviews": [[overview.level, overview.factor] for overview in scene.overviews],
@@ -99,30 +93,35 @@ def _item(scene: Scene, created: datetime) -> pystac.Item:
         bbox=list(scene.extent.bounds),
         datetime=scene.datetime,
         properties=properties,
-        stac_extensions=["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
+    )
+    ProjectionExtension.ext(item, add_if_missing=True).apply(
+        code=_code(scene.crs),
+        wkt2=scene.crs.to_wkt(),
+        shape=[scene.height, scene.width],
+        transform=list(scene.transform)[:6],
+        bbox=list(scene.bounds),
     )
     media = pystac.MediaType.GEOTIFF if raster_suffix(scene.href) in {".tif", ".tiff"} else None
     item.add_asset(_ASSET, pystac.Asset(href=scene.href, media_type=media, roles=["data"]))
     return item
 
 
-def _scene(item: pystac.Item) -> Scene:
-    values = item.properties
+def _scene(item: dict[str, Any]) -> Scene:
+    values = item["properties"]
     height, width = values["proj:shape"]
-    stretch = values[_PREFIX + "stretch"]
-    geometry = item.geometry
+    stretch, time, geometry = values[_PREFIX + "stretch"], values["datetime"], item["geometry"]
     return Scene(
-        scene_id=item.id,
-        role=values[_PREFIX + "role"],
-        href=item.assets[_ASSET].href,
-        datetime=item.datetime,
+        scene_id=item["id"],
+        role=values[ROLE_PROPERTY],
+        href=item["assets"][_ASSET]["href"],
+        datetime=None if time is None else datetime.fromisoformat(time),
         sensor=(values.get("instruments") or [None])[0],
         crs=CRS.from_wkt(values["proj:wkt2"]),
         transform=Affine(*values["proj:transform"]),
         width=width,
         height=height,
         gsd_m=values["gsd"],
-        extent=shape(geometry) if geometry else box(*item.bbox or (0, 0, 0, 0)),
+        extent=shape(geometry) if geometry else box(*item["bbox"]),
         stretch=None if stretch is None else tuple((low, high) for low, high in stretch),
         nodata=values[_PREFIX + "nodata"],
         overviews=tuple(Overview(level, factor) for level, factor in values.get(_PREFIX + "overviews", [])),

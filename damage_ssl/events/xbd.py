@@ -16,7 +16,8 @@ from pyproj import CRS
 
 from damage_ssl.damage_scale import DamageGrade
 from damage_ssl.errors import InputError
-from damage_ssl.events.event import Event, check_overlap, write_event
+from damage_ssl.events.coverage import check_overlap
+from damage_ssl.events.event import Event, write_event
 from damage_ssl.files import atomic_directory, read_json
 from damage_ssl.footprints.cleaning import clean_footprints
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg

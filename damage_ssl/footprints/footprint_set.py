@@ -3,14 +3,15 @@
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-
-import geopandas as gpd
-import pandas as pd
+from typing import TYPE_CHECKING, Literal
 
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import atomic_path, read_json, write_json
 from damage_ssl.settings import FootprintSettings, from_mapping
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+    import pandas as pd
 
 GeometryKind = Literal["polygon", "box", "point"]
 LeftOutReason = Literal["empty", "irreparable", "not_a_polygon", "repeated", "duplicate"]
@@ -42,8 +43,10 @@ class SourceReport:
     kinds: dict[str, int] = field(default_factory=dict)
 
 
-def no_left_out() -> pd.DataFrame:
+def no_left_out() -> "pd.DataFrame":
     """The table of footprints left out, with no row."""
+    import pandas as pd
+
     return pd.DataFrame({name: pd.Series(dtype=float if name == "overlap" else object) for name in LEFT_OUT_COLUMNS})
 
 
@@ -60,11 +63,11 @@ class FootprintSet:
     `id_column` is the column that gave the ids of the first source; None where they are hashes of the geometry.
     """
 
-    table: gpd.GeoDataFrame
+    table: "gpd.GeoDataFrame"
     id_column: str | None
     repaired: int
     outside_aoi: int
-    left_out: pd.DataFrame = field(default_factory=no_left_out)
+    left_out: "pd.DataFrame" = field(default_factory=no_left_out)
     sources: tuple[SourceReport, ...] = ()
     settings: FootprintSettings = field(default_factory=FootprintSettings)
 
@@ -105,19 +108,41 @@ def read_settings(folder: Path) -> FootprintSettings:
     return from_mapping(FootprintSettings, values, str(path))
 
 
-def read_left_out(folder: Path) -> pd.DataFrame:
+def read_left_out(folder: Path) -> "pd.DataFrame":
     """The footprints that were left out: source, source_id, reason, duplicate_of, overlap."""
+    import pandas as pd
+
     path = folder / LEFT_OUT_FILE
     return pd.read_parquet(path) if path.is_file() else no_left_out()
 
 
-def read_footprints_file(path: Path) -> gpd.GeoDataFrame:
+def read_footprints_file(path: Path) -> "gpd.GeoDataFrame":
     """The footprints that an event keeps, in EPSG:4326.
 
     Raises:
         WorkspaceError: the file is broken.
     """
+    import geopandas as gpd
+
     try:
         return gpd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise WorkspaceError(f"{path}: cannot be read ({error}); create the event again") from error
+        raise _unreadable(path, error) from error
+
+
+def footprints_in_file(path: Path) -> int:
+    """How many footprints an event keeps, without reading them.
+
+    Raises:
+        WorkspaceError: the file is broken.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> WorkspaceError:
+    return WorkspaceError(f"{path}: cannot be read ({error}); create the event again")

@@ -1,7 +1,6 @@
 """Any file of footprints in, one clean set out."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,14 +13,10 @@ from shapely.geometry.base import BaseGeometry
 from damage_ssl.errors import InputError
 from damage_ssl.footprints.cleaning import bounds_text, clean_footprints, counted, to_wgs84
 from damage_ssl.footprints.footprint_set import FootprintSet
+from damage_ssl.footprints.formats import FORMATS
 from damage_ssl.footprints.formats.byte_stream import head_of
 from damage_ssl.footprints.formats.candidates import FootprintCandidates
-from damage_ssl.footprints.formats.csv import read_csv
-from damage_ssl.footprints.formats.geojson_lines import read_geojson_lines
-from damage_ssl.footprints.formats.ogr import gdal_source, read_ogr, read_osm, unreadable
-from damage_ssl.footprints.formats.overpass import read_overpass
-from damage_ssl.footprints.formats.parquet import read_parquet
-from damage_ssl.footprints.formats.xbd_labels import read_xbd_labels
+from damage_ssl.footprints.formats.ogr import gdal_source, read_ogr, unreadable
 from damage_ssl.footprints.merging import merge_footprints
 from damage_ssl.footprints.region import Region, region_of
 from damage_ssl.geography import cut_at_antimeridian, is_torn, made_whole
@@ -31,18 +26,6 @@ from damage_ssl.settings import FootprintSettings
 Reader = Callable[[Path, FootprintCandidates], None]
 _LAYER = re.compile(r"(?P<path>.+)\|layername=(?P<layer>.+)")  # as QGIS writes a layer of a file
 _ADDRESS = re.compile(r"((?:https?|s3|gs|az):)/+", re.IGNORECASE)
-_BY_ENDING: dict[str, Reader] = {
-    ".parquet": read_parquet,
-    ".geoparquet": read_parquet,
-    ".osm.pbf": read_osm,
-    ".pbf": read_osm,
-    ".osm": read_osm,
-    ".geojsonl": read_geojson_lines,
-    ".geojsons": read_geojson_lines,
-    ".ndjson": read_geojson_lines,
-    ".jsonl": read_geojson_lines,
-}
-_TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".json", ".geojson")
 
 
 def read_footprints(
@@ -146,33 +129,13 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
 
 def _reader_of(path: Path) -> Reader:
     name = path.name.lower().removesuffix(".gz")
-    for ending, reader in _BY_ENDING.items():
-        if name.endswith(ending):
-            return reader
-    return _reader_of_text(path, name) if name.endswith(_TEXT_ENDINGS) else read_ogr
-
-
-def _reader_of_text(path: Path, name: str) -> Reader:
-    """Text formats share their endings: Microsoft's `.csv.gz` holds GeoJSON lines, and `.json` may be anything."""
-    head = head_of(path)
-    if not head.lstrip().startswith((b"{", b"\x1e")):
-        return read_ogr if name.endswith("json") else read_csv
-    first, newline, rest = head.lstrip(b" \t\r\n\x1e").partition(b"\n")
-    if newline and rest.lstrip(b" \t\r\n\x1e").startswith(b"{") and _is_feature(first):
-        return read_geojson_lines
-    if not name.endswith("json"):
-        return read_geojson_lines
-    if b'"elements"' in head and b'"FeatureCollection"' not in head:
-        return read_overpass
-    return read_xbd_labels if re.search(rb'"features"\s*:\s*\{', head) else read_ogr
-
-
-def _is_feature(line: bytes) -> bool:
-    try:
-        value = json.loads(line.rstrip(b" \t\r,"))
-    except ValueError:
-        return False
-    return isinstance(value, dict) and value.get("type") == "Feature"
+    known = FORMATS.values()
+    if found := next((each for each in known if name.endswith(each.endings)), None):
+        return found.read
+    if sharing := [each for each in known if name.endswith(each.shared_endings)]:
+        head = head_of(path)
+        return next((each.read for each in sharing if each.recognises(name, head)), read_ogr)
+    return read_ogr
 
 
 def _check_place(into: FootprintCandidates, path: Path) -> None:

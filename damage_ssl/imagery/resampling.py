@@ -1,7 +1,14 @@
-"""Scene pixels onto building grids: where each grid pixel lies in the scene, and what is there."""
+"""Scene pixels onto building grids: where each grid pixel lies in the scene, and what is there.
+
+Measured against `cv2.remap` (OpenCV 5.0, `benchmarks/results/kept_libraries.md`), which takes a half of the time where
+all pixels are valid, a quarter where some are not, a fifth where samples are averaged, and is as exact (0.25 of a level
+from float64 in the mean, either). It is not taken: OpenCV would be a dependency for this alone, its rounding would make
+other pixels of every patch cut so far, and where a scene shares the grids' axes nothing is interpolated at all.
+"""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -257,7 +264,9 @@ def _sampled_whole(
 def _averaged(halves: NDArray[np.uint32], size_px: int, samples: int) -> NDArray[np.uint32]:
     """Each half of the numbers [n, H * s, W * s], averaged over s × s of them, half a level added: [n, H, W]."""
     parts = halves.view(np.uint16).reshape(-1, size_px, samples, size_px, samples, 2)
-    sums = parts.sum(axis=(2, 4), dtype=np.uint32)  # [n, H, W, 2]
+    sums = np.zeros((len(parts), size_px, size_px, 2), dtype=np.uint32)
+    for down, right in product(range(samples), repeat=2):
+        sums += parts[:, :, down, :, right]
     rounded: NDArray[np.uint16] = (sums // samples**2 + 128).astype(np.uint16)
     return rounded.view(np.uint32)[..., 0]
 

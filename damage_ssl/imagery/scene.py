@@ -3,16 +3,20 @@
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
-
-from affine import Affine
-from pyproj import CRS
-from shapely.geometry.base import BaseGeometry
+from typing import TYPE_CHECKING, Literal
 
 from damage_ssl.errors import InputError
 from damage_ssl.imagery.href import shown_href
 
+if TYPE_CHECKING:
+    from affine import Affine
+    from pyproj import CRS
+    from shapely.geometry.base import BaseGeometry
+
 Role = Literal["pre", "post"]
+ROLE_PROPERTY = "damage_ssl:role"
+"""Where a scene's STAC item says its role."""
+
 Stretch = tuple[tuple[float, float], ...]
 
 
@@ -39,12 +43,12 @@ class Scene:
     href: str
     datetime: datetime | None
     sensor: str | None
-    crs: CRS
-    transform: Affine
+    crs: "CRS"
+    transform: "Affine"
     width: int
     height: int
     gsd_m: float
-    extent: BaseGeometry
+    extent: "BaseGeometry"
     stretch: Stretch | None
     nodata: float | None
     overviews: tuple[Overview, ...] = ()

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.errors import InputError, nearest_name
 from damage_ssl.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REQUIRED = ("building_id", "grade")
 OPTIONAL = ("labeller", "time", "drawn", "inclusion_probability", "comment")
@@ -96,7 +98,7 @@ def read_label_csv(path: Path, *, labeller: str) -> LabelFile:
     )
 
 
-def write_label_csv(labels: pd.DataFrame, path: Path) -> None:
+def write_label_csv(labels: "pd.DataFrame", path: Path) -> None:
     """Write labels (`LabelStore.current`) atomically; `read_label_csv` reads them back.
 
     Raises:
@@ -203,8 +205,10 @@ def _said_once(rows: Sequence[LabelRow], path: Path) -> list[LabelRow]:
     return list(first.values())
 
 
-def known_grades(truth: Path, scheme: ClassScheme) -> pd.DataFrame:
+def known_grades(truth: Path, scheme: ClassScheme) -> "pd.DataFrame":
     """building_id, class_index (-1: no class of the scheme), damaged (True, False, None: no grade)."""
+    import pandas as pd
+
     by_building = {row.building_id: row for row in read_label_csv(truth, labeller="truth").rows}
     rows = list(by_building.values())
     return pd.DataFrame(

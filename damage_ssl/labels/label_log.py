@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import Connection, Select, create_engine, func, insert, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
@@ -29,6 +28,9 @@ from damage_ssl.labels.schema import (
     prepare_sqlite,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["LABEL_COLUMNS", "WITHDRAWN", "LabelStore", "NewLabel", "utc_iso", "withdrawal"]
 
 
@@ -46,6 +48,14 @@ class NewLabel:
 
     Raises:
         InputError: an empty id or name, or a probability outside (0, 1].
+
+    Example:
+        >>> one = NewLabel(building_id="w1", value=LabelValue.INTACT, labeller="ada", drawn="map")
+        >>> two = NewLabel(building_id="w2", value=LabelValue.UNCLEAR, labeller="ada", drawn="map", comment="trees")
+        >>> labels = LabelStore("two.sqlite")
+        >>> labels.add_many([one, two])
+        >>> labels.current()["comment"].tolist()
+        ['', 'trees']
     """
 
     building_id: str
@@ -80,6 +90,15 @@ class LabelStore:
 
     The current label of a building is its latest row, whoever wrote it; a `withdrawn` row leaves it without one. Safe
     for many threads and processes at once (SQLite: write-ahead log, writers wait for each other).
+
+    Example:
+        >>> labels = LabelStore("labels.sqlite")
+        >>> labels.add("w1", LabelValue.DESTROYED, labeller="ada", drawn="map", inclusion_probability=None)
+        >>> labels.add("w1", LabelValue.MINOR_DAMAGE, labeller="bob", drawn="map", inclusion_probability=None)
+        >>> labels.current()[["building_id", "value", "labeller"]].values.tolist()
+        [['w1', 'minor-damage', 'bob']]
+        >>> len(labels.log())
+        2
     """
 
     def __init__(self, url_or_path: str | Path, *, event: str = "labels") -> None:
@@ -167,7 +186,7 @@ class LabelStore:
         """
         self.add_many([withdrawal(building_id, labeller)])
 
-    def current(self) -> pd.DataFrame:
+    def current(self) -> "pd.DataFrame":
         """The latest row of every building whose label was not withdrawn, oldest first.
 
         Columns `LABEL_COLUMNS`: text, but `inclusion_probability` float (NaN: not drawn at random); `time` is UTC,
@@ -175,24 +194,24 @@ class LabelStore:
         """
         return self._read(_current_rows())
 
-    def answers(self) -> pd.DataFrame:
+    def answers(self) -> "pd.DataFrame":
         """Every labeller's latest answer on every building, those withdrawn left out, oldest first: `LABEL_COLUMNS`."""
         latest = select(func.max(LOG.c.id)).group_by(LOG.c.building_id, LOG.c.labeller)
         return self._read(_columns().where(LOG.c.id.in_(latest), LOG.c.value != WITHDRAWN).order_by(LOG.c.id))
 
-    def history(self, building_id: str) -> pd.DataFrame:
+    def history(self, building_id: str) -> "pd.DataFrame":
         """All that was ever said of a building, by anyone, oldest first; withdrawals are rows too."""
         return self.histories([building_id])
 
-    def histories(self, building_ids: Collection[str]) -> pd.DataFrame:
+    def histories(self, building_ids: Collection[str]) -> "pd.DataFrame":
         """The same of several buildings together, at most some thousands."""
         return self._read(_columns().where(LOG.c.building_id.in_(building_ids)).order_by(LOG.c.id))
 
-    def log(self) -> pd.DataFrame:
+    def log(self) -> "pd.DataFrame":
         """All rows ever written, oldest first; withdrawals are rows too."""
         return self._read(_columns().order_by(LOG.c.id))
 
-    def changed_since(self, revision: int) -> pd.DataFrame:
+    def changed_since(self, revision: int) -> "pd.DataFrame":
         """The latest row of every building that was spoken of since a revision; withdrawals are rows too."""
         latest = select(func.max(LOG.c.id)).where(LOG.c.id > revision).group_by(LOG.c.building_id)
         return self._read(_columns().where(LOG.c.id.in_(latest)).order_by(LOG.c.id))
@@ -273,7 +292,9 @@ class LabelStore:
         write_label_csv(current, Path(path))
         return len(current)
 
-    def _read(self, query: Select[Any]) -> pd.DataFrame:
+    def _read(self, query: Select[Any]) -> "pd.DataFrame":
+        import pandas as pd
+
         with self._reading() as connection:
             rows = connection.execute(query).all()
         table = pd.DataFrame([tuple(row) for row in rows], columns=list(LABEL_COLUMNS), dtype=object)

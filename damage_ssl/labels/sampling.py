@@ -1,16 +1,20 @@
 """Which buildings to ask about next."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from damage_ssl.errors import InputError
 
 RANDOM, SPREAD, UNCERTAIN, SECOND = "random", "spread", "uncertain", "second"
 
-_LOOKED_AT = 4096
-"""Candidates whose distances are measured at a time."""
+_LOOKED_AT_FIRST, _LOOKED_AT = 128, 4096
+"""Candidates whose distances are measured at a time: few at first, which are mostly enough."""
+_FEW_DISTANCES = 2**18
+"""So many are measured one by one; a tree would not be quicker, and to load scipy for it takes 0.3 s."""
 
 
 def next_buildings(
@@ -143,16 +147,13 @@ def _spread(
     The spacing is halved when none is left. Only as much of `order` is looked at as is needed.
     """
     others_m = others_m[np.isfinite(others_m).all(axis=1)]
-    nearest = cKDTree(others_m) if len(others_m) else None
+    gap_to_others = _Gap(others_m)
     chosen: list[int] = []
     chosen_m = np.empty((wanted, 2))
     while len(chosen) < wanted:
         taken = set(chosen)
-        for start in range(0, len(order), _LOOKED_AT):
-            rows = order[start : start + _LOOKED_AT]
-            if nearest is not None:
-                rows = rows[nearest.query(points_m[rows])[0] >= spacing_m]
-            for row in rows.tolist():
+        for rows in _blocks(order):
+            for row in rows[gap_to_others(points_m[rows]) >= spacing_m].tolist():
                 gap_m = np.hypot(*(chosen_m[: len(chosen)] - points_m[row]).T)
                 if row in taken or (gap_m < spacing_m).any():
                     continue
@@ -162,3 +163,27 @@ def _spread(
                     return np.array(chosen, dtype=np.intp)
         spacing_m = spacing_m / 2 if spacing_m > 0.01 else 0.0
     return np.array(chosen, dtype=np.intp)
+
+
+class _Gap:
+    """How far points are from the nearest of some others, metres; infinitely far where there are none."""
+
+    def __init__(self, others_m: NDArray[np.float64]) -> None:
+        self._others_m = others_m
+        self._tree: Any = None
+
+    def __call__(self, points_m: NDArray[np.float64]) -> NDArray[np.float64]:
+        if len(points_m) * len(self._others_m) <= _FEW_DISTANCES:
+            squares = ((points_m[:, None] - self._others_m) ** 2).sum(axis=2)
+            return np.asarray(np.sqrt(squares.min(axis=1, initial=np.inf)))
+        if self._tree is None:
+            from scipy.spatial import cKDTree
+
+            self._tree = cKDTree(self._others_m)
+        return np.asarray(self._tree.query(points_m)[0])
+
+
+def _blocks(order: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    yield order[:_LOOKED_AT_FIRST]
+    for start in range(_LOOKED_AT_FIRST, len(order), _LOOKED_AT):
+        yield order[start : start + _LOOKED_AT]

@@ -20,7 +20,13 @@ PAIRS_AT_ONCE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A trained network and what it expects of its pairs."""
+    """A trained network and what it expects of its pairs.
+
+    Example:
+        >>> model = train(pairs, labels, settings=TrainSettings(network="small-cnn", steps=1, input_px=32))
+        >>> model.class_names, model.predict(pairs).shape == (len(pairs), 2)
+        (('intact', 'damaged'), True)
+    """
 
     folder: TrainingFolder
     network: PairNetwork
@@ -61,6 +67,10 @@ def load_predictor(folder: TrainingFolder, device: str = "auto") -> Predictor:
     Raises:
         WorkspaceError: the run has no model, or one that cannot be read.
         SettingsError: no such device here.
+
+    Example:
+        >>> load_predictor(run).predict(pairs).sum(axis=1).round(6).min()
+        np.float64(1.0)
     """
     network, card = load_model(folder)
     return Predictor(folder=folder, network=network.to(device_named(device)), card=card)

@@ -36,6 +36,10 @@ class TrainSettings(Settings, title="train"):
     (`siamese`), only post (`post`), both (`concatenate`), only their difference (`subtract`), or what post tokens that
     attend to pre tokens do not find there beside those of `change` (`cross-attention`); or they are `stacked` channels.
     `given` is what the options were said to be, and nothing else is written to disk; `options` is what they mean.
+
+    Example:
+        >>> TrainSettings(algorithm="fixmatch", options={"threshold": 0.9}).network
+        'efficientnet-lite0'
     """
 
     algorithm: str = "mixmatch"

@@ -1,10 +1,12 @@
 """Training a run: from pairs and labels to weights in the run's folder."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 
 from damage_ssl.damage_scale import scheme_named
@@ -16,6 +18,8 @@ from damage_ssl.learning.networks.encoders import encoder_named, encoder_of, is_
 from damage_ssl.learning.networks.fusion import IMAGE_CHANNELS
 from damage_ssl.learning.networks.pair_network import FROZEN
 from damage_ssl.learning.networks.weights import load_weights, read_weights
+from damage_ssl.learning.pair_dataset import classes_of
+from damage_ssl.learning.predictor import Predictor, load_predictor
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.data import Targets, Task, TrainProgress, make_task
 from damage_ssl.learning.trainer.initialisation import initialised_network
@@ -26,7 +30,7 @@ from damage_ssl.learning.trainer.view_sources import settings_without_pixels
 from damage_ssl.learning.training_folder import State, TrainingFolder
 from damage_ssl.patches.pairs import PairSet
 
-__all__ = ["Targets", "TrainProgress", "algorithm_names", "check_settings", "train"]
+__all__ = ["Targets", "TrainProgress", "algorithm_names", "check_settings", "train", "train_in_memory"]
 
 
 def train(
@@ -68,6 +72,36 @@ def train(
             way(task, lambda: time.monotonic() - began)
         except CachingStoppedError:
             folder.set_status("cancelled", step=0, steps=settings.steps, message="stopped; train again to go on")
+
+
+def train_in_memory(
+    pairs: PairSet,
+    labels: Mapping[str, str],
+    settings: TrainSettings,
+    *,
+    cache: Path | None = None,
+    progress: Callable[[TrainProgress], None] | None = None,
+) -> Predictor:
+    """Train on pairs and labels (building id → label) alone; nothing is held out, and nothing stays on disk.
+
+    `cache` is a folder for features of views that other trainings of the same pairs may share.
+
+    Raises:
+        As `train`; InputError: a label is none.
+    """
+    known = classes_of(labels, settings.scheme)
+    nothing = np.empty(0, dtype=np.int64)
+    targets = Targets(
+        train_id=np.array(list(known), dtype=str),
+        train_class=np.array(list(known.values()), dtype=np.int64),
+        validation_id=nothing.astype(str),
+        validation_class=nothing,
+    )
+    with TemporaryDirectory(prefix="damage-ssl-") as place:
+        folder = TrainingFolder(Path(place) / "in memory")
+        folder.path.mkdir()
+        train(pairs, targets, settings, folder, progress=progress, cache=cache)
+        return load_predictor(folder, settings.device)
 
 
 def check_settings(settings: TrainSettings, where: str) -> None:

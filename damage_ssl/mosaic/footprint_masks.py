@@ -1,4 +1,9 @@
-"""Footprint masks of many buildings at once: each on its own grid, so that neighbours that touch stay apart."""
+"""Footprint masks of many buildings at once: each on its own grid, so that neighbours that touch stay apart.
+
+Measured against `rasterio.features.rasterize`, a call a building (`benchmarks/results/kept_libraries.md`): the same
+pixels, all 979,343 of 2,000 buildings, in a twenty-seventh of the time. Only a building that holds no pixel centre is
+left to rasterio.
+"""
 
 import numpy as np
 import rasterio

@@ -13,6 +13,11 @@ class PairViews:
 
     Shapes: `pre`, `post` uint8 [N, 3, H, W] (red, green, blue; 0 where not valid); `footprint` uint8 [N, H, W],
     1 inside the building; `valid` uint8 [N, H, W], 1 where both dates are usable. `gsd_m` is metres a pixel.
+
+    Example:
+        >>> image, mask = np.zeros((2, 3, 64, 64), np.uint8), np.ones((2, 64, 64), np.uint8)
+        >>> len(PairViews(pre=image, post=image, footprint=mask, valid=mask, gsd_m=0.5))
+        2
     """
 
     pre: NDArray[np.uint8]
@@ -37,7 +42,13 @@ class PairViews:
 
 @dataclass(frozen=True, kw_only=True)
 class PairSet:
-    """Pairs of N assessable buildings: `building_id` [N] str, the close view, and the wider context view if cut."""
+    """Pairs of N assessable buildings: `building_id` [N] str, the close view, and the wider context view if cut.
+
+    Example:
+        >>> some = cut_patches(event).load(["sim-000007", "sim-000002"])
+        >>> some.building_id.tolist(), some.close.post.shape, some.close.gsd_m
+        (['sim-000007', 'sim-000002'], (2, 3, 64, 64), 0.5)
+    """
 
     building_id: NDArray[np.str_]
     close: PairViews

@@ -4,20 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import zarr
 from numpy.typing import ArrayLike, NDArray
-from zarr.codecs import ZstdCodec
 
 from damage_ssl.errors import SettingsError, WorkspaceError
 from damage_ssl.files import read_json, write_json
 from damage_ssl.imagery.quality.measures import QUALITY_COLUMNS
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.settings import PatchSettings, from_mapping
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT_VERSION = 2
 CHUNK_BUILDINGS = 128
@@ -67,7 +68,15 @@ _TEXT_COLUMNS = (
 
 @dataclass(frozen=True)
 class PatchStore:
-    """A finished store: `path` holds pairs.zarr, index.parquet and store.json (written last)."""
+    """A finished store: `path` holds pairs.zarr, index.parquet and store.json (written last).
+
+    Example:
+        >>> store = PatchStore.open(event.patches_path)
+        >>> store.index()["not_assessed_reason"].isna().sum() == len(store)
+        np.True_
+        >>> store.load().close.pre.dtype
+        dtype('uint8')
+    """
 
     path: Path
     fingerprint: str
@@ -116,7 +125,7 @@ class PatchStore:
         except (OSError, ValueError, KeyError, TypeError, SettingsError):
             return None
 
-    def index(self) -> pd.DataFrame:
+    def index(self) -> "pd.DataFrame":
         """Every footprint once, in the order of the footprints file, with `INDEX_COLUMNS`.
 
         `row` is the pair's row in the store, -1 if none is stored. `shift_x_m`, `shift_y_m` are post relative to pre,
@@ -124,6 +133,8 @@ class PatchStore:
         undone. `x_m`, `y_m` are the centroid in one projected CRS for the whole event; `pre_datetime` and
         `post_datetime` are ISO 8601 text. Missing values are None (text) or NaN (numbers).
         """
+        import pandas as pd
+
         # Equal texts become one object: of 300,000 buildings the dates alone would take 40 MB else.
         repeated = [name for name in _TEXT_COLUMNS if name != "building_id"]
         index: pd.DataFrame = pq.read_table(self.path / _INDEX, read_dictionary=repeated).to_pandas()
@@ -134,12 +145,21 @@ class PatchStore:
         index["building_id"] = index["building_id"].astype(object)
         return index
 
+    def assessed_counts(self) -> tuple[int, dict[str, int]]:
+        """How many buildings can be assessed, and how many cannot for each reason, the commonest first."""
+        table = pq.ParquetFile(self.path / _INDEX).read(columns=["assessed", "not_assessed_reason"])
+        others = table.filter(pc.invert(table["assessed"]))
+        counts = [(row["values"], row["counts"]) for row in others["not_assessed_reason"].value_counts().to_pylist()]
+        return table.num_rows - others.num_rows, dict(sorted(counts, key=lambda each: -each[1]))
+
     def load(self, building_ids: ArrayLike | None = None) -> PairSet:
         """Pairs of the assessed buildings in the store's order, or of the given ones in the given order.
 
         Raises:
             WorkspaceError: a given building is not stored.
         """
+        import pandas as pd
+
         known, rows = _stored(self.path / _INDEX, self.fingerprint)
         if building_ids is None:
             return self._read(known.to_numpy().astype(str), rows)
@@ -157,6 +177,8 @@ class PatchStore:
         return self.pairs
 
     def _group(self) -> Any:
+        import zarr
+
         return zarr.open_group(self.path / _PAIRS, mode="r")
 
     def _read(self, ids: NDArray[np.str_], rows: NDArray[np.intp]) -> PairSet:
@@ -171,6 +193,8 @@ class PatchStore:
 @lru_cache(maxsize=2)
 def _stored(index: Path, fingerprint: str) -> "tuple[pd.Index[str], NDArray[np.intp]]":
     """Buildings that have a pair and their rows, ascending; kept, since pairs are read a few at a time."""
+    import pandas as pd
+
     table = pd.read_parquet(index, columns=["building_id", "row"])
     stored = table[table["row"] >= 0].sort_values("row")
     return pd.Index(stored["building_id"].astype(object)), stored["row"].to_numpy(dtype=np.intp)
@@ -178,6 +202,9 @@ def _stored(index: Path, fingerprint: str) -> "tuple[pd.Index[str], NDArray[np.i
 
 def make_pairs(folder: Path, views: Sequence[str], size_px: int, rows: int) -> None:
     """Make the empty arrays of a store with this many rows, a multiple of `CHUNK_BUILDINGS`, in an empty folder."""
+    import zarr
+    from zarr.codecs import ZstdCodec
+
     group = zarr.open_group(folder / _PAIRS, mode="w", zarr_format=3)
     for view in views:
         for plane in PLANES:
@@ -208,6 +235,8 @@ class RowWriter:
     """
 
     def __init__(self, folder: Path, views: Sequence[str], first_row: int) -> None:
+        import zarr
+
         if first_row % CHUNK_BUILDINGS:
             raise ValueError(f"first_row {first_row} is not the first of a chunk of {CHUNK_BUILDINGS}")
         group: Any = zarr.open_group(folder / _PAIRS, mode="r+")
@@ -249,7 +278,7 @@ class RowWriter:
 
 
 def write_index(
-    folder: Path, index: pd.DataFrame, fingerprint: str, settings: PatchSettings, views: Mapping[str, float]
+    folder: Path, index: "pd.DataFrame", fingerprint: str, settings: PatchSettings, views: Mapping[str, float]
 ) -> None:
     """Write the index, and last the file that makes the store complete."""
     index[list(INDEX_COLUMNS)].to_parquet(folder / _INDEX, index=False)

@@ -1,9 +1,4 @@
-"""The filter: in the file, in words, in an address.
-
-Which buildings of an assessment are handed over: the filter of the map, in the file and in words.
-
-The filter of the map, a `Selection` of the product, as it goes through addresses and widgets.
-"""
+"""Which buildings of an assessment are handed over: the filter of the map, in the file, in words, in an address."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -83,7 +78,7 @@ _NONE = "none"
 
 
 def query_of(wanted: Selection) -> dict[str, Any]:
-    """The filter as query parameters, read back by `app.routes.common.filter_in`; none for one that is open."""
+    """The filter as query parameters, read back by `app.api.parameters.filter_in`; none for one that is open."""
     if wanted.is_open:
         return {}
     classes = {} if wanted.classes is None else {"class": list(wanted.classes) or [_NONE]}

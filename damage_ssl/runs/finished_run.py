@@ -21,6 +21,11 @@ class FinishedRun:
 
     What it has read it keeps: open a run once a step and hand it down, and open it anew where it may have predicted
     again. Two of the same run are equal.
+
+    Example:
+        >>> model = FinishedRun(run)
+        >>> model.algorithm, model.scheme.name, len(model.predictions)
+        ('fixmatch', 'binary-major', 60)
     """
 
     run: Run
@@ -59,7 +64,6 @@ class FinishedRun:
 
     @property
     def method(self) -> str:
-        """How its numbers came about, in words: goes into every row of a product."""
         return self.kind.method or self.algorithm
 
     @property

@@ -91,6 +91,12 @@ def predict_event(
     resources: Resources | None = None,
     client: "Client | None" = None,
 ) -> pd.DataFrame:
-    """Predict every assessable building with a run and mark the run finished; see `RunKind.predict`."""
+    """Predict every assessable building with a run and mark the run finished; see `RunKind.predict`.
+
+    Example:
+        >>> table = predict(event, run)
+        >>> list(table)
+        ['building_id', 'p_intact', 'p_damaged', 'uncertainty']
+    """
     kind = kind_of(plan_of(run).train.algorithm)
     return kind.predict(event, run, progress, resources=resources, client=client)

@@ -280,6 +280,14 @@ class LiveModel:
     def run(self) -> Run | None:
         return None
 
+    @property
+    def method(self) -> str | None:
+        return self.kind.method
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        return self.prediction.table()
+
 
 def live_model_of(event: Event) -> LiveModel:
     """The live model on the labels of this moment.

@@ -48,7 +48,7 @@ class RunKind:
     learns: bool = True
     """False where no label teaches it."""
     exportable: bool = True
-    """True where a map can be made of what lies on disk alone."""
+    """False where its map goes out only in a pack, with what must be said of it."""
     instead: str | None = None
     """Why there is nothing to train, and the command to use, with `{event}` for its name; None for trainings."""
     no_member: str | None = None
@@ -134,5 +134,13 @@ class MapModel(Protocol):
         """The run on disk."""
 
     @property
+    def method(self) -> str | None:
+        """How its numbers came about, in words: goes into every row of a product."""
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """What it says, as a table with a row for each assessed building; see `predictions.prediction_table`."""
+
+    @property
     def prediction(self) -> Prediction:
-        """What it says of every assessed building; a run's is read from disk each time, since caches hold models."""
+        """The same as arrays; a run's are read from disk each time, since caches hold models."""

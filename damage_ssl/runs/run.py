@@ -41,7 +41,14 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class Run(TrainingFolder):
-    """The folder `<event>/runs/<run_id>`."""
+    """The folder `<event>/runs/<run_id>`.
+
+    Example:
+        >>> run.status().step
+        2
+        >>> sorted(run.metrics()[-1])[:4]
+        ['learning_rate', 'loss', 'mask_rate', 'seconds']
+    """
 
     @property
     def run_id(self) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from damage_ssl.events.event import Event
 from damage_ssl.learning.settings import TrainSettings
-from damage_ssl.learning.trainer.distributed import World, joined
+from damage_ssl.learning.trainer.forward_pass import World, joined
 from damage_ssl.runs.kinds import start_run, train_run
 from damage_ssl.runs.run import Run
 from damage_ssl.settings import SourceSettings, SplitSettings, from_mapping
@@ -40,7 +40,7 @@ def train_together(workspace: Path, name: str, tables: dict[str, Any], sources: 
         begun = ""
         if world.rank == 0:
             begun = start_run(event, train, split, sources=sources, source_settings=taken).run.run_id
-        run = Run(event.runs_path / str(world.said_by_first(begun)))
+        run = Run(event.runs_path / str(world.agreed(begun)))
         with own_folder(run, world) as own:
             train_run(event, own)
             world.wait_for_all()

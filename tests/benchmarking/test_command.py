@@ -1,7 +1,6 @@
 """`damage-ssl benchmark` on a simulated town, with a trainer that answers at once."""
 
 import json
-from functools import partial
 
 import pytest
 
@@ -21,7 +20,7 @@ def test_benchmark_runs_resumes_and_reports(
 ) -> None:
     event, drawn = small_town
     trainer = FakeTrainer()
-    monkeypatch.setattr(benchmark, "benchmark", partial(benchmark.benchmark, trainer=trainer))
+    monkeypatch.setattr(benchmark, "train_and_predict", trainer)
     cut_patches(event, PatchSettings(size_px=32))
 
     def run(*more: str) -> dict[str, object]:

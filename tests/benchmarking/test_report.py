@@ -10,6 +10,7 @@ import pytest
 from damage_ssl.benchmarking import plots
 from damage_ssl.benchmarking.bench import Training
 from damage_ssl.benchmarking.findings import find, sentences
+from damage_ssl.benchmarking.plots import Dot, as_svg, curves, noise
 from damage_ssl.benchmarking.report import write_report
 from tests.benchmarking.bench_division import FakeTrainer, bench_of
 
@@ -54,7 +55,7 @@ def test_report_holds_the_numbers_of_every_cell(tmp_path: Path) -> None:
     write_report(bench, tmp_path / "report.html", event="town <1>", command="damage-ssl benchmark town")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(text)
-    assert page.links == []
+    assert all(link.startswith("#") for link in page.links)  # within a plot
     assert "http" not in text.replace("http-equiv", "")
     rows = page.tables["trainings"][1:]
     assert len(rows) == len(bench.plan.cells)
@@ -84,7 +85,7 @@ def test_report_holds_the_numbers_of_every_cell(tmp_path: Path) -> None:
     tuning = page.tables["tuning"][1:]
     assert [row[:2] for row in tuning[:3]] == [["supervised-strong", str(n)] for n in range(3)]
     assert sum(row[4] == "chosen" for row in tuning) == 2
-    assert text.count("<svg") == 2 * 4 + 1
+    assert text.count("<svg") == 4 + 1  # each with a panel for either method
     assert "Oliver" in page.text
 
 
@@ -159,7 +160,31 @@ def test_the_report_shows_no_auroc_above_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(0.9982, 0.9991), (0.971, 0.9993), (0.4, 0.97)])
 def test_ticks_are_round_and_equally_far_apart_as_they_are_written(low: float, high: float) -> None:
-    ticks = plots._ticks(low, high)
-    written = [float(plots._number(tick, ticks)) for tick in ticks]
+    dots = {"fixmatch": [Dot(1.0, low, None), Dot(2.0, high, None)]}
+    figure = curves(dots, x_label="labels", x_names={1.0: "1", 2.0: "2"})
+    assert figure is not None
+    figure.draw_without_rendering()
+    ticks = figure.axes[0].get_yticks()
+    written = [float(label.get_text()) for label in figure.axes[0].get_yticklabels()]
     assert written == pytest.approx(ticks, abs=1e-9)
-    assert ticks[0] <= low and ticks[-1] >= high and 3 <= len(ticks) <= 12
+    assert np.ptp(np.diff(ticks)) < 1e-9 and 3 <= len(ticks) <= 12
+    assert ticks[0] <= low + (ticks[1] - ticks[0]) and ticks[-1] >= high - (ticks[1] - ticks[0])
+
+
+def test_each_panel_has_its_own_curve_with_deviations_in_front_of_all_others() -> None:
+    dots = {name: [Dot(2.0, y, 0.01), Dot(5.0, y + 0.1, 0.01)] for name, y in (("one", 0.5), ("other", 0.7))}
+    figure = curves(dots, x_label="labels", x_names={2.0: "2", 5.0: "5"})
+    assert figure is not None
+    for axes, (method, own) in zip(figure.axes, dots.items(), strict=True):
+        assert axes.get_title(loc="left") == method
+        drawn = {line.get_color(): line.get_ydata().tolist() for line in axes.get_lines()}
+        assert drawn[plots.BLUE] == [dot.y for dot in own]
+        assert drawn[plots.GREY] == [dot.y for name, each in dots.items() if name != method for dot in each]
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "5"]
+    assert curves({"one": []}, x_label="labels", x_names={}) is None
+
+
+def test_a_figure_is_the_same_svg_every_time_with_its_text_as_text() -> None:
+    one, again = (as_svg(noise([10, 20], [0.05, 0.03], 0.02), "a <set>") for _ in range(2))
+    assert one == again and one.startswith('<svg role="img" aria-label="a &lt;set&gt;"')
+    assert ">gap of the best two</text>" in one and ">buildings in the validation set</text>" in one

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from damage_ssl.cli.options import spread_path_lists
-from damage_ssl.cli.root import cli
+from damage_ssl.cli.root import cli, spread_path_lists
 from damage_ssl.simulation.event import SimulatedEvent, simulate
 from damage_ssl.simulation.settings import SimulationSettings
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from damage_ssl.cli import root
-from damage_ssl.cli.console import Console
+from damage_ssl.cli import app
 
 
 def test_server_listens_here_only_and_shares_few_arenas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,11 +16,11 @@ def test_server_listens_here_only_and_shares_few_arenas(tmp_path: Path, monkeypa
         started.append((command, env))
         return subprocess.CompletedProcess(command, 3)
 
-    monkeypatch.setattr(root.subprocess, "run", run)
+    monkeypatch.setattr(app.subprocess, "run", run)
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
     options: dict[str, Any] = {"port": 8765, "address": "127.0.0.1", "read_only": True, "secrets": None}
     with pytest.raises(SystemExit) as ended:
-        root.run_app(Console(json_output=False), tmp_path / "new", **options)
+        app.app(tmp_path / "new", **options)
     [(command, environment)] = started
     assert ended.value.code == 3
     assert command[command.index("--server.address") + 1] == "127.0.0.1"

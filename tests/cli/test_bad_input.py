@@ -198,7 +198,7 @@ def test_full_disk_while_exporting_keeps_the_older_map(
     def full(*_arguments: Any, **_named: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("damage_ssl.products.geojson._write_collection", full)
+    monkeypatch.setattr("damage_ssl.products.formats.geojson._write_collection", full)
     refused(run("export", "town", "--out", out, "--workspace", prepared), "map.geojson", "disk is full")
     assert every_file(out.parent) == before
 

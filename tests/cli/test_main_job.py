@@ -8,7 +8,7 @@ from pathlib import Path
 import geopandas as gpd
 import pytest
 
-from damage_ssl.cli.options import spread_path_lists
+from damage_ssl.cli.root import spread_path_lists
 from damage_ssl.simulation.event import SimulatedEvent
 from tests.cli.conftest import Outcome, every_file, grades_of, inputs_of, write_labels
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 from damage_ssl.cli.root import cli
@@ -59,9 +61,19 @@ def test_nudge_that_is_not_understood_says_how_to_write_one(
     assert not (event.path / "nudges.json").exists()
 
 
+def drawn(figure: Figure) -> np.ndarray:
+    """Pixels [H, W, 3] within the panels, without the legend."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    top, bottom = (len(pixels) - int(each) for each in (max(b.y1 for b in boxes), min(b.y0 for b in boxes)))
+    return pixels[top:bottom, int(min(b.x0 for b in boxes)) : int(max(b.x1 for b in boxes)), :3]
+
+
 def test_arrow_points_the_way_of_the_shift_in_the_colour_of_its_source() -> None:
     panel = Panel("one", np.array([[2.0, 0.0]]), np.array(["own"], dtype=object))
-    pixels = np.asarray(draw_fields(np.zeros(1), np.zeros(1), [panel]))[96:-84]
+    pixels = drawn(draw_fields(np.zeros(1), np.zeros(1), [panel]))
     own = tuple(int(COLOURS["own"][i : i + 2], 16) for i in (1, 3, 5))
     rows, columns = np.nonzero((pixels == own).all(axis=2))
     assert np.ptp(columns) > 2 * np.ptp(rows)
@@ -71,7 +83,7 @@ def test_arrow_points_the_way_of_the_shift_in_the_colour_of_its_source() -> None
 
 def test_an_event_without_any_building_in_both_images_still_draws() -> None:
     panel = Panel("none", np.zeros((0, 2)), np.zeros(0, dtype=object))
-    assert draw_fields(np.zeros(0), np.zeros(0), [panel, panel]).width > 1000
+    assert drawn(draw_fields(np.zeros(0), np.zeros(0), [panel, panel])).shape[1] > 1000
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 
-from damage_ssl.cli import footprints
+from damage_ssl.cli import detection
 from damage_ssl.cli.root import cli
 from damage_ssl.detection.detector import Detector, DetectorCard
 from damage_ssl.detection.training_tiles import TrainingSource
@@ -41,9 +41,9 @@ def workspace(tmp_path, monkeypatch):
     drawn = write_polygons(tmp_path / "in" / "drawn.geojson", [square(*centre) for centre in CENTRES])
     Event.create(tmp_path / "w", "bare", pre=[pre], post=[post])
     Event.create(tmp_path / "w", "mapped", pre=[pre], post=[post], footprints=drawn)
-    monkeypatch.setattr(footprints, "train_for", lambda *given, **options: Brightness())
+    monkeypatch.setattr(detection, "train_for", lambda *given, **options: Brightness())
     nowhere = TrainingSource("simulated-wind", [], gpd.GeoDataFrame(geometry=[], crs="EPSG:4326"))
-    monkeypatch.setattr(footprints, "simulated_sources", lambda folder, *, seed: [nowhere])
+    monkeypatch.setattr(detection, "simulated_sources", lambda folder, *, seed: [nowhere])
     return tmp_path / "w"
 
 
@@ -108,7 +108,7 @@ def test_a_stopped_detection_leaves_the_event_as_it_was(workspace, capsys, monke
 
     event = Event.open(workspace, "bare")
     kept = files_of(event)
-    monkeypatch.setattr(footprints, where, stopped)
+    monkeypatch.setattr(detection, where, stopped)
     code, _, _ = run(capsys, workspace, "bare", "--from", "mapped")
     assert code == 130
     assert files_of(event) == kept
@@ -122,7 +122,7 @@ def test_without_any_event_to_learn_from_it_says_that_towns_are_drawn(workspace,
         asked.append(seed)
         return [TrainingSource("simulated-wind", [], gpd.GeoDataFrame(geometry=[], crs="EPSG:4326"))]
 
-    monkeypatch.setattr(footprints, "simulated_sources", towns)
+    monkeypatch.setattr(detection, "simulated_sources", towns)
     code, _, err = run(capsys, workspace, "mapped", "--out", workspace / "x.geojson", "--seed", "4")
     assert (code, asked) == (0, [4])
     assert "trained on simulated towns" in err

@@ -50,7 +50,7 @@ def test_pixels_without_weight_have_no_gradient():
 @pytest.mark.long
 def test_a_drawn_town_is_learnt_by_heart(tmp_path):
     town = simulated_sources(tmp_path, seed=1, buildings=24)[0]
-    detector = train_for(town.scenes, "town", [town], dataclasses.replace(FAST, steps=40, crop_px=96), gsd_m=0.5)
+    detector = train_for(town.scenes, "town", [town], FAST.replace(steps=40, crop_px=96), gsd_m=0.5)
     found = detect_buildings(town.scenes, detector, DetectionSettings())
     area = Area.of(town.scenes, 0.5)
     scores = score_footprints(found.table.to_crs(area.crs), town.footprints.to_crs(area.crs), within=area.extent)
@@ -67,14 +67,14 @@ def test_pseudo_labels_are_believed_only_where_the_teacher_is_sure():
     half_valid[:, :, 64:] = False
     tiles = dataclasses.replace(tiles, valid=half_valid, instances=np.zeros_like(tiles.instances))
     building = teacher.probabilities(tiles.pixels[:1])[0, 0]
-    found = pseudo_labelled(teacher, tiles, dataclasses.replace(FAST, pseudo_confidence=0.9))
+    found = pseudo_labelled(teacher, tiles, FAST.replace(pseudo_confidence=0.9))
     sure = (building >= 0.9) | (building <= 0.1)
     assert np.array_equal(found.confident[0], sure & half_valid[0])
     assert np.array_equal(found.instances[0] > 0, building > 0.5)
 
 
 def test_self_training_is_told_on_the_card_and_footprints_of_the_target_are_not_used():
-    settings = dataclasses.replace(FAST, steps=4, self_training_share=0.5, batch=2)
+    settings = FAST.replace(steps=4, self_training_share=0.5, batch=2)
     target = dataclasses.replace(plain_tiles(1), instances=np.full((1, 128, 128), 9, dtype=np.int32))
     nothing = dataclasses.replace(target, instances=np.zeros_like(target.instances))
     one, other = (
@@ -90,7 +90,7 @@ def test_self_training_is_told_on_the_card_and_footprints_of_the_target_are_not_
 
 
 def test_minutes_end_the_training():
-    settings = dataclasses.replace(FAST, steps=100_000, minutes=0.01, batch=2, crop_px=64)
+    settings = FAST.replace(steps=100_000, minutes=0.01, batch=2, crop_px=64)
     assert train_detector(plain_tiles(), settings, gsd_m=0.5, trained_on=("a",)).card.steps < 1000
 
 

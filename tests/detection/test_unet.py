@@ -3,9 +3,10 @@ import pytest
 import torch
 
 from damage_ssl.detection.detector import Detector, DetectorCard
-from damage_ssl.detection.unet import BuildingNet, Lite0Taps
+from damage_ssl.detection.unet import BuildingNet
 from damage_ssl.errors import InputError, SettingsError
 from damage_ssl.learning.networks.efficientnet_lite0 import _packaged_weights, timm_names
+from damage_ssl.learning.networks.encoders import pyramid_named
 from damage_ssl.learning.networks.torchvision_compat import ensure_torchvision
 
 
@@ -23,7 +24,7 @@ def test_the_encoder_gives_the_maps_of_the_reference_network():
     image = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = reference.eval()((image * 255 - 127) / 128)
-        found = Lite0Taps().eval()(image)
+        found = pyramid_named("efficientnet-lite0", 3).eval()(image)
     for one, other in zip(found, expected, strict=True):
         assert one.shape == other.shape
         assert torch.allclose(one, other, atol=1e-3)
@@ -64,6 +65,18 @@ def test_a_saved_model_gives_the_same_answers(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (1, 3, 64, 64)).astype(np.uint8)
     assert back.card == detector.card
     assert np.array_equal(back.probabilities(pixels), detector.probabilities(pixels))
+
+
+@pytest.mark.parametrize("encoder", ["efficientnet-lite0", "smp:resnet18"])
+def test_weights_have_the_names_in_a_file_that_they_have_had_in_every_version(encoder, tmp_path):
+    from safetensors import safe_open
+
+    Detector(made(encoder).eval(), DetectorCard(encoder, 0.5, ("town",), None, 1)).save(tmp_path / "m.safetensors")
+    with safe_open(tmp_path / "m.safetensors", framework="pt") as file:
+        names = set(file.keys())
+    assert {name.split(".")[0] for name in names} == {"encoder", "decoder", "head"}
+    own = {name.removeprefix("encoder.net.") for name in names if name.startswith("encoder")}
+    assert {"efficientnet-lite0": "stem.kernel", "smp:resnet18": "conv1.weight"}[encoder] in own
 
 
 def test_a_file_that_is_no_detector_is_refused_by_name(tmp_path):

@@ -220,7 +220,7 @@ def test_full_disk_is_named_and_leaves_nothing(town: Town, monkeypatch: pytest.M
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("damage_ssl.events.event.write_collection", full)
+    monkeypatch.setattr("damage_ssl.events.stac.write_collection", full)
     with pytest.raises(StorageError, match=r"town: the disk is full; free some space"):
         town.create()
     assert entries(town.workspace) == []

@@ -169,6 +169,6 @@ def test_pretraining_on_two_events_leaves_a_file_and_is_not_done_twice(event: Ev
 
 def test_weights_on_the_command_line_join_the_options_of_the_settings_file(event: Event, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text("[train.options]\nprobe_c = 0.1\n")
-    made = options._settings(event, tmp_path / "s.toml", {"weights": "w.safetensors", "steps": None})
+    made = options.all_settings(event, tmp_path / "s.toml", {"weights": "w.safetensors", "steps": None})
     assert made.train.given == {"probe_c": 0.1, "weights": "w.safetensors"}
-    assert options._settings(event, None, {"weights": None}).train == TrainSettings()
+    assert options.all_settings(event, None, {"weights": None}).train == TrainSettings()

@@ -258,7 +258,7 @@ def test_next_to_label_takes_turns_between_kinds_of_buildings(event: Event, monk
         given.update(settings)
         return pd.DataFrame()
 
-    monkeypatch.setattr(workflow, "next_buildings", draw)
+    monkeypatch.setattr("damage_ssl.labels.sampling.next_buildings", draw)
     workflow.next_to_label(event, 3, np.random.default_rng(0))
     assert given["cluster"] is None
     make_features(event)

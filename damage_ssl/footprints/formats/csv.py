@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
+from damage_ssl.footprints.formats import FootprintFormat
 from damage_ssl.footprints.formats.byte_stream import head_of, open_bytes
 from damage_ssl.footprints.formats.candidates import (
     BOX_NAMES,
@@ -183,3 +184,12 @@ def _is_number(text: str) -> bool:
 
 def _blank_is_none(column: NDArray[np.object_]) -> NDArray[np.object_]:
     return np.array([None if text is None or text == "" else text for text in column], dtype=object)
+
+
+FORMATS = {
+    "CSV": FootprintFormat(
+        read=read_csv,
+        shared_endings=(".csv", ".tsv", ".txt"),
+        recognises=lambda name, head: not head.lstrip().startswith((b"{", b"\x1e")),
+    )
+}

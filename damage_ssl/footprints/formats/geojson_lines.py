@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
+from damage_ssl.footprints.formats import FootprintFormat
 from damage_ssl.footprints.formats.byte_stream import open_bytes
 from damage_ssl.footprints.formats.candidates import FEATURE_NAMES, FootprintCandidates, find_columns, number_or_nan
 from damage_ssl.footprints.formats.csv import NEAR_DEGREES
@@ -127,3 +128,30 @@ def _columns(properties: list[dict[str, Any]]) -> dict[str, NDArray[np.object_]]
     names = list(dict.fromkeys(name for values in properties for name in values))
     found = find_columns(names, FEATURE_NAMES)
     return {key: np.array([values.get(name) for values in properties], dtype=object) for key, name in found.items()}
+
+
+def _holds_lines(name: str, head: bytes) -> bool:
+    """Whether features follow each other line by line; JSON that is named as a table can be nothing else."""
+    if not head.lstrip().startswith((b"{", b"\x1e")):
+        return False
+    first, newline, rest = head.lstrip(b" \t\r\n\x1e").partition(b"\n")
+    several = bool(newline) and rest.lstrip(b" \t\r\n\x1e").startswith(b"{")
+    return not name.endswith("json") or (several and _is_feature(first))
+
+
+def _is_feature(line: bytes) -> bool:
+    try:
+        value = json.loads(line.rstrip(b" \t\r,"))
+    except ValueError:
+        return False
+    return isinstance(value, dict) and value.get("type") == "Feature"
+
+
+FORMATS = {
+    "GeoJSON lines": FootprintFormat(
+        read=read_geojson_lines,
+        endings=(".geojsonl", ".geojsons", ".ndjson", ".jsonl"),
+        shared_endings=(".csv", ".tsv", ".txt", ".json", ".geojson"),
+        recognises=_holds_lines,
+    )
+}

@@ -1,4 +1,8 @@
-"""Any vector file of GDAL/OGR, streamed through its bounding-box filter: GeoJSON, GeoPackage, Shapefile, OSM …"""
+"""Any vector file of GDAL/OGR: GeoJSON, GeoPackage, Shapefile, OSM …
+
+`pyogrio.open_arrow(bbox=…)` streams and filters by place; what it leaves to do is here: which layer is meant, the CRS,
+row numbers in messages, files that GDAL takes for whole although they break off.
+"""
 
 import json
 import struct
@@ -16,6 +20,7 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 
 from damage_ssl.errors import InputError
+from damage_ssl.footprints.formats import FootprintFormat
 from damage_ssl.footprints.formats.byte_stream import head_of, is_gzip, open_bytes
 from damage_ssl.footprints.formats.candidates import (
     FEATURE_NAMES,
@@ -246,3 +251,6 @@ def _broken_json(path: Path) -> str | None:
     except UnicodeDecodeError as error:
         return f"its text is not UTF-8 at byte {error.start:,}"
     return None
+
+
+FORMATS = {"OpenStreetMap": FootprintFormat(read=read_osm, endings=(".pbf", ".osm"))}

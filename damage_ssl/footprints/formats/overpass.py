@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError
+from damage_ssl.footprints.formats import FootprintFormat
 from damage_ssl.footprints.formats.byte_stream import open_bytes
 from damage_ssl.footprints.formats.candidates import FootprintCandidates
 
@@ -124,3 +125,16 @@ def _objects(values: list[Any]) -> NDArray[np.object_]:
     out = np.empty(len(values), dtype=object)
     out[:] = values
     return out
+
+
+def _is_answer(name: str, head: bytes) -> bool:
+    return head.lstrip().startswith(b"{") and b'"elements"' in head and b'"FeatureCollection"' not in head
+
+
+FORMATS = {
+    "Overpass JSON": FootprintFormat(
+        read=read_overpass,
+        shared_endings=(".json", ".geojson"),
+        recognises=_is_answer,
+    )
+}

@@ -1,4 +1,10 @@
-"""GeoParquet (Overture's too) and plain Parquet with WKB, boxes or points, row group by row group."""
+"""GeoParquet (Overture's too) and plain Parquet with WKB, boxes or points, row group by row group.
+
+`geopandas.read_parquet(bbox=…)` was measured (`benchmarks/results/kept_libraries.md`): of 1,000,000 rows it reads the
+3,000 of a town in three fifths of the time (0.061 s and 63 MB; here 0.105 s and 47 MB). It serves only files with a
+covering in their metadata, ends at the first ring that does not close, and names no row where a geometry is broken;
+as the other files are to be read too, it would be code beside this and not in its place.
+"""
 
 import json
 from pathlib import Path
@@ -13,6 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
+from damage_ssl.footprints.formats import FootprintFormat
 from damage_ssl.footprints.formats.candidates import (
     BOX_NAMES,
     FEATURE_NAMES,
@@ -225,3 +232,6 @@ def _read_native(path: Path, into: FootprintCandidates) -> None:
         {key: table[name].to_numpy() for key, name in found.items()},
         np.arange(1, len(table) + 1),
     )
+
+
+FORMATS = {"Parquet": FootprintFormat(read=read_parquet, endings=(".parquet", ".geoparquet"))}

@@ -1,5 +1,6 @@
 """The polygons of one xBD label file (Gupta et al. 2019, arXiv:1911.09296)."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import shapely
 
 from damage_ssl.errors import InputError
 from damage_ssl.files import read_json
+from damage_ssl.footprints.formats import FootprintFormat
 from damage_ssl.footprints.formats.candidates import FootprintCandidates, decode_wkt
 
 
@@ -27,3 +29,12 @@ def read_xbd_labels(path: Path, into: FootprintCandidates) -> None:
     rows = np.arange(1, len(features) + 1)
     geometry = decode_wkt(wkt, into, rows) if wkt else np.array([], dtype=object)
     into.add(np.asarray(shapely.force_2d(geometry), dtype=object), {"uid": uid}, rows)
+
+
+FORMATS = {
+    "xBD labels": FootprintFormat(
+        read=read_xbd_labels,
+        shared_endings=(".json", ".geojson"),
+        recognises=lambda name, head: re.match(rb'\s*\{.*"features"\s*:\s*\{', head, re.DOTALL) is not None,
+    )
+}

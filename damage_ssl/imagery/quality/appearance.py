@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 GRAIN_M = 1.0
 """Structure is looked for at this scale: finer is noise and compression, coarser is in clouds too."""
@@ -87,6 +86,8 @@ class Appearance:
 
 def look_at(colour: NDArray[np.uint8], valid: Mask, footprint: Mask, gsd_m: float) -> Appearance:
     """Gather one date of a batch: `colour` uint8 [N, 3, H, W], `valid` and `footprint` [N, H, W]."""
+    from scipy import ndimage
+
     factor = max(1, min(round(GRAIN_M / gsd_m), min(colour.shape[2:]) // CELLS))
     known = reduced(valid, factor) > 0.999
     drawn = reduced(footprint, factor) > 0

@@ -13,16 +13,19 @@ a building. Cards, legends and the app take them from here; files keep the codes
 """
 
 from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
 from damage_ssl.damage_scale import Reason
 from damage_ssl.imagery.quality.appearance import Appearance, Floats, Mask, half_planes, look_at
 from damage_ssl.imagery.quality.veil import veil_opacity
 from damage_ssl.settings import PatchSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 QUALITY_COLUMNS = (
     "pre_cloud",
@@ -106,7 +109,7 @@ def _blur_m(one: Appearance) -> Floats:
     near, middle, far = one.variogram
     growth = far - middle
     ratio = (middle - near) / np.maximum(growth, np.float32(LEAST_VARIOGRAM))
-    sigma = np.interp(ratio, _RATIOS[::-1], _SIGMAS[::-1]) * one.grain_m
+    sigma = np.interp(ratio, _ratios()[::-1], _SIGMAS[::-1]) * one.grain_m
     return np.where(growth >= LEAST_VARIOGRAM, sigma, 0).astype(np.float32)
 
 
@@ -138,13 +141,20 @@ def _step(values: Floats, known: Floats, lines: Floats) -> tuple[Floats, Floats]
 
 def _brownian(sigma: NDArray[np.float64], lag: float) -> NDArray[np.float64]:
     """Mean squared difference over a lag of a Brownian line blurred by a Gaussian, up to a factor."""
+    from scipy import special
+
     width = np.sqrt(2) * sigma
     spread = width * np.sqrt(2 / np.pi) * (np.exp(-(lag**2) / (2 * width**2)) - 1)
     return np.asarray(spread + lag * special.erf(lag / (width * np.sqrt(2))))
 
 
 _SIGMAS = np.linspace(0.05, 6.0, 240)
-_RATIOS = (_brownian(_SIGMAS, 2) - _brownian(_SIGMAS, 1)) / (_brownian(_SIGMAS, 4) - _brownian(_SIGMAS, 2))
+
+
+@cache
+def _ratios() -> NDArray[np.float64]:
+    """What two lags of a line tell of each blur of `_SIGMAS`."""
+    return (_brownian(_SIGMAS, 2) - _brownian(_SIGMAS, 1)) / (_brownian(_SIGMAS, 4) - _brownian(_SIGMAS, 2))
 
 
 def share_within(mask: NDArray[np.bool_], footprint: NDArray[np.bool_]) -> NDArray[np.float64]:

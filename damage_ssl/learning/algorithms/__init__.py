@@ -1,66 +1,49 @@
-"""The algorithms by name, one file each."""
+"""The algorithms by name, one file each: whatever a module of this folder lists in its `ALGORITHMS` is known."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from damage_ssl.errors import SettingsError, nearest_name
-from damage_ssl.learning.algorithms.adamatch import AdaMatch, AdaMatchSettings
-from damage_ssl.learning.algorithms.base import Algorithm, LossTerms, Network, TrainingBatch, ViewName
-from damage_ssl.learning.algorithms.fixmatch import FixMatch, FixMatchSettings
-from damage_ssl.learning.algorithms.flexmatch import FlexMatch, FlexMatchSettings
-from damage_ssl.learning.algorithms.freematch import FreeMatch, FreeMatchSettings
-from damage_ssl.learning.algorithms.mean_teacher import MeanTeacher, MeanTeacherSettings
-from damage_ssl.learning.algorithms.mixmatch import MixMatch, MixMatchSettings
-from damage_ssl.learning.algorithms.noisy_student import NoisyStudentSettings
-from damage_ssl.learning.algorithms.pi_model import PiModel, PiModelSettings
-from damage_ssl.learning.algorithms.pseudo_label import PseudoLabel, PseudoLabelSettings
-from damage_ssl.learning.algorithms.remixmatch import ReMixMatch, ReMixMatchSettings
-from damage_ssl.learning.algorithms.softmatch import SoftMatch, SoftMatchSettings
-from damage_ssl.learning.algorithms.supervised import Supervised, SupervisedSettings
-from damage_ssl.learning.algorithms.vat import Vat, VatSettings
-from damage_ssl.learning.networks.pair_network import FROZEN
-from damage_ssl.settings import Settings, from_mapping
+from damage_ssl.registry import Registry
+from damage_ssl.settings import Settings
 
-__all__ = ["ALGORITHMS", "Algorithm", "LossTerms", "Network", "TrainingBatch", "ViewName", "algorithm_names"]
+if TYPE_CHECKING:
+    from typing import Any
 
-S = TypeVar("S", bound=Settings)
+    from damage_ssl.learning.algorithms.base import AlgorithmEntry
+
+    AnyAlgorithm = AlgorithmEntry[Any]
+
+__all__ = ["ALGORITHMS", "ROUNDS", "algorithm_names", "settings_of_algorithm"]
 
 
-@dataclass(frozen=True)
-class AlgorithmEntry(Generic[S]):
-    """The settings of an algorithm, and what makes it from them."""
+class Algorithms(Registry["AnyAlgorithm"]):
+    """Every algorithm that trains a network in one loop, by name: its settings, and what makes it from them.
 
-    settings: type[S]
-    make: Callable[[S], Algorithm]
+    An own one is entered by its name and can then be trained by it, in this process; a file in
+    `damage_ssl/learning/algorithms/` is known to the command line and to every process too. `train` trains a few more
+    that are no single loop (`noisy-student`) or train no network (`frozen-lite0` …).
 
-    def __call__(self, options: Mapping[str, Any], where: str) -> Algorithm:
-        """The algorithm from plain options; a wrong one is a SettingsError that opens with `where`."""
-        return self.make(from_mapping(self.settings, options, where))
+    Example:
+        >>> sorted(ALGORITHMS)[:4]
+        ['adamatch', 'fixmatch', 'flexmatch', 'freematch']
+        >>> ALGORITHMS["fixmatch"].settings(threshold=0.9).unlabelled_weight
+        1.0
+        >>> ALGORITHMS["my-fixmatch"] = ALGORITHMS["fixmatch"]
+        >>> TrainSettings(algorithm="my-fixmatch", options={"threshold": 0.9}).options.algorithm.threshold
+        0.9
+    """
 
 
-ALGORITHMS: dict[str, AlgorithmEntry[Any]] = {
-    "supervised-weak": AlgorithmEntry(SupervisedSettings, partial(Supervised, "weak")),
-    "supervised-strong": AlgorithmEntry(SupervisedSettings, partial(Supervised, "strong")),
-    "fixmatch": AlgorithmEntry(FixMatchSettings, FixMatch),
-    "mixmatch": AlgorithmEntry(MixMatchSettings, MixMatch),
-    "pseudo-label": AlgorithmEntry(PseudoLabelSettings, PseudoLabel),
-    "pi-model": AlgorithmEntry(PiModelSettings, PiModel),
-    "mean-teacher": AlgorithmEntry(MeanTeacherSettings, MeanTeacher),
-    "vat": AlgorithmEntry(VatSettings, Vat),
-    "flexmatch": AlgorithmEntry(FlexMatchSettings, FlexMatch),
-    "freematch": AlgorithmEntry(FreeMatchSettings, FreeMatch),
-    "softmatch": AlgorithmEntry(SoftMatchSettings, SoftMatch),
-    "remixmatch": AlgorithmEntry(ReMixMatchSettings, ReMixMatch),
-    "adamatch": AlgorithmEntry(AdaMatchSettings, AdaMatch),
-}
-ROUNDS: dict[str, type[NoisyStudentSettings]] = {"noisy-student": NoisyStudentSettings}
-"""Algorithms that train several networks, one after the other."""
+ALGORITHMS = Algorithms(__name__, "ALGORITHMS")
+
+ROUNDS: Registry[type[Settings]] = Registry(__name__, "ROUNDS")
+"""Algorithms that train several networks, one after the other, by name: their settings."""
 
 
 def algorithm_names() -> list[str]:
     """All that can be trained."""
+    from damage_ssl.learning.networks.pair_network import FROZEN  # here, since it needs torch
+
     return [*ALGORITHMS, *ROUNDS, *FROZEN]
 
 

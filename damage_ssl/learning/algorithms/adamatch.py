@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmEntry,
     LossTerms,
     Network,
     Stateless,
@@ -150,3 +151,6 @@ def _two_passes(
     known, weak_logits, strong_logits = torch.split(joint, [len(x), len(weak), len(strong)])
     draws = to_device(torch.rand(known.shape, generator=generator), known.device).to(known.dtype)
     return interpolate(known, alone, draws), weak_logits, strong_logits
+
+
+ALGORITHMS = {AdaMatch.name: AlgorithmEntry(AdaMatchSettings, AdaMatch)}

@@ -5,13 +5,15 @@ Algorithms that train an auxiliary head, a second linear classifier on the same 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from damage_ssl.learning.networks.pair_network import PairNetwork
+from damage_ssl.settings import Settings, from_mapping
 
+S = TypeVar("S", bound=Settings)
 ViewName = Literal["weak", "strong"]
 Network = Callable[[Tensor], Tensor]
 """Views [N, channels, H, W] → logits [N, C], C classes."""
@@ -26,6 +28,12 @@ class TrainingBatch:
     [n, channels, H, W] for each name in the algorithm's `unlabelled_views`, all of the same pairs in the same order.
     `unlabelled_index` int64 [n] says which of all `unlabelled_total` pairs these are, for algorithms that remember
     something about each pair; one may occur more than once.
+
+    Example:
+        >>> import torch
+        >>> batch = TrainingBatch(target=torch.tensor([0, 1]), labelled_weak=torch.rand(2, 7, 64, 64))
+        >>> batch.labelled("weak").shape
+        torch.Size([2, 7, 64, 64])
     """
 
     target: Tensor
@@ -54,6 +62,12 @@ class LossTerms:
     `loss` is what to minimise: `supervised` + weight · ramp · `unlabelled`, plus an algorithm's own regulariser.
     `mask_rate` is the share of unlabelled pairs that added a gradient, or the mean of their weights (0 without an
     unlabelled term). Reading one on the host waits for the device.
+
+    Example:
+        >>> import torch
+        >>> one, two, all_pairs = torch.tensor(0.7), torch.tensor(0.2), torch.tensor(1.0)
+        >>> LossTerms(loss=one + two, supervised=one, unlabelled=two, mask_rate=all_pairs).loss
+        tensor(0.9000)
     """
 
     loss: Tensor
@@ -63,7 +77,28 @@ class LossTerms:
 
 
 class Algorithm(Protocol):
-    """A way to learn from labelled and unlabelled pairs."""
+    """A way to learn from labelled and unlabelled pairs.
+
+    Example:
+        >>> from torch.nn import functional as F
+        >>> class EntropyMinimisation(Stateless):  # Grandvalet & Bengio 2004
+        ...     name, labelled_views, unlabelled_views = "entropy", ("weak",), ("weak",)
+        ...
+        ...     def loss(self, student, ema, batch, *, progress, generator):
+        ...         supervised = F.cross_entropy(student(batch.labelled("weak")), batch.target)
+        ...         log_p = student(batch.unlabelled[0]).log_softmax(dim=-1)  # [n, C]
+        ...         entropy = -(log_p.exp() * log_p).sum(dim=-1).mean()
+        ...         return LossTerms(
+        ...             loss=supervised + 0.1 * progress * entropy,
+        ...             supervised=supervised.detach(),
+        ...             unlabelled=entropy.detach(),
+        ...             mask_rate=supervised.new_ones(()),
+        ...         )
+        >>> ALGORITHMS["entropy"] = AlgorithmEntry(Settings, lambda settings: EntropyMinimisation())
+        >>> small = TrainSettings(algorithm="entropy", network="small-cnn", steps=1, input_px=32)
+        >>> train(pairs, labels, settings=small).class_names
+        ('intact', 'damaged')
+    """
 
     @property
     def name(self) -> str:
@@ -99,8 +134,35 @@ class Algorithm(Protocol):
         """Take up a state from `state_dict`."""
 
 
+@dataclass(frozen=True)
+class AlgorithmEntry(Generic[S]):
+    """What an algorithm is known by: its settings, and what makes it from them.
+
+    Example:
+        >>> class Sharp(Settings, title="sharp"):
+        ...     temperature: float = 0.5
+        >>> entry = AlgorithmEntry(Sharp, lambda settings: print("made at", settings.temperature))
+        >>> entry({"temperature": 0.7}, "example")
+        made at 0.7
+    """
+
+    settings: type[S]
+    make: Callable[[S], Algorithm]
+
+    def __call__(self, options: Mapping[str, Any], where: str) -> Algorithm:
+        """The algorithm from plain options; a wrong one is a SettingsError that opens with `where`."""
+        return self.make(from_mapping(self.settings, options, where))
+
+
 class Stateless:
-    """Mixin for algorithms that learn nothing besides the network."""
+    """Mixin for algorithms that learn nothing besides the network.
+
+    Example:
+        >>> class Mine(Stateless):
+        ...     name, labelled_views, unlabelled_views = "mine", ("weak",), ()
+        >>> Mine().state_dict()
+        {}
+    """
 
     def state_dict(self) -> dict[str, Tensor]:
         return {}

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmEntry,
     LossTerms,
     Network,
     RunningMeans,
@@ -173,3 +174,6 @@ class FixMatch(WeakStrong[FixMatchSettings]):
         expected = F.one_hot(target, weak_logits.shape[-1]).to(predicted.dtype).mean(dim=0)  # [C]
         shares = self._shares.update({"predicted_share": predicted, "expected_share": expected})
         return shares["expected_share"] / shares["predicted_share"].clamp_min(1e-6)  # [C]
+
+
+ALGORITHMS = {FixMatch.name: AlgorithmEntry(FixMatchSettings, FixMatch)}

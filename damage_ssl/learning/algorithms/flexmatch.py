@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from damage_ssl.learning.algorithms.base import TrainingBatch
+from damage_ssl.learning.algorithms.base import AlgorithmEntry, TrainingBatch
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels, WeakStrong, WeakStrongSettings, pseudo_labels
 
 
@@ -101,3 +101,6 @@ class FlexMatch(WeakStrong[FlexMatchSettings]):
                 self._last.remembered.copy_(self._loaded["remembered"])
                 self._last.counts.copy_(self._loaded["counts"])
         return self._last
+
+
+ALGORITHMS = {FlexMatch.name: AlgorithmEntry(FlexMatchSettings, FlexMatch)}

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from damage_ssl.learning.algorithms.base import RunningMeans, TrainingBatch
+from damage_ssl.learning.algorithms.base import AlgorithmEntry, RunningMeans, TrainingBatch
 from damage_ssl.learning.algorithms.fixmatch import (
     PseudoLabels,
     WeakStrong,
@@ -88,3 +88,6 @@ class FreeMatch(WeakStrong[FreeMatchSettings]):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self._means.load_state_dict(state)
+
+
+ALGORITHMS = {FreeMatch.name: AlgorithmEntry(FreeMatchSettings, FreeMatch)}

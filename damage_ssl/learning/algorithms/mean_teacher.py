@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from damage_ssl.learning.algorithms.base import Network
+from damage_ssl.learning.algorithms.base import AlgorithmEntry, Network
 from damage_ssl.learning.algorithms.pi_model import Consistency, ConsistencySettings
 
 
@@ -35,3 +35,6 @@ class MeanTeacher(Consistency[MeanTeacherSettings]):
         if ema is None:
             raise ValueError("mean-teacher needs the averaged network, but was given none")
         return ema
+
+
+ALGORITHMS = {MeanTeacher.name: AlgorithmEntry(MeanTeacherSettings, MeanTeacher)}

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmEntry,
     DriftingShares,
     LossTerms,
     Network,
@@ -126,3 +127,6 @@ class MixMatch(Stateless, DriftingShares):
             unlabelled=unlabelled.detach(),
             mask_rate=torch.ones_like(unlabelled).detach(),
         )
+
+
+ALGORITHMS = {MixMatch.name: AlgorithmEntry(MixMatchSettings, MixMatch)}

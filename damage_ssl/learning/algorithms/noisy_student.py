@@ -75,3 +75,6 @@ class NoisyStudent(Stateless):
             unlabelled=unlabelled.detach(),
             mask_rate=labels.mask.mean(),
         )
+
+
+ROUNDS = {NoisyStudent.name: NoisyStudentSettings}

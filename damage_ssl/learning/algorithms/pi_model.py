@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmEntry,
     LossTerms,
     Network,
     Stateless,
@@ -102,3 +103,6 @@ class PiModel(Consistency[PiModelSettings]):
 
     def teacher(self, student: Network, ema: Network | None) -> Network:
         return student
+
+
+ALGORITHMS = {PiModel.name: AlgorithmEntry(PiModelSettings, PiModel)}

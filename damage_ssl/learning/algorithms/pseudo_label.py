@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmEntry,
     LossTerms,
     Network,
     Stateless,
@@ -75,3 +76,6 @@ class PseudoLabel(Stateless):
             unlabelled=unlabelled.detach(),
             mask_rate=mask_rate,
         )
+
+
+ALGORITHMS = {PseudoLabel.name: AlgorithmEntry(PseudoLabelSettings, PseudoLabel)}

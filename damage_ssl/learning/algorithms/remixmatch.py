@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmEntry,
     LossTerms,
     Network,
     TrainingBatch,
@@ -194,3 +195,6 @@ class ReMixMatch:
         logits, rotations = with_head(student, torch.cat([shown, turned]), ROTATION_HEAD)
         target = to_device(turns, views.device)
         return logits[: len(shown)], supervised_loss(rotations[len(shown) :], target)
+
+
+ALGORITHMS = {ReMixMatch.name: AlgorithmEntry(ReMixMatchSettings, ReMixMatch)}

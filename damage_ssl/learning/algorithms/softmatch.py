@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from damage_ssl.learning.algorithms.base import RunningMeans, TrainingBatch
+from damage_ssl.learning.algorithms.base import AlgorithmEntry, RunningMeans, TrainingBatch
 from damage_ssl.learning.algorithms.fixmatch import PseudoLabels, WeakStrong, WeakStrongSettings, probabilities
 
 
@@ -67,3 +67,6 @@ class SoftMatch(WeakStrong[SoftMatchSettings]):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self._means.load_state_dict(state)
+
+
+ALGORITHMS = {SoftMatch.name: AlgorithmEntry(SoftMatchSettings, SoftMatch)}

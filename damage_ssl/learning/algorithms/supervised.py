@@ -4,6 +4,7 @@ The strong one is the honest baseline: it sees the same augmentation as the semi
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from pydantic import Field
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmEntry,
     LossTerms,
     Network,
     Stateless,
@@ -93,3 +95,9 @@ class Supervised(Stateless):
         logits = full_precision(student(mixed))  # [B, C]
         label = F.one_hot(target, logits.shape[-1]).to(logits.dtype)  # [B, C]
         return supervised_loss(logits, torch.lerp(label, label[partner], share.to(label)[:, None]))
+
+
+ALGORITHMS = {
+    "supervised-weak": AlgorithmEntry(SupervisedSettings, partial(Supervised, "weak")),
+    "supervised-strong": AlgorithmEntry(SupervisedSettings, partial(Supervised, "strong")),
+}

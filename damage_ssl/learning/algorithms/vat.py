@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from damage_ssl.learning.algorithms.base import (
+    AlgorithmEntry,
     InFloat32,
     LossTerms,
     Network,
@@ -169,3 +170,6 @@ class Vat(Stateless, InFloat32):
             unlabelled=unlabelled.detach(),
             mask_rate=torch.ones_like(unlabelled).detach(),
         )
+
+
+ALGORITHMS = {Vat.name: AlgorithmEntry(VatSettings, Vat)}

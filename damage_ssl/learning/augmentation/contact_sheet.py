@@ -13,12 +13,12 @@ from torch import Tensor
 from damage_ssl.learning.augmentation.affinity import Draw
 from damage_ssl.learning.augmentation.geometry import AFFINE_KNOBS
 from damage_ssl.learning.augmentation.operations import apply_table
-from damage_ssl.learning.augmentation.photometry import OPERATIONS
+from damage_ssl.learning.augmentation.photometry import AUGMENTATIONS
 from damage_ssl.learning.pair_tensor import FOOTPRINT, POST, PRE, VIEW_CHANNELS, to_unit
 
 STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 SHOWN = (
-    *OPERATIONS,
+    *AUGMENTATIONS,
     "cutout",
     *AFFINE_KNOBS,
     "brightness@building",

@@ -7,14 +7,13 @@ operation is the identity (up to the 8 bits of an image).
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.augmentation.geometry import AFFINE_KNOBS, AffineRanges, affine_maps, centred, resample
-from damage_ssl.learning.augmentation.photometry import OPERATIONS, Operation, blended, check_operation, square
+from damage_ssl.learning.augmentation.photometry import AUGMENTATIONS, Operation, blended, check_operation, square
 from damage_ssl.learning.device import to_device
 from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
 
@@ -27,14 +26,10 @@ RANGES = AffineRanges(rotation_deg=30.0, zoom=1.25, shear=0.1, shift=0.125)
 
 CUTOUT_SHARE = 0.5
 
-NAMES = (*OPERATIONS, "cutout", *AFFINE_KNOBS)
-"""All operations, without endings."""
-
-REGIONAL = (*OPERATIONS, "cutout")
-"""Those that may end in `@building` or `@context`."""
+NAMES = (*AUGMENTATIONS, "cutout", *AFFINE_KNOBS)
+"""All operations, without endings and own ones."""
 
 
-@lru_cache(maxsize=256)
 def operation_named(name: str) -> PairOperation:
     """The operation of this name.
 
@@ -42,15 +37,16 @@ def operation_named(name: str) -> PairOperation:
         SettingsError: there is none; the message says which is nearest.
     """
     base, _, region = name.partition("@")
+    regional = (*AUGMENTATIONS, "cutout")
     if base in AFFINE_KNOBS and region:
         raise SettingsError(
             f"views: operation '{name}' cannot be for a region: geometry moves the whole pair; use '{base}', or one of "
-            f"{', '.join(REGIONAL)}"
+            f"{', '.join(regional)}"
         )
     if base in AFFINE_KNOBS:
         return _moving(AFFINE_KNOBS.index(base))
-    check_operation(name, REGIONAL if region else NAMES, "views")
-    return _cutting(region) if base == "cutout" else _colouring(OPERATIONS[base], region)
+    check_operation(name, regional if region else (*regional, *AFFINE_KNOBS), "views")
+    return _cutting(region) if base == "cutout" else _colouring(AUGMENTATIONS[base], region)
 
 
 def apply_table(

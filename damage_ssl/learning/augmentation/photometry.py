@@ -132,26 +132,47 @@ def _smooth(x: Tensor) -> Tensor:
     return F.avg_pool2d(x.flatten(0, 1), 3, stride=1, padding=1, count_include_pad=False).view_as(x)
 
 
-OPERATIONS: dict[str, Operation] = {
-    operation.__name__: operation
-    for operation in (
-        identity,
-        autocontrast,
-        brightness,
-        contrast,
-        saturation,
-        gamma,
-        tint,
-        haze,
-        posterize,
-        equalize,
-        solarize,
-        sharpness,
-        blur,
-        noise,
-    )
-}
-OPERATIONS["patch-gaussian"] = patch_gaussian
+class Augmentations(dict[str, Operation]):
+    """The photometric operations that strong views are drawn from, by name.
+
+    An operation takes images [n, k, 3, H, W] in [0, 1], a strength `u` [n, 1, 1, 1, 1] in −1 to 1, `colour`
+    [n, 1, 3, 1, 1] in −1 to 1 and a generator on the images' device, and returns new images; at strength 0 it is the
+    identity. An own one is entered by its name and can then be named in a run's `operations`, also with `@building` or
+    `@context` behind it. Flips, turns, zoom, shear and cutout are settings of the views.
+
+    Example:
+        >>> import torch
+        >>> x, u, colour = torch.full((1, 1, 3, 2, 2), 0.5), torch.ones(1, 1, 1, 1, 1), torch.zeros(1, 1, 3, 1, 1)
+        >>> AUGMENTATIONS["brightness"](x, u, colour, torch.Generator()).unique()
+        tensor([0.7000])
+        >>> AUGMENTATIONS["dusk"] = lambda x, u, colour, generator: x * (1 - 0.3 * u.abs())
+        >>> TrainSettings(options={"operations": "dusk blur noise@context"}).algorithm
+        'mixmatch'
+    """
+
+
+AUGMENTATIONS = Augmentations(
+    {
+        "identity": identity,
+        "autocontrast": autocontrast,
+        "brightness": brightness,
+        "contrast": contrast,
+        "saturation": saturation,
+        "gamma": gamma,
+        "tint": tint,
+        "haze": haze,
+        "posterize": posterize,
+        "equalize": equalize,
+        "solarize": solarize,
+        "sharpness": sharpness,
+        "blur": blur,
+        "noise": noise,
+        "patch-gaussian": patch_gaussian,
+    }
+)
+
+NOT_BY_DEFAULT = ("solarize", "patch-gaussian")
+"""Those that a strong view draws only where its settings name them."""
 
 BUILDING, CONTEXT = "@building", "@context"
 """Endings of the name of an operation that is to change only the building, or only what surrounds it."""
@@ -172,7 +193,7 @@ def check_operation(name: str, allowed: Collection[str], where: str) -> None:
 def with_footprint(name: str) -> Operation:
     """The operation of this name on images with the footprint (0 to 1) as fourth channel, which stays as it is."""
     base, _, region = name.partition("@")
-    operation = OPERATIONS[base]
+    operation = AUGMENTATIONS[base]
 
     def changed(x: Tensor, u: Tensor, colour: Tensor, generator: torch.Generator) -> Tensor:
         image, footprint = x[..., :3, :, :], x[..., 3:, :, :]

@@ -25,13 +25,19 @@ from damage_ssl.learning.augmentation.geometry import (
     resample,
 )
 from damage_ssl.learning.augmentation.mixing import mix_chains
-from damage_ssl.learning.augmentation.photometry import OPERATIONS, apply_drawn, check_operation, with_footprint
+from damage_ssl.learning.augmentation.photometry import (
+    AUGMENTATIONS,
+    NOT_BY_DEFAULT,
+    apply_drawn,
+    check_operation,
+    with_footprint,
+)
 from damage_ssl.learning.augmentation.policy import AugmentPolicy, policy_of
 from damage_ssl.learning.device import to_device
 from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
 from damage_ssl.settings import Settings
 
-DEFAULT_OPERATIONS = " ".join(name for name in OPERATIONS if name not in ("solarize", "patch-gaussian"))
+DEFAULT_OPERATIONS = " ".join(name for name in AUGMENTATIONS if name not in NOT_BY_DEFAULT)
 
 
 class ViewSettings(Settings, title="views"):
@@ -66,7 +72,7 @@ class ViewSettings(Settings, title="views"):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         for name in self.operations.split():
-            check_operation(name, OPERATIONS, "operations")
+            check_operation(name, AUGMENTATIONS, "operations")
         if not self.operations.split():
             raise ValueError("operations is empty; name 'identity' for none")
         if (self.strong_policy == "autoaugment") != bool(self.policy):
@@ -158,7 +164,7 @@ class Views:
         per_date = self.settings.per_date_photometry
         shared = images.flatten(0, 1) if per_date else images.flatten(1, 2)
         names = self.settings.operations.split()
-        table = [with_footprint(name) if self._regional else OPERATIONS[name] for name in names]
+        table = [with_footprint(name) if self._regional else AUGMENTATIONS[name] for name in names]
 
         def strengths(operation: Tensor, image: Tensor, generator: torch.Generator) -> Tensor:
             row = image // 2 if per_date else image

@@ -1,6 +1,6 @@
 """Frozen features of every building of an event, small enough to refit a model on them after each label."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -92,10 +92,11 @@ def write_features(
     axes = _principal_axes(_standardised(network, embedded))
     del sample, embedded
     with storage_errors(folder):
-        begun = FeatureFile.open(folder, fingerprint, (len(building_id), axes.shape[1]))
-        for start, pixels in _chunks(store, building_id, begun.done):
-            part = _standardised(network, embed(network, pixels)) @ axes
-            begun.add(start, part.numpy())
+        shape = (len(building_id), axes.shape[1])
+        begun = FeatureFile.open(folder.with_name(f".{folder.name}.begun.npy"), fingerprint, shape, np.float32)
+        for start in range(begun.done, len(building_id), BUILDINGS_AT_ONCE):
+            pixels = pair_bytes(store.load(building_id[start : start + BUILDINGS_AT_ONCE]))
+            begun.add((_standardised(network, embed(network, pixels)) @ axes).numpy())
             if progress is not None:
                 progress(begun.done, len(building_id))
         values = begun.values.view(np.ndarray)
@@ -150,8 +151,3 @@ def _clusters(values: NDArray[np.float32], seed: int) -> NDArray[np.int64]:
         return np.zeros(len(values), dtype=np.int64)
     model = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2048)
     return np.asarray(model.fit_predict(values), dtype=np.int64)
-
-
-def _chunks(store: FingerprintedPairs, building_id: NDArray[np.str_], done: int) -> Iterator[tuple[int, Tensor]]:
-    for start in range(done, len(building_id), BUILDINGS_AT_ONCE):
-        yield start, pair_bytes(store.load(building_id[start : start + BUILDINGS_AT_ONCE]))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from damage_ssl.errors import LabelsError, WorkspaceError
 from damage_ssl.files import read_json, write_json
@@ -111,6 +110,8 @@ def fit_linear_probe(
     Raises:
         LabelsError: all labels are of one class.
     """
+    from sklearn.linear_model import LogisticRegression
+
     present = np.unique(classes)
     if len(present) < 2:
         raise LabelsError("instant model: all labels are of one class; label at least one building of another")

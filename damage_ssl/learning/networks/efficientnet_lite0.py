@@ -79,26 +79,31 @@ What is behind them tells cats from cars: with the head's 1,280 channels pooled 
 on all events it was tried on (0.970 instead of 0.995 AUROC on a wildfire), and the network takes longer.
 """
 
+TAPS_AT_EVERY_STRIDE = (0, *TAP_BLOCKS)
+_CHANNELS = {0: 16, 2: 24, 4: 40, 10: 112}
+
 
 class Lite0(nn.Module):
     """Encoder: images [B, C, H, W] in [0, 1] → feature maps at strides 4, 8 and 16 with 24, 40 and 112 channels.
 
+    `taps` are the blocks whose maps are given; `TAPS_AT_EVERY_STRIDE` has stride 2, with 16 channels, before them.
     C = 3, or 7 for stacked dates (pre, post, footprint): the first convolution is then inflated, each date with half
     of the pretrained kernel and the footprint with zeros, so that the net starts as the pretrained one on the mean of
     the dates.
     """
 
-    tap_channels = (24, 40, 112)
     pretrained = True
 
-    def __init__(self, in_channels: int = 3) -> None:
+    def __init__(self, in_channels: int = 3, taps: tuple[int, ...] = TAP_BLOCKS) -> None:
         super().__init__()
+        self.taps = taps
+        self.tap_channels = tuple(_CHANNELS[index] for index in taps)
         net = _timm_lite0()
         stem = net.conv_stem
         if in_channels != 3:
             stem = _inflated(stem, in_channels)
         self.stem = _fused(stem, net.bn1)
-        used = islice(chain.from_iterable(net.blocks), TAP_BLOCKS[-1] + 1)
+        used = islice(chain.from_iterable(net.blocks), taps[-1] + 1)
         self.blocks = nn.ModuleList(_frozen_block(block) for block in used)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -106,7 +111,7 @@ class Lite0(nn.Module):
         taps = []
         for index, block in enumerate(self.blocks):
             x = block(x)
-            if index in TAP_BLOCKS:
+            if index in self.taps:
                 taps.append(x)
         return taps
 

@@ -1,10 +1,11 @@
-"""Encoders by name: images → feature maps at several depths. None of them takes statistics from a training batch.
+"""Encoders by name, for classifier and detector: images → feature maps at several depths.
 
-What becomes of batch norms, so that a pair's logits depend on that pair alone in fused and split passes alike: those of
-`efficientnet-lite0` are frozen (`frozen_norm.py`). Those of a `timm:` or `smp:` encoder are replaced by group norms
-where it starts at random (`group`: untrained running statistics are worth nothing), and keep the running statistics of
-their pretraining for good where it starts from weights that have some (`frozen`: always in evaluation mode, gain and
-shift learn).
+No classifier takes statistics from a training batch, so that a pair's logits depend on that pair alone in fused and
+split passes alike: the batch norms of `efficientnet-lite0` are frozen (`efficientnet_lite0.py`). Those of a `timm:` or
+`smp:` encoder are replaced by group norms where it starts at random (`group`: untrained running statistics are worth
+nothing), and keep the running statistics of their pretraining for good where it starts from weights that have some
+(`frozen`: always in evaluation mode, gain and shift learn). An untrained encoder of the detector trains its batch norms
+(`trained`): a group norm would make a pixel depend on all of its tile, and tiles would not fit together.
 """
 
 import math
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from damage_ssl.errors import SettingsError, nearest_name
-from damage_ssl.learning.networks.efficientnet_lite0 import Lite0
+from damage_ssl.learning.networks.efficientnet_lite0 import TAPS_AT_EVERY_STRIDE, Lite0
 from damage_ssl.learning.networks.random_features import RandomFeatures
 from damage_ssl.learning.networks.torchvision_compat import ensure_torchvision
 
@@ -29,6 +30,7 @@ TAPS = 3
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CACHED_PREFIX = "cached:"
+LITE0, LITE0_SCRATCH = "efficientnet-lite0", "efficientnet-lite0-scratch"
 CACHED_LITE0 = "cached-lite0"
 """Short for `cached:efficientnet-lite0`: the encoder stays as it is, and its features of some views are kept."""
 
@@ -74,38 +76,44 @@ class SmallCNN(nn.Module):
 
 
 class _Wrapped(nn.Module):
-    """An encoder of a library behind a normalisation of its input, always in evaluation mode."""
+    """An encoder of a library behind a normalisation of its input, in evaluation mode unless its norms are trained."""
 
     pretrained = False
     mean: Tensor
     std: Tensor
 
-    def __init__(self, encoder: nn.Module, norm: Norm, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, encoder: nn.Module, norm: Norm | Literal["trained"], mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> None:
         super().__init__()
+        self._evaluates = norm != "trained"
         self.encoder = group_norms(encoder) if norm == "group" else encoder
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
         self.train(False)
 
     def train(self, mode: bool = True) -> "_Wrapped":
-        """Always evaluation mode: batch norms that stayed use the statistics of their pretraining."""
-        return super().train(False)
+        """Evaluation mode, so that batch norms that stayed use the statistics of their pretraining, or as asked for."""
+        return super().train(mode and not self._evaluates)
 
 
 class SmpEncoder(_Wrapped):
     """Any encoder of segmentation-models-pytorch by name. Taps are its three deepest feature maps.
 
+    With trained norms it is cut off at stride 16 and gives the maps of all four strides down to there.
+
     Raises:
-        SettingsError: smp has no encoder of that name.
+        SettingsError: smp has no encoder of that name, or none that can be cut off there.
     """
 
-    def __init__(self, name: str, in_channels: int = 3, norm: Norm = "group") -> None:
+    def __init__(self, name: str, in_channels: int = 3, norm: Norm | Literal["trained"] = "group") -> None:
         ensure_torchvision()
         import segmentation_models_pytorch as smp
 
         self.name = name
+        depth, taps = (4, 4) if norm == "trained" else (5, TAPS)
         try:
-            encoder = smp.encoders.get_encoder(name, in_channels=in_channels, weights=None)
+            encoder = smp.encoders.get_encoder(name, in_channels=in_channels, depth=depth, weights=None)
         except (KeyError, ValueError, RuntimeError) as error:
             raise SettingsError(
                 f"network '{SMP_PREFIX}{name}': segmentation-models-pytorch has no such encoder; "
@@ -113,11 +121,11 @@ class SmpEncoder(_Wrapped):
             ) from error
         known = norm == "frozen" and in_channels == 3  # weights of a hub or a file expect ImageNet's normalisation
         super().__init__(encoder, norm, IMAGENET_MEAN if known else (0.5,), IMAGENET_STD if known else (0.25,))
-        self.tap_channels = tuple(int(count) for count in encoder.out_channels[-3:])
+        self.tap_channels = tuple(int(count) for count in encoder.out_channels[-taps:])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps: list[Tensor] = self.encoder((x - self.mean) / self.std)
-        return list(maps[-3:])
+        return list(maps[-len(self.tap_channels) :])
 
     def from_hub(self) -> nn.Module:
         """The same encoder with the ImageNet weights that smp names, fetched if they are not in the cache."""
@@ -204,7 +212,7 @@ def group_norms(module: nn.Module) -> nn.Module:
 
 
 ENCODERS: dict[str, Callable[[int], nn.Module]] = {
-    "efficientnet-lite0": Lite0,
+    LITE0: Lite0,
     "small-cnn": SmallCNN,
     "random-features": RandomFeatures,
 }
@@ -217,7 +225,7 @@ def is_cached(name: str) -> bool:
 
 def encoder_of(name: str) -> str:
     """The encoder of a network by the name in the settings: `cached-lite0` and `cached:<network>` mean another's."""
-    return "efficientnet-lite0" if name == CACHED_LITE0 else name.removeprefix(CACHED_PREFIX)
+    return LITE0 if name == CACHED_LITE0 else name.removeprefix(CACHED_PREFIX)
 
 
 def encoder_named(name: str, in_channels: int, norm: Norm = "group") -> nn.Module:
@@ -240,6 +248,26 @@ def encoder_named(name: str, in_channels: int, norm: Norm = "group") -> nn.Modul
             f"'{SMP_PREFIX}<encoder>')"
         )
     return ENCODERS[name](in_channels)
+
+
+def pyramid_named(name: str, in_channels: int) -> nn.Module:
+    """An encoder with a map at each of the strides 2, 4, 8 and 16, as a U-Net needs.
+
+    `efficientnet-lite0`, `efficientnet-lite0-scratch` (the same, whole and without its weights) or `smp:<encoder>`,
+    untrained.
+
+    Raises:
+        SettingsError: no such encoder.
+    """
+    if name == LITE0:
+        return Lite0(in_channels, TAPS_AT_EVERY_STRIDE)
+    known = f"{SMP_PREFIX}tu-tf_efficientnet_lite0" if name == LITE0_SCRATCH else name
+    if not known.startswith(SMP_PREFIX):
+        raise SettingsError(
+            f"encoder '{name}' is unknown: {nearest_name(name, [LITE0, LITE0_SCRATCH, f'{SMP_PREFIX}resnet18'])} "
+            f"(any encoder of segmentation-models-pytorch as '{SMP_PREFIX}<encoder>')"
+        )
+    return SmpEncoder(known.removeprefix(SMP_PREFIX), in_channels, "trained")
 
 
 def is_pretrained(name: str) -> bool:

@@ -1,24 +1,132 @@
 """A network as an algorithm sees it: views in, logits out, in the precision of the run.
 
 With mixed resolutions each training batch passes at another size; on CUDA passes may be compiled and replayed.
+
+Several processes, begun by `torchrun`, train one network with every loss as one process would have it. Each draws the
+same batch and makes the same views; the rows of a pass through the network are divided between them and the logits
+gathered, so that each computes the loss of the whole batch: class shares, thresholds, queues, mixing and remembered
+pairs are what they are in one process, the state of algorithm and generators is the same everywhere, and a training may
+go on with another number of processes. Gradients are exchanged by torch's `DistributedDataParallel` around the whole
+loss of a step (`StepLoss`): around the network it would see several passes before one backward, and each process would
+have a loss, and statistics, of its own rows. The price: views are made in every process, so only the network's share of
+a step gets faster. Processes beside the first write nothing of value: give them a run folder of their own
+(`runs/torchrun.py`).
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from damage_ssl.errors import SettingsError
+from damage_ssl.learning.algorithms.base import LossTerms, TrainingBatch
 from damage_ssl.learning.device import autocast
 from damage_ssl.learning.networks.pair_network import PairNetwork
 from damage_ssl.learning.settings import FitOptions, NetworkOptions, mixed_sizes
-from damage_ssl.learning.trainer.distributed import ALONE, World, current_world
 
 Features = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class World:
+    """The `size` processes of a training, of which this is number `rank`, counted from 0."""
+
+    rank: int = 0
+    size: int = 1
+
+    def own(self, x: Tensor) -> Tensor:
+        """This process's rows of `x` [N, …], N at least `size`; a gradient of `x` is that of all processes."""
+        if self.size > 1 and x.requires_grad:
+            x = x.view_as(x)
+            x.register_hook(lambda gradient: _summed(gradient) / self.size)  # type: ignore[no-untyped-call]
+        return x[self._rows(len(x))]
+
+    def gathered(self, own: Tensor, count: int) -> Tensor:
+        """All `count` rows of logits [count, C], of which `own` are this process's.
+
+        Their gradient is the sum over the processes, which have the same: `DistributedDataParallel` then takes means.
+        """
+        if self.size == 1:
+            return own
+        rows = self._rows(count)
+        return cast(Tensor, _Sum.apply(F.pad(own, (0, 0, rows.start, count - rows.stop))))  # type: ignore[no-untyped-call]
+
+    def agreed(self, value: Any) -> Any:
+        """The first process's value of any kind that can be pickled; sent between CPUs, no device is waited for."""
+        if self.size == 1:
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, 0)
+        return values[0]
+
+    def wait_for_all(self) -> None:
+        """Go on when every process has come here."""
+        if self.size > 1:
+            distributed.all_reduce(torch.zeros(1))
+
+    def _rows(self, count: int) -> slice:
+        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+
+ALONE = World()
+
+
+def current_world() -> World:
+    """The processes that were joined; this one alone where none were."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return ALONE
+    return World(distributed.get_rank(), distributed.get_world_size())
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """Join the other processes of `torchrun`, for as long as the context lasts; alone without it.
+
+    Messages go by Gloo between CPUs, by NCCL between GPUs; each process of a machine takes the GPU of its number.
+
+    Raises:
+        SettingsError: more processes on this machine than it has GPUs.
+    """
+    started = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"))
+    if not started or int(os.environ["WORLD_SIZE"]) < 2:
+        yield ALONE
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if number >= gpus:
+            raise SettingsError(f"torchrun: process {number} of this machine has no GPU; use --nproc-per-node {gpus}")
+        torch.cuda.set_device(number)
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    try:
+        yield current_world()
+    finally:
+        distributed.destroy_process_group()
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; so is its gradient. Torch's own (`distributed.nn.functional`) is deprecated."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _summed(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _summed(gradient)
+
+
+def _summed(x: Tensor) -> Tensor:
+    whole = x.clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(whole)
+    return whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +200,8 @@ class TrainedNetwork:
             features = (
                 torch.cat([self._featured(part) for part in parts]) if len(parts) > 1 else self._featured(parts[0])
             )
-            own = [self._network.classify(features, head) for head in heads]
-            if not divided:
-                return [passes.world.shared(each) for each in own]
-            return [passes.world.gathered(each, len(x)) for each in own]
+            logits = [self._network.classify(features, head) for head in heads]
+            return [passes.world.gathered(each, len(x)) for each in logits] if divided else logits
 
     def _featured(self, x: Tensor) -> Tensor:
         if self._passes.parts > 1 and torch.is_grad_enabled():
@@ -105,6 +211,29 @@ class TrainedNetwork:
 
     def _autocast(self) -> AbstractContextManager[None]:
         return autocast(self._device, self._precision)
+
+
+class StepLoss(nn.Module):
+    """The loss of a batch and its parts [4] (loss, supervised, unlabelled, mask rate), from one call a step.
+
+    Args:
+        network: the network that learns; every process takes the first one's weights.
+        loss: the algorithm's loss of a batch, at a share of the training, with every pass that it makes through it.
+    """
+
+    def __init__(self, network: PairNetwork, loss: Callable[[TrainingBatch, float], LossTerms]) -> None:
+        super().__init__()
+        self.network = network
+        self._loss = loss
+
+    def forward(self, batch: TrainingBatch, progress: float) -> tuple[Tensor, Tensor]:
+        terms = self._loss(batch, progress)
+        parts = torch.stack([terms.loss.detach(), terms.supervised, terms.unlabelled, terms.mask_rate])
+        return terms.loss, parts
+
+    def in_world(self, world: World) -> nn.Module:
+        """The same with gradients, after backward, that are the means over all processes."""
+        return self if world.size == 1 else DistributedDataParallel(self)
 
 
 class MixedSizes:

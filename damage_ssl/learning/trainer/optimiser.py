@@ -2,6 +2,8 @@
 
 import copy
 import math
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +17,9 @@ def make_optimizer(network: PairNetwork, settings: TrainSettings, options: FitOp
     adaptive = network.pretrained if options.optimizer == "auto" else options.optimizer == "adamw"
     encoder_rate = settings.learning_rate_encoder if adaptive else options.sgd_learning_rate
     head_rate = settings.learning_rate_head if adaptive else options.sgd_learning_rate
-    groups = []
     slow = (network.encoder, network.attention)
     parts = [*((each, encoder_rate) for each in slow), (network.head, head_rate), (network.auxiliary, head_rate)]
-    for module, rate in parts:
-        parameters = [each for each in module.parameters() if each.requires_grad]
-        kernels = [each for each in parameters if each.ndim > 1]
-        vectors = [each for each in parameters if each.ndim <= 1]
-        groups.append({"params": kernels, "lr": rate, "top_rate": rate, "weight_decay": settings.weight_decay})
-        groups.append({"params": vectors, "lr": rate, "top_rate": rate, "weight_decay": 0.0})
-    groups = [group for group in groups if group["params"]]
+    groups = parameter_groups(parts, settings.weight_decay)
     # one kernel for all weights where launching one each would take longer than its work
     fused = next(network.parameters()).is_cuda or None
     if adaptive:
@@ -32,14 +27,35 @@ def make_optimizer(network: PairNetwork, settings: TrainSettings, options: FitOp
     return torch.optim.SGD(groups, momentum=options.sgd_momentum, nesterov=True, fused=fused)
 
 
-def rate_factor(progress: float, warm_up: float) -> float:
-    """What the top learning rate is multiplied by at `progress` in [0, 1].
+def parameter_groups(parts: Iterable[tuple[nn.Module, float]], weight_decay: float) -> list[dict[str, Any]]:
+    """What of modules is trained, each at its own top rate: kernels with weight decay, gains and biases without."""
+    groups = []
+    for module, rate in parts:
+        parameters = [each for each in module.parameters() if each.requires_grad]
+        kernels = [each for each in parameters if each.ndim > 1]
+        vectors = [each for each in parameters if each.ndim <= 1]
+        groups.append({"params": kernels, "lr": rate, "top_rate": rate, "weight_decay": weight_decay})
+        groups.append({"params": vectors, "lr": rate, "top_rate": rate, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]
 
-    cos(7π·k / 16K) of FixMatch (Sohn et al. 2020, arXiv:2001.07685, section 2.3), after a linear rise over the share
-    `warm_up`.
+
+def slow_cosine(progress: float) -> float:
+    """cos(7π·k / 16K) of FixMatch (Sohn et al. 2020, arXiv:2001.07685, section 2.3): down to a fifth."""
+    return math.cos(7 * math.pi * progress / 16)
+
+
+def half_cosine(progress: float) -> float:
+    """Half a cosine down to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def rate_factor(progress: float, warm_up: float, decay: Callable[[float], float] = slow_cosine) -> float:
+    """What the top learning rate is multiplied by at `progress` in [0, 1]: `decay`, after a linear rise over `warm_up`.
+
+    `warm_up` is a share of the training.
     """
     rise = 1.0 if warm_up <= 0 else min(1.0, (progress + 0.1 * warm_up) / warm_up)
-    return rise * math.cos(7 * math.pi * min(progress, 1.0) / 16)
+    return rise * decay(min(progress, 1.0))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

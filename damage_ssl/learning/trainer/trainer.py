@@ -18,6 +18,7 @@ from damage_ssl.learning.algorithms.base import (
     DriftingShares,
     Finishing,
     InFloat32,
+    LossTerms,
     TrainingBatch,
     UsesHeads,
     ViewName,
@@ -39,8 +40,14 @@ from damage_ssl.learning.tensor_files import (
     write_tensors,
 )
 from damage_ssl.learning.trainer.data import BalancedSampler, Task, TrainProgress, distinct, unlabelled_rows
-from damage_ssl.learning.trainer.distributed import current_world
-from damage_ssl.learning.trainer.forward_pass import MixedSizes, TrainedNetwork, begin_step, passes_of
+from damage_ssl.learning.trainer.forward_pass import (
+    MixedSizes,
+    StepLoss,
+    TrainedNetwork,
+    begin_step,
+    current_world,
+    passes_of,
+)
 from damage_ssl.learning.trainer.initialisation import starts_at_regression
 from damage_ssl.learning.trainer.optimiser import Ema, make_optimizer, rate_factor, set_rate
 from damage_ssl.learning.trainer.view_sources import CachedViews, PixelViews, ViewSource, settings_without_pixels
@@ -98,7 +105,7 @@ class Trainer:
             _freeze_norms(self.student)
         self._add_heads(self._generators["start"])
         self._world = current_world()
-        self._world.take_first(self.student.state_dict().values())
+        self._loss = StepLoss(self.student, self._terms).in_world(self._world)
         self._optimizer = make_optimizer(self.student, task.settings, task.options.fit)
         self._ema = Ema(self.student, task.settings.ema_decay)
         self._sizes = MixedSizes(task.options.network, [self.student, self._ema.network])
@@ -198,18 +205,17 @@ class Trainer:
         options = self.task.options.fit
         begin_step(self.task.device)
         labelled, target = self._labelled()
-        batch = self._batch(labelled, target)
-        terms = self._algorithm.loss(
-            self._student_logits, self._ema_logits, batch, progress=share, generator=self._generators["loss"]
-        )
+        loss, parts = self._loss(self._batch(labelled, target), share)
         self._optimizer.zero_grad(set_to_none=True)
-        terms.loss.backward()  # type: ignore[no-untyped-call]
-        self._world.sum_gradients(self.student.parameters())
+        loss.backward()
         if options.gradient_clip > 0:
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), options.gradient_clip)
         self._optimizer.step()
-        parts = torch.stack([terms.loss.detach(), terms.supervised, terms.unlabelled, terms.mask_rate])
         return labelled, target, parts
+
+    def _terms(self, batch: TrainingBatch, share: float) -> LossTerms:
+        generator = self._generators["loss"]
+        return self._algorithm.loss(self._student_logits, self._ema_logits, batch, progress=share, generator=generator)
 
     def _labelled(self) -> tuple[Tensor, Tensor]:
         rows, classes = self._sampler.draw(self.task.settings.batch_labelled, self._generators["batch"])

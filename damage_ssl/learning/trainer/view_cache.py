@@ -11,7 +11,6 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,18 +18,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.files import read_json, storage_errors, write_json
+from damage_ssl.files import storage_errors
 from damage_ssl.learning.augmentation.policy import policy_of
 from damage_ssl.learning.augmentation.views import Views, resolved
 from damage_ssl.learning.features.embedding import PAIRS_AT_ONCE, embed, standardise_on
-from damage_ssl.learning.features.feature_file import new_array_file
+from damage_ssl.learning.features.feature_file import FeatureFile
 from damage_ssl.learning.networks.head_network import FrozenFeatures
 from damage_ssl.learning.networks.pair_network import PairNetwork
 from damage_ssl.learning.pair_tensor import to_unit, turned
 from damage_ssl.learning.settings import CacheOptions
 from damage_ssl.learning.tensor_files import read_tensors, with_prefix, without_prefix, write_tensors
 from damage_ssl.learning.trainer.data import Task
-from damage_ssl.learning.trainer.distributed import current_world
+from damage_ssl.learning.trainer.forward_pass import current_world
 from damage_ssl.learning.trainer.initialisation import built_network, draw_texture, some_pixels
 
 FORMAT_VERSION = 1
@@ -42,7 +41,7 @@ KEPT = 3
 """Caches that stay in a folder; the oldest goes when another one is made."""
 
 _HEAD = "head."
-_VALUES, _FROZEN, _NOTES = "values.npy", "frozen.safetensors", "notes.json"
+_VALUES, _FROZEN = "values.npy", "frozen.safetensors"
 
 
 class CachingStoppedError(Exception):
@@ -81,7 +80,7 @@ def open_cache(task: Task) -> ViewCache:
     world.wait_for_all()
     if not folder.exists():  # the first process has a disk of its own
         _make(task, network, generator, folder)
-    return _read(folder, network, options)
+    return _read(folder, network, task)
 
 
 def draw_views(pixels: Tensor, views: Views, options: CacheOptions, chunk: int) -> list[Tensor]:
@@ -110,17 +109,11 @@ def _make(task: Task, network: PairNetwork, generator: torch.Generator, folder: 
         if not (begun / _FROZEN).exists():
             write_frozen(begun / _FROZEN, _frozen_on(task, network, views, generator))
         frozen = _read_frozen(begun / _FROZEN, network)
-        shape = (count, TURNS + options.cached_weak + options.cached_strong, frozen.dimensions)
-        values, done = _begun_values(begun, shape)
-        for start in range(done, count, CHUNK):
+        file = FeatureFile.open(begun / _VALUES, folder.name, _shape(task, frozen), np.float16)
+        for start in range(file.done, count, CHUNK):
             _say(task, start, count)
             drawn = draw_views(task.pixels[start : start + CHUNK], views, options, start // CHUNK)
-            end = start + len(drawn[0])
-            for index, view in enumerate(drawn):
-                values[start:end, index] = encode(frozen, view).cpu().numpy().astype(np.float16)
-            values.flush()
-            write_json(begun / _NOTES, {"done": end})
-        write_json(begun / _NOTES, {"done": count, "buildings": count, "shape": list(shape)})
+            file.add(torch.stack([encode(frozen, view).cpu().half() for view in drawn], dim=1).numpy())
         try:
             begun.rename(folder)
         except OSError:
@@ -179,26 +172,22 @@ def _read_frozen(path: Path, network: PairNetwork) -> FrozenFeatures:
     return FrozenFeatures(network, None if axes is None else axes.to(network.feature_mean.device))
 
 
-def _begun_values(begun: Path, shape: tuple[int, int, int]) -> tuple["np.memmap[Any, np.dtype[np.float16]]", int]:
-    """The values so far and how many pairs are done."""
-    notes = begun / _NOTES
-    if notes.exists() and (begun / _VALUES).exists():
-        values = np.lib.format.open_memmap(begun / _VALUES, mode="r+")
-        if values.shape == shape:
-            return values, int(read_json(notes)["done"])
-    return new_array_file(begun / _VALUES, shape, np.float16), 0
+def _shape(task: Task, frozen: FrozenFeatures) -> tuple[int, int, int]:
+    options = task.options.cache
+    return len(task.pixels), TURNS + options.cached_weak + options.cached_strong, frozen.dimensions
 
 
-def _read(folder: Path, network: PairNetwork, options: CacheOptions) -> ViewCache:
+def _read(folder: Path, network: PairNetwork, task: Task) -> ViewCache:
     try:
         frozen = _read_frozen(folder / _FROZEN, network)
         values = np.load(folder / _VALUES, mmap_mode="r", allow_pickle=False)
-        if list(values.shape) != read_json(folder / _NOTES)["shape"]:
-            raise ValueError("another shape than its notes say")
+        if values.shape != _shape(task, frozen):
+            raise ValueError(f"its values have the shape {values.shape}, expected {_shape(task, frozen)}")
     except (OSError, ValueError, KeyError) as error:
         raise WorkspaceError(
             f"{folder}: the cached features cannot be read ({error}); delete it and train again"
         ) from error
+    options = task.options.cache
     return ViewCache(values=values, frozen=frozen, weak=options.cached_weak, strong=options.cached_strong)
 
 

@@ -10,11 +10,12 @@ from damage_ssl import __version__
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.products.geojson import Metadata, write_geojson
+from damage_ssl.products.formats import Metadata, write_product
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
 from damage_ssl.runs.finished_run import FinishedRun
-from damage_ssl.runs.live import LiveModel
+from damage_ssl.runs.kinds import kind_of
+from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import chosen_run, latest_finished
 from damage_ssl.runs.validation import validation_of
 
@@ -49,15 +50,24 @@ class ExportSummary:
         return f"{head}; {self.damaged:,} {word} ({self.by_analyst:,} graded by an analyst), run {self.run_id}"
 
 
-def export_event(event: Event, out: Path, *, run_id: str | None = None) -> ExportSummary:
-    """Write the event's map as GeoJSON, with the named run, else the newest finished one, else none.
+def export_event(event: Event, out: str | Path, *, run_id: str | None = None) -> ExportSummary:
+    """Write the event's map, with the named run, else the newest finished one, else none.
+
+    The ending of `out` names the format (`products.formats`): GeoJSON, with a QGIS style beside it.
 
     Raises:
-        WorkspaceError: the named run is not there. StorageError: the disk is full.
+        WorkspaceError: the named run is not there, or goes out in a pack only. StorageError: the disk is full.
+
+    Example:
+        >>> summary = export(event, "map.geojson")
+        >>> summary.footprints == summary.assessed + summary.not_assessed
+        True
     """
+    if run_id is not None and not kind_of(run_id).exportable:
+        raise WorkspaceError(f"model '{run_id}': goes out in a pack only, with its warning; give --pack alone")
     model = FinishedRun(chosen_run(event, run_id)) if run_id is not None else _latest_or_none(event)
     table = export_table(event, model)
-    write_geojson(table, out, metadata=_metadata(event, model))
+    write_product(table, Path(out), metadata=_metadata(event, model))
     if model is not None:
         write_card(model.run.path / "card.md", table, card_facts(event, model))
     assessed = int(table["assessed"].sum())
@@ -74,29 +84,33 @@ def export_event(event: Event, out: Path, *, run_id: str | None = None) -> Expor
     )
 
 
-def export_table(event: Event, model: FinishedRun | LiveModel | None) -> "gpd.GeoDataFrame":
+def export_table(event: Event, model: MapModel | None) -> "gpd.GeoDataFrame":
     """Every footprint of the event exactly once, with what a model says; None: coverage and reasons only.
 
     Raises:
         WorkspaceError: the patches are not cut, or the run has not predicted.
+
+    Example:
+        >>> table = export_table(event, FinishedRun(run))
+        >>> len(table), table.crs.to_epsg()
+        (60, 4326)
+        >>> int((table["label_source"] == "analyst").sum())
+        40
     """
     index = PatchStore.open(event.patches_path).index()
     footprints = event.footprints()
     labels = open_labels(event).current()
     # Labels stay in the log when an event gets other footprints; the product is of those that there are.
     labels = labels[labels["building_id"].isin(footprints["building_id"])]
-    predictions = None
-    if model is not None:
-        predictions = model.predictions if isinstance(model, FinishedRun) else model.prediction.table()
     return assessed_footprints(
         footprints,
         index,
-        predictions,
+        None if model is None else model.predictions,
         labels,
         scheme=None if model is None else model.scheme,
         threshold=None if model is None else model.threshold,
         run_id=None if model is None else model.model_id,
-        method=model.method if isinstance(model, FinishedRun) else None,
+        method=None if model is None else model.method,
     )
 
 

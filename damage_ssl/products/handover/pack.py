@@ -25,7 +25,8 @@ from damage_ssl.events.event import Event, open_labels
 from damage_ssl.files import atomic_directory, atomic_path, read_json, write_json, write_text
 from damage_ssl.imagery.scene import Role
 from damage_ssl.labels.label_csv import write_label_csv
-from damage_ssl.products.geojson import Metadata, write_geojson
+from damage_ssl.products.formats import Metadata
+from damage_ssl.products.formats.geojson import write_geojson
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.handover.map_export import card_facts, export_table
 from damage_ssl.products.handover.receiver_note import PackFacts, readme
@@ -211,10 +212,9 @@ def hand_over(
         model: whose numbers; None: coverage and the analysts' answers only.
         selection: which buildings; None: all.
         licence: what the receiver may do with it and whom to name; None: what the event's catalogue says.
-        table: the whole map, if it was made before; needed for a model whose kind is not exportable.
+        table: the whole map, if it was made before.
 
     Raises:
-        ValueError: the table is needed and not given.
         InputError: the selection names a class that there is none of. StorageError: the disk is full.
         WorkspaceError: the patches are not cut, or the run has not predicted.
     """
@@ -224,13 +224,9 @@ def hand_over(
     if (found := open_pack(folder)) is not None:
         return found
     finished = model if isinstance(model, FinishedRun) else None
-    if table is None:
-        if model is not None and not model.kind.exportable:
-            raise ValueError(f"model '{model.model_id}': has no map on disk; give its table")
-        table = export_table(event, finished)
     return write_pack(
         folder,
-        table,
+        export_table(event, model) if table is None else table,
         open_labels(event).current(),
         selection,
         card=_card_facts(event, model),

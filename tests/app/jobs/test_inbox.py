@@ -204,7 +204,7 @@ def test_disk_that_fills_up_on_the_way_leaves_nothing_half(tmp_path: Path) -> No
         from app.jobs import upload as uploads
         from damage_ssl.errors import StorageError
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        upload = uploads.Upload("pre.tif", "abcdef123456", 300_000)
+        upload = Upload("pre.tif", "abcdef123456", 300_000)
         try:
             with upload.piece(0) as piece:
                 piece.write(b"II*\\0" + bytes(90_000))

@@ -1,6 +1,8 @@
 """The quick tables of the screen say the same as the exported table."""
 
-from dataclasses import asdict
+import gc
+import weakref
+from dataclasses import asdict, replace
 from itertools import product
 
 import numpy as np
@@ -8,7 +10,7 @@ import pandas as pd
 import pytest
 
 from app.state.caching import ByteCache, shared
-from app.state.event_view import assessment, label_store, view_of
+from app.state.event_view import EventView, assessment, kept_with_view, label_store, view_of
 from app.state.map_assessment import assessment_of, screen_table
 from app.state.shown_models import model_named
 from damage_ssl.damage_scale import LabelValue
@@ -198,3 +200,25 @@ def test_waiting_callers_share_one_result() -> None:
     for thread in threads:
         thread.join()
     assert made == [7]
+
+
+def test_views_of_one_state_are_equal_and_what_was_worked_out_goes_with_its_view(event: Event) -> None:
+    made: list[str] = []
+
+    @kept_with_view(2)
+    def worked_out(view: EventView, name: str) -> bytearray:
+        made.append(name)
+        return bytearray(name, "ascii")
+
+    view = view_of("town")
+    again = replace(view)
+    assert view == again and hash(view) == hash(again) and view.kept is not again.kept
+    assert view != replace(view, stamp="later")
+    for name in ("a", "b", "a", "c", "a", "b"):
+        worked_out(view, name)
+    assert made == ["a", "b", "c", "b"]
+    gone = weakref.ref(again)
+    worked_out(again, "a")
+    del again
+    gc.collect()
+    assert gone() is None

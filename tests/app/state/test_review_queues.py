@@ -17,7 +17,7 @@ from damage_ssl.damage_scale import LabelValue
 from damage_ssl.evaluation.audit import audit_order
 from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, write_json
-from damage_ssl.products.geojson import write_geojson
+from damage_ssl.products.formats.geojson import write_geojson
 from tests.app.town_app import RUN_ID, Server, add_features, add_run, prepared_event, served
 from tests.conftest import Town
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from damage_ssl.errors import SettingsError
 from damage_ssl.learning.augmentation.geometry import AFFINE_KNOBS
-from damage_ssl.learning.augmentation.operations import NAMES, REGIONAL, apply_table
-from damage_ssl.learning.augmentation.photometry import OPERATIONS
+from damage_ssl.learning.augmentation.operations import NAMES, apply_table
+from damage_ssl.learning.augmentation.photometry import AUGMENTATIONS
 from damage_ssl.learning.augmentation.views import Views, ViewSettings
 from tests.learning.augmentation.test_views import NO_AFFINE, SIZE, random_pairs, seeded
 
@@ -49,13 +49,13 @@ def test_full_strength_changes_both_dates_keeps_range_and_leaves_the_input(name:
         assert not torch.equal(out[:, date], x[:, date])
 
 
-@pytest.mark.parametrize("name", [name for name in REGIONAL if name != "identity"])
+@pytest.mark.parametrize("name", [name for name in (*AUGMENTATIONS, "cutout") if name != "identity"])
 def test_photometry_never_touches_the_footprint(name: str) -> None:
     x = eight_bit()
     assert torch.equal(only(name, x, 1.0)[:, FOOTPRINTS], x[:, FOOTPRINTS])
 
 
-@pytest.mark.parametrize("name", [name for name in REGIONAL if name != "identity"])
+@pytest.mark.parametrize("name", [name for name in (*AUGMENTATIONS, "cutout") if name != "identity"])
 def test_context_only_leaves_the_buildings_pixels_and_building_only_all_others(name: str) -> None:
     x = eight_bit(8)
     building = torch.zeros(SIZE, SIZE, dtype=torch.bool)
@@ -148,7 +148,7 @@ def test_unknown_operation_names_the_nearest(name: str, message: str) -> None:
 
 
 def test_strong_views_with_context_only_operations_leave_the_building() -> None:
-    operations = " ".join(f"{name}@context" for name in OPERATIONS if name not in ("identity", "patch-gaussian"))
+    operations = " ".join(f"{name}@context" for name in AUGMENTATIONS if name not in ("identity", "patch-gaussian"))
     x = random_pairs(48)
     views = Views(ViewSettings(**NO_AFFINE, operations=operations, cutout=0.0))
     plain = Views(ViewSettings(**NO_AFFINE, operations="identity", cutout=0.0))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from damage_ssl.learning.augmentation.photometry import OPERATIONS, apply_drawn
+from damage_ssl.learning.augmentation.photometry import AUGMENTATIONS, apply_drawn
 from damage_ssl.learning.augmentation.views import ViewSettings
 
 
@@ -16,16 +16,16 @@ def images(count: int = 6, size: int = 16) -> Tensor:
 def run(name: str, x: Tensor, strength: float, colour: float | tuple[float, float, float] = 0.0) -> Tensor:
     u = torch.full((len(x), 1, 1, 1, 1), strength)
     tinted = torch.tensor(colour).expand(3).view(1, 1, 3, 1, 1).expand(len(x), -1, -1, -1, -1)
-    return OPERATIONS[name](x, u, tinted, torch.Generator().manual_seed(1))
+    return AUGMENTATIONS[name](x, u, tinted, torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("name", sorted(OPERATIONS))
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
 def test_strength_zero_changes_nothing(name: str) -> None:
     x = (images() * 255).round() / 255
     torch.testing.assert_close(run(name, x, 0.0), x, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(set(OPERATIONS) - {"identity"}))
+@pytest.mark.parametrize("name", sorted(set(AUGMENTATIONS) - {"identity"}))
 @pytest.mark.parametrize("strength", [-1.0, 1.0])
 def test_full_strength_changes_the_image_and_leaves_its_input(name: str, strength: float) -> None:
     x = images()
@@ -37,7 +37,7 @@ def test_full_strength_changes_the_image_and_leaves_its_input(name: str, strengt
     assert torch.equal(x, kept)
 
 
-@pytest.mark.parametrize("name", sorted(OPERATIONS))
+@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
 def test_uniform_image_stays_finite(name: str) -> None:
     for value in (0.0, 0.5, 1.0):
         out = run(name, torch.full((2, 1, 3, 8, 8), value), 1.0, 1.0)
@@ -100,18 +100,18 @@ def test_each_sample_keeps_its_place_and_has_its_own_operation_and_strength() ->
 
 def test_order_of_samples_survives_several_rounds() -> None:
     x = torch.linspace(0, 1, 100).view(100, 1, 1, 1, 1).expand(100, 1, 3, 4, 4)
-    same = [OPERATIONS["identity"]] * 3
+    same = [AUGMENTATIONS["identity"]] * 3
     assert torch.equal(apply_drawn(x, same, 4, 1.0, torch.Generator().manual_seed(0)), x)
 
 
 def test_no_operation_leaves_the_images_alone() -> None:
     x = images()
-    assert torch.equal(apply_drawn(x, [OPERATIONS["noise"]], 0, 1.0, torch.Generator().manual_seed(0)), x)
+    assert torch.equal(apply_drawn(x, [AUGMENTATIONS["noise"]], 0, 1.0, torch.Generator().manual_seed(0)), x)
 
 
 def test_drawn_operations_keep_the_range() -> None:
     x = torch.rand(300, 1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    table = [OPERATIONS[name] for name in ViewSettings().operations.split()]
+    table = [AUGMENTATIONS[name] for name in ViewSettings().operations.split()]
     out = apply_drawn(x, table, 2, 1.0, torch.Generator().manual_seed(0))
     assert out.min() >= 0
     assert out.max() <= 1

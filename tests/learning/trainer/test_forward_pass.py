@@ -18,8 +18,7 @@ from damage_ssl.learning.settings import FitOptions, TrainSettings
 from damage_ssl.learning.tensor_files import read_tensors
 from damage_ssl.learning.trainer import trainer
 from damage_ssl.learning.trainer.data import distinct, make_task
-from damage_ssl.learning.trainer.distributed import joined
-from damage_ssl.learning.trainer.forward_pass import Passes, TrainedNetwork, as_cuda_graphs, passes_of
+from damage_ssl.learning.trainer.forward_pass import Passes, TrainedNetwork, as_cuda_graphs, joined, passes_of
 from damage_ssl.learning.trainer.trainer import Trainer
 from damage_ssl.learning.training import train
 from damage_ssl.runs.run import Run

@@ -11,7 +11,7 @@ from damage_ssl.learning.algorithms.fixmatch import FixMatchSettings
 from damage_ssl.learning.networks.pair_network import NetworkSpec, PairNetwork, build_network
 from damage_ssl.learning.settings import FitOptions, TrainSettings
 from damage_ssl.learning.trainer.data import BalancedSampler, distinct
-from damage_ssl.learning.trainer.optimiser import Ema, make_optimizer, rate_factor, set_rate
+from damage_ssl.learning.trainer.optimiser import Ema, half_cosine, make_optimizer, rate_factor, set_rate
 from damage_ssl.settings import from_mapping
 
 
@@ -50,6 +50,12 @@ def test_the_schedule_is_fixmatch_s_cosine_after_the_warm_up() -> None:
     assert rate_factor(0.5, 0.05) == pytest.approx(math.cos(7 * math.pi / 32))
     assert rate_factor(1.0, 0.05) == pytest.approx(math.cos(7 * math.pi / 16))
     assert 0 < rate_factor(0.0, 0.05) < rate_factor(0.02, 0.05) < rate_factor(0.05, 0.05)
+
+
+def test_half_a_cosine_ends_at_0_after_the_same_warm_up() -> None:
+    assert rate_factor(0.5, 0.05, half_cosine) == pytest.approx(0.5)
+    assert rate_factor(1.0, 0.05, half_cosine) == rate_factor(1.3, 0.05, half_cosine) == pytest.approx(0.0)
+    assert rate_factor(0.0, 0.05, half_cosine) == pytest.approx(rate_factor(0.0, 0.05)) == pytest.approx(0.1)
 
 
 def test_only_kernels_decay(network: PairNetwork) -> None:

@@ -97,7 +97,7 @@ def test_a_cache_that_was_stopped_is_gone_on_with_to_the_same_values(
     with pytest.raises(CachingStoppedError):
         open_cache(task_in(tmp_path, tmp_path / "broken", stop_after(2)))
     (begun,) = (tmp_path / "broken").iterdir()
-    assert json.loads((begun / "notes.json").read_text())["done"] == 32
+    assert json.loads((begun / "values.json").read_text())["done"] == 32
     broken = open_cache(task_in(tmp_path, tmp_path / "broken", stop_after(1)))  # one chunk was left
     np.testing.assert_array_equal(unbroken.values, broken.values)
 

@@ -10,6 +10,7 @@ import pytest
 
 from damage_ssl import workflow
 from damage_ssl.damage_scale import scheme_named
+from damage_ssl.errors import WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.event import Event
 from damage_ssl.files import write_json
@@ -17,6 +18,7 @@ from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.handover.pack import hand_over
 from damage_ssl.runs import finished_run
 from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.live import LiveModel, LivePrediction
 from damage_ssl.runs.plan import RunPlan
 from damage_ssl.runs.predictions import prediction_table
 from damage_ssl.runs.run import Run
@@ -92,17 +94,20 @@ def test_a_pack_reads_a_run_once(event: Event, run: Run, reads: Counter[str]) ->
     assert "AUROC: 1.000" in (pack.folder / "card.md").read_text()
 
 
-def test_a_model_without_a_run_is_not_exported_as_if_there_were_none(event: Event) -> None:
-    from damage_ssl.runs.live import LiveModel, LivePrediction
-
-    p = np.array([0.5])
+def test_the_live_model_goes_out_in_a_pack_that_says_what_it_is(event: Event, tmp_path: Path) -> None:
+    index = workflow.PatchStore.open(event.patches_path).index()
+    building_id = index.loc[index["assessed"], "building_id"].to_numpy(str)
+    p = np.full(len(building_id), 0.75)
     said = LivePrediction(
         scheme=scheme_named("binary-major"),
-        building_id=np.array(["b00"]),
-        probabilities=np.array([[0.5, 0.5]]),
+        building_id=building_id,
+        probabilities=np.column_stack([1 - p, p]),
         p_damaged=p,
         uncertainty=p,
         learned_from={},
     )
-    with pytest.raises(ValueError, match="give its table"):
-        hand_over(event, LiveModel(event, "features", 1, said))
+    pack = hand_over(event, LiveModel(event, "features", 1, said))
+    assert "NOT VALIDATED" in (pack.folder / "README.txt").read_text()
+    assert '"p_damaged": 0.75' in (pack.folder / "map.geojson").read_text()
+    with pytest.raises(WorkspaceError, match="goes out in a pack only"):
+        workflow.export_event(event, tmp_path / "map.geojson", run_id="live")

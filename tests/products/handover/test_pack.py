@@ -197,7 +197,7 @@ def test_selection_in_words_and_its_limits() -> None:
 
 
 def test_rows_of_a_map_are_written_in_their_order_and_reprojected(tmp_path: Path) -> None:
-    from damage_ssl.products.geojson import write_geojson
+    from damage_ssl.products.formats.geojson import write_geojson
 
     square = gpd.GeoDataFrame({"building_id": ["x", "y", "z"]}, geometry=[box(0, 0, 1, 1)] * 3, crs=4326).to_crs(3857)
     write_geojson(square, tmp_path / "m.geojson", rows=np.array([2, 0]))

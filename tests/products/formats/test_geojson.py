@@ -11,7 +11,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Polygon, box
 
 from damage_ssl.errors import InputError, StorageError
-from damage_ssl.products.geojson import write_geojson
+from damage_ssl.products.formats.geojson import write_geojson
 
 CLOCKWISE = Polygon([(0, 0), (0, 1), (1, 1), (1, 0)])
 HOLE_COUNTER_CLOCKWISE = Polygon([(0, 0), (0, 1), (1, 1), (1, 0)], [[(0.2, 0.2), (0.4, 0.2), (0.4, 0.4), (0.2, 0.4)]])

@@ -15,14 +15,13 @@ from shapely.geometry.polygon import orient
 
 from damage_ssl.errors import InputError
 from damage_ssl.files import atomic_path
+from damage_ssl.products.formats import Metadata, ProductWriter
 from damage_ssl.products.map_style import write_style
 
 DECIMALS = 8
 """About a millimetre on the ground, and ample for every other number in the file."""
 
 _CHUNK = 2000
-
-Metadata = Mapping[str, str | float | int | None]
 
 
 def write_geojson(
@@ -116,3 +115,6 @@ def _dump(value: Any, path: Path) -> str:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise InputError(f"{path}: a number is infinite, which JSON cannot hold ({error})") from None
+
+
+FORMATS: Mapping[str, ProductWriter] = {".geojson": write_geojson, ".json": write_geojson}
