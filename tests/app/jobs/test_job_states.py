@@ -1,6 +1,7 @@
 """How work stands is told from what was written of it, for every way in which a process can begin, live and end."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from app.jobs import job as processes
 from app.jobs.job import Job, JobReport, report_in
 from damage_ssl.errors import StorageError
 from damage_ssl.files import write_json
-from damage_ssl.progress import ProgressState, machine_start, process_start_of, read_progress
+from damage_ssl.progress import ProgressState, machine_start, process_start_of, read_progress, write_progress
 from tests.conftest import Town, eventually
 
 Begin = Callable[[str], Path]
@@ -225,6 +226,36 @@ def test_process_of_which_the_disk_cannot_take_the_number_is_ended(
     assert not (tmp_path / "worked").exists()
 
 
+def test_last_word_has_room_on_a_disk_that_ran_full_meanwhile(tmp_path: Path) -> None:
+    """On a real disk of 64 KiB, in a mount namespace of its own; needs no rights beyond a user's."""
+    script = (
+        "import pathlib, sys; from damage_ssl.progress import ProgressState, write_progress\n"
+        "path = pathlib.Path(sys.argv[1]) / 'progress.json'\n"
+        "write_progress(path, ProgressState())\n"
+        "try:\n open(path.with_name('filler'), 'wb', buffering=0).write(b'0' * (1 << 20))\n"
+        "except OSError: pass\n"
+        "try:\n open(path.with_name('other'), 'wb', buffering=0).write(b'0'); print('room')\n"
+        "except OSError: pass\n"
+        "write_progress(path, ProgressState(state='failed', error='the disk is full ' * 1000))\n"
+        "print(path.read_text())"
+    )
+    small = 'mount -t tmpfs -o size=64k small "$0" && exec "$@"'
+    command = ["unshare", "-Urm", "sh", "-c", small, str(tmp_path), sys.executable, "-c", script, str(tmp_path)]
+    if subprocess.run(["unshare", "-Urm", "mount", "-t", "tmpfs", "t", str(tmp_path)], capture_output=True).returncode:
+        pytest.skip("this system lets no user mount a small disk in a namespace (unshare -Urm)")
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "room" not in said
+    assert json.loads(said)["state"] == "failed"
+    assert json.loads(said)["error"].startswith("the disk is full")
+
+
+def test_longest_message_is_cut_to_the_room_there_is(tmp_path: Path) -> None:
+    write_progress(tmp_path / "p", ProgressState(state="failed", error="ä" * 10_000))
+    said = read_progress(tmp_path / "p")
+    assert said is not None and said.error.startswith("äää")
+    assert (tmp_path / "p").stat().st_size == 4096
+
+
 def test_two_windows_that_ask_to_stop_at_once_both_are_heard(begin: Begin) -> None:
     folder = begin("import time; time.sleep(60)")
     errors: list[Exception] = []
@@ -357,34 +388,3 @@ def test_state_file_that_a_full_disk_does_not_take_is_said_by_the_app(
     report = ended(folder)
     assert report.state == "failed"
     assert "the disk is full; free some space" in report.message
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"pid": "x", "started": 0, "name": "x"}', '{"pid": 1}'])
-def test_damaged_record_reads_as_work_that_has_ended(text: str, tmp_path: Path) -> None:
-    (tmp_path / "job.json").write_text(text)
-    report = report_in(tmp_path)
-    assert report is not None and (report.state, report.active) == ("interrupted", False)
-    assert "job.json" in report.message and "start it again" in report.message
-    processes.stop(tmp_path)
-    report = report_in(tmp_path)
-    assert report is not None and report.state == "stopped"
-
-
-def test_work_of_the_version_before_is_read(tmp_path: Path) -> None:
-    job = {"pid": 2**22 + 1, "started": 5.0, "name": "x", "algorithm": "", "title": "Cutting", "arguments": ["patches"]}
-    write_json(tmp_path / "job.json", job | {"process_start": "77", "form": {}, "later": 1})
-    said = {"state": "failed", "stage": "patches", "done": 3, "total": 9, "remark": "", "stage_started": 1.0}
-    write_json(tmp_path / "progress.json", said | {"updated": 2.0, "message": "the disk is full; free some space"})
-    report = report_in(tmp_path)
-    assert report is not None and report.state == "failed"
-    assert (report.message, report.said.done, report.job.started) == ("the disk is full; free some space", 3, 5.0)
-
-
-def test_listed_work_is_the_newest_first_and_other_files_are_passed_over(tmp_path: Path) -> None:
-    for name, started in (("a", 1.0), ("b", 3.0), ("c", 2.0)):
-        (tmp_path / name).mkdir()
-        write_json(tmp_path / name / "job.json", asdict(Job(pid=2**22 + 1, started=started, name=name)))
-    (tmp_path / "stray").write_text("")
-    (tmp_path / ".jobs.lock").write_text("")
-    assert [report.job.name for report in processes.reports_in(tmp_path)] == ["b", "c", "a"]
-    assert processes.reports_in(tmp_path / "none") == []
