@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.progress import reported, reporter
+from damage_ssl.progress import reporter
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -142,8 +142,7 @@ def command(*, json: bool) -> Iterator[Console]:
     """
     console = Console(json_output=json)
     try:
-        with reported():
-            yield console
+        yield console
     except DamageSSLError as error:
         console.error(error)
         raise SystemExit(error.exit_code) from error
