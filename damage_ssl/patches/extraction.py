@@ -127,6 +127,7 @@ def extract_patches(
         _enter(index, tables, pre + post)
         _check_sources(index)
         with atomic_directory(path) as finished:
+            _sweep_chunks(partial_store / "pairs.zarr")
             (partial_store / "pairs.zarr").replace(finished / "pairs.zarr")
             views = {name: view.gsd_m for name, view in views_of(settings).items()}
             write_index(finished, index, fingerprint, settings, views)
@@ -190,6 +191,12 @@ def _sweep(folder: Path) -> None:
         newest = max((path.stat().st_mtime for path in left.rglob("*")), default=left.stat().st_mtime)
         if time.time() - newest > _ABANDONED_S:
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _sweep_chunks(pairs: Path) -> None:
+    """Remove the chunks that a killed worker had begun: zarr writes each under another name first, and renames it."""
+    for begun in pairs.rglob("*.partial"):
+        begun.unlink(missing_ok=True)
 
 
 def _enter(index: pd.DataFrame, tables: list[pd.DataFrame], scenes: list[Scene]) -> None:

@@ -100,6 +100,19 @@ def test_what_was_cut_from_other_settings_is_not_gone_on_with(town: Town, monkey
     assert content(cut_patches(event, SMALL).path) == whole
 
 
+def test_chunk_that_a_killed_worker_had_begun_is_not_in_the_store(town: Town) -> None:
+    event = town.create()
+    alone = content(cut_patches(event, SMALL).path)
+    shutil.rmtree(event.patches_path)
+
+    def leave(done: int, total: int) -> None:
+        folder = event.path / ".patches.partial" / "pairs.zarr"
+        if folder.is_dir():
+            (folder / "c.0.0.40f3528861e84f78b68269799431b14f.partial").write_bytes(b"")
+
+    assert content(cut_patches(event, SMALL, progress=leave).path) == alone
+
+
 def test_second_process_that_cuts_the_same_event_is_refused(town: Town) -> None:
     event = town.create()
     messages: list[str] = []
