@@ -47,7 +47,7 @@ _MADE_HERE = _WRITTEN | _IMPORTED
 class Event:
     """One disaster in a workspace: `path` is the folder `<workspace>/<name>`.
 
-    Example:
+    Examples:
         >>> event = Event.open("workspace", "town")
         >>> [scene.role for scene in (*event.scenes("pre"), *event.scenes("post"))]
         ['pre', 'post']
@@ -396,7 +396,7 @@ def open_labels(event: Event) -> "LabelStore":
     Raises:
         InputError: the URL cannot be used. StorageError: the place cannot be reached or written to.
 
-    Example:
+    Examples:
         >>> sum(open_labels(event).counts().values())
         40
     """
