@@ -32,7 +32,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from damage_ssl.events.event import Event
 from damage_ssl.footprints.lazy_shapes import read_shapes
-from tests.app.browser.screen import Screen, launch, opened
+from tests.app.browser.chromium import launch
+from tests.app.browser.screen import Screen, opened
 from tests.app.browser.server import App, running_app
 
 EVENT = "large"

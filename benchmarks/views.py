@@ -5,7 +5,7 @@
 
 `worth` draws labels as `benchmarks.accuracy` does (blocks held out, none near them), finds a policy in the training
 blocks' own validation part within `--search` seconds, and measures all policies on the held-out blocks, which neither
-the search nor the training saw. Figures are of regressions on frozen features (`learning/views/scorer.py`).
+the search nor the training saw. Figures are of regressions on frozen features (`augmentation/frozen_scorer.py`).
 """
 
 import argparse

@@ -140,3 +140,11 @@ def locked(path: Path, busy: str | None = None) -> Iterator[None]:
         with suppress(OSError):
             path.unlink(missing_ok=True)  # filelock takes no lock of a file that is gone by then
         lock.release()
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """A second name for a file where the file system has such, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

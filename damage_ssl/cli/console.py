@@ -104,7 +104,9 @@ class Console:
             yield first
             for stage in stages:
                 stage.hide_idle()
-        if idle is not None and not any(stage.moved for stage in stages):
+            idled = not any(stage.moved for stage in stages)
+            display.live.transient = idled
+        if idle is not None and idled:
             self.say(idle)
 
     def error(self, error: DamageSSLError) -> None:

@@ -1,8 +1,7 @@
-"""Buildings from the pre image alone, for events without footprints; damage of whole scenes with the same machinery.
+"""Buildings from the pre image alone, for events without footprints.
 
-In order: `area` (one UTM grid, read square by square) → `samples` (squares with known buildings, crops, Copy-Paste) →
-`training` (U-Net of `network`, then self-training) → `model` (the file) → `inference` (tiles blended into a map on
-disk) → `instances` and `polygons` (single buildings, outlines) → `regularise` → `detect` (ids, footprints of an event).
-`evaluation` compares with drawn footprints. `placing` moves footprints to where the registration finds them; `damage`
-segments pre and post together into intact and damaged, and gives each footprint its damaged share.
+In order: `search_grid` (one UTM grid, read square by square) → `training_tiles` (squares with known buildings, crops,
+Copy-Paste) → `trainer` (U-Net of `unet`, then self-training) → `detector` (the file) → `probability_map` (tiles blended
+into a map on disk) → `instances` and `polygons` (single buildings) → `outlines` → `building_detection` (ids, footprints
+of an event). `scores` compares with drawn footprints.
 """

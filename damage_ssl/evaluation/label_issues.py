@@ -54,7 +54,7 @@ def cross_validated(
     n_classes: int,
     folds: int = FOLDS,
 ) -> NDArray[np.float64]:
-    """What the instant model says of each labelled building when it learns only from labels of other blocks.
+    """What the linear probe says of each labelled building when it learns only from labels of other blocks.
 
     Blocks are dealt, the fullest first, to the fold with the fewest buildings.
 

@@ -1,4 +1,4 @@
-"""What the next labels would bring, extrapolated from how the instant model has learned so far. Needs no torch."""
+"""What the next labels would bring, extrapolated from how the linear probe has learned so far. Needs no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ def outlook(
     more: int = MORE,
     block_m: float = 150.0,
 ) -> LearningCurve:
-    """Estimate how much better the instant model would be with `more` labels.
+    """Estimate how much better the linear probe would be with `more` labels.
 
     `REPEATS` times, whole spatial blocks with about `HELD_OUT` of the labels are set aside so that each class is on
     both sides; the model learns from growing random parts of the others and is scored on those set aside. Scores at

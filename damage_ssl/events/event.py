@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from damage_ssl.errors import InputError, WorkspaceError, nearest_name
-from damage_ssl.files import atomic_directory, read_json, write_json
+from damage_ssl.files import atomic_directory, link_or_copy, read_json, write_json
 from damage_ssl.footprints.footprint_set import FILES as FOOTPRINT_FILES
 from damage_ssl.footprints.footprint_set import (
     FOOTPRINTS_FILE,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 AREA_FILE = "aoi.geojson"
 WHOLE_FOLDER = "footprints_whole"
-"""The footprints as they were before an area of interest was set; see `event.area`."""
+"""The footprints as they were before an area of interest was set; see `events.area`."""
 
 _WRITTEN = {"collection.json", "items", *FOOTPRINT_FILES, AREA_FILE, WHOLE_FOLDER}
 _IMPORTED = {"images", "truth.csv"}  # by the xBD import only
@@ -49,8 +49,8 @@ class Event:
 
     Examples:
         >>> event = Event.open("workspace", "town")
-        >>> [scene.role for scene in (*event.scenes("pre"), *event.scenes("post"))]
-        ['pre', 'post']
+        >>> event.scenes("pre")[0].role
+        'pre'
         >>> len(event.footprints())
         60
     """
@@ -104,7 +104,7 @@ class Event:
         with atomic_directory(event.path) as folder:
             write_event(folder, event, scenes, found, area, hazard or notes.hazard, notes.source)
             if footprints is None and (event.path / WHOLE_FOLDER).is_dir():
-                shutil.copytree(event.path / WHOLE_FOLDER, folder / WHOLE_FOLDER, copy_function=_link_or_copy)
+                shutil.copytree(event.path / WHOLE_FOLDER, folder / WHOLE_FOLDER, copy_function=link_or_copy)
             event.keep_later_stages(folder)
         return event
 
@@ -298,9 +298,9 @@ class Event:
             if entry.name in replaced or entry.name.startswith(".") or (folder / entry.name).exists():
                 continue
             if entry.is_dir():
-                shutil.copytree(entry, folder / entry.name, copy_function=_link_or_copy)
+                shutil.copytree(entry, folder / entry.name, copy_function=link_or_copy)
             else:
-                _link_or_copy(str(entry), str(folder / entry.name))
+                link_or_copy(str(entry), str(folder / entry.name))
 
     def _has_imported_images(self) -> bool:
         try:
@@ -341,10 +341,8 @@ class Event:
 
 def list_events(workspace: str | Path) -> list[str]:
     """Names of the events in a workspace, sorted."""
-    workspace = Path(workspace)
-    if not workspace.is_dir():
-        return []
-    return sorted(path.parent.name for path in workspace.glob("*/collection.json") if _NAME.fullmatch(path.parent.name))
+    found = Path(workspace).glob("*/collection.json")  # of a folder that is not there, nothing
+    return sorted(path.parent.name for path in found if _NAME.fullmatch(path.parent.name))
 
 
 def write_event(
@@ -377,13 +375,6 @@ def _points_into(folder: Path, event: Path) -> bool:
     return any(Path(scene.href).is_relative_to(event / "images") for scene in read_scenes(folder))
 
 
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
 LABELS_URL = "DAMAGE_SSL_LABELS"
 """The environment variable with the URL of a database that keeps the labels of all events."""
 
@@ -394,7 +385,7 @@ def open_labels(event: Event) -> "LabelStore":
     In a database the events are told apart by their names.
 
     Raises:
-        InputError: the URL cannot be used. StorageError: the place cannot be reached or written to.
+        InputError: the URL cannot be used. StorageError: the place cannot be reached.
 
     Examples:
         >>> sum(open_labels(event).counts().values())

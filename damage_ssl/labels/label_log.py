@@ -1,7 +1,6 @@
 """The label log: append-only, many writers at once, SQLite by default and the same schema on PostgreSQL."""
 
 import math
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, create_engine, func, insert, select
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 
 from damage_ssl.damage_scale import LabelValue
-from damage_ssl.errors import InputError, StorageError
+from damage_ssl.errors import InputError
 from damage_ssl.files import storage_errors
 from damage_ssl.labels.label_csv import ImportReport, read_label_csv, unknown_buildings_error, write_label_csv
 from damage_ssl.labels.schema import (
@@ -24,6 +23,8 @@ from damage_ssl.labels.schema import (
     WITHDRAWN,
     WRITER,
     create_log,
+    database_url,
+    explained,
     prepare_postgresql,
     prepare_sqlite,
 )
@@ -35,7 +36,6 @@ __all__ = ["LABEL_COLUMNS", "WITHDRAWN", "LabelStore", "NewLabel", "utc_iso", "w
 
 
 BUSY_TIMEOUT_S = 60.0
-_LEAST_ROOM_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class LabelStore:
         """
         given = str(url_or_path)
         if "://" in given:
-            url = _url_of(given)
+            url = database_url(given)
             self._where = url.render_as_string(hide_password=True)
         else:
             path = Path(url_or_path)
@@ -316,41 +316,7 @@ class LabelStore:
         try:
             yield
         except DatabaseError as error:
-            raise _explained(error, self._where) from error
-
-
-def _url_of(text: str) -> URL:
-    """A database URL; plain `postgresql://` means the driver that the extra `postgres` installs."""
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise InputError("the label database's URL is not one: write postgresql://user@host/database") from None
-    if url.drivername in ("postgresql", "postgres"):
-        url = url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise InputError(f"labels cannot be kept in '{url.drivername}': give a postgresql:// or sqlite:// URL")
-    return url
-
-
-def _explained(error: DatabaseError, where: str) -> Exception:
-    cause = str(error.orig)
-    if "is full" in cause or ("://" not in where and _is_full(Path(where).parent)):
-        return StorageError(f"{where}: the disk is full; free some space and try again (no label was half-written)")
-    if "append-only" in cause:
-        return StorageError(f"{where}: the label log is append-only; add a new row instead of changing one")
-    if "not a database" in cause or "malformed" in cause:
-        return InputError(f"{where}: is not a label store ({cause}); restore it from a copy or move it away")
-    if isinstance(error, OperationalError):
-        return StorageError(f"{where}: cannot be read or written ({cause}); check its folder, permissions and disk")
-    return StorageError(f"{where}: the database refused ({cause})")
-
-
-def _is_full(folder: Path) -> bool:
-    """No room for the files beside an open log, which SQLite reports as an error of the disk."""
-    try:
-        return shutil.disk_usage(folder).free < _LEAST_ROOM_BYTES
-    except OSError:
-        return False
+            raise explained(error, self._where) from error
 
 
 def _columns() -> Select[Any]:

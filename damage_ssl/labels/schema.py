@@ -1,14 +1,32 @@
-"""The label log's table, the same on SQLite and PostgreSQL, and the triggers that keep it append-only."""
+"""The label log's database: URL, table (the same on SQLite and PostgreSQL), append-only triggers, errors in words."""
 
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Float, Index, Integer, MetaData, String, Table, event, text
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.expression import TextClause
+
+from damage_ssl.errors import InputError, StorageError
 
 WITHDRAWN = "withdrawn"
 """The value of a row that takes a building's label back."""
@@ -24,6 +42,8 @@ WRITER = "label_writer"
 
 LABEL_COLUMNS = ("building_id", "value", "labeller", "time", "drawn", "inclusion_probability", "comment")
 """The columns of the log that a reader gets."""
+
+_LEAST_ROOM_BYTES = 1 << 16
 
 _metadata = MetaData()
 LOG = Table(
@@ -138,3 +158,38 @@ def _begin(connection: Connection) -> None:
     """A writer takes the lock at once: one that first reads and then writes would fail instead of waiting."""
     writes = connection.get_execution_options().get(WRITER, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def database_url(text: str) -> URL:
+    """A database URL; plain `postgresql://` means the driver that the extra `postgres` installs."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise InputError("the label database's URL is not one: write postgresql://user@host/database") from None
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise InputError(f"labels cannot be kept in '{url.drivername}': give a postgresql:// or sqlite:// URL")
+    return url
+
+
+def explained(error: DatabaseError, where: str) -> Exception:
+    """A fault of the database in the words of a user, with what to do."""
+    cause = str(error.orig)
+    if "is full" in cause or ("://" not in where and _is_full(Path(where).parent)):
+        return StorageError(f"{where}: the disk is full; free some space and try again (no label was half-written)")
+    if "append-only" in cause:
+        return StorageError(f"{where}: the label log is append-only; add a new row instead of changing one")
+    if "not a database" in cause or "malformed" in cause:
+        return InputError(f"{where}: is not a label store ({cause}); restore it from a copy or move it away")
+    if isinstance(error, OperationalError):
+        return StorageError(f"{where}: cannot be read or written ({cause}); check its folder, permissions and disk")
+    return StorageError(f"{where}: the database refused ({cause})")
+
+
+def _is_full(folder: Path) -> bool:
+    """No room for the files beside an open log, which SQLite reports as an error of the disk."""
+    try:
+        return shutil.disk_usage(folder).free < _LEAST_ROOM_BYTES
+    except OSError:
+        return False

@@ -46,8 +46,8 @@ class Run(TrainingFolder):
     Examples:
         >>> run.status().step
         2
-        >>> sorted(run.metrics()[-1])[:4]
-        ['learning_rate', 'loss', 'mask_rate', 'seconds']
+        >>> "loss" in run.metrics()[-1]
+        True
     """
 
     @property

@@ -16,7 +16,8 @@ from damage_ssl.events.event import Event
 from damage_ssl.labels.label_log import LabelStore, NewLabel
 from damage_ssl.simulation.event import SimulatedEvent, simulate
 from damage_ssl.simulation.settings import SimulationSettings
-from tests.app.browser.screen import Screen, launch, opened
+from tests.app.browser.chromium import launch
+from tests.app.browser.screen import Screen, opened
 from tests.app.browser.server import running_app
 
 HERE = Path(__file__).resolve().parent

@@ -17,7 +17,7 @@ SETTINGS = PatchSettings(size_px=32)
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often scenes and footprints were read."""
-    from damage_ssl.events import event
+    from damage_ssl.events import event, stac
 
     found: Counter[str] = Counter()
 
@@ -28,8 +28,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return read
 
-    for name in ("read_scenes", "read_footprints_file"):
-        monkeypatch.setattr(event, name, counted(name, getattr(event, name)))
+    for module, name in ((stac, "read_scenes"), (event, "read_footprints_file")):
+        monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The instant model: logistic regression on an event's frozen features, refitted while somebody labels. Needs no torch.
+"""The linear probe: logistic regression on an event's frozen features, refitted while somebody labels. Needs no torch.
 
 `event_features` writes the features once; here they are only read.
 """
@@ -114,7 +114,7 @@ def fit_linear_probe(
 
     present = np.unique(classes)
     if len(present) < 2:
-        raise LabelsError("instant model: all labels are of one class; label at least one building of another")
+        raise LabelsError("live model: all labels are of one class; label at least one building of another")
     model = LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=500)
     model.fit(features[rows].astype(np.float64), classes)
     weight = np.atleast_2d(model.coef_).astype(np.float32)  # float64 would copy all features

@@ -14,7 +14,8 @@ from damage_ssl.events.event import Event
 from damage_ssl.labels.label_log import LabelStore, NewLabel
 from damage_ssl.simulation.event import SimulatedEvent, simulate
 from damage_ssl.simulation.settings import SimulationSettings
-from tests.app.browser.screen import CHROMIUM, Screen, launch, opened
+from tests.app.browser.chromium import CHROMIUM, launch
+from tests.app.browser.screen import Screen, opened
 from tests.app.browser.server import REPOSITORY, App, running_app
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """The app's page as the tests, benchmarks and pictures drive it. All selectors of the page are in this file."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,40 +10,17 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request
+    from playwright.sync_api import Browser, BrowserContext, Page, Request
 
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 AXE = Path(__file__).resolve().parents[1] / "axe" / "axe.min.js"
 LAPTOP = {"width": 1280, "height": 720}
 ELSEWHERE = re.compile(r"^(?!https?://(localhost|127\.0\.0\.1)[:/]|data:|blob:)")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 STEPS = ("event", "label", "train", "map", "handover")
 OVERLAYS = ("new event", "name", "large", "guide", "keys", "check")
 """What lies over a step, or is reached from within one; `show_overlay` opens it."""
 
 GRADE_KEYS = {"no-damage": "1", "minor-damage": "2", "major-damage": "3", "destroyed": "4"}
-
-BROWSER = [
-    pytest.mark.browser,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"Chromium is not at {CHROMIUM} (set CHROMIUM to its path)"),
-    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # within rasterio
-]
-"""`pytestmark` of every module that opens a browser."""
-
-
-def launch(playwright: "Playwright", *flags: str) -> "Browser":
-    """Headless Chromium that asks nobody for anything by itself."""
-    return playwright.chromium.launch(executable_path=str(CHROMIUM), args=[*FLAGS, *flags])
 
 
 @contextmanager

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import Drawn
-from tests.app.browser.screen import BROWSER, OVERLAYS, STEPS, Screen
+from tests.app.browser.screen import OVERLAYS, STEPS, Screen
 from tests.app.browser.server import App
 
 pytestmark = [*BROWSER, pytest.mark.long]

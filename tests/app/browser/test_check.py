@@ -8,8 +8,9 @@ import pytest
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_log import LabelStore
+from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import Drawn
-from tests.app.browser.screen import BROWSER, Screen
+from tests.app.browser.screen import Screen
 from tests.app.browser.server import App
 from tests.app.town_app import add_run
 

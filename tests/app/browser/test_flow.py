@@ -17,8 +17,9 @@ from damage_ssl.events.event import Event
 from damage_ssl.labels.label_log import LabelStore
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.run import runs_in
+from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import BUILDINGS, Drawn
-from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
+from tests.app.browser.screen import GRADE_KEYS, Screen
 from tests.app.browser.server import App, running_app
 from tests.conftest import eventually
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from damage_ssl.labels.label_log import LabelStore
+from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import Drawn
-from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
+from tests.app.browser.screen import GRADE_KEYS, Screen
 from tests.app.browser.server import App, running_app
 
 pytestmark = BROWSER

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from damage_ssl.labels.label_log import LabelStore
+from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import Drawn
-from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
+from tests.app.browser.screen import GRADE_KEYS, Screen
 from tests.app.browser.server import App
 
 pytestmark = BROWSER

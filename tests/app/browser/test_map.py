@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable
 
 import pytest
-from app.tiles import native_zoom
 
+from damage_ssl.imagery.map_tiles import native_zoom
+from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import Drawn
-from tests.app.browser.screen import BROWSER, Screen
+from tests.app.browser.screen import Screen
 from tests.app.browser.server import App
 
 pytestmark = BROWSER

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from damage_ssl.events.event import Event
+from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import BUILDINGS, Drawn
-from tests.app.browser.screen import BROWSER, Screen
+from tests.app.browser.screen import Screen
 from tests.app.browser.server import App
 
 pytestmark = BROWSER

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from damage_ssl.labels.label_log import LabelStore
 from damage_ssl.runs.run import runs_in
+from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import Drawn
-from tests.app.browser.screen import BROWSER, GRADE_KEYS, Screen
+from tests.app.browser.screen import GRADE_KEYS, Screen
 from tests.app.browser.server import App
 
 pytestmark = BROWSER

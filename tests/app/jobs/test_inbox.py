@@ -201,7 +201,7 @@ def test_disk_that_fills_up_on_the_way_leaves_nothing_half(tmp_path: Path) -> No
     """In a process whose files may not pass 100 kB, which the system reports just as a full disk."""
     program = textwrap.dedent("""
         import resource, sys
-        from app.jobs import upload as uploads
+        from app.jobs.upload import Upload
         from damage_ssl.errors import StorageError
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         upload = Upload("pre.tif", "abcdef123456", 300_000)

@@ -1,4 +1,4 @@
-"""The instant model and the features that it stands on."""
+"""The linear probe and the features that it stands on."""
 
 import subprocess
 import sys
