@@ -53,11 +53,12 @@ if TYPE_CHECKING:
     from damage_ssl.simulation.event import simulate as simulate
     from damage_ssl.simulation.settings import SimulationSettings as SimulationSettings
     from damage_ssl.workflow import cut_patches as cut_patches
-    from damage_ssl.workflow import export_event as export  # noqa: F401
+    from damage_ssl.workflow import export_event, predict_event
     from damage_ssl.workflow import export_table as export_table
     from damage_ssl.workflow import import_labels as import_labels
     from damage_ssl.workflow import next_to_label as next_to_label
-    from damage_ssl.workflow import predict_event as predict  # noqa: F401
+
+    export, predict = export_event, predict_event
 
 _HOMES = {
     "ALGORITHMS": "learning.algorithms",

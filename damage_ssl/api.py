@@ -87,7 +87,7 @@ def train(
         LabelsError: the labels do not allow training, e.g. are of one class only.
         WorkspaceError: patches are not cut, a labelled building has no pair, or the run is being trained right now.
 
-    Example:
+    Examples:
         >>> quick = TrainSettings(algorithm="fixmatch", network="small-cnn", steps=2, input_px=32, batch_labelled=4)
         >>> run = train(event, settings=quick)
         >>> run.status().state
@@ -155,7 +155,7 @@ def evaluate(
         InputError: the file cannot be read, a label is none, or nothing is left to measure on.
         WorkspaceError: the event has no finished run.
 
-    Example:
+    Examples:
         >>> report = evaluate(event, town.truth, run)
         >>> report.evaluation.n + report.seen + report.not_assessed
         60

@@ -28,7 +28,7 @@ class DamageGrade(IntEnum):
 class LabelValue(StrEnum):
     """All that can be said of a building: a grade, a binary verdict, or why no grade can be given.
 
-    Example:
+    Examples:
         >>> LabelValue.parse("Major damage", "labels.csv, row 7")
         <LabelValue.MAJOR_DAMAGE: 'major-damage'>
         >>> LabelValue.DESTROYED.grade
@@ -78,7 +78,7 @@ class ClassScheme:
 
     `damaged_from` is the index of the first class that counts as damaged: P(damaged) is the sum from there on.
 
-    Example:
+    Examples:
         >>> scheme = scheme_named("binary-major")
         >>> scheme.class_names, scheme.index_of(LabelValue.MINOR_DAMAGE)
         (('intact', 'damaged'), 0)
@@ -160,7 +160,7 @@ def scheme_named(name: str) -> ClassScheme:
     Raises:
         SettingsError: no such scheme.
 
-    Example:
+    Examples:
         >>> scheme_named("binary-minor").statement
         'damaged means minor-damage or worse on the xBD joint damage scale'
     """

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 class DamageSSLError(Exception):
     """Base of all errors with a message meant for the user.
 
-    Example:
+    Examples:
         >>> try:
         ...     Event.open("workspace", "twon")
         ... except DamageSSLError as error:

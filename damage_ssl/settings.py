@@ -32,7 +32,7 @@ class Settings(BaseModel):
     Raises:
         SettingsError: an unknown name, or a value of the wrong type or out of range.
 
-    Example:
+    Examples:
         >>> class Sharpening(Settings, title="sharpening"):
         ...     temperature: float = 0.5
         >>> Sharpening(temperatur=0.7)
@@ -119,7 +119,7 @@ class PatchSettings(Settings, title="patches"):
     opaque) lies over it; more than the share `max_shadow` of it and of its surroundings is black, or `max_saturated`
     white beyond the sensor's range; or the picture is blurred by a Gaussian of more than `max_blur_m` metres.
 
-    Example:
+    Examples:
         >>> PatchSettings(context_gsd_m=1.0).size_px
         64
     """
@@ -151,7 +151,7 @@ class FootprintSettings(Settings, title="footprints"):
     the imagery are the event's: the gaps between scenes and their surroundings are then in the map, as not covered, and
     the rest of a country's file is not.
 
-    Example:
+    Examples:
         >>> FootprintSettings(min_confidence=0.7).margin_m
         1000.0
     """
@@ -170,7 +170,7 @@ class Resources(Settings, title="resources"):
     alone needs it). `cluster` is the address of a Dask scheduler whose workers are used instead; `memory_bytes` then
     bounds each of its tasks.
 
-    Example:
+    Examples:
         >>> Resources(workers=2).allowed_bytes
         2000000000
     """
@@ -201,7 +201,7 @@ class ReadSettings(Settings, title="reading"):
 class SplitSettings(Settings, title="split"):
     """How labelled buildings are divided: whole spatial blocks of `block_m` metres, never single buildings.
 
-    Example:
+    Examples:
         >>> SplitSettings(block_m=100.0).validation_share
         0.25
     """

@@ -214,7 +214,7 @@ def cut_patches(
         WorkspaceError: the event has no footprints, or another process is cutting its patches.
         StorageError, InputError, SourceError, SettingsError, WorkerError: as `extract_patches` and `register` do.
 
-    Example:
+    Examples:
         >>> store = cut_patches(event)
         >>> len(store), store.load().close.pre.shape
         (60, (60, 3, 64, 64))
@@ -287,7 +287,7 @@ def import_labels(event: Event, file: str | Path, *, labeller: str, skip_unknown
     Raises:
         InputError: the file cannot be read, or names buildings or grades that are not known.
 
-    Example:
+    Examples:
         >>> file = Path("labels.csv")
         >>> _ = file.write_text("building_id,grade\\nsim-000000,no-damage\\n")
         >>> import_labels(event, file, labeller="truth").unchanged
@@ -305,7 +305,7 @@ def next_to_label(event: Event, count: int, rng: "np.random.Generator") -> "pd.D
     Raises:
         WorkspaceError: the patches are not cut yet.
 
-    Example:
+    Examples:
         >>> list(next_to_label(event, 3, np.random.default_rng(0)).columns)
         ['building_id', 'drawn', 'inclusion_probability']
     """

@@ -222,7 +222,7 @@ def _section(title: str, cls: Any, shown: set[str], *, level: int = 2) -> list[s
 
 def _doc(cls: Any) -> str:
     text = cls.__dict__.get("__doc__") or ""
-    return "" if text.startswith(f"{cls.__name__}(") else inspect.cleandoc(text)
+    return "" if text.startswith(f"{cls.__name__}(") else inspect.cleandoc(text).split("\n\nExamples:")[0]
 
 
 def _file(cls: Any) -> str:
@@ -258,7 +258,8 @@ def api_page() -> str:
     for name in getattr(package, "__all__", ()):
         value = getattr(package, name)
         if isinstance(value, Mapping):
-            lines += [f"## {name}", "", ", ".join(f"`{key}`" for key in value), ""]
+            lines += [f"## {name}", "", f"::: {type(value).__module__}.{type(value).__qualname__}", ""]
+            lines += ["Names: " + ", ".join(f"`{key}`" for key in value), ""]
         elif inspect.ismodule(value):
             lines += [f"## {name}", "", f"::: {value.__name__}", ""]
         elif inspect.isclass(value) or inspect.isfunction(value):

@@ -81,14 +81,17 @@ def test_importing_the_package_is_quick_and_loads_nothing_heavy() -> None:
 def test_type_checkers_see_the_same_names_in_the_same_modules_as_the_program() -> None:
     tree = ast.parse(Path(damage_ssl.__file__).read_text(encoding="utf-8"))
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
-    typed = {
-        name.asname: (f"{node.module}", name.name)
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for name in node.names
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    typed = {name.asname: f"{node.module}" for node in imports for name in node.names if name.asname == name.name}
+    assert typed == {
+        name: f"damage_ssl.{home}" for name, home in damage_ssl._HOMES.items() if name not in damage_ssl._SHORT
     }
-    short = damage_ssl._SHORT
-    assert typed == {name: (f"damage_ssl.{home}", short.get(name, name)) for name, home in damage_ssl._HOMES.items()}
+    (short,) = [node for node in block.body if isinstance(node, ast.Assign)]  # an import under another name is private
+    names, values = ast.unparse(short).split(" = ")
+    assert (names.strip("()"), values.strip("()")) == (
+        ", ".join(damage_ssl._SHORT),
+        ", ".join(damage_ssl._SHORT.values()),
+    )
     assert Path(damage_ssl.__file__).with_name("py.typed").exists()
     assert set(damage_ssl.__all__) <= set(dir(damage_ssl))
 

@@ -43,7 +43,7 @@ def test_the_main_job_makes_a_map_whose_auroc_is_as_said_and_does_nothing_twice(
     found = run("main_job")
     assert found["report"].evaluation.auroc.value > 0.9
     assert found["figures"] == 3
-    assert len(json.loads((place / "workspace/map.geojson").read_text())["features"]) == 150
+    assert len(json.loads((place / "workspace/map.geojson").read_text())["features"]) == 120
     again = run("main_job")
     assert len(list((place / "workspace/town/runs").iterdir())) == 1
     assert again["report"].evaluation == found["report"].evaluation

@@ -47,7 +47,7 @@ _MADE_HERE = _WRITTEN | _IMPORTED
 class Event:
     """One disaster in a workspace: `path` is the folder `<workspace>/<name>`.
 
-    Example:
+    Examples:
         >>> event = Event.open("workspace", "town")
         >>> event.scenes("pre")[0].role
         'pre'
@@ -387,7 +387,7 @@ def open_labels(event: Event) -> "LabelStore":
     Raises:
         InputError: the URL cannot be used. StorageError: the place cannot be reached.
 
-    Example:
+    Examples:
         >>> sum(open_labels(event).counts().values())
         40
     """

@@ -49,7 +49,7 @@ class NewLabel:
     Raises:
         InputError: an empty id or name, or a probability outside (0, 1].
 
-    Example:
+    Examples:
         >>> one = NewLabel(building_id="w1", value=LabelValue.INTACT, labeller="ada", drawn="map")
         >>> two = NewLabel(building_id="w2", value=LabelValue.UNCLEAR, labeller="ada", drawn="map", comment="trees")
         >>> labels = LabelStore("two.sqlite")
@@ -91,7 +91,7 @@ class LabelStore:
     The current label of a building is its latest row, whoever wrote it; a `withdrawn` row leaves it without one. Safe
     for many threads and processes at once (SQLite: write-ahead log, writers wait for each other).
 
-    Example:
+    Examples:
         >>> labels = LabelStore("labels.sqlite")
         >>> labels.add("w1", LabelValue.DESTROYED, labeller="ada", drawn="map", inclusion_probability=None)
         >>> labels.add("w1", LabelValue.MINOR_DAMAGE, labeller="bob", drawn="map", inclusion_probability=None)

@@ -32,7 +32,7 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
     Raises:
         InputError: a label is none. SettingsError: no such scheme.
 
-    Example:
+    Examples:
         >>> from torch.utils.data import DataLoader
         >>> data = PairDataset(cut_patches(event), {"sim-000003": "destroyed"})
         >>> pixels, classes = next(iter(DataLoader(data, batch_size=16)))

@@ -22,7 +22,7 @@ PAIRS_AT_ONCE = 64
 class Predictor:
     """A trained network and what it expects of its pairs.
 
-    Example:
+    Examples:
         >>> model = train(pairs, labels, settings=TrainSettings(network="small-cnn", steps=1, input_px=32))
         >>> model.class_names, model.predict(pairs).shape == (len(pairs), 2)
         (('intact', 'damaged'), True)
@@ -68,7 +68,7 @@ def load_predictor(folder: TrainingFolder, device: str = "auto") -> Predictor:
         WorkspaceError: the run has no model, or one that cannot be read.
         SettingsError: no such device here.
 
-    Example:
+    Examples:
         >>> load_predictor(run).predict(pairs).sum(axis=1).round(6).min()
         np.float64(1.0)
     """

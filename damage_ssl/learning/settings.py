@@ -37,7 +37,7 @@ class TrainSettings(Settings, title="train"):
     attend to pre tokens do not find there beside those of `change` (`cross-attention`); or they are `stacked` channels.
     `given` is what the options were said to be, and nothing else is written to disk; `options` is what they mean.
 
-    Example:
+    Examples:
         >>> TrainSettings(algorithm="fixmatch", options={"threshold": 0.9}).network
         'efficientnet-lite0'
     """

@@ -14,7 +14,7 @@ class PairViews:
     Shapes: `pre`, `post` uint8 [N, 3, H, W] (red, green, blue; 0 where not valid); `footprint` uint8 [N, H, W],
     1 inside the building; `valid` uint8 [N, H, W], 1 where both dates are usable. `gsd_m` is metres a pixel.
 
-    Example:
+    Examples:
         >>> image, mask = np.zeros((2, 3, 64, 64), np.uint8), np.ones((2, 64, 64), np.uint8)
         >>> len(PairViews(pre=image, post=image, footprint=mask, valid=mask, gsd_m=0.5))
         2
@@ -44,7 +44,7 @@ class PairViews:
 class PairSet:
     """Pairs of N assessable buildings: `building_id` [N] str, the close view, and the wider context view if cut.
 
-    Example:
+    Examples:
         >>> some = cut_patches(event).load(["sim-000007", "sim-000002"])
         >>> some.building_id.tolist(), some.close.post.shape, some.close.gsd_m
         (['sim-000007', 'sim-000002'], (2, 3, 64, 64), 0.5)

@@ -70,7 +70,7 @@ _TEXT_COLUMNS = (
 class PatchStore:
     """A finished store: `path` holds pairs.zarr, index.parquet and store.json (written last).
 
-    Example:
+    Examples:
         >>> store = PatchStore.open(event.patches_path)
         >>> store.index()["not_assessed_reason"].isna().sum() == len(store)
         np.True_

@@ -22,7 +22,7 @@ class FinishedRun:
     What it has read it keeps: open a run once a step and hand it down, and open it anew where it may have predicted
     again. Two of the same run are equal.
 
-    Example:
+    Examples:
         >>> model = FinishedRun(run)
         >>> model.algorithm, model.scheme.name, len(model.predictions)
         ('fixmatch', 'binary-major', 60)

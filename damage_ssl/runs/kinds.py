@@ -93,7 +93,7 @@ def predict_event(
 ) -> pd.DataFrame:
     """Predict every assessable building with a run and mark the run finished; see `RunKind.predict`.
 
-    Example:
+    Examples:
         >>> table = predict(event, run)
         >>> list(table)
         ['building_id', 'p_intact', 'p_damaged', 'uncertainty']

@@ -43,7 +43,7 @@ class RunStatus:
 class Run(TrainingFolder):
     """The folder `<event>/runs/<run_id>`.
 
-    Example:
+    Examples:
         >>> run.status().step
         2
         >>> "loss" in run.metrics()[-1]

@@ -52,7 +52,7 @@ def simulate(directory: Path, settings: SimulationSettings) -> SimulatedEvent:
     Raises:
         StorageError: the disk is full or read-only.
 
-    Example:
+    Examples:
         >>> hamlet = simulate(Path("hamlet"), SimulationSettings(buildings=8))
         >>> hamlet.truth.read_text().splitlines()[0]
         'building_id,grade'

@@ -23,7 +23,7 @@ class SimulationSettings(Settings, title="simulation"):
     Raises:
         SettingsError: an unknown hazard, or a number outside its range.
 
-    Example:
+    Examples:
         >>> SimulationSettings(hazard="flood", buildings=200).damaged_share
         0.3
     """

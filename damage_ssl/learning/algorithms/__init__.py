@@ -23,7 +23,7 @@ class Algorithms(Registry["AnyAlgorithm"]):
     `damage_ssl/learning/algorithms/` is known to the command line and to every process too. `train` trains a few more
     that are no single loop (`noisy-student`) or train no network (`frozen-lite0` …).
 
-    Example:
+    Examples:
         >>> sorted(ALGORITHMS)[:4]
         ['adamatch', 'fixmatch', 'flexmatch', 'freematch']
         >>> ALGORITHMS["fixmatch"].settings(threshold=0.9).unlabelled_weight

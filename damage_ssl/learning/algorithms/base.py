@@ -29,7 +29,7 @@ class TrainingBatch:
     `unlabelled_index` int64 [n] says which of all `unlabelled_total` pairs these are, for algorithms that remember
     something about each pair; one may occur more than once.
 
-    Example:
+    Examples:
         >>> import torch
         >>> batch = TrainingBatch(target=torch.tensor([0, 1]), labelled_weak=torch.rand(2, 7, 64, 64))
         >>> batch.labelled("weak").shape
@@ -63,7 +63,7 @@ class LossTerms:
     `mask_rate` is the share of unlabelled pairs that added a gradient, or the mean of their weights (0 without an
     unlabelled term). Reading one on the host waits for the device.
 
-    Example:
+    Examples:
         >>> import torch
         >>> one, two, all_pairs = torch.tensor(0.7), torch.tensor(0.2), torch.tensor(1.0)
         >>> LossTerms(loss=one + two, supervised=one, unlabelled=two, mask_rate=all_pairs).loss
@@ -79,7 +79,7 @@ class LossTerms:
 class Algorithm(Protocol):
     """A way to learn from labelled and unlabelled pairs.
 
-    Example:
+    Examples:
         >>> from torch.nn import functional as F
         >>> class EntropyMinimisation(Stateless):  # Grandvalet & Bengio 2004
         ...     name, labelled_views, unlabelled_views = "entropy", ("weak",), ("weak",)
@@ -138,7 +138,7 @@ class Algorithm(Protocol):
 class AlgorithmEntry(Generic[S]):
     """What an algorithm is known by: its settings, and what makes it from them.
 
-    Example:
+    Examples:
         >>> class Sharp(Settings, title="sharp"):
         ...     temperature: float = 0.5
         >>> entry = AlgorithmEntry(Sharp, lambda settings: print("made at", settings.temperature))
@@ -157,7 +157,7 @@ class AlgorithmEntry(Generic[S]):
 class Stateless:
     """Mixin for algorithms that learn nothing besides the network.
 
-    Example:
+    Examples:
         >>> class Mine(Stateless):
         ...     name, labelled_views, unlabelled_views = "mine", ("weak",), ()
         >>> Mine().state_dict()

@@ -140,7 +140,7 @@ class Augmentations(dict[str, Operation]):
     identity. An own one is entered by its name and can then be named in a run's `operations`, also with `@building` or
     `@context` behind it. Flips, turns, zoom, shear and cutout are settings of the views.
 
-    Example:
+    Examples:
         >>> import torch
         >>> x, u, colour = torch.full((1, 1, 3, 2, 2), 0.5), torch.ones(1, 1, 1, 1, 1), torch.zeros(1, 1, 3, 1, 1)
         >>> AUGMENTATIONS["brightness"](x, u, colour, torch.Generator()).unique()

@@ -58,7 +58,7 @@ def export_event(event: Event, out: str | Path, *, run_id: str | None = None) ->
     Raises:
         WorkspaceError: the named run is not there, or goes out in a pack only. StorageError: the disk is full.
 
-    Example:
+    Examples:
         >>> summary = export(event, "map.geojson")
         >>> summary.footprints == summary.assessed + summary.not_assessed
         True
@@ -90,7 +90,7 @@ def export_table(event: Event, model: MapModel | None) -> "gpd.GeoDataFrame":
     Raises:
         WorkspaceError: the patches are not cut, or the run has not predicted.
 
-    Example:
+    Examples:
         >>> table = export_table(event, FinishedRun(run))
         >>> len(table), table.crs.to_epsg()
         (60, 4326)
