@@ -14,9 +14,19 @@ load with the room that needs them.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+GDAL_SKIP = (
+    "OGR_VRT,GDALG,WFS,OAPIF,OGCAPI,HTTP,CSW,Elasticsearch,Carto,AmigoCloud,PLSCENES,NGW,EEDA,ADBC,AIVector,GPSBabel,"
+    "GMLAS,PostgreSQL,MSSQLSpatial,MySQL,ODBC,PGeo,MongoDBv3,GeoRSS,LVBAG"
+)
+"""Vector drivers of GDAL that follow references, fetch addresses or start programs: no file is opened by one of them.
+GDAL reads the variable when it registers its drivers, in whatever process first imports pyogrio after this."""
+
+os.environ["GDAL_SKIP"] = ",".join(filter(None, (os.environ.get("GDAL_SKIP"), GDAL_SKIP)))
 
 if TYPE_CHECKING:
     from damage_ssl.api import evaluate as evaluate

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.jobs.file_kinds import check_beginning
+from app.jobs.file_kinds import RASTER_ENDINGS, check_beginning
 from app.jobs.inbox import LIMIT_VARIABLE, WrongKindError, free_bytes, inbox_path, limit_bytes, safe_name
 from damage_ssl.errors import InputError, StorageError
 from damage_ssl.files import storage_errors
+from damage_ssl.imagery.references import check_self_contained
 
 _PARTIAL_DAYS = 7
 
@@ -135,7 +136,14 @@ class Upload:
 
         Raises:
             ConflictError: meanwhile there is another of that name. StorageError: the disk is full.
+            WrongKindError: it refers to other files; nothing is kept of it.
         """
+        if Path(self.name).suffix.lower() in RASTER_ENDINGS:
+            try:
+                check_self_contained(self.part, self.name)
+            except InputError as error:
+                self.part.unlink(missing_ok=True)
+                raise WrongKindError(str(error)) from error
         with storage_errors(self.target):
             self.target.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -16,6 +16,7 @@ from damage_ssl.footprints.footprint_set import FootprintSet
 from damage_ssl.footprints.formats import FORMATS
 from damage_ssl.footprints.formats.byte_stream import head_of
 from damage_ssl.footprints.formats.candidates import FootprintCandidates
+from damage_ssl.footprints.formats.content import check_driver
 from damage_ssl.footprints.formats.ogr import gdal_source, read_ogr, unreadable
 from damage_ssl.footprints.merging import merge_footprints
 from damage_ssl.footprints.region import Region, region_of
@@ -171,7 +172,9 @@ def _read_vector(path: Path, what: str) -> gpd.GeoDataFrame:
     try:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
             return gpd.read_parquet(path)
-        read = pyogrio.read_dataframe(gdal_source(path))
+        source = gdal_source(path)
+        check_driver(str(pyogrio.read_info(source)["driver"]), path)
+        read = pyogrio.read_dataframe(source)
     except (RuntimeError, ValueError, OSError) as error:
         raise unreadable(path, error) from error
     if not isinstance(read, gpd.GeoDataFrame):

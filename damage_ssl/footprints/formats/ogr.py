@@ -30,6 +30,7 @@ from damage_ssl.footprints.formats.candidates import (
     to_lon_lat,
     values_of,
 )
+from damage_ssl.footprints.formats.content import check_content, check_driver
 from damage_ssl.footprints.formats.osm_integrity import check_osm
 
 _BATCH_ROWS = 16_384
@@ -82,12 +83,11 @@ def gdal_source(path: Path) -> str:
     """How GDAL opens the file: gzip and zip through its virtual file systems.
 
     Raises:
-        InputError: a zip file is damaged, or does not hold exactly one layer file.
+        InputError: a zip file is damaged, or does not hold exactly one layer file; or see `check_content`.
     """
-    if path.is_file() and is_gzip(path):
-        return f"/vsigzip/{path.resolve()}"
     if path.suffix.lower() != ".zip":
-        return str(path)
+        check_content(path)
+        return f"/vsigzip/{path.resolve()}" if path.is_file() and is_gzip(path) else str(path)
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.lower().endswith(_ZIPPED)]
@@ -98,6 +98,7 @@ def gdal_source(path: Path) -> str:
             f"{path}: holds {len(names)} vector files ({', '.join(sorted(names)[:5]) or 'none'}); "
             "unzip it and give the one that is meant"
         )
+    check_content(path, names[0])
     return f"/vsizip/{path.resolve()}/{names[0]}"
 
 
@@ -146,6 +147,7 @@ def _stream(source: str, path: Path, layer: str | None, into: FootprintCandidate
 def _stream_layer(source: str, path: Path, layer: str | None, into: FootprintCandidates, where: str | None) -> None:
     info = pyogrio.read_info(source, layer=layer, force_feature_count=where is None, force_total_bounds=False)
     into.format = str(info.get("driver") or "OGR")
+    check_driver(into.format, path)
     if info["geometry_type"] is None:
         raise InputError(f"{path}: has no geometry column; the footprints file must hold polygons")
     crs = _crs(info["crs"], path)
