@@ -113,5 +113,5 @@ ROUTES = [
     Route("/ds/{event}/at", guarded(building_at)),
     Route("/ds/{event}/within", guarded(buildings_in)),
     Route("/ds/{event}/ids", guarded(ids)),
-    Route("/ds/{event}/overview/{z:int}/{x:int}/{y:int}", guarded(overview_tile)),
+    Route("/ds/{event}/overview/{z}/{x}/{y}", guarded(overview_tile)),
 ]

@@ -55,6 +55,6 @@ def _picture(picture: map_tiles.Picture) -> Response:
 
 
 ROUTES = [
-    Route("/ds/{event}/tiles/{role}/{z:int}/{x:int}/{y:int}", guarded(tile)),
+    Route("/ds/{event}/tiles/{role}/{z}/{x}/{y}", guarded(tile)),
     Route("/ds/{event}/crop/{role}", guarded(crop)),
 ]

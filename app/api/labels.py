@@ -17,6 +17,7 @@ from app.api.parameters import (
     model_in,
     number_in,
     role_in,
+    value_in,
     view_in,
     writing,
 )
@@ -44,13 +45,13 @@ def add_label(event: str, body: dict[str, Any]) -> Response:
         _undo(store, building_id, labeller)
     elif body.get("only_comment") is True:
         comment_on_own(store, building_id, labeller, _comment(body))
-    elif body.get("value") is None:
+    elif value_in(body) is None:
         store.clear(building_id, labeller)
     else:
         value = answer_in(body)
         probability = body.get("inclusion_probability")
-        if not isinstance(probability, int | float | None) or isinstance(probability, bool):
-            raise InputError(f"label: inclusion probability {probability!r} is not a number")
+        if probability is not None and (type(probability) not in (int, float) or not 0 < probability <= 1):
+            raise InputError("label: inclusion_probability is a number above 0 and up to 1, or null")
         drawn = str(body.get("drawn") or "map")[:MAX_NAME]
         store.add(
             building_id,
@@ -104,7 +105,7 @@ def add_labels(event: str, body: dict[str, Any]) -> Response:
     store = label_store(view.event)
     if body.get("undo") is True:
         undo_last(store, buildings, labeller)
-    elif body.get("value") is None:
+    elif value_in(body) is None:
         store.add_many([withdrawal(building, labeller) for building in buildings])
     else:
         value = answer_in(body)

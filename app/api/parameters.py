@@ -5,13 +5,12 @@ import math
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.auth.gate import labeller_of
+from app.auth.gate import is_own_origin, labeller_of
 from app.state.event_view import ROLES, EventView, view_of
 from app.state.shown_models import model_named
 from damage_ssl.damage_scale import LabelValue
@@ -48,16 +47,16 @@ def error_answer(error: DamageSSLError) -> JSONResponse:
 
 
 def refusal(message: str, status: int) -> JSONResponse:
-    """An answer that says what is wrong."""
-    return JSONResponse({"error": message}, status_code=status, headers=NEVER)
+    """An answer that says what is wrong; of text that is no Unicode, what can be said."""
+    said = message.encode("utf-8", "replace").decode()
+    return JSONResponse({"error": said}, status_code=status, headers=NEVER)
 
 
 def same_origin(request: Request) -> bool:
     """Refuse forms and scripts of other sites that the browser sends here; programs without a browser may write."""
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
         return False
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return is_own_origin(request)
 
 
 Write = Callable[[str, dict[str, Any]], Response]
@@ -78,19 +77,31 @@ def writing(endpoint: Write, what: str) -> Callable[[Request], Awaitable[Respons
         if not same_origin(request):
             return refusal("labels are taken from this app's own pages only", 403)
         try:
-            body = json.loads(await request.body())
+            body = json_in(await request.body())
             if not isinstance(body, dict):
                 raise InputError(f"give {what}")
             labeller = labeller_of(request, str(body.get("labeller") or "")).strip()
             if not 0 < len(labeller) <= MAX_NAME:
                 raise InputError(f"give the labeller's name, up to {MAX_NAME} characters")
             return await run_in_threadpool(endpoint, request.path_params["event"], {**body, "labeller": labeller})
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            return refusal("the body is not JSON", 400)
         except DamageSSLError as error:
             return error_answer(error)
 
     return answer
+
+
+def json_in(body: bytes) -> Any:
+    """The value of a JSON body.
+
+    Raises:
+        InputError: it is none, is nested too deep, or holds numbers or text that are none (NaN, lone surrogates).
+    """
+    try:
+        value = json.loads(body)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise InputError("the body is not JSON") from None
+    return value
 
 
 def building_in(view: EventView, body: dict[str, Any]) -> str:
@@ -103,6 +114,17 @@ def building_in(view: EventView, body: dict[str, Any]) -> str:
     if not isinstance(building_id, str) or building_id not in view.position_of:
         raise InputError("the event has no such building")
     return building_id
+
+
+def value_in(body: dict[str, Any]) -> object:
+    """What a body says of a label: an answer's name, or None to withdraw it.
+
+    Raises:
+        InputError: it says nothing: nothing is withdrawn by a field that was forgotten.
+    """
+    if "value" not in body:
+        raise InputError("label: give value, an answer's name, or null to withdraw the label")
+    return body["value"]
 
 
 def answer_in(body: dict[str, Any]) -> LabelValue:
@@ -154,7 +176,10 @@ def blind_in(request: Request) -> bool:
 
 def tile_in(request: Request) -> tuple[int, int, int]:
     """Zoom, column and row of a web map tile."""
-    z, x, y = (int(request.path_params[name]) for name in ("z", "x", "y"))
+    texts = [request.path_params[name] for name in ("z", "x", "y")]
+    if not all(text.isascii() and text.isdigit() and len(text) <= 10 for text in texts):
+        raise InputError("a tile is three whole numbers: zoom, column and row")
+    z, x, y = map(int, texts)
     if z > MAX_ZOOM or not (0 <= x < 2**z and 0 <= y < 2**z):
         raise InputError(f"tile {z}/{x}/{y} does not exist")
     return z, x, y
@@ -192,6 +217,9 @@ def number_in(request: Request, name: str, default: float) -> float:
     if text is None:
         return default
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise InputError(f"{name} must be a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{name} must be a number")
+    return number

@@ -1,15 +1,14 @@
 """The session of somebody who has signed in: a ticket from the page becomes a cookie that no script can read."""
 
-import json
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.api.parameters import NEVER, refusal, same_origin
+from app.api.parameters import NEVER, error_answer, json_in, refusal, same_origin
 from app.auth.access import COOKIE, SESSION_S, server
 from app.auth.gate import SESSION_PATH
 from app.auth.tickets import sealed, unsealed
+from damage_ssl.errors import InputError
 
 _MAX_TICKET = 4096
 
@@ -20,9 +19,9 @@ async def open_session(request: Request) -> Response:
         return refusal("sessions are opened by this app's own pages only", 403)
     here = server()
     try:
-        body = json.loads((await request.body())[:_MAX_TICKET])
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return refusal("the body is not JSON", 400)
+        body = json_in((await request.body())[:_MAX_TICKET])
+    except InputError as error:
+        return error_answer(error)
     ticket = body.get("ticket") if isinstance(body, dict) else None
     person = unsealed(ticket, "ticket", here.secret) if here.sign_in and isinstance(ticket, str) else None
     if person is None:

@@ -4,14 +4,13 @@ The browser sends a file in pieces, so that every refusal reaches it and a broke
 `-` in the path is no event's name.
 """
 
-from urllib.parse import urlsplit
-
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.api.parameters import NEVER, error_answer, refusal
+from app.auth.gate import is_own_origin
 from app.jobs import inbox
 from app.jobs import upload as upload_module
 from damage_ssl.errors import DamageSSLError, InputError
@@ -92,8 +91,7 @@ def _from_here(request: Request) -> bool:
     content = request.headers.get("content-type", "").split(";")[0].strip()
     if content != _BODY or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return is_own_origin(request)
 
 
 async def _drain(request: Request) -> None:

@@ -3,11 +3,13 @@
 Rights go by method, not by route: whatever is not GET or HEAD writes and needs an analyst, also a route added tomorrow.
 """
 
+import asyncio
 import hashlib
 import re
 from base64 import b64encode
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import streamlit as st
 from starlette.datastructures import MutableHeaders
@@ -21,6 +23,10 @@ from app.state.configuration import basemap_origin
 
 _GUARDED = re.compile(r"/ds/|(?<!/static)/media/|/_stcore/upload_file")
 """Ours, the files that Streamlit keeps for downloads, and its uploads; the page itself is guarded by its script."""
+
+BODY_BYTES, BODY_S = 4_000_000, 30
+"""The largest body of a request that is no upload, and how long it may take to arrive."""
+_STREAMED = re.compile(r"/ds/-/uploads/|/_stcore/upload_file")
 
 SESSION_PATH = "/ds/session"
 _READING = ("GET", "HEAD")
@@ -38,6 +44,8 @@ class Gate:
             await self.app(scope, receive, send)
             return
         refusal = _refusal(scope)
+        if refusal is None and _is_bounded(scope):
+            refusal, receive = await _read_whole(scope, receive)
         if refusal is None:
             await self.app(scope, receive, _with_headers(scope, send))
         elif scope["type"] == "websocket":
@@ -54,6 +62,21 @@ def person_behind(connection: HTTPConnection) -> Person:
     return person if isinstance(person, Person) else Person("", server().anyone)
 
 
+def is_own_origin(connection: HTTPConnection) -> bool:
+    """Whether a page of this server asks, or a program that is no browser and names no origin.
+
+    Behind a proxy that ends TLS the address that people see begins otherwise than ours; the proxy says so, and another
+    site's page cannot.
+    """
+    origin = connection.headers.get("origin")
+    if origin is None:
+        return True
+    there = urlsplit(origin)
+    forwarded = connection.headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
+    schemes = {connection.url.scheme.replace("ws", "http"), forwarded}
+    return there.netloc == connection.headers.get("host") and there.scheme in schemes
+
+
 def labeller_of(request: Request, said: str) -> str:
     """The name to write with a label: the session's where people sign in, else the one that the page sent."""
     person = person_behind(request)
@@ -65,6 +88,8 @@ def _refusal(scope: Scope) -> tuple[int, str] | None:
     if not here.sign_in and not _is_local(scope):
         return 403, "this server has no sign-in and answers to its own machine only"
     path = scope["path"]
+    if scope["type"] == "websocket" and not is_own_origin(HTTPConnection(scope)):
+        return 403, "this page belongs to another address; open the app's own"
     if scope["type"] == "websocket" or path == SESSION_PATH or not _GUARDED.search(path):
         return None
     if here.sign_in:
@@ -78,6 +103,39 @@ def _refusal(scope: Scope) -> tuple[int, str] | None:
     if scope["method"] not in _READING and role != "analyst":
         return 403, "you may look and download here, not change anything"
     return None
+
+
+def _is_bounded(scope: Scope) -> bool:
+    """Whether the body of a request is read whole: all but uploads, which are written to disk as they come."""
+    return scope["type"] == "http" and scope["method"] not in _READING and not _STREAMED.search(scope["path"])
+
+
+async def _read_whole(scope: Scope, receive: Receive) -> tuple[tuple[int, str] | None, Receive]:
+    """Read a body of up to `BODY_BYTES` within `BODY_S`, to be given on; of a larger one no more is read."""
+    too_large = (413, f"a request may have {BODY_BYTES:,} bytes")
+    announced = HTTPConnection(scope).headers.get("content-length", "0")
+    if not announced.isascii() or not announced.isdigit() or len(announced) > 12 or int(announced) > BODY_BYTES:
+        return too_large, receive
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return (400, "the request broke off"), receive
+                body += message.get("body", b"")
+                if len(body) > BODY_BYTES:
+                    return too_large, receive
+                if not message.get("more_body"):
+                    break
+    except TimeoutError:
+        return (408, f"the request took more than {BODY_S} seconds to arrive"), receive
+    whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+    async def again() -> Message:
+        return whole.pop() if whole else await receive()
+
+    return None, again
 
 
 def _is_local(scope: Scope) -> bool:

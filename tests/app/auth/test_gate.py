@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,7 +204,9 @@ class Inner:
             await send({"type": "http.response.body", "body": b""})
 
 
-def reach(kind: str, address: tuple[str, int | None], path: str = "/") -> tuple[bool, list[dict[str, Any]]]:
+def reach(
+    kind: str, address: tuple[str, int | None], path: str = "/", headers: Sequence[tuple[bytes, bytes]] = ()
+) -> tuple[bool, list[dict[str, Any]]]:
     """Send one request that came in on this address of the machine through the gate."""
     inner, sent = Inner(), []
 
@@ -214,7 +216,7 @@ def reach(kind: str, address: tuple[str, int | None], path: str = "/") -> tuple[
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": kind, "method": "GET", "path": path, "headers": [], "server": address, "query_string": b""}
+    scope = {"type": kind, "method": "GET", "path": path, "headers": [*headers], "server": address, "query_string": b""}
     asyncio.run(Gate(inner)(scope, receive, send))
     return inner.reached, sent
 
