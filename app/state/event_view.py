@@ -70,8 +70,8 @@ class EventView:
     def places(self) -> dict[Role, PlacedShapes]:
         """The footprints where the imagery of each side shows them (EPSG:4326), by what registration says."""
         if self.index is None:
-            nudges = read_manual_shifts(self.event, chain.from_iterable(self.scenes.values()))
-            by_hand = manually_shifted(self.shapes.middles, self.scenes, nudges)
+            manual_shifts = read_manual_shifts(self.event, chain.from_iterable(self.scenes.values()))
+            by_hand = manually_shifted(self.shapes.middles, self.scenes, manual_shifts)
             return {role: PlacedShapes(self.shapes, by_hand[role]) for role in ROLES}
         return {role: PlacedShapes(self.shapes, shifts_on(self.index, len(self.shapes), role)) for role in ROLES}
 

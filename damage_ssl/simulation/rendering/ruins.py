@@ -194,14 +194,14 @@ def _fire_destroyed(canvas: Canvas, building: Building, outcome: Outcome, view: 
     )
     rust = view.inside & (canvas.shards("small", 0.8, 47)[part] > 0.9)
     canvas.blend(part, 0.6 * rust, (0.42, 0.27, 0.19))
-    standing = np.zeros(view.a.shape, bool)
+    walls = np.zeros(view.a.shape, bool)
     for wing in building.wings:
         room = np.minimum(wing.half_a - np.abs(view.a - wing.a), wing.half_b - np.abs(view.b - wing.b))
-        standing |= (room > 0) & (room < 0.4)
-    standing &= stains(canvas, building, part, 8) > -0.25
-    canvas.blend(part, 0.75 * standing, (0.56, 0.53, 0.49))
-    canvas.height[part][standing] = 1.8
-    canvas.soften(part, standing, 1.0)
+        walls |= (room > 0) & (room < 0.4)
+    walls &= stains(canvas, building, part, 8) > -0.25
+    canvas.blend(part, 0.75 * walls, (0.56, 0.53, 0.49))
+    canvas.height[part][walls] = 1.8
+    canvas.soften(part, walls, 1.0)
 
 
 # --- wind ------------------------------------------------------------------------------------------------------------
