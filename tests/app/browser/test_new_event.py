@@ -31,6 +31,7 @@ def at(screen: Screen, share: tuple[float, float]) -> tuple[float, float]:
     return box["x"] + box["width"] * share[0], box["y"] + box["height"] * share[1]
 
 
+@pytest.mark.long
 def test_from_uploaded_files_to_a_prepared_event_of_a_drawn_area(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn, tmp_path: Path
 ) -> None:
