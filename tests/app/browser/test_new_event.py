@@ -4,13 +4,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from damage_ssl.events.event import Event
 from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import BUILDINGS, Drawn
 from tests.app.browser.screen import Screen
 from tests.app.browser.server import App
 
-pytestmark = BROWSER
+pytestmark = [*BROWSER, pytest.mark.long]
 
 CORNERS = ((0.3, 0.2), (0.7, 0.2), (0.72, 0.8), (0.28, 0.82))
 
@@ -31,7 +33,6 @@ def at(screen: Screen, share: tuple[float, float]) -> tuple[float, float]:
     return box["x"] + box["width"] * share[0], box["y"] + box["height"] * share[1]
 
 
-@pytest.mark.long
 def test_from_uploaded_files_to_a_prepared_event_of_a_drawn_area(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn, tmp_path: Path
 ) -> None:
