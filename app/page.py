@@ -50,7 +50,7 @@ def main() -> None:
         layout="wide",
         initial_sidebar_state="locked",
     )
-    st.html(f"<style>{_style()}</style>")
+    st.html(f"<style>{(Path(__file__).parent / 'style.css').read_text(encoding='utf-8')}</style>")
     try:
         person = admit()
         names = list_events(workspace_path())
@@ -162,10 +162,6 @@ def _live_header(view: EventView, *, active: bool) -> None:
     if not reports or not reports[0].active:
         st.rerun()
     _header("train", training.summary(reports), active=active, live=True)
-
-
-def _style() -> str:
-    return (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
 main()

@@ -3,9 +3,8 @@
     python -m benchmarks.views speed
     python -m benchmarks.views worth --events hurricane-harvey --labels 25 --seeds 0 1 2     # resumable
 
-`worth` draws labels as `benchmarks.accuracy` does (blocks held out, none near them), finds a policy in the training
-blocks' own validation part within `--search` seconds, and measures all policies on the held-out blocks, which neither
-the search nor the training saw. Figures are of regressions on frozen features (`augmentation/frozen_scorer.py`).
+`worth` draws labels as `benchmarks.accuracy` does (blocks held out, none near them) and measures all policies on the
+held-out blocks. Figures are of regressions on frozen features (`augmentation/frozen_scorer.py`).
 """
 
 import argparse
@@ -21,7 +20,6 @@ from torch import Tensor
 from benchmarks.accuracy import WORK, Buildings, draw, load_buildings, read_rows
 from damage_ssl.learning.augmentation.affinity import Draw, measure, policies, single_operations
 from damage_ssl.learning.augmentation.frozen_scorer import LabelledPairs
-from damage_ssl.learning.augmentation.policy_search import find_policy
 from damage_ssl.learning.pair_tensor import pair_bytes
 from damage_ssl.settings import PatchSettings
 
@@ -35,7 +33,6 @@ def main() -> None:
     parser.add_argument("--events", nargs="+", default=["hurricane-harvey", "santa-rosa-wildfire"])
     parser.add_argument("--labels", type=int, default=25, help="of each class")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--search", type=float, default=30.0, help="seconds")
     parser.add_argument("--budget", type=float, default=0.0, help="seconds for single operations")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--results", type=Path, default=WORK / "views.jsonl")
@@ -50,7 +47,7 @@ def main() -> None:
             continue
         buildings = load_buildings(event, PatchSettings())
         for seed in seeds:
-            row = worth(buildings, arguments.labels, seed, arguments.search, arguments.budget)
+            row = worth(buildings, arguments.labels, seed, arguments.budget)
             row |= {"event": event, "labels": arguments.labels, "seed": seed}
             arguments.results.parent.mkdir(parents=True, exist_ok=True)
             with arguments.results.open("a") as file:
@@ -77,16 +74,11 @@ def fastest(view: Draw, x: Tensor, clock: Callable[[], float] = time.perf_counte
     return min(times)
 
 
-def worth(buildings: Buildings, labels: int, seed: int, search_s: float, budget_s: float) -> dict[str, object]:
-    """A policy found on a quarter of the labels, and all policies measured on held-out blocks."""
+def worth(buildings: Buildings, labels: int, seed: int, budget_s: float) -> dict[str, object]:
+    """All policies measured on held-out blocks."""
     train, test = draw(buildings, labels, np.random.default_rng(seed))
     pixels, classes = pair_bytes(buildings.pairs), buildings.class_index
-    chosen = np.random.default_rng(seed).permutation(train)
-    kept = np.isin(train, chosen[len(chosen) // 4 :])
-    searched = part(pixels, classes, train[kept], train[~kept])
-    found = find_policy(searched, search_s, seed=seed)
-    report = measure(part(pixels, classes, train, test), found, seconds=budget_s, seed=seed)
-    return {"found": dict(found.found), **report.to_json()}
+    return measure(part(pixels, classes, train, test), seconds=budget_s, seed=seed).to_json()
 
 
 def part(pixels: Tensor, classes: np.ndarray, train: np.ndarray, validation: np.ndarray) -> LabelledPairs:

@@ -232,4 +232,8 @@ class Move(Protocol):
     def __call__(self, done: int, total: int, remark: str = "") -> None: ...
 
 
+def silent(done: int, total: int, remark: str = "") -> None:
+    """A `Move` where no progress is wanted."""
+
+
 StageCallback = Callable[[int, int, str], None]

@@ -24,6 +24,31 @@ CORNER_X, CORNER_Y = 520000.0, 4258000.0
 GSD_M = 0.5
 SIDE_PX = 240
 
+BEGUN_FIRST = (
+    "tests/app/browser",
+    "tests/app/auth/test_sign_in_browser.py",
+    "tests/app/api/test_hostile_text.py",
+    "tests/app/state/test_shown_models.py",
+    "tests/test_notebooks.py",
+    "tests/benchmarking",
+    "tests/test_docs.py",
+    "tests/test_api.py",
+    "tests/test_parallel.py",
+    "tests/patches/test_extract_real.py",
+    "tests/cli",
+)
+"""What the workers begin with: files that take long with few tests, which would be waited for at the end.
+
+The browser tests of one worker share their app only if nothing comes between them.
+"""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several workers take files in this order (with `--no-loadscope-reorder`); one process goes by the tree."""
+    if hasattr(config, "workerinput"):
+        place = {name: number for number, name in enumerate(BEGUN_FIRST)}
+        items.sort(key=lambda item: next((place[n] for n in BEGUN_FIRST if item.nodeid.startswith(n)), len(place)))
+
 
 def shared_data() -> Path:
     """The folder of the real data, which is not part of the repository."""

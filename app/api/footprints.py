@@ -90,9 +90,9 @@ def overview_tile(request: Request) -> Response:
 def _draw(
     view: EventView, model: MapModel | None, mode: Mode, role: Role, wanted: Selection, address: tuple[int, int, int]
 ) -> bytes:
-    standing, places = assessment_of(view, model), view.places[role]
-    shown = None if wanted.is_open else standing.passes(wanted)
-    return footprint_tiles.tile(address, places.on_map, standing.codes(mode), places.at, shown)
+    assessment, places = assessment_of(view, model), view.places[role]
+    shown = None if wanted.is_open else assessment.passes(wanted)
+    return footprint_tiles.tile(address, places.on_map, assessment.codes(mode), places.at, shown)
 
 
 def _mode(request: Request) -> Mode:

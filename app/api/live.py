@@ -36,18 +36,18 @@ def live_answer(view: EventView, box: Box, role: Role) -> dict[str, Any]:
     if model is None:
         return {"stamp": ""}
     rows = view.places[role].within(box)
-    standing = assessment_of(view, model)
+    assessment = assessment_of(view, model)
     if len(rows) > POLYGON_CAP:
         rows = rows[:0]
-    p = [None if math.isnan(value) else round(value, 3) for value in standing.says.p[rows].tolist()]
+    p = [None if math.isnan(value) else round(value, 3) for value in assessment.says.p[rows].tolist()]
     return {
         "stamp": model.stamp,
         "revision": model.revision,
         "learned_from": dict(model.prediction.learned_from),
-        "version": standing.stamp,
+        "version": assessment.stamp,
         "id": view.building_id[rows].tolist(),
         "p": p,
-        "codes": {mode: standing.says.unlabelled[mode][rows].tolist() for mode in MODES},
+        "codes": {mode: assessment.says.unlabelled[mode][rows].tolist() for mode in MODES},
     }
 
 
@@ -55,7 +55,7 @@ MOST = 2000
 """With more buildings changed than this the page fetches its footprints again instead."""
 
 
-def pulse(request: Request) -> Response:
+def label_feed(request: Request) -> Response:
     """The revision of the labels, and the label of each building that changed `since` an earlier one (null: none).
 
     `many` instead of the buildings where there are more than `MOST`.
@@ -77,4 +77,4 @@ def pulse(request: Request) -> Response:
     return JSONResponse({"revision": revision, "changed": changed}, headers=NEVER)
 
 
-ROUTES = [Route("/ds/{event}/live", guarded(live)), Route("/ds/{event}/pulse", guarded(pulse))]
+ROUTES = [Route("/ds/{event}/live", guarded(live)), Route("/ds/{event}/pulse", guarded(label_feed))]

@@ -28,16 +28,19 @@ def position(view: EventView) -> None:
     if view.index is not None and "footprint_shift_x_m" not in view.index:
         return
     scenes = {scene.scene_id: scene for role in ROLES for scene in view.scenes[role]}
-    nudges = read_manual_shifts(view.event, scenes.values())
+    manual_shifts = read_manual_shifts(view.event, scenes.values())
     with st.expander("Position of the images"):
-        if rows := _overview(view, nudges):
+        if rows := _overview(view, manual_shifts):
             facts(rows)
         chosen = st.selectbox(
-            "Image", list(scenes), format_func=lambda name: _scene_name(scenes[name], name in nudges), key="nudge-scene"
+            "Image",
+            list(scenes),
+            format_func=lambda name: _scene_name(scenes[name], name in manual_shifts),
+            key="nudge-scene",
         )
         scene = scenes[chosen]
         east_m, north_m = (0.0, 0.0) if view.index is None else median_shift_m(view.index, scene)
-        kept = nudges.get(chosen)
+        kept = manual_shifts.get(chosen)
         if cut:
             facts([("Set by hand" if kept else "Measured, on average", _shift_text(east_m, north_m))])
         elif kept:
@@ -71,30 +74,31 @@ def position(view: EventView) -> None:
 def _set(view: EventView, scene_id: str, by_hand: bool) -> None:
     form = st.session_state
     try:
-        nudge = ManualShift(float(form[f"east-{scene_id}"]), float(form[f"north-{scene_id}"])) if by_hand else None
+        manual_shift = (
+            ManualShift(float(form[f"east-{scene_id}"]), float(form[f"north-{scene_id}"])) if by_hand else None
+        )
         if view.index is not None:
             event_jobs.refuse_beside(
                 view.event, *event_jobs.ALL_WORK
-            )  # before the nudge is kept: that work would not know it
-        set_manual_shift(view.event, scene_id, nudge)
+            )  # before the shift is kept: that work would not know it
+        set_manual_shift(view.event, scene_id, manual_shift)
         if view.index is not None:
             event_jobs.start_preparation(view.event)
     except (DamageSSLError, OSError) as error:
         form["nudge-error"] = str(error)
 
 
-def _overview(view: EventView, nudges: dict[str, ManualShift]) -> list[tuple[str, str]]:
+def _overview(view: EventView, manual_shifts: dict[str, ManualShift]) -> list[tuple[str, str]]:
     """One line a side, and how many buildings have no trusted position."""
     rows: list[tuple[str, str]] = []
-    if view.index is None:
-        return [("Set by hand", f"{len(nudges):,} image{'' if len(nudges) == 1 else 's'}")] if nudges else []
-    for role, title in _TITLES.items():
-        length_m = typical_shift_m(view.index, role)
-        rows.append((title, "not known" if length_m is None else f"{length_m:.1f} m typically"))
-    if misaligned := view.not_assessed.get(Reason.MISALIGNED, 0):
-        rows.append(("No trusted position", f"{misaligned:,} building{'' if misaligned == 1 else 's'}"))
-    if nudges:
-        rows.append(("Set by hand", f"{len(nudges):,} image{'' if len(nudges) == 1 else 's'}"))
+    if view.index is not None:
+        for role, title in _TITLES.items():
+            length_m = typical_shift_m(view.index, role)
+            rows.append((title, "not known" if length_m is None else f"{length_m:.1f} m typically"))
+        if misaligned := view.not_assessed.get(Reason.MISALIGNED, 0):
+            rows.append(("No trusted position", f"{misaligned:,} building{'' if misaligned == 1 else 's'}"))
+    if manual_shifts:
+        rows.append(("Set by hand", f"{len(manual_shifts):,} image{'' if len(manual_shifts) == 1 else 's'}"))
     return rows
 
 
@@ -104,6 +108,6 @@ def _shift_text(east_m: float, north_m: float) -> str:
     return f"{east}, {north}"
 
 
-def _scene_name(scene: Scene, nudged: bool) -> str:
-    mark = " · set by hand" if nudged else ""
+def _scene_name(scene: Scene, by_hand: bool) -> str:
+    mark = " · set by hand" if by_hand else ""
     return f"{scene.role.capitalize()} {date_text(scene.datetime)} · {scene.scene_id}{mark}"

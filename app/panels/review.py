@@ -32,9 +32,9 @@ def show(view: EventView, model: MapModel | None, labeller: str) -> None:
     case = case_of(view, model, labeller)
     chosen = st.session_state.get("queue")
     with st.container(key="checks"):
-        for kind, standing in queue_states(case).items():
-            _queue(kind, standing, chosen=kind == chosen)
-            if kind == "audit" and model is not None and standing.done:
+        for kind, state in queue_states(case).items():
+            _queue(kind, state, chosen=kind == chosen)
+            if kind == "audit" and model is not None and state.done:
                 with st.container(key="audit-says"):
                     _audit(audit_of(view, model, case.revision), model)
     if chosen is None:
@@ -43,27 +43,27 @@ def show(view: EventView, model: MapModel | None, labeller: str) -> None:
         show_agreement(view, model, case.revision)
 
 
-def _queue(kind: str, standing: QueueState, *, chosen: bool) -> None:
+def _queue(kind: str, state: QueueState, *, chosen: bool) -> None:
     check = CHECKS[kind]
     with st.container(key=f"check-{kind}-{'on' if chosen else 'off'}"):
         st.button(
-            f"**{check.title}** :gray[{_state(kind, standing)}]",
+            f"**{check.title}** :gray[{_state(kind, state)}]",
             key=f"walk-{kind}",
             type="tertiary",
             width="stretch",
-            disabled=not standing.waiting and not chosen,
+            disabled=not state.waiting and not chosen,
             on_click=walk,
             args=(None if chosen else kind,),
         )
         if chosen:
-            note(check.purpose if standing.waiting else "Nothing more waits here.", good=not standing.waiting)
+            note(check.purpose if state.waiting else "Nothing more waits here.", good=not state.waiting)
 
 
-def _state(kind: str, standing: QueueState) -> str:
-    done = f"{standing.done:,} done" if standing.done else ""
+def _state(kind: str, state: QueueState) -> str:
+    done = f"{state.done:,} done" if state.done else ""
     if kind == "audit":
         return done or "not begun"
-    waiting = f"{standing.waiting:,}" if standing.waiting else standing.needs or ("" if done else "none")
+    waiting = f"{state.waiting:,}" if state.waiting else state.needs or ("" if done else "none")
     return " · ".join(part for part in (waiting, done) if part)
 
 

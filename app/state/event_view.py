@@ -70,8 +70,8 @@ class EventView:
     def places(self) -> dict[Role, PlacedShapes]:
         """The footprints where the imagery of each side shows them (EPSG:4326), by what registration says."""
         if self.index is None:
-            nudges = read_manual_shifts(self.event, chain.from_iterable(self.scenes.values()))
-            by_hand = manually_shifted(self.shapes.middles, self.scenes, nudges)
+            manual_shifts = read_manual_shifts(self.event, chain.from_iterable(self.scenes.values()))
+            by_hand = manually_shifted(self.shapes.middles, self.scenes, manual_shifts)
             return {role: PlacedShapes(self.shapes, by_hand[role]) for role in ROLES}
         return {role: PlacedShapes(self.shapes, shifts_on(self.index, len(self.shapes), role)) for role in ROLES}
 
@@ -223,11 +223,8 @@ def _assessment(view: EventView, model: MapModel | None, predicted: str, revisio
     # A run is opened anew: the one that is the key of caches must keep no table.
     opened = FinishedRun(model.run) if isinstance(model, FinishedRun) else model
     table = export_table(view.event, opened)
-    return table.iloc[_rows_of(view, table)].reset_index(drop=True)
-
-
-def _rows_of(view: EventView, table: pd.DataFrame) -> NDArray[np.intp]:
-    return pd.Index(table["building_id"].astype(str)).get_indexer(pd.Index(view.building_id))
+    rows = pd.Index(table["building_id"].astype(str)).get_indexer(pd.Index(view.building_id))
+    return table.iloc[rows].reset_index(drop=True)
 
 
 def count_inside(view: EventView, area: Area | None) -> tuple[int, int]:

@@ -47,11 +47,11 @@ def footprints_within(
     and north from the one before, the first from `origin` (degrees); a step of 1 is `DEGREE`. They stand as drawn;
     `moves` has the step of each building from there to its place in pre and post imagery (null: none moves).
     """
-    standing = assessment_of(view, model)
+    assessment = assessment_of(view, model)
     rows = view.places[role].within(bbox)
     matched = len(view.footprints)
     if not wanted.is_open:
-        passes = standing.passes(wanted)
+        passes = assessment.passes(wanted)
         matched = int(np.count_nonzero(passes))
         rows = rows[passes[rows]]
     capped = len(rows) > POLYGON_CAP
@@ -59,13 +59,13 @@ def footprints_within(
         "total": len(view.footprints),
         "matched": matched,
         "shown": {"in_view": len(rows), "drawn": 0 if capped else len(rows), "capped": capped},
-        "revision": standing.revision,
-        "version": standing.stamp,
-        **({} if capped else _outlines(view, standing, rows)),
+        "revision": assessment.revision,
+        "version": assessment.stamp,
+        **({} if capped else _outlines(view, assessment, rows)),
     }
 
 
-def _outlines(view: EventView, standing: Assessment, rows: NDArray[np.intp]) -> dict[str, Any]:
+def _outlines(view: EventView, assessment: Assessment, rows: NDArray[np.intp]) -> dict[str, Any]:
     drawn = view.shapes.at(rows)
     parts, owner = shapely.get_parts(drawn, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)
@@ -75,8 +75,8 @@ def _outlines(view: EventView, standing: Assessment, rows: NDArray[np.intp]) -> 
     moves = {role: np.rint(view.places[role].moves[rows] / DEGREE).astype(np.int64) for role in ROLES}
     return {
         "id": view.building_id[rows].tolist(),
-        "label": standing.label[rows].tolist(),
-        "codes": {mode: standing.says.unlabelled[mode][rows].tolist() for mode in MODES},
+        "label": assessment.label[rows].tolist(),
+        "codes": {mode: assessment.says.unlabelled[mode][rows].tolist() for mode in MODES},
         "parts": np.bincount(owner[part], minlength=len(rows)).tolist(),
         "rings": np.bincount(ring, minlength=len(rings)).tolist(),
         "origin": (origin * DEGREE).tolist(),
@@ -95,9 +95,9 @@ def building_at(
     """
     lon, lat = place
     rows = view.places[role].within((lon - reach, lat - reach, lon + reach, lat + reach))
-    standing = assessment_of(view, model)
+    assessment = assessment_of(view, model)
     if not wanted.is_open:
-        rows = rows[standing.passes(wanted)[rows]]
+        rows = rows[assessment.passes(wanted)[rows]]
     if not len(rows):
         return {"id": None, "label": None}
     squeeze = np.cos(np.radians(lat))  # a degree of longitude is shorter than one of latitude
@@ -107,7 +107,7 @@ def building_at(
     if distance[nearest] > reach:
         return {"id": None, "label": None}
     row = rows[nearest]
-    return {"id": str(view.building_id[row]), "label": _label(standing, row)}
+    return {"id": str(view.building_id[row]), "label": _label(assessment, row)}
 
 
 def buildings_in(view: EventView, model: MapModel | None, bbox: Box, wanted: Selection, role: Role) -> dict[str, Any]:
@@ -120,16 +120,16 @@ def buildings_in(view: EventView, model: MapModel | None, bbox: Box, wanted: Sel
     west, south, east, north = bbox
     lon, lat = places.centres[rows].T
     rows = rows[(lon >= west) & (lon <= east) & (lat >= south) & (lat <= north)]
-    standing = assessment_of(view, model)
+    assessment = assessment_of(view, model)
     if not wanted.is_open:
-        rows = rows[standing.passes(wanted)[rows]]
+        rows = rows[assessment.passes(wanted)[rows]]
     chosen = rows if len(rows) <= CHOICE_CAP else rows[:0]
-    items = [{"id": str(view.building_id[row]), "label": _label(standing, row)} for row in chosen]
+    items = [{"id": str(view.building_id[row]), "label": _label(assessment, row)} for row in chosen]
     return {"count": len(rows), "most": CHOICE_CAP, "items": items}
 
 
-def _label(standing: Assessment, row: np.intp) -> str | None:
-    code = int(standing.label[row])
+def _label(assessment: Assessment, row: np.intp) -> str | None:
+    code = int(assessment.label[row])
     return LABELS[code] if code >= 0 else None
 
 

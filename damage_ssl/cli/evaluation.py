@@ -17,8 +17,6 @@ from damage_ssl.learning.augmentation.affinity import DEFAULT, PolicyMeasure, Re
 from damage_ssl.learning.augmentation.affinity import measure as measure_policies
 from damage_ssl.learning.augmentation.contact_sheet import SHOWN, draw_sheet, sheet_rows
 from damage_ssl.learning.augmentation.frozen_scorer import LabelledPairs
-from damage_ssl.learning.augmentation.policy import AugmentPolicy
-from damage_ssl.learning.augmentation.policy_search import find_policy
 from damage_ssl.learning.device import keep_freed_memory
 from damage_ssl.learning.pair_tensor import pair_bytes
 from damage_ssl.learning.settings import TrainSettings
@@ -54,13 +52,6 @@ def views(
         str | None, typer.Option(metavar="NAMES", help="Only these, with spaces between, e.g. 'blur noise@context'.")
     ] = None,
     measure: Annotated[bool, typer.Option("--measure", help="Measure affinity and diversity; needs labels.")] = False,
-    search: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=1.0, help="Find an AutoAugment policy for this event first; needs labels."),
-    ] = None,
-    policy: Annotated[
-        Path | None, typer.Option(metavar="JSON", help="Policy to read or write (default: views_policy.json).")
-    ] = None,
     budget: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.0, help="Time for measuring; the policies come first.")
     ] = 120.0,
@@ -71,33 +62,25 @@ def views(
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
-    """Draw what augmentation does to this event's pairs; measure it; find a policy for it."""
+    """Draw what augmentation does to this event's pairs, and measure it."""
     with command(json=json) as console:
         opened = Event.open(workspace, event)
         store = PatchStore.open(opened.patches_path)
         keep_freed_memory()
-        kept = policy or opened.path / "views_policy.json"
-        pairs = _labelled_pairs(opened, store, scheme, seed) if measure or search is not None else None
-        found: AugmentPolicy | None = None
-        if search is not None and pairs is not None:
-            found = _search(console, pairs, search, seed, kept)
-        elif policy is not None or kept.exists():
-            found = AugmentPolicy.read(kept)
+        pairs = _labelled_pairs(opened, store, scheme, seed) if measure else None
         sheet = out or opened.path / "views.png"
         shown = tuple(operations.split()) if operations else SHOWN
-        _draw(opened, store, shown, found, sheet, seed)
-        console.say(f"sheet of {len(shown)} operations and {len(policies(found))} policies: {sheet}")
-        values: dict[str, object] = {"sheet": str(sheet), "policy": str(kept) if found is not None else None}
-        if found is not None:
-            values["found"] = dict(found.found)
-        if measure and pairs is not None:
+        _draw(opened, store, shown, sheet, seed)
+        console.say(f"sheet of {len(shown)} operations and {len(policies())} policies: {sheet}")
+        values: dict[str, object] = {"sheet": str(sheet)}
+        if pairs is not None:
             with console.progress("measure") as bar:
                 report = measure_policies(
-                    pairs, found, seconds=budget, seed=seed, progress=lambda share: bar(int(share * _STEPS), _STEPS)
+                    pairs, seconds=budget, seed=seed, progress=lambda share: bar(int(share * _STEPS), _STEPS)
                 )
             table = opened.path / "views.json"
             write_json(table, {"event": opened.name, "seed": seed, **report.to_json()})
-            _report(console, report, kept)
+            _report(console, report)
             console.say(f"table: {table}")
             values |= {"table": str(table), **report.to_json()}
         console.result(values)
@@ -118,35 +101,20 @@ def _labelled_pairs(event: Event, store: PatchStore, scheme: str, seed: int) -> 
     )
 
 
-def _search(console: Console, pairs: LabelledPairs, seconds: float, seed: int, path: Path) -> AugmentPolicy:
-    with console.progress("search") as bar:
-        found = find_policy(pairs, seconds, seed=seed, progress=lambda share: bar(int(share * _STEPS), _STEPS))
-    found.write(path)
-    facts = found.found
-    console.say(
-        f"policy of {len(found.sub_policies)} sub-policies out of {facts['tried']} tried: validation loss "
-        f"{facts['loss_kept']:.3f} (all tried {facts['loss_tried']:.3f}, untouched "
-        f"{facts['loss_untouched']:.3f}); {path}"
-    )
-    return found
-
-
-def _draw(
-    event: Event, store: PatchStore, operations: tuple[str, ...], found: AugmentPolicy | None, out: Path, seed: int
-) -> None:
+def _draw(event: Event, store: PatchStore, operations: tuple[str, ...], out: Path, seed: int) -> None:
     index = store.index()
     assessed = index.loc[index["assessed"], "building_id"].to_numpy(str)
     if not len(assessed):
         raise WorkspaceError(f"event '{event.name}': no building can be assessed, so there is no pair to show")
     drawn = np.random.default_rng(seed).permutation(len(assessed))[:PAIRS_SHOWN]
     pixels = pair_bytes(store.load(assessed[np.sort(drawn)]))
-    rows = sheet_rows(pixels, operations, policies(found), torch.Generator().manual_seed(seed))
+    rows = sheet_rows(pixels, operations, policies(), torch.Generator().manual_seed(seed))
     title = f"{event.name}: views by strength, pre above post; the footprint is outlined"
     with atomic_path(out) as temporary:
         draw_sheet(rows, title).save(temporary, format="PNG")
 
 
-def _report(console: Console, report: Report, policy: Path) -> None:
+def _report(console: Console, report: Report) -> None:
     console.say(
         f"frozen features, trained on {report.trained_on:,} buildings, validated on {report.validated_on:,} "
         f"({report.seconds:.0f} s)"
@@ -154,14 +122,9 @@ def _report(console: Console, report: Report, policy: Path) -> None:
     console.say(f"{'views':<16}{'affinity':>9}{'diversity':>10}{'accuracy':>9}{'loss':>7}  against {DEFAULT}")
     for row in report.rows:
         console.say(_line(row))
-    if any(row.name == "autoaugment" for row in report.rows):
-        console.say("autoaugment was found on validation buildings, perhaps these: its row is then optimistic")
     if report.left_out:
         console.say(f"not measured within the time: {', '.join(report.left_out)}")
-    option = f"strong_policy = '{report.chosen}'" + (
-        f", policy = '{policy.name}'" if report.chosen == "autoaugment" else ""
-    )
-    console.say(f"chosen: {report.chosen} ([train.options] {option})")
+    console.say(f"chosen: {report.chosen} ([train.options] strong_policy = '{report.chosen}')")
 
 
 def _line(row: PolicyMeasure) -> str:

@@ -37,7 +37,7 @@ def find_place(workspace: Path, name: str | None, bbox: str | None) -> Place:
         InputError: neither an event nor a box was given, or the box is none.
         WorkspaceError: there is no such event, in the workspace or in the catalogue.
     """
-    event = _event(workspace, name)
+    event = Event.open(workspace, name) if name is not None and name in list_events(workspace) else None
     known = None if event is not None or name is None else _known(workspace, name)
     struck = _between(event) if event is not None else _day_of(known)
     if bbox is not None:
@@ -77,10 +77,6 @@ def _day_of(known: OpenEvent | None) -> datetime | None:
 def imaged_area(event: Event) -> BaseGeometry:
     """Where an event has imagery of either side, in EPSG:4326."""
     return extent_of([*event.scenes("pre"), *event.scenes("post")])
-
-
-def _event(workspace: Path, name: str | None) -> Event | None:
-    return Event.open(workspace, name) if name is not None and name in list_events(workspace) else None
 
 
 def _between(event: Event) -> datetime | None:

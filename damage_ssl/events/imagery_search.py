@@ -24,7 +24,7 @@ from damage_ssl.footprints.providers.service import (
 )
 from damage_ssl.geography import BoundingBox
 from damage_ssl.imagery.href import shown_href, without_secrets
-from damage_ssl.progress import Move
+from damage_ssl.progress import Move, silent
 
 if TYPE_CHECKING:
     from pystac_client.stac_api_io import StacApiIO
@@ -166,12 +166,8 @@ def scenes_below(url: str, document: dict[str, Any], max_documents: int = 3000) 
     world = BoundingBox(-180, -90, 180, 90)
     stac_io = open_io() if find_spec("pystac_client") else pystac.StacIO.default()
     with _stac_errors(url):
-        walked = walk(stac_io, url, document, world, None, None, max_documents, (), _silent)
+        walked = walk(stac_io, url, document, world, None, None, max_documents, (), silent)
     return walked.scenes, walked.complete
-
-
-def _silent(done: int, total: int, remark: str = "") -> None:
-    """No progress wanted."""
 
 
 def _ask(

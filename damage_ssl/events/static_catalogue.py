@@ -166,7 +166,9 @@ def walk(
                 for (rel, href), values in zip(part, pool.map(lambda it: stac_io.read_json(it[1]), part), strict=True):
                     documents += 1
                     if rel == "item":
-                        scene = _scene(href, values, place.licence)
+                        item = pystac.Item.from_dict(values, href=href, migrate=True, preserve_dict=False)
+                        item.set_self_href(href)
+                        scene = read_scene(item, place.licence)
                         if _matches(scene, box, start, end):
                             scenes.append(scene)
                     elif _may_hold(values, box, start, end):
@@ -193,12 +195,6 @@ def _parts(hrefs: list[tuple[str, str]], size: int) -> Iterator[list[tuple[str, 
         yield part
 
 
-def _scene(href: str, values: dict[str, Any], licence: str | None) -> ImageryScene:
-    item = pystac.Item.from_dict(values, href=href, migrate=True, preserve_dict=False)
-    item.set_self_href(href)
-    return read_scene(item, licence)
-
-
 def _matches(scene: ImageryScene, box: BoundingBox, start: datetime | None, end: datetime | None) -> bool:
     if scene.bbox is not None and not box.meets(scene.bbox):
         return False
@@ -219,10 +215,8 @@ def _may_hold(values: dict[str, Any], box: BoundingBox, start: datetime | None, 
 
 
 def _meets(box: BoundingBox, bbox: list[float]) -> bool:
-    if len(bbox) not in {4, 6}:
-        return True
-    half = len(bbox) // 2
-    return box.meets((bbox[0], bbox[1], bbox[half], bbox[half + 1]))
+    flat = _flat_bbox(bbox)
+    return flat is None or box.meets(flat)
 
 
 def _overlaps(interval: list[str | None], start: datetime | None, end: datetime | None) -> bool:

@@ -33,7 +33,8 @@ def merge_footprints(sets: Sequence[FootprintSet], *, duplicate_share: float = 0
     reports = list(sets[0].sources)
     for later in sets[1:]:
         added, dropped = _added(table, later.table, duplicate_share)
-        added = _with_free_ids(added, set(table["building_id"]), _name_of(later))
+        name = later.sources[0].source.split(".")[0] if later.sources else "other"
+        added = _with_free_ids(added, set(table["building_id"]), name)
         table = gpd.GeoDataFrame(pd.concat([table, added], ignore_index=True), geometry="geometry", crs="EPSG:4326")
         left_out += [later.left_out, dropped]
         reports += _recounted(later, added, dropped)
@@ -99,10 +100,6 @@ def _with_free_ids(added: gpd.GeoDataFrame, taken: set[str], name: str) -> gpd.G
             free = f"{name}:{free}"
         ids.append(free)
     return added.assign(building_id=ids)
-
-
-def _name_of(found: FootprintSet) -> str:
-    return found.sources[0].source.split(".")[0] if found.sources else "other"
 
 
 def _recounted(found: FootprintSet, added: gpd.GeoDataFrame, dropped: pd.DataFrame) -> list[SourceReport]:

@@ -94,7 +94,7 @@ def register(
     progress: ProgressCallback | None = None,
     client: "Client | None" = None,
 ) -> Registration:
-    """Measure and settle the shifts of all buildings; returns at once where nothing changed since.
+    """Find the shifts of all buildings; returns at once where nothing changed since.
 
     First, wide windows on a lattice over the event are matched: post with pre, and pre with the outlines of the
     footprints. A robust field through the matches says where each place of pre is found in post. Then closer windows

@@ -71,7 +71,7 @@ def local_shifts(
 
 
 def refine(
-    settled: LocalShifts,
+    surrounding: LocalShifts,
     samples: Samples,
     surroundings_m: NDArray[np.float64],
     x_m: NDArray[np.float64],
@@ -87,7 +87,7 @@ def refine(
     that is taken. Where the close matches contradict each other or their surroundings, nothing is added.
 
     Args:
-        settled: the shifts of M places by their surroundings.
+        surrounding: the shifts of M places by their surroundings.
         samples: the close matches.
         surroundings_m: [N, 2], the shift that the surroundings say where each sample is.
         x_m: [M], in the samples' CRS.
@@ -100,14 +100,14 @@ def refine(
     trust = neighbour_trust(beyond, level, radius_m, rng)
     field = local_field(beyond, x_m, y_m, scene=level, radius_m=radius_m, trust=trust, neighbours=_CLOSE)
     most_m = np.maximum(
-        _GATE_M, 3 * np.hypot(field.spread_m, np.where(np.isfinite(settled.error_m), settled.error_m, 0))
+        _GATE_M, 3 * np.hypot(field.spread_m, np.where(np.isfinite(surrounding.error_m), surrounding.error_m, 0))
     )
-    usable = (field.support >= 1) & (field.conflict <= 1 - _LEAST_SHARE) & (settled.source != NONE)
+    usable = (field.support >= 1) & (field.conflict <= 1 - _LEAST_SHARE) & (surrounding.source != NONE)
     usable &= np.abs(field.shift_m).max(axis=1) <= most_m
     return LocalShifts(
-        shift_m=settled.shift_m + np.where(usable[:, None], field.shift_m, 0.0),
-        source=np.where(usable, OWN, settled.source).astype(object),
-        error_m=np.where(usable, np.hypot(field.spread_m, _BORROWED_M), settled.error_m),
+        shift_m=surrounding.shift_m + np.where(usable[:, None], field.shift_m, 0.0),
+        source=np.where(usable, OWN, surrounding.source).astype(object),
+        error_m=np.where(usable, np.hypot(field.spread_m, _BORROWED_M), surrounding.error_m),
     )
 
 

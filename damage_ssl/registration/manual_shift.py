@@ -43,7 +43,7 @@ def read_manual_shifts(event: Event, scenes: Iterable[Scene]) -> dict[str, Manua
     }
 
 
-def set_manual_shift(event: Event, scene_id: str, nudge: ManualShift | None) -> None:
+def set_manual_shift(event: Event, scene_id: str, shift: ManualShift | None) -> None:
     """Set the shift of a scene, which then overrides what is measured there; None takes it back.
 
     Raises:
@@ -53,18 +53,18 @@ def set_manual_shift(event: Event, scene_id: str, nudge: ManualShift | None) -> 
     """
     scenes = {scene.scene_id: scene for scenes in event.pre_and_post() for scene in scenes}
     entries = _entries(event)
-    if scene_id not in scenes and not (nudge is None and scene_id in entries):
+    if scene_id not in scenes and not (shift is None and scene_id in entries):
         raise InputError(f"{event.path}: no scene '{scene_id}': {nearest_name(scene_id, scenes)}")
-    if nudge is None:
+    if shift is None:
         entries.pop(scene_id, None)
     else:
-        if not (abs(nudge.east_m) <= _FARTHEST_M and abs(nudge.north_m) <= _FARTHEST_M):
+        if not (abs(shift.east_m) <= _FARTHEST_M and abs(shift.north_m) <= _FARTHEST_M):
             raise InputError(
-                f"scene '{scene_id}': a nudge of {nudge.east_m:g}, {nudge.north_m:g} m is out of range; give metres "
+                f"scene '{scene_id}': a nudge of {shift.east_m:g}, {shift.north_m:g} m is out of range; give metres "
                 f"east and north, each within ±{_FARTHEST_M:g}"
             )
         href = scenes[scene_id].href
-        entries[scene_id] = {"east_m": nudge.east_m, "north_m": nudge.north_m, "href": href}
+        entries[scene_id] = {"east_m": shift.east_m, "north_m": shift.north_m, "href": href}
     write_json(manual_shifts_path(event), entries)
 
 

@@ -84,21 +84,21 @@ def shifts_on(index: pd.DataFrame | None, count: int, role: str) -> NDArray[np.f
 
 
 def manually_shifted(
-    middles: NDArray[np.float64], scenes: Mapping[Role, Sequence[Scene]], nudges: Mapping[str, ManualShift]
+    middles: NDArray[np.float64], scenes: Mapping[Role, Sequence[Scene]], manual_shifts: Mapping[str, ManualShift]
 ) -> dict[Role, NDArray[np.float64]]:
     """Metres east and north [N, 2] for each side by what was set by hand alone, before anything was measured.
 
-    A footprint follows the first scene with a nudge that covers its middle (longitude and latitude, [N, 2]); in post it
-    also follows its pre scene.
+    A footprint follows the first scene with a manual shift that covers its middle (longitude and latitude, [N, 2]); in
+    post it also follows its pre scene.
     """
     shifts: dict[Role, NDArray[np.float64]] = {role: np.zeros((len(middles), 2)) for role in ("pre", "post")}
-    if not nudges or not len(middles):
+    if not manual_shifts or not len(middles):
         return shifts
     points = shapely.points(middles)
     for role, own in shifts.items():
         for scene in reversed(scenes[role]):
-            if nudge := nudges.get(scene.scene_id):
-                own[shapely.intersects(scene.extent, points)] = nudge.east_m, nudge.north_m
+            if manual_shift := manual_shifts.get(scene.scene_id):
+                own[shapely.intersects(scene.extent, points)] = manual_shift.east_m, manual_shift.north_m
     shifts["post"] = shifts["post"] + shifts["pre"]
     return shifts
 

@@ -20,7 +20,7 @@ OUTLINE_SIGNIFICANCE = 5.0
 """Outlines are few and parallel: their accidental matches reach higher than those between two images."""
 CLOSE_SIGNIFICANCE = 4.0
 """A close window's search is small, and its surroundings have said where to look."""
-NUDGE = "nudge"
+BY_HAND = "nudge"
 _OUTLINE_RADII = 2.0  # footprints are shifted as a whole or by the block; a single roof is ambiguous
 _WINDOW_ERROR_M = 0.25  # a window's shift is that of the ground and all roofs around, not of the one building
 _CLOSE_CELLS = 1.5  # close matches within so many widths of their lattice speak for a place
@@ -115,8 +115,10 @@ class MatchedWindows:
 class Surroundings:
     """What the wide windows say of the places around them."""
 
-    def __init__(self, windows: WindowMatches, settings: PatchSettings, nudges: Mapping[str, ManualShift]) -> None:
-        self._settings, self._nudges = settings, nudges
+    def __init__(
+        self, windows: WindowMatches, settings: PatchSettings, manual_shifts: Mapping[str, ManualShift]
+    ) -> None:
+        self._settings, self._manual_shifts = settings, manual_shifts
         self._windows = windows
         self._seen = MatchedWindows(windows)
         images = (windows.pre_image, windows.post_image)
@@ -132,25 +134,25 @@ class Surroundings:
         """A batch of places in the pre imagery, with the offsets to where they are in the post imagery."""
         zone = np.full(len(batch), batch.epsg, dtype=np.int64)
         pre_image, post_image, _ = self._seen.nearest(zone, batch.x_m, batch.y_m)
-        pair = self._settled(
+        pair = self._shifts_of(
             self._pairs, _keys(zone, pre_image, post_image), batch.x_m, batch.y_m, self._settings.align_radius_m
         )
-        return batch.with_offsets(np.zeros((len(batch), 2)), self._nudged(pair, post_image).shift_m)
+        return batch.with_offsets(np.zeros((len(batch), 2)), self._with_manual_shifts(pair, post_image).shift_m)
 
     def found(self, places: DrawnPlaces) -> Found:
-        """The shifts at these places, as far as the wide windows know them (with align = off: by nudges alone)."""
+        """The shifts at these places, as far as the wide windows know them; with align = off by manual shifts alone."""
         radius_m, outlines_m = self._settings.align_radius_m, _OUTLINE_RADII * self._settings.align_radius_m
         pre_image, post_image, window = self._seen.nearest(places.epsg, places.x_m, places.y_m)
         footprint, pair = _unmoved(len(window)), _unmoved(len(window))
         if self._settings.align != "off":
             keys = _keys(places.epsg, pre_image)
-            footprint = self._settled(self._outlines, keys, places.x_m, places.y_m, outlines_m)
+            footprint = self._shifts_of(self._outlines, keys, places.x_m, places.y_m, outlines_m)
             at = places.moved(footprint.shift_m)
-            pair = self._settled(self._pairs, _keys(at.epsg, pre_image, post_image), at.x_m, at.y_m, radius_m)
+            pair = self._shifts_of(self._pairs, _keys(at.epsg, pre_image, post_image), at.x_m, at.y_m, radius_m)
         return Found(
-            footprint=self._nudged(footprint, pre_image),
+            footprint=self._with_manual_shifts(footprint, pre_image),
             footprint_score=_score_of(self._windows.outlines, window),
-            pair=self._nudged(pair, post_image),
+            pair=self._with_manual_shifts(pair, post_image),
             pair_score=_score_of(self._windows.pairs, window),
             pre_image=pre_image,
             post_image=post_image,
@@ -180,7 +182,7 @@ class Surroundings:
         return replace(
             found,
             footprint=footprint,
-            pair=self._nudged(pair, post_image),
+            pair=self._with_manual_shifts(pair, post_image),
             footprint_score=np.where(unseen, np.nan, found.footprint_score),
             pair_score=_score_of(close.pairs, window),
             pre_image=pre_image,
@@ -196,18 +198,18 @@ class Surroundings:
             # Accidents of a search around nothing agree with each other: they all lie within its small reach.
             return local_shifts(wide.samples, x_m, y_m, scene=wide.scene, radius_m=radius_m, trust=wide.trust)
         group = _group(_joined(close, wide.samples), radius_m)
-        settled = partial(local_shifts, group.samples, scene=group.scene, radius_m=radius_m, trust=group.trust)
+        shifts = partial(local_shifts, group.samples, scene=group.scene, radius_m=radius_m, trust=group.trust)
         return refine(
-            settled(x_m, y_m),
+            shifts(x_m, y_m),
             close,
-            settled(close.x_m, close.y_m).shift_m,
+            shifts(close.x_m, close.y_m).shift_m,
             x_m,
             y_m,
             radius_m=min(_CLOSE_CELLS * spacing_m, radius_m),
             rng=np.random.default_rng(2),
         )
 
-    def _settled(
+    def _shifts_of(
         self,
         groups: Mapping[Key, _Group],
         keys: Iterator[tuple[Key, NDArray[np.intp]]],
@@ -231,24 +233,24 @@ class Surroundings:
         enough = group.scene.samples >= _LEAST_SAMPLES and group.scene.known
         return group if enough else groups.get(key[:1], _NOTHING)
 
-    def _nudged(self, settled: LocalShifts, image: NDArray[np.object_]) -> LocalShifts:
-        for scene_id, nudge in self._nudges.items():
+    def _with_manual_shifts(self, shifts: LocalShifts, image: NDArray[np.object_]) -> LocalShifts:
+        for scene_id, manual_shift in self._manual_shifts.items():
             rows = np.flatnonzero(image == scene_id)
-            settled.shift_m[rows] = (nudge.east_m, nudge.north_m)
-            settled.source[rows], settled.error_m[rows] = NUDGE, 0.0
-        return settled
+            shifts.shift_m[rows] = (manual_shift.east_m, manual_shift.north_m)
+            shifts.source[rows], shifts.error_m[rows] = BY_HAND, 0.0
+        return shifts
 
     def checked(self, found: Found) -> Found:
         """Name those that are misaligned, and leave out shifts beyond the reach."""
         reach_m, tolerance_m = self._settings.align_reach_m, self._settings.align_tolerance_m
         misaligned = np.zeros(len(found.misaligned), dtype=bool)
-        for settled in (found.footprint, found.pair):
-            by_hand = settled.source == NUDGE
-            too_far = (np.hypot(*settled.shift_m.T) > reach_m) & ~by_hand
-            settled.shift_m[too_far], settled.source[too_far] = 0.0, "none"
+        for shifts in (found.footprint, found.pair):
+            by_hand = shifts.source == BY_HAND
+            too_far = (np.hypot(*shifts.shift_m.T) > reach_m) & ~by_hand
+            shifts.shift_m[too_far], shifts.source[too_far] = 0.0, "none"
             misaligned |= too_far
         # What footprints say of themselves is no evidence against a building: many were drawn for another year.
-        misaligned |= (found.pair.error_m > tolerance_m) & (found.pair.source != NUDGE)
+        misaligned |= (found.pair.error_m > tolerance_m) & (found.pair.source != BY_HAND)
         return replace(found, misaligned=misaligned)
 
 

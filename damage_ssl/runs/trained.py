@@ -106,10 +106,8 @@ def start_training(
         LabelsError: the labels do not allow training. InputError: a source cannot be used.
         WorkspaceError: the run is being trained right now, or the named one is of another plan.
     """
-    from damage_ssl.learning.augmentation.policy import with_policy_text
     from damage_ssl.learning.training import check_settings
 
-    train = train.replace(options=with_policy_text(train.given, event.path))
     check_settings(train, "settings, [train]")
     plan = plan_run(event, PatchStore.open(event.patches_path), train, split, sources, source_settings)
     return planned_run(event, plan, run_id=run_id)

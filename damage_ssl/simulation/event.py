@@ -126,13 +126,9 @@ def looks(settings: SimulationSettings) -> tuple[Camera, Camera]:
     return pre, post
 
 
-def _size_px(painter: Painter) -> tuple[int, int]:
-    return int(painter.town.height_m / painter.gsd_m), int(painter.town.width_m / painter.gsd_m)
-
-
 def _write_picture(path: Path, painter: Painter, time: str) -> None:
     """Tile by tile into a plain GeoTIFF, then once through GDAL's COG driver for the overviews."""
-    height, width = _size_px(painter)
+    height, width = int(painter.town.height_m / painter.gsd_m), int(painter.town.width_m / painter.gsd_m)
     profile = {
         "driver": "GTiff",
         "height": height,

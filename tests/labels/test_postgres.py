@@ -12,6 +12,7 @@ from sqlalchemy import text
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, StorageError
 from damage_ssl.labels.label_log import LabelStore
+from tests.campaigns import campaign
 
 Open = Callable[[], LabelStore]
 
@@ -78,35 +79,35 @@ import sys
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.labels.label_log import LabelStore
 
-where, event, analyst = sys.argv[1:]
+where, event, analyst, labels = sys.argv[1:]
 store = LabelStore(where, event=event)
-for number in range(200):
+for number in range(int(labels)):
     store.add(f"{analyst}-{number}", LabelValue.DESTROYED, labeller=analyst, drawn="map", inclusion_probability=None)
     revision = store.revision()
     assert revision >= number + 1
 """
 
 
-@pytest.mark.long
+@campaign(200, 1000)
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
-def test_ten_analysts_with_two_hundred_labels_each_lose_none(
-    backend: str, tmp_path: Path, event: str, request: pytest.FixtureRequest
+def test_ten_analysts_with_hundreds_of_labels_each_lose_none(
+    backend: str, rounds: int, tmp_path: Path, event: str, request: pytest.FixtureRequest
 ) -> None:
     """Ten processes open the store for the first time and write at once."""
     where = str(tmp_path / "labels.sqlite") if backend == "sqlite" else request.getfixturevalue("postgres_server")
     analysts = [f"analyst{number}" for number in range(10)]
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, where, event, analyst], stderr=subprocess.PIPE)
+        subprocess.Popen([sys.executable, "-c", WRITER, where, event, analyst, str(rounds)], stderr=subprocess.PIPE)
         for analyst in analysts
     ]
     failures = [error.decode() for writer in writers if (error := writer.communicate()[1])]
     assert failures == []
     store = LabelStore(where, event=event)
     current = store.current()
-    assert store.revision() == 2000
-    assert len(current) == 2000
-    assert set(current["building_id"]) == {f"{analyst}-{number}" for analyst in analysts for number in range(200)}
-    assert current["labeller"].value_counts().to_dict() == dict.fromkeys(analysts, 200)
+    assert store.revision() == 10 * rounds
+    assert len(current) == 10 * rounds
+    assert set(current["building_id"]) == {f"{analyst}-{number}" for analyst in analysts for number in range(rounds)}
+    assert current["labeller"].value_counts().to_dict() == dict.fromkeys(analysts, rounds)
     store.close()
 
 

@@ -22,6 +22,7 @@ def cut(workspace: Path, folder: Path) -> tuple[Event, PatchStore]:
     return event, cut_patches(event, PatchSettings())
 
 
+@pytest.mark.long
 def test_santa_rosa_is_cut_whole(real_event: Callable[[str], Path], tmp_path: Path) -> None:
     folder = real_event("santa-rosa-wildfire")
     event, store = cut(tmp_path, folder)
@@ -60,6 +61,7 @@ def test_black_part_of_a_scene_has_no_valid_pixels_with_or_without_its_mask(
         assert (invalid != masked).mean() < 0.005, path.name
 
 
+@pytest.mark.long
 def test_joplin_in_two_crs_has_all_footprints_and_looks_at_the_roofs(
     real_event: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -107,7 +107,9 @@ class FootprintCandidates:
             inside &= ~below
         if not inside.any():
             return
-        values = {name: _taken(value, inside) for name, value in columns.items() if name != "confidence"}
+        values = {
+            name: np.asarray(value, dtype=object)[inside] for name, value in columns.items() if name != "confidence"
+        }
         table = pd.DataFrame({**values, "confidence": confidence[inside], "row": rows[inside]})
         self._parts.append(gpd.GeoDataFrame(table, geometry=geometry[inside], crs="EPSG:4326"))
 
@@ -183,10 +185,6 @@ def _confidence(values: Any, count: int) -> NDArray[np.float64]:
         return np.full(count, np.nan)
     numbers = number_or_nan(values)
     return np.where((numbers >= 0) & (numbers <= 1), numbers, np.nan)
-
-
-def _taken(values: Any, where: NDArray[np.bool_]) -> NDArray[np.object_]:
-    return np.asarray(values, dtype=object)[where]
 
 
 def _with_sizes(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

@@ -10,7 +10,7 @@ from damage_ssl.errors import InputError, WorkspaceError, nearest_name
 from damage_ssl.files import read_json, write_json
 from damage_ssl.footprints.providers import open_buildings, openstreetmap, overture
 from damage_ssl.geography import BoundingBox
-from damage_ssl.progress import Move
+from damage_ssl.progress import Move, silent
 
 
 class Download(Protocol):
@@ -93,7 +93,7 @@ PROVIDERS: dict[str, Provider] = {
 
 
 def fetch_footprints(
-    source: str, box: BoundingBox, path: Path, *, release: str | None = None, move: Move | None = None
+    source: str, box: BoundingBox, path: Path, *, release: str | None = None, move: Move = silent
 ) -> Fetched:
     """Fetch the buildings of a box into `path` in the source's own format, with a note of its licence beside it.
 
@@ -111,7 +111,7 @@ def fetch_footprints(
             f"at most {provider.largest_km2:,.0f} km² in one go; give a smaller --bbox or an AOI"
             + ("" if source != "osm" else ", or take --source overture, which holds OpenStreetMap's buildings too")
         )
-    found_release = provider.download(box, path, release, move or _silent)
+    found_release = provider.download(box, path, release, move)
     fetched = Fetched(
         path=path,
         provider=provider.name,
@@ -158,7 +158,3 @@ def read_note(path: Path) -> Fetched | None:
         return Fetched(**{**values, "path": path})
     except (ValueError, TypeError, KeyError) as error:
         raise WorkspaceError(f"{note}: cannot be read ({error}); fetch the footprints again") from error
-
-
-def _silent(done: int, total: int, remark: str = "") -> None:
-    """No progress wanted."""

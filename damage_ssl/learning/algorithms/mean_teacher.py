@@ -20,8 +20,6 @@ class MeanTeacherSettings(ConsistencySettings, title="mean-teacher"):
 
     unlabelled_weight: float = Field(50.0, ge=0.0)
 
-    _opening = "mean-teacher"
-
 
 class MeanTeacher(Consistency[MeanTeacherSettings]):
     """Eq. 1, J(θ) = E‖f(x, θ′, η′) − f(x, θ, η)‖², as mean over pairs and classes; the targets come from θ′ only.

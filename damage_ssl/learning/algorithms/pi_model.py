@@ -90,8 +90,6 @@ class PiModelSettings(ConsistencySettings, title="pi-model"):
 
     unlabelled_weight: float = Field(10.0, ge=0.0)
 
-    _opening = "pi-model"
-
 
 class PiModel(Consistency[PiModelSettings]):
     """The targets are the student's own predictions.

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from damage_ssl.learning.augmentation.frozen_scorer import Fitted, FrozenScorer, LabelledPairs, fit
 from damage_ssl.learning.augmentation.operations import NAMES, apply_table
-from damage_ssl.learning.augmentation.policy import AugmentPolicy
 from damage_ssl.learning.augmentation.views import Views, ViewSettings
 from damage_ssl.learning.pair_tensor import to_unit
 
@@ -28,7 +27,7 @@ Draw = Callable[[Tensor, torch.Generator], Tensor]
 TRAIN_VIEWS = 4
 UNTOUCHED = "untouched"
 DEFAULT = "random"
-CHOICES = (DEFAULT, "augmix", "autoaugment")
+CHOICES = (DEFAULT, "augmix")
 """Policies that strong views may follow; weak views are measured beside them."""
 
 
@@ -64,17 +63,11 @@ class Report:
         return asdict(self)
 
 
-def policies(found: AugmentPolicy | None = None) -> dict[str, Draw]:
+def policies() -> dict[str, Draw]:
     """The policies that a training can have, by the name that `strong_policy` has for them; `weak` views beside."""
     views = Views()
-    named: dict[str, Draw] = {
-        DEFAULT: views.strong,
-        "weak": views.weak,
-        "augmix": Views(ViewSettings(strong_policy="augmix")).strong,
-    }
-    if found is not None:
-        named["autoaugment"] = lambda x, generator: found.apply(views.weak(x, generator), generator)
-    return named
+    augmix = Views(ViewSettings(strong_policy="augmix"))
+    return {DEFAULT: views.strong, "weak": views.weak, "augmix": augmix.strong}
 
 
 def single_operations() -> dict[str, Draw]:
@@ -92,7 +85,6 @@ def single_operations() -> dict[str, Draw]:
 
 def measure(
     pairs: LabelledPairs,
-    found: AugmentPolicy | None = None,
     *,
     seconds: float = 120.0,
     seed: int = 0,
@@ -107,7 +99,7 @@ def measure(
     pairs = pairs.drawn(np.random.default_rng(seed))
     generator = torch.Generator().manual_seed(seed)
     bench = _Bench.of(pairs, generator)
-    named = policies(found)
+    named = policies()
     rows, losses = [bench.untouched], {}
     everything = {**named, **single_operations()}
     left_out = list(everything)

@@ -32,7 +32,6 @@ from damage_ssl.learning.augmentation.photometry import (
     check_operation,
     with_footprint,
 )
-from damage_ssl.learning.augmentation.policy import AugmentPolicy, policy_of
 from damage_ssl.learning.device import to_device
 from damage_ssl.learning.pair_tensor import FOOTPRINT, VIEW_CHANNELS
 from damage_ssl.settings import Settings
@@ -51,8 +50,8 @@ class ViewSettings(Settings, title="views"):
     Without `quarter_turns` views stay upright, mirrored left to right only: for images that are not taken from above.
     An operation whose name ends in `@building` or `@context` changes only the building, or only its surroundings.
     `strong_policy`: strengths within these ranges are `random` (RandAugment), or learned while training (`ctaugment`);
-    `augmix` mixes chains of the operations (`mixing.py`), `autoaugment` follows a found policy, both on a weak view;
-    `auto` is what the algorithm's paper does, or `random`. `policy` is the found policy: its file, or its JSON text.
+    `augmix` mixes chains of the operations on a weak view (`mixing.py`); `auto` is what the algorithm's paper does, or
+    `random`.
     """
 
     weak_shift: float = Field(0.125, ge=0.0, le=0.125)
@@ -66,8 +65,7 @@ class ViewSettings(Settings, title="views"):
     per_date_photometry: bool = True
     cutout: float = Field(0.5, ge=0.0, le=1.0)
     quarter_turns: bool = True
-    strong_policy: Literal["auto", "random", "ctaugment", "augmix", "autoaugment"] = "auto"
-    policy: str = ""
+    strong_policy: Literal["auto", "random", "ctaugment", "augmix"] = "auto"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -75,11 +73,6 @@ class ViewSettings(Settings, title="views"):
             check_operation(name, AUGMENTATIONS, "operations")
         if not self.operations.split():
             raise ValueError("operations is empty; name 'identity' for none")
-        if (self.strong_policy == "autoaugment") != bool(self.policy):
-            raise ValueError(
-                "strong_policy 'autoaugment' and policy go together; policy is the file that `damage-ssl views EVENT "
-                "--search 60` writes"
-            )
         return self
 
 
@@ -93,7 +86,6 @@ class Views:
         self.settings = settings or ViewSettings()
         self.policy: CTAugment | None = None
         self._regional = "@" in self.settings.operations
-        self._found: AugmentPolicy | None = policy_of(self.settings.policy) if self.settings.policy else None
         if self.settings.strong_policy == "ctaugment":
             self.policy = CTAugment([*self.settings.operations.split(), *AFFINE_KNOBS, "cutout"])
 
@@ -111,11 +103,6 @@ class Views:
 
     def strong(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """An affine map, then photometric operations, each sample its own, then cutout; or what the policy does."""
-        if self._found is not None:
-            x = self._found.apply(self.weak(x, generator), generator, per_date=self.settings.per_date_photometry)
-            out = x.view(len(x), -1, VIEW_CHANNELS, *x.shape[2:])
-            _cut_out(out, self.settings.cutout, generator, None)
-            return out.flatten(1, 2)
         if self.settings.strong_policy == "augmix":
             x = self.weak(x, generator)
             out = x.view(len(x), -1, VIEW_CHANNELS, *x.shape[2:])

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import storage_errors
-from damage_ssl.learning.augmentation.policy import policy_of
 from damage_ssl.learning.augmentation.views import Views, resolved
 from damage_ssl.learning.features.embedding import PAIRS_AT_ONCE, embed, standardise_on
 from damage_ssl.learning.features.feature_file import FeatureFile
@@ -194,9 +193,8 @@ def _read(folder: Path, network: PairNetwork, task: Task) -> ViewCache:
 def _fingerprint(task: Task, network: PairNetwork) -> str:
     """Changes with anything that the values depend on; the network is still without filters and statistics."""
     options = {name: value for name, value in task.options.cache.model_dump().items() if name != "cached_updates"}
-    views = resolved(task.options.views, "random").model_dump()
-    if views["policy"]:
-        views["policy"] = repr(policy_of(views["policy"]))  # not the name of its file
+    # Former versions had a "policy": without it their caches would be made again.
+    views = resolved(task.options.views, "random").model_dump() | {"policy": ""}
     spec = {name: value for name, value in network.spec.model_dump().items() if name not in ("classes", "head")}
     about = {"format": FORMAT_VERSION, "spec": spec, "cache": options, "views": views}
     digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=12)

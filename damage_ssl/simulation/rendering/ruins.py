@@ -1,6 +1,7 @@
 """Paint damaged buildings, each hazard in its own way and each grade more than the one before."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from damage_ssl.simulation.town.hazard import Outcome
 from damage_ssl.simulation.town.town import Building
 
 Mask = NDArray[np.bool_]
-Painter = Callable[[Canvas, Building, Outcome], None]
+Painter = Callable[[Canvas, Building, Outcome, RoofView], None]
+"""Paints what is left; the view is of the roof, which lies there already, or of the bare ground of one destroyed."""
 
 
 def paint_struck(canvas: Canvas, building: Building, outcome: Outcome, hazard: str) -> None:
@@ -22,7 +24,13 @@ def paint_struck(canvas: Canvas, building: Building, outcome: Outcome, hazard: s
     if outcome.grade is DamageGrade.NO_DAMAGE:
         paint_building(canvas, building, new_salt=outcome.salt if outcome.renovated else None)
     else:
-        _PAINTERS[hazard, outcome.grade](canvas, building, outcome)
+        paint, margin_m = _PAINTERS[hazard, outcome.grade]
+        if outcome.grade is DamageGrade.DESTROYED:
+            view = _bare_view(canvas, building, margin_m)
+        else:
+            view = paint_building(canvas, building, margin_m=margin_m)
+        if view is not None:
+            paint(canvas, building, outcome, view)
 
 
 def _bare_view(canvas: Canvas, building: Building, margin_m: float) -> RoofView | None:
@@ -100,10 +108,7 @@ def _quake_colours(building: Building) -> tuple[palette.Colour, ...]:
     return (palette.RUBBLE, building.colour, palette.RUBBLE, building.wall, (0.47, 0.43, 0.39))
 
 
-def _quake_minor(canvas: Canvas, building: Building, outcome: Outcome) -> None:
-    view = paint_building(canvas, building, margin_m=4)
-    if view is None:
-        return
+def _quake_minor(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
     part = view.window.part
     fallen = _worst(
         stains(canvas, building, part, 3) + 0.5 * _end_bias(building, view, outcome.salt),
@@ -116,10 +121,7 @@ def _quake_minor(canvas: Canvas, building: Building, outcome: Outcome) -> None:
     _scatter(canvas, building, view, 1.2 + 1.2 * outcome.extent, 0.35, _quake_colours(building), outcome.salt)
 
 
-def _quake_major(canvas: Canvas, building: Building, outcome: Outcome) -> None:
-    view = paint_building(canvas, building, margin_m=5)
-    if view is None:
-        return
+def _quake_major(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
     bias = _end_bias(building, view, outcome.salt) + 0.55 * stains(canvas, building, view.window.part, 5)
     fallen = _worst(bias, view.inside, 0.16 + 0.42 * outcome.extent)
     _heap(canvas, view, fallen, _quake_colours(building), 1.8, 0.95)
@@ -127,13 +129,10 @@ def _quake_major(canvas: Canvas, building: Building, outcome: Outcome) -> None:
     _scatter(canvas, building, view, 2.0 + 1.5 * outcome.extent, 0.55, _quake_colours(building), outcome.salt)
 
 
-def _quake_destroyed(canvas: Canvas, building: Building, outcome: Outcome) -> None:
+def _quake_destroyed(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
     rng = np.random.default_rng([outcome.salt, 2])
     if rng.random() < 0.3:
-        _pancake(canvas, building, outcome, rng)
-        return
-    view = _bare_view(canvas, building, 6)
-    if view is None:
+        _pancake(canvas, building, outcome, view, rng)
         return
     ragged = 1.6 * stains(canvas, building, view.window.part, 5)
     _lawn(canvas, building, view, 5, palette.RUBBLE, 0.75, outcome.salt)
@@ -141,24 +140,16 @@ def _quake_destroyed(canvas: Canvas, building: Building, outcome: Outcome) -> No
     _scatter(canvas, building, view, 4, 0.6, _quake_colours(building), outcome.salt)
 
 
-def _pancake(canvas: Canvas, building: Building, outcome: Outcome, rng: np.random.Generator) -> None:
+def _pancake(canvas: Canvas, building: Building, outcome: Outcome, ground: RoofView, rng: np.random.Generator) -> None:
     """The roof came down in one piece: lower, aside, cracked."""
-    fallen = Building(
+    fallen = replace(
+        building,
         x=building.x + float(rng.normal(0, 1.1)),
         y=building.y + float(rng.normal(0, 1.1)),
         angle=building.angle + float(rng.normal(0, 0.09)),
-        wings=building.wings,
-        roof=building.roof,
-        covering=building.covering,
-        colour=building.colour,
-        wall=building.wall,
         eave_m=0.9,
         pitch=building.pitch * 0.45,
-        salt=building.salt,
     )
-    ground = _bare_view(canvas, building, 6)
-    if ground is None:
-        return
     _lawn(canvas, building, ground, 4, palette.RUBBLE, 0.8, outcome.salt)
     _heap(canvas, ground, ground.rim > -0.6, _quake_colours(building), 1.4, 0.9)
     view = paint_building(canvas, fallen, margin_m=5)
@@ -174,10 +165,7 @@ def _pancake(canvas: Canvas, building: Building, outcome: Outcome, rng: np.rando
 _CHARRED = (palette.CHARCOAL, (0.22, 0.20, 0.18), (0.34, 0.31, 0.28), palette.CHARCOAL, palette.ASH)
 
 
-def _fire_minor(canvas: Canvas, building: Building, outcome: Outcome) -> None:
-    view = paint_building(canvas, building, margin_m=4)
-    if view is None:
-        return
+def _fire_minor(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
     part = view.window.part
     bias = _end_bias(building, view, outcome.salt) + 0.5 * stains(canvas, building, part, 4)
     canvas.blend(part, 0.5 * _worst(bias, view.inside, 0.05 + 0.16 * outcome.extent), palette.CHARCOAL)
@@ -185,10 +173,7 @@ def _fire_minor(canvas: Canvas, building: Building, outcome: Outcome) -> None:
     _lawn(canvas, building, view, 3, palette.SCORCHED, 0.45, outcome.salt)
 
 
-def _fire_major(canvas: Canvas, building: Building, outcome: Outcome) -> None:
-    view = paint_building(canvas, building, margin_m=5)
-    if view is None:
-        return
+def _fire_major(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
     part = view.window.part
     _lawn(canvas, building, view, 5, palette.SCORCHED, 0.8, outcome.salt)
     bias = _end_bias(building, view, outcome.salt) + 0.6 * stains(canvas, building, part, 4)
@@ -197,10 +182,7 @@ def _fire_major(canvas: Canvas, building: Building, outcome: Outcome) -> None:
     _heap(canvas, view, _worst(bias, view.inside, 0.14 + 0.4 * outcome.extent), _CHARRED[:3], 0.8, 0.9)
 
 
-def _fire_destroyed(canvas: Canvas, building: Building, outcome: Outcome) -> None:
-    view = _bare_view(canvas, building, 6)
-    if view is None:
-        return
+def _fire_destroyed(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
     part = view.window.part
     _lawn(canvas, building, view, 6, palette.SCORCHED, 0.85, outcome.salt)
     ashen = outcome.extent
@@ -212,14 +194,14 @@ def _fire_destroyed(canvas: Canvas, building: Building, outcome: Outcome) -> Non
     )
     rust = view.inside & (canvas.shards("small", 0.8, 47)[part] > 0.9)
     canvas.blend(part, 0.6 * rust, (0.42, 0.27, 0.19))
-    standing = np.zeros(view.a.shape, bool)
+    walls = np.zeros(view.a.shape, bool)
     for wing in building.wings:
         room = np.minimum(wing.half_a - np.abs(view.a - wing.a), wing.half_b - np.abs(view.b - wing.b))
-        standing |= (room > 0) & (room < 0.4)
-    standing &= stains(canvas, building, part, 8) > -0.25
-    canvas.blend(part, 0.75 * standing, (0.56, 0.53, 0.49))
-    canvas.height[part][standing] = 1.8
-    canvas.soften(part, standing, 1.0)
+        walls |= (room > 0) & (room < 0.4)
+    walls &= stains(canvas, building, part, 8) > -0.25
+    canvas.blend(part, 0.75 * walls, (0.56, 0.53, 0.49))
+    canvas.height[part][walls] = 1.8
+    canvas.soften(part, walls, 1.0)
 
 
 # --- wind ------------------------------------------------------------------------------------------------------------
@@ -243,10 +225,7 @@ def _strip(canvas: Canvas, view: RoofView, where: Mask, *, trusses: bool) -> Non
         target[open_attic & ~beam] -= 1.2
 
 
-def _wind_minor(canvas: Canvas, building: Building, outcome: Outcome) -> None:
-    view = paint_building(canvas, building, margin_m=4)
-    if view is None:
-        return
+def _wind_minor(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
     part = view.window.part
     bias = stains(canvas, building, part, 4) + 0.35 * _end_bias(building, view, outcome.salt)
     torn = _worst(bias, view.inside, 0.03 + 0.12 * outcome.extent)
@@ -265,10 +244,7 @@ def _tarp(canvas: Canvas, building: Building, view: RoofView, outcome: Outcome) 
     canvas.blend(view.window.part, sheet, toned(palette.TARP, crease))
 
 
-def _wind_major(canvas: Canvas, building: Building, outcome: Outcome) -> None:
-    view = paint_building(canvas, building, margin_m=6)
-    if view is None:
-        return
+def _wind_major(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
     part = view.window.part
     bias = _end_bias(building, view, outcome.salt) + 0.6 * stains(canvas, building, part, 4)
     _strip(canvas, view, _worst(bias, view.inside, 0.25 + 0.45 * outcome.extent), trusses=True)
@@ -277,10 +253,7 @@ def _wind_major(canvas: Canvas, building: Building, outcome: Outcome) -> None:
     _scatter(canvas, building, view, 5, 0.45, _wind_colours(building), outcome.salt)
 
 
-def _wind_destroyed(canvas: Canvas, building: Building, outcome: Outcome) -> None:
-    view = _bare_view(canvas, building, 8)
-    if view is None:
-        return
+def _wind_destroyed(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
     part = view.window.part
     slab = 1 + 0.05 * canvas.noise("one")[part] + 0.04 * canvas.noise("fine")[part]
     canvas.blend(part, view.inside, toned((0.58, 0.55, 0.50), slab))
@@ -296,16 +269,11 @@ def _wind_destroyed(canvas: Canvas, building: Building, outcome: Outcome) -> Non
 # --- flood (the water itself is painted over everything, later) ------------------------------------------------------
 
 
-def _flood_minor(canvas: Canvas, building: Building, outcome: Outcome) -> None:
-    view = paint_building(canvas, building, margin_m=6)
-    if view is not None:
-        _lawn(canvas, building, view, 5, palette.MUD, 0.3 + 0.45 * outcome.extent, outcome.salt)
+def _flood_minor(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
+    _lawn(canvas, building, view, 5, palette.MUD, 0.3 + 0.45 * outcome.extent, outcome.salt)
 
 
-def _flood_major(canvas: Canvas, building: Building, outcome: Outcome) -> None:
-    view = paint_building(canvas, building, margin_m=7)
-    if view is None:
-        return
+def _flood_major(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
     part = view.window.part
     _lawn(canvas, building, view, 7, palette.MUD, 0.9, outcome.salt)
     bias = stains(canvas, building, part, 4) - 0.4 * view.rim / building.reach_m
@@ -313,47 +281,41 @@ def _flood_major(canvas: Canvas, building: Building, outcome: Outcome) -> None:
     _scatter(canvas, building, view, 4, 0.22, _wind_colours(building), outcome.salt)
 
 
-def _flood_destroyed(canvas: Canvas, building: Building, outcome: Outcome) -> None:
+def _flood_destroyed(canvas: Canvas, building: Building, outcome: Outcome, view: RoofView) -> None:
     rng = np.random.default_rng([outcome.salt, 2])
-    ground = _bare_view(canvas, building, 8)
-    if ground is None:
-        return
-    _lawn(canvas, building, ground, 7, palette.MUD, 1.0, outcome.salt)
-    canvas.blend(ground.window.part, ground.inside, (0.50, 0.45, 0.38))
+    _lawn(canvas, building, view, 7, palette.MUD, 1.0, outcome.salt)
+    canvas.blend(view.window.part, view.inside, (0.50, 0.45, 0.38))
     drift = float(rng.uniform(1.5, 5.0))
     way = float(rng.uniform(0, 2 * np.pi))
-    adrift = Building(
+    adrift = replace(
+        building,
         x=building.x + drift * float(np.cos(way)),
         y=building.y + drift * float(np.sin(way)),
         angle=building.angle + float(rng.normal(0, 0.35)),
         wings=building.wings[:1],
-        roof=building.roof,
-        covering=building.covering,
-        colour=building.colour,
-        wall=building.wall,
         eave_m=1.6,
         pitch=building.pitch * 0.7,
-        salt=building.salt,
     )
-    view = paint_building(canvas, adrift, margin_m=5)
-    if view is None:
+    house = paint_building(canvas, adrift, margin_m=5)
+    if house is None:
         return
-    bias = _end_bias(adrift, view, outcome.salt) + 0.5 * stains(canvas, adrift, view.window.part, 4)
-    _heap(canvas, view, _worst(bias, view.inside, 0.2 + 0.6 * outcome.extent), _wind_colours(building), 1.9, 0.8)
-    _scatter(canvas, adrift, view, 5, 0.4, _wind_colours(building), outcome.salt)
+    bias = _end_bias(adrift, house, outcome.salt) + 0.5 * stains(canvas, adrift, house.window.part, 4)
+    _heap(canvas, house, _worst(bias, house.inside, 0.2 + 0.6 * outcome.extent), _wind_colours(building), 1.9, 0.8)
+    _scatter(canvas, adrift, house, 5, 0.4, _wind_colours(building), outcome.salt)
 
 
-_PAINTERS: dict[tuple[str, DamageGrade], Painter] = {
-    ("earthquake", DamageGrade.MINOR_DAMAGE): _quake_minor,
-    ("earthquake", DamageGrade.MAJOR_DAMAGE): _quake_major,
-    ("earthquake", DamageGrade.DESTROYED): _quake_destroyed,
-    ("fire", DamageGrade.MINOR_DAMAGE): _fire_minor,
-    ("fire", DamageGrade.MAJOR_DAMAGE): _fire_major,
-    ("fire", DamageGrade.DESTROYED): _fire_destroyed,
-    ("wind", DamageGrade.MINOR_DAMAGE): _wind_minor,
-    ("wind", DamageGrade.MAJOR_DAMAGE): _wind_major,
-    ("wind", DamageGrade.DESTROYED): _wind_destroyed,
-    ("flood", DamageGrade.MINOR_DAMAGE): _flood_minor,
-    ("flood", DamageGrade.MAJOR_DAMAGE): _flood_major,
-    ("flood", DamageGrade.DESTROYED): _flood_destroyed,
+_PAINTERS: dict[tuple[str, DamageGrade], tuple[Painter, float]] = {
+    ("earthquake", DamageGrade.MINOR_DAMAGE): (_quake_minor, 4),
+    ("earthquake", DamageGrade.MAJOR_DAMAGE): (_quake_major, 5),
+    ("earthquake", DamageGrade.DESTROYED): (_quake_destroyed, 6),
+    ("fire", DamageGrade.MINOR_DAMAGE): (_fire_minor, 4),
+    ("fire", DamageGrade.MAJOR_DAMAGE): (_fire_major, 5),
+    ("fire", DamageGrade.DESTROYED): (_fire_destroyed, 6),
+    ("wind", DamageGrade.MINOR_DAMAGE): (_wind_minor, 4),
+    ("wind", DamageGrade.MAJOR_DAMAGE): (_wind_major, 6),
+    ("wind", DamageGrade.DESTROYED): (_wind_destroyed, 8),
+    ("flood", DamageGrade.MINOR_DAMAGE): (_flood_minor, 6),
+    ("flood", DamageGrade.MAJOR_DAMAGE): (_flood_major, 7),
+    ("flood", DamageGrade.DESTROYED): (_flood_destroyed, 8),
 }
+"""How a building is painted, and how many metres around it are touched."""

@@ -85,6 +85,7 @@ def test_secrets_that_cannot_be_read_do_not_pass_for_no_sign_in(town: Town, tmp_
 
 
 @in_browser
+@pytest.mark.long
 def test_analyst_labels_under_their_address_viewer_only_looks_others_stay_out(town: Town, tmp_path: Path) -> None:
     event = prepared_event(town)
     (town.workspace / "access.toml").write_text(ROLES, encoding="utf-8")

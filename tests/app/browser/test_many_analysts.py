@@ -12,13 +12,12 @@ from damage_ssl.events.event import Event
 from damage_ssl.labels.label_log import LabelStore
 from tests.app.browser.conftest import Drawn
 from tests.app.browser.server import App, running_app
+from tests.campaigns import campaign
 
-ANALYSTS, LABELS_EACH = 10, 200
+ANALYSTS = 10
 VALUES = ("no-damage", "minor-damage", "major-damage", "destroyed", "unclear")
 
 pytestmark = [
-    pytest.mark.nightly,
-    pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),  # within rasterio
 ]
 
@@ -33,39 +32,43 @@ def postgres_app(drawn: Drawn, postgres_server: str, tmp_path: Path) -> Iterator
         yield running
 
 
-def test_ten_analysts_lose_no_label_on_sqlite(app: App, drawn: Drawn) -> None:
-    event = drawn.event(app.workspace, "ten-sqlite")
-    _answer_at_once(app, event, drawn)
-    _all_there(LabelStore(event.labels_path), drawn)
+@campaign(20, 200)
+def test_ten_analysts_lose_no_label_on_sqlite(rounds: int, app: App, drawn: Drawn) -> None:
+    event = drawn.event(app.workspace, f"ten-sqlite-{rounds}")
+    _answer_at_once(app, event, drawn, rounds)
+    _all_there(LabelStore(event.labels_path), drawn, rounds)
 
 
-def test_ten_analysts_lose_no_label_on_postgresql(postgres_app: App, drawn: Drawn, postgres_server: str) -> None:
-    event = drawn.event(postgres_app.workspace, "ten-postgres")
-    _answer_at_once(postgres_app, event, drawn)
+@campaign(20, 200)
+def test_ten_analysts_lose_no_label_on_postgresql(
+    rounds: int, postgres_app: App, drawn: Drawn, postgres_server: str
+) -> None:
+    event = drawn.event(postgres_app.workspace, f"ten-postgres-{rounds}")
+    _answer_at_once(postgres_app, event, drawn, rounds)
     store = LabelStore(postgres_server, event=event.name)
     try:
-        _all_there(store, drawn)
+        _all_there(store, drawn, rounds)
     finally:
         store.close()
 
 
-def _answers_of(analyst: int, drawn: Drawn) -> list[tuple[str, str]]:
+def _answers_of(analyst: int, drawn: Drawn, rounds: int) -> list[tuple[str, str]]:
     buildings = list(drawn.truth)
     return [
         (buildings[(7 * analyst + number) % len(buildings)], VALUES[(analyst + number) % len(VALUES)])
-        for number in range(LABELS_EACH)
+        for number in range(rounds)
     ]
 
 
-def _answer_at_once(app: App, event: Event, drawn: Drawn) -> None:
+def _answer_at_once(app: App, event: Event, drawn: Drawn, rounds: int) -> None:
     def work(analyst: int) -> int:
         return sum(
             _post(app, event.name, building, value, f"analyst {analyst}")
-            for building, value in _answers_of(analyst, drawn)
+            for building, value in _answers_of(analyst, drawn, rounds)
         )
 
     with ThreadPoolExecutor(ANALYSTS) as pool:
-        assert list(pool.map(work, range(ANALYSTS))) == [LABELS_EACH] * ANALYSTS
+        assert list(pool.map(work, range(ANALYSTS))) == [rounds] * ANALYSTS
 
 
 def _post(app: App, event: str, building: str, value: str, labeller: str) -> int:
@@ -79,11 +82,11 @@ def _post(app: App, event: str, building: str, value: str, labeller: str) -> int
         return int(answer.status == 200)
 
 
-def _all_there(store: LabelStore, drawn: Drawn) -> None:
+def _all_there(store: LabelStore, drawn: Drawn, rounds: int) -> None:
     log = store.log()
-    assert len(log) == ANALYSTS * LABELS_EACH
-    assert store.revision() == ANALYSTS * LABELS_EACH
+    assert len(log) == ANALYSTS * rounds
+    assert store.revision() == ANALYSTS * rounds
     for analyst in range(ANALYSTS):
         mine = log[log["labeller"] == f"analyst {analyst}"]
         got = list(zip(mine["building_id"], mine["value"], strict=True))
-        assert got == _answers_of(analyst, drawn)  # every one, once, in the order given
+        assert got == _answers_of(analyst, drawn, rounds)  # every one, once, in the order given

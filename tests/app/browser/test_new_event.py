@@ -4,13 +4,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from damage_ssl.events.event import Event
 from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import BUILDINGS, Drawn
 from tests.app.browser.screen import Screen
 from tests.app.browser.server import App
 
-pytestmark = BROWSER
+pytestmark = [*BROWSER, pytest.mark.long]
 
 CORNERS = ((0.3, 0.2), (0.7, 0.2), (0.72, 0.8), (0.28, 0.82))
 

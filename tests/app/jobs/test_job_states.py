@@ -19,6 +19,7 @@ from app.jobs.job import Job, JobReport, report_in
 from damage_ssl.errors import StorageError
 from damage_ssl.files import write_json
 from damage_ssl.progress import ProgressState, machine_start, process_start_of, read_progress, write_progress
+from tests.campaigns import campaign
 from tests.conftest import Town, eventually
 
 Begin = Callable[[str], Path]
@@ -88,9 +89,9 @@ def busy_processors() -> Iterator[None]:
         each.wait()
 
 
-@pytest.mark.long
-def test_work_just_begun_is_running_also_on_a_busy_machine(begin: Begin, busy_processors: None) -> None:
-    for _ in range(40):
+@campaign(40, 400)
+def test_work_just_begun_is_running_also_on_a_busy_machine(rounds: int, begin: Begin, busy_processors: None) -> None:
+    for _ in range(rounds):
         folder = begin("import time; time.sleep(60)")
         report = report_in(folder)
         assert report is not None and (report.state, report.message) == ("running", "")

@@ -1,6 +1,5 @@
 """The live model over the routes: the map recolours with each label; the labelling queue and its second opinions."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,10 @@ import pytest
 
 from app.jobs import event_jobs
 from app.jobs.event_jobs import features_work
+from app.jobs.job import JobReport
 from app.panels.labels import needed, promise_of
 from app.state import queues
-from app.state.event_view import label_counts, label_store, view_of
+from app.state.event_view import EventView, label_counts, label_store, view_of
 from app.state.labelling_guide import GRADES
 from app.state.queues import Ask, label_queue
 from app.state.sampling_shares import Shares, keep_shares
@@ -290,6 +290,11 @@ def test_guide_without_labels_shows_the_most_and_least_changed_and_calls_them_un
     assert grades["major-damage"] == []
 
 
+def ended(view: EventView) -> JobReport:
+    """The work on features, once it is over."""
+    return eventually(lambda: work if (work := features_work(view)) is not None and not work.active else None)
+
+
 def test_features_are_made_once_by_a_process_that_two_pages_share(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
     event = prepared_event(town)
@@ -300,10 +305,8 @@ def test_features_are_made_once_by_a_process_that_two_pages_share(town: Town, mo
     event_jobs.start_features(view.event)
     second = features_work(view)
     assert first is not None and second is not None and first.job.pid == second.job.pid
-    deadline = time.monotonic() + 240
-    while (work := features_work(view)) is not None and work.active and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert work is not None and work.state == "done", work
+    work = ended(view)
+    assert work.state == "done", work
     assert features_ready(event) and not needs_features(view)
     notes = features_path(event) / "features.json"
     write_json(notes, {**read_json(notes), "format": 1})
@@ -316,8 +319,6 @@ def test_failed_features_say_why(town: Town, monkeypatch: pytest.MonkeyPatch) ->
     view = view_of("town")
     with locked(event.path / ".features.lock"):
         event_jobs.start_features(view.event)
-        deadline = time.monotonic() + 240
-        while (work := features_work(view)) is not None and work.active and time.monotonic() < deadline:
-            time.sleep(0.2)
-    assert work is not None and work.state == "failed"
+        work = ended(view)
+    assert work.state == "failed"
     assert "another process is making its features" in work.message

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -238,10 +239,18 @@ def killed_at(moment: str, path: Path, patch: pytest.MonkeyPatch, changes: dict[
     os._exit(0)
 
 
-@pytest.mark.long
+SAMPLE = (
+    ("remixmatch", "step"),
+    ("remixmatch", "checkpoint"),
+    ("flexmatch", "average"),
+    ("mean-teacher", "checkpoint"),
+)
+EVERY_KILL = tuple(product(sorted(ALGORITHMS), ("step", "average", "checkpoint")))
+
+
 @pytest.mark.parametrize(
     ("algorithm", "moment"),
-    [("remixmatch", "step"), ("remixmatch", "checkpoint"), ("flexmatch", "average"), ("mean-teacher", "checkpoint")],
+    [pytest.param(*kill, marks=pytest.mark.long if kill in SAMPLE else pytest.mark.nightly) for kill in EVERY_KILL],
 )
 def test_a_training_killed_at_any_moment_goes_on_to_exactly_the_same_weights(
     algorithm: str, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
