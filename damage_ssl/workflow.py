@@ -319,14 +319,11 @@ def next_to_label(event: Event, count: int, rng: "np.random.Generator") -> "pd.D
     import pandas as pd
 
     from damage_ssl.labels.sampling import next_buildings
-    from damage_ssl.runs.best import best_run
-    from damage_ssl.runs.finished_run import FinishedRun
+    from damage_ssl.runs.best import best_model
     from damage_ssl.runs.live import features_ready, read_features
 
-    run = best_run(event)[0]
-    uncertainty = None
-    if run is not None:
-        uncertainty = FinishedRun.of_event(event, run).predictions.set_index("building_id")["uncertainty"]
+    model = best_model(event).model
+    uncertainty = None if model is None else model.predictions.set_index("building_id")["uncertainty"]
     cluster = None
     if features_ready(event):
         features = read_features(event)

@@ -57,18 +57,17 @@ def settle_run(console: Console, event: Event) -> tuple[Run | None, str]:
     Raises:
         WorkspaceError: the event's definition is damaged.
     """
-    from damage_ssl.runs.best import best_run, runs_of_event
+    from damage_ssl.runs.best import best_model, runs_of_event
 
-    run, why = best_run(event)
-    console.say(why)
-    if run is None or not can_ask(console):
-        return run, why
+    found = best_model(event)
+    console.say(found.why)
+    run = None if found.model is None else found.model.run
+    if run is None or found.validated or not can_ask(console):
+        return run, found.why
     models = {model.model_id: model for model in runs_of_event(event).answering}
-    if len(models) < 2 or any(model.validated for model in models.values()):
-        return run, why
     titles = {name: model.kind.title or model.algorithm for name, model in models.items()}
     chosen = models[_choose("which run", titles, run.run_id)].run
-    return chosen, why if chosen == run else f"run {chosen.run_id}: chosen by hand"
+    return chosen, found.why if chosen == run else f"run {chosen.run_id}: chosen by hand"
 
 
 def _choose(question: str, options: Mapping[str, str], default: str) -> str:

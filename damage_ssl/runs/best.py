@@ -65,37 +65,58 @@ def runs_of_event(event: Event) -> RunsOfEvent:
     return RunsOfEvent(tuple(answering), tuple(sorted(aside, key=lambda each: each.run.begun)), tuple(unreadable))
 
 
+@dataclass(frozen=True)
+class RunChoice:
+    """Which run is taken where none is named, as the model behind a map, and why; None: there is none to take."""
+
+    model: FinishedRun | None
+    why: str
+    validated: bool = False
+
+
 def best_run(event: Event) -> tuple[Run | None, str]:
-    """The run to take where none is named, and why, in a sentence; None where there is none to take.
-
-    Of the runs that answer the event's definition of damaged, on the buildings that can be assessed now, it is the best
-    validated one, else the newest; one that labels taught goes before one without labels. A newer validated run
-    replaces an older one only where it is not worse: by AUROC on the buildings that both held out where these suffice
-    (`is_validated`), else by the lower end of its interval on its own. An ensemble has to be better than what it
-    replaces, and is not taken as the newest without a measured gain.
-
-    Raises:
-        WorkspaceError: the event's definition is damaged.
+    """The run to take where none is named, and why, in a sentence; None where there is none. See `best_model`.
 
     Examples:
         >>> best_run(event)[0] == run
         True
     """
+    chosen = best_model(event)
+    return None if chosen.model is None else chosen.model.run, chosen.why
+
+
+def best_model(event: Event) -> RunChoice:
+    """The run to take where none is named, read under the event's definition.
+
+    Of the runs that answer the event's definition of damaged, on the buildings that can be assessed now, it is the best
+    validated one, else the newest; one that labels taught goes before one without labels. A newer validated run
+    replaces an older one only where it is not worse: by AUROC on the buildings that both held out where these suffice
+    (`is_validated`), else by the lower end of its interval on its own. An ensemble is taken only with a measured gain
+    over its best member, and has to be better than what it replaces.
+
+    Raises:
+        WorkspaceError: the event's definition is damaged.
+    """
     runs = runs_of_event(event)
     aside = _aside(event, runs)
-    models = [model for model in _current(event, runs.answering) if not _lost(model)] or list(runs.answering)
-    models = [model for model in models if model.kind.learns] or models
+    current = list(_current(event, runs.answering)) or list(runs.answering)
+    gaining = [model for model in current if not _lost(model)] or current
+    models = [model for model in gaining if model.kind.learns] or gaining
     if not models:
         nothing = "the map holds coverage and the analysts' answers only"
-        return None, f"{'no run answers it' if aside else 'no finished run yet'}: {nothing}{aside}"
-    validated = [(model, found) for model in models if model.validated and (found := validation_of(event, model))]
+        return RunChoice(None, f"{'no run answers it' if aside else 'no finished run yet'}: {nothing}{aside}")
+    aside = (
+        _named("left out, since it has no gain over its best member", [m for m in current if m not in gaining]) + aside
+    )
+    measured = ((model, validation_of(event, model)) for model in models if model.validated)
+    validated = [(model, found) for model, found in measured if found is not None and _is_validated(found)]
     if not validated:
         newest = models[-1]
         why = "the only finished one" if len(models) == 1 else f"the newest of {len(models)} finished ones"
         lacking = (
             f"not validated (that takes {VALIDATED_BUILDINGS} held-out buildings, {VALIDATED_PER_CLASS} of each kind)"
         )
-        return newest.run, f"run {newest.model_id}: {why}, {lacking}{aside}"
+        return RunChoice(newest, f"run {newest.model_id}: {why}, {lacking}{aside}")
     best, found = validated[0]
     beaten: list[str] = []
     for model, evaluation in validated[1:]:
@@ -103,9 +124,13 @@ def best_run(event: Event) -> tuple[Run | None, str]:
             best, found, beaten = model, evaluation, []
         else:
             beaten.append(f"{model.model_id} with AUROC {evaluation.auroc}")
+    known = [model for model, _ in validated]
+    unknown = [model for model in models[models.index(best) :] if model not in known]
     why = "the only validated one" if len(validated) == 1 else f"the best of {len(validated)} validated ones"
-    newer = f"; not better, though newer: {', '.join(beaten)}" if beaten else ""
-    return best.run, f"run {best.model_id}: {why}, AUROC {found.auroc} on {found.n:,} held-out buildings{newer}{aside}"
+    newer = f"; newer and not better: {', '.join(beaten)}" if beaten else ""
+    newer += _named("newer and not validated", unknown)
+    sentence = f"run {best.model_id}: {why}, AUROC {found.auroc} on {found.n:,} held-out buildings{newer}{aside}"
+    return RunChoice(best, sentence, validated=True)
 
 
 def chosen_run(event: Event, run_id: str | None) -> Run:
@@ -150,8 +175,8 @@ def _current(event: Event, models: Sequence[FinishedRun]) -> Iterator[FinishedRu
 
 
 def _lost(model: FinishedRun) -> bool:
-    """Whether it is an ensemble that was not validated and has no measured gain over its best member."""
-    if model.kind is not ENSEMBLE or model.validated:
+    """Whether it is an ensemble without a measured gain over its best member."""
+    if model.kind is not ENSEMBLE:
         return False
     try:
         gain = common_gain(model.run).gains.get("auroc")
@@ -164,6 +189,10 @@ def _replaces(newer: tuple[FinishedRun, Evaluation], older: tuple[FinishedRun, E
     """Whether a newer validated run is not worse than an older one; an ensemble has to be better."""
     one, other = _on_common(newer[0], older[0]) or (_standing(newer[1]), _standing(older[1]))
     return one > other if newer[0].kind is ENSEMBLE else one >= other
+
+
+def _is_validated(found: Evaluation) -> bool:
+    return is_validated(found.n, min(found.n_damaged, found.n - found.n_damaged))
 
 
 def _standing(found: Evaluation) -> tuple[float, float]:
@@ -186,14 +215,14 @@ def _on_common(newer: FinishedRun, older: FinishedRun) -> tuple[tuple[float, ...
     return (one,), (other,)
 
 
+def _named(why: str, models: Sequence[FinishedRun]) -> str:
+    return f"; {why}: {', '.join(model.model_id for model in models)}" if models else ""
+
+
 def _aside(event: Event, runs: RunsOfEvent) -> str:
     """Behind the reason: which finished runs were left out, and why."""
-    parts = []
-    if runs.others:
-        names = ", ".join(model.model_id for model in runs.others)
-        parts.append(
-            f"left out, since they answer another question than the event's ({damage_scheme(event).name}): {names}"
-        )
-    if runs.unreadable:
-        parts.append(f"left out, since they cannot be read: {', '.join(run.run_id for run in runs.unreadable)}")
-    return "".join(f"; {part}" for part in parts)
+    question = f"left out, since they answer another question than the event's ({damage_scheme(event).name})"
+    unreadable = ", ".join(run.run_id for run in runs.unreadable)
+    return _named(question, runs.others) + (
+        f"; left out, since they cannot be read: {unreadable}" if unreadable else ""
+    )

@@ -12,7 +12,7 @@ from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, Calibration, be
 from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event
 from damage_ssl.runs.kinds import kind_of
-from damage_ssl.runs.model import RunKind, is_validated
+from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import RunPlan, plan_of
 from damage_ssl.runs.predictions import Prediction, class_probabilities, prediction_table, read_predictions
 from damage_ssl.runs.run import Run
@@ -132,8 +132,7 @@ class FinishedRun:
 
     @property
     def validated(self) -> bool:
-        damaged = [index >= self.scheme.damaged_from for index in self.held_out.values()]
-        return is_validated(len(damaged), min(damaged.count(True), damaged.count(False)))
+        return bool(self.plan.validation_id)
 
     @property
     def prediction(self) -> Prediction:

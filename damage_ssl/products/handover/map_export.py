@@ -15,7 +15,7 @@ from damage_ssl.patches.store import PatchStore
 from damage_ssl.products.formats import Metadata, write_product
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
-from damage_ssl.runs.best import best_run, question_remark
+from damage_ssl.runs.best import best_model, question_remark
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.kinds import kind_of
 from damage_ssl.runs.model import MapModel
@@ -77,8 +77,11 @@ def export_event(
     """
     if run_id is not None and not kind_of(run_id).exportable:
         raise WorkspaceError(f"model '{run_id}': goes out in a pack only, with its warning; give --pack alone")
-    run, why = (named_run(event, run_id), "named") if run_id is not None else best_run(event)
-    model = None if run is None else FinishedRun.of_event(event, run)
+    if run_id is None:
+        chosen = best_model(event)
+        model, why = chosen.model, chosen.why
+    else:
+        model, why = FinishedRun.of_event(event, named_run(event, run_id)), f"run {run_id}: named"
     licence = licence or recorded_licence(event)
     table = export_table(event, model)
     write_product(table, Path(out), metadata=_metadata(event, model, licence))
