@@ -7,14 +7,16 @@ from typing import Any
 import streamlit as st
 
 from app.auth.people import who
-from app.components.widgets import facts, note, progress, spark
+from app.components.widgets import caution, facts, note, progress, spark
 from app.jobs import run_jobs, run_reports
 from app.panels.definition import sentence_of
 from app.panels.job_progress import duration, watch
 from app.panels.labels import needed
+from app.panels.model_choice import NOT_TAKEN
 from app.panels.runs import history, outcome
 from app.state.event_view import EventView
 from app.state.legend import METHODS, age_text, method_name
+from app.state.shown_models import newest_left_out, shown_models
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.events.event import Event
 from damage_ssl.learning.settings import TrainSettings
@@ -68,6 +70,9 @@ def show(view: EventView, reports: list[run_reports.RunReport]) -> None:
 def _newest(view: EventView, report: run_reports.RunReport, *, may_write: bool) -> None:
     """What came of the last run, and the way on."""
     if report.phase == "finished":
+        left_out = newest_left_out(shown_models(view))
+        if left_out is not None and left_out.run == report.run:
+            caution(NOT_TAKEN)
         outcome(report)
         return
     if report.phase == "failed":

@@ -1,5 +1,6 @@
 """Which models an event has to show and which one is meant; the live one, kept fitted while somebody labels."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
@@ -102,9 +103,11 @@ def _best(view: EventView, _runs: tuple[tuple[str, int], ...]) -> tuple[Run | No
     return best_run(view.event)
 
 
-def newest_trained(view: EventView) -> MapModel | None:
-    """The newest trained run that the map can show."""
-    return next((model for model in shown_models(view) if model.run is not None and model.run.has_weights), None)
+def newest_left_out(models: Sequence[MapModel]) -> MapModel | None:
+    """The newest trained run where the default is an older one, which did better; None where the default is newest."""
+    trained = [each for each in models if each.run is not None and each.kind.learns]
+    newest = max(trained, key=lambda each: 0 if each.run is None else each.run.begun, default=None)
+    return None if newest is None or newest == trained[0] else newest
 
 
 def runs_of(event: Event) -> list[Run]:

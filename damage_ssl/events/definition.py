@@ -84,6 +84,10 @@ def state_scheme(event: Event, name: str, *, by: str | None = None) -> ClassSche
 
     Raises:
         SettingsError: no scheme has this name. StorageError: the disk is full or not writable.
+
+    Examples:
+        >>> state_scheme(event, "binary-major", by="ana").class_names
+        ('intact', 'damaged')
     """
     scheme = scheme_named(name)
     now = datetime.now(UTC).isoformat(timespec="seconds")
