@@ -23,8 +23,8 @@ from damage_ssl.runs.live import LiveModel
 from damage_ssl.runs.model import MapModel
 
 NOT_TAKEN = (
-    "The newest training is not shown by itself: on buildings that were held out it is not better than the older one, or "
-    "too few were held out to tell."
+    "The newest training is not shown by itself: on held-out buildings it is not better than the older one, or too few "
+    "were held out to tell."
 )
 
 

@@ -206,6 +206,7 @@ def reasons(not_assessed: dict[str, int]) -> str:
 def _say_status(console: Console, summary: workflow.EventStatus) -> None:
     assessable = "not cut yet" if summary.assessable is None else f"{summary.assessable:,} assessable"
     console.say(f"{summary.name}: {summary.footprints:,} footprints ({assessable}){reasons(summary.not_assessed)}")
+    console.say(f"  {summary.damaged_means}{'' if summary.damaged_stated else ' (the default; not stated)'}")
     if summary.labels:
         console.say("  labels: " + ", ".join(f"{count:,} {value}" for value, count in summary.labels.items()))
     for run in summary.runs:

@@ -65,11 +65,11 @@ class DefinitionReport:
         """What does not answer the definition, and what to do."""
         if self.verdicts_only:
             yield (
-                f"{self.verdicts_only:,} labels say only damaged or intact: they count in the map and teach no grade; "
-                "give these buildings a grade to learn from them"
+                f"labels that say only damaged or intact: {self.verdicts_only:,}; they count in the map, and teach no "
+                "grade until these buildings get one"
             )
         for run_id, scheme in self.other_runs.items():
-            yield f"run {run_id}: stale, it was trained on {scheme} and answers another question; train again"
+            yield f"run {run_id}: stale, it was trained on {scheme} and does not answer it; train again"
         for run_id in self.unreadable:
             yield f"run {run_id}: cannot be read by this version"
         yield from (f"pack {path}: out of date, it was written under another definition" for path in self.stale_packs)

@@ -112,7 +112,7 @@ def best_model(event: Event) -> RunChoice:
     validated = [(model, found) for model, found in measured if found is not None and _is_validated(found)]
     if not validated:
         newest = models[-1]
-        why = "the only finished one" if len(models) == 1 else f"the newest of {len(models)} finished ones"
+        why = "the only one" if len(models) == 1 else f"the newest of {len(models)} finished ones"
         lacking = (
             f"not validated (that takes {VALIDATED_BUILDINGS} held-out buildings, {VALIDATED_PER_CLASS} of each kind)"
         )
@@ -221,7 +221,7 @@ def _named(why: str, models: Sequence[FinishedRun]) -> str:
 
 def _aside(event: Event, runs: RunsOfEvent) -> str:
     """Behind the reason: which finished runs were left out, and why."""
-    question = f"left out, since they answer another question than the event's ({damage_scheme(event).name})"
+    question = f"left out, since they do not answer the event's definition ({damage_scheme(event).name})"
     unreadable = ", ".join(run.run_id for run in runs.unreadable)
     return _named(question, runs.others) + (
         f"; left out, since they cannot be read: {unreadable}" if unreadable else ""

@@ -85,7 +85,7 @@ def test_define_shows_changes_and_says_what_is_stale(run: Run, town: Town) -> No
     assert (changed["scheme"], changed["stated"], changed["answering"]) == ("binary-minor", True, [])
     assert changed["other_runs"] == {made: "binary-major"}
     exported = run("export", "town", "--out", town.workspace / "m.geojson", *where, "--json").json
-    assert exported["run_id"] is None and made in exported["why"] and "another question" in exported["why"]
+    assert exported["run_id"] is None and made in exported["why"] and "do not answer" in exported["why"]
     named = run("export", "town", "--run-id", made, "--out", town.workspace / "n.geojson", *where)
     assert named.code == 0 and "answers another question" in " ".join(named.err.split())
     assert metadata(town, "n.geojson")["scheme"] == "binary-major"

@@ -150,7 +150,7 @@ def test_a_run_that_answers_another_question_is_left_out_and_said(event: Event) 
     state_scheme(event, "binary-minor")
     run, why = best_run(event)
     assert run is None
-    assert "no run answers it" in why and "another question than the event's (binary-minor): major" in why
+    assert "no run answers it" in why and "do not answer the event's definition (binary-minor): major" in why
     finished_run(event, "minor", saying(6), scheme="binary-minor", begun=2)
     assert best_run(event)[0].run_id == "minor"
     state_scheme(event, "binary-major")
@@ -182,7 +182,7 @@ def test_where_grades_are_asked_for_a_binary_run_answers_until_there_is_one_of_g
     assert model is not None and (model.model_id, model.scheme.name) == ("major", "binary-major")
     finished_run(event, "graded", GRADED, scheme="grades", begun=3)
     run, why = best_run(event)
-    assert run.run_id == "graded" and "another question than the event's (grades): major, minor" in why
+    assert run.run_id == "graded" and "do not answer the event's definition (grades): major, minor" in why
 
 
 def test_an_event_of_an_older_version_shows_the_runs_that_it_has(event: Event, tmp_path: Path) -> None:
