@@ -107,8 +107,8 @@ def training_scheme(event: Event, asked: str | None) -> ClassScheme:
     wanted, stated = scheme_named(asked), stated_scheme(event)
     if stated is not None and wanted.seen_as(stated) is None:
         raise SettingsError(
-            f"scheme '{asked}': event '{event.name}' states another one, {stated.name} ({stated.statement}), and a model "
-            f"of '{asked}' could not answer it; leave the scheme out, or change it for the whole event: "
+            f"scheme '{asked}': event '{event.name}' states another one, {stated.name} ({stated.statement}), and a "
+            f"model of '{asked}' could not answer it; leave the scheme out, or change it for the whole event: "
             f"damage-ssl define {event.name} --scheme {asked}"
         )
     return wanted
