@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from damage_ssl.damage_scale import LabelValue as LabelValue
     from damage_ssl.damage_scale import scheme_named as scheme_named
     from damage_ssl.errors import DamageSSLError as DamageSSLError
+    from damage_ssl.events.definition import damage_scheme as damage_scheme
+    from damage_ssl.events.definition import state_scheme as state_scheme
     from damage_ssl.events.event import Event as Event
     from damage_ssl.events.event import open_labels as open_labels
     from damage_ssl.labels.label_log import LabelStore as LabelStore
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from damage_ssl.patches.pairs import PairSet as PairSet
     from damage_ssl.patches.pairs import PairViews as PairViews
     from damage_ssl.patches.store import PatchStore as PatchStore
+    from damage_ssl.runs.best import best_run as best_run
     from damage_ssl.runs.finished_run import FinishedRun as FinishedRun
     from damage_ssl.runs.run import Run as Run
     from damage_ssl.settings import FootprintSettings as FootprintSettings
@@ -98,7 +101,9 @@ _HOMES = {
     "Stateless": "learning.algorithms.base",
     "TrainSettings": "learning.settings",
     "TrainingBatch": "learning.algorithms.base",
+    "best_run": "runs.best",
     "cut_patches": "workflow",
+    "damage_scheme": "events.definition",
     "evaluate": "api",
     "export": "workflow",
     "export_table": "workflow",
@@ -109,6 +114,7 @@ _HOMES = {
     "predict": "workflow",
     "scheme_named": "damage_scale",
     "simulate": "simulation.event",
+    "state_scheme": "events.definition",
     "train": "api",
 }
 """Public name → the module that holds it; the imports above say the same to type checkers (held by a test)."""

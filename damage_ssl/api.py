@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from damage_ssl import workflow
-from damage_ssl.damage_scale import LabelValue, scheme_named
+from damage_ssl.damage_scale import DEFAULT_SCHEME, LabelValue, scheme_named
 from damage_ssl.errors import InputError
 from damage_ssl.evaluation import metrics
 from damage_ssl.events.event import Event
@@ -116,7 +116,7 @@ def evaluate(
     data: NDArray[np.float64],
     truth: Sequence[str],
     *,
-    scheme: str = "binary-major",
+    scheme: str = DEFAULT_SCHEME,
     threshold: float = 0.5,
     block: NDArray[np.str_] | None = None,
     seed: int = 0,
@@ -128,7 +128,7 @@ def evaluate(
     truth: str | Path | Sequence[str],
     run: Run | None = None,
     *,
-    scheme: str = "binary-major",
+    scheme: str = DEFAULT_SCHEME,
     threshold: float = 0.5,
     block: NDArray[np.str_] | None = None,
     seed: int = 0,

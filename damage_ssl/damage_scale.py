@@ -7,6 +7,7 @@ scales are here too, and are indicative: the scales do not ask the same question
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import TypeVar
 
 from damage_ssl.errors import InputError, SettingsError, nearest_name
 
@@ -111,6 +112,11 @@ class ClassScheme:
         index = self.index_of(value)
         return None if index is None else index >= self.damaged_from
 
+    def class_of(self, value: LabelValue) -> str | None:
+        """The name of a label value's class; None where the scheme has none for it."""
+        index = self.index_of(value)
+        return None if index is None else self.class_names[index]
+
     @property
     def damaged_names(self) -> tuple[str, ...]:
         """The classes that count as damaged, mildest first."""
@@ -120,6 +126,35 @@ class ClassScheme:
     def damaged_grades(self) -> frozenset[DamageGrade]:
         """The grades that count as damaged."""
         return frozenset(grade for grade in DamageGrade if self.is_damaged(LabelValue(grade.label)))
+
+    @property
+    def has_grades(self) -> bool:
+        """True where every class is one grade."""
+        return all(self.grade_of(index) is not None for index in range(len(self)))
+
+    @property
+    def binary(self) -> "ClassScheme":
+        """Damaged or not, with the same meaning of damaged."""
+        return next(each for each in SCHEMES.values() if len(each) == 2 and each.damaged_grades == self.damaged_grades)
+
+    def grades_behind(self, value: LabelValue) -> frozenset[DamageGrade]:
+        """The grades that a building may have which carries this class, grade or verdict; none for another answer."""
+        if value.grade is not None:
+            return frozenset({value.grade})
+        damaged = self.is_damaged(value)
+        if damaged is None:
+            return frozenset()
+        return self.damaged_grades if damaged else frozenset(DamageGrade) - self.damaged_grades
+
+    def seen_as(self, other: "ClassScheme") -> tuple[int, ...] | None:
+        """Of each class the class of `other` that holds all its grades; None where one lies in several.
+
+        So what a model of four grades says can be read under any binary scheme; no other scheme under another.
+        """
+        behind = [self.grades_behind(LabelValue(name)) for name in self.class_names]
+        found = [{other.index_of(LabelValue(grade.label)) for grade in grades} for grades in behind]
+        indices = [index for each in found if len(each) == 1 for index in each if index is not None]
+        return tuple(indices) if len(indices) == len(self) else None
 
     def __len__(self) -> int:
         return len(self.class_names)
@@ -154,6 +189,10 @@ SCHEMES: dict[str, ClassScheme] = {
 }
 
 
+DEFAULT_SCHEME = "binary-major"
+"""What is taken, and said, where nobody has stated it for an event: damaged is major or worse."""
+
+
 def scheme_named(name: str) -> ClassScheme:
     """Look a scheme up by name.
 
@@ -172,45 +211,46 @@ def scheme_named(name: str) -> ClassScheme:
 
 EMS_NOT_APPLICABLE = "Not applicable"
 
-_EMS = {
+EMS_WORDS: Mapping[DamageGrade, str] = {
     DamageGrade.NO_DAMAGE: "No visible damage",
     DamageGrade.MINOR_DAMAGE: "Possibly damaged",
     DamageGrade.MAJOR_DAMAGE: "Damaged",
     DamageGrade.DESTROYED: "Destroyed",
 }
-_UNOSAT = {
+"""Copernicus EMS rapid mapping, field `damage_gra`."""
+
+UNOSAT_CODES: Mapping[DamageGrade, int] = {
     DamageGrade.NO_DAMAGE: 6,  # no visible damage
     DamageGrade.MINOR_DAMAGE: 3,  # moderate
     DamageGrade.MAJOR_DAMAGE: 2,  # severe
     DamageGrade.DESTROYED: 1,
 }
+"""UNOSAT, field `Main_Damage_Site_Class`."""
+
+FEMA_WORDS: Mapping[DamageGrade, str] = {
+    DamageGrade.NO_DAMAGE: "No Damage",
+    DamageGrade.MINOR_DAMAGE: "Minor",
+    DamageGrade.MAJOR_DAMAGE: "Major",
+    DamageGrade.DESTROYED: "Destroyed",
+}
+"""FEMA's Historical Geospatial Damage Assessment Database, field Damage Level; its "Affected" (cosmetic damage) is a
+part of minor damage here."""
+
+W = TypeVar("W")
 
 
-def mildest_grade(damage_class: str, scheme: ClassScheme | None) -> DamageGrade | None:
-    """The mildest xBD grade that a class covers: a binary "damaged" is crossed over as no worse than was shown.
+def word_for(grades: frozenset[DamageGrade], words: Mapping[DamageGrade, W]) -> W | None:
+    """Another scale's word for a building of one of these grades; None where they have several words, or there is none.
 
-    Without a scheme, "damaged" is taken in its widest sense (minor and up).
+    Examples:
+        >>> scheme = scheme_named("binary-major")
+        >>> word_for(scheme.grades_behind(LabelValue.INTACT), EMS_WORDS) is None  # it may have minor damage
+        True
+        >>> word_for(scheme_named("binary-minor").grades_behind(LabelValue.INTACT), EMS_WORDS)
+        'No visible damage'
     """
-    value = LabelValue(damage_class)
-    if value.grade is not None:
-        return value.grade
-    if value is LabelValue.INTACT:
-        return DamageGrade.NO_DAMAGE
-    if value is not LabelValue.DAMAGED:
-        return None
-    if scheme is None:
-        return DamageGrade.MINOR_DAMAGE
-    return min(scheme.damaged_grades)
-
-
-def ems_damage_gra(grade: DamageGrade) -> str:
-    """Copernicus EMS rapid mapping, field `damage_gra`."""
-    return _EMS[grade]
-
-
-def unosat_class(grade: DamageGrade) -> int:
-    """UNOSAT, field `Main_Damage_Site_Class`."""
-    return _UNOSAT[grade]
+    found = {words[grade] for grade in grades}
+    return found.pop() if len(found) == 1 else None
 
 
 class Reason(StrEnum):

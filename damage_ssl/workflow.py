@@ -13,13 +13,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from damage_ssl.errors import InputError, WorkspaceError
+from damage_ssl.errors import InputError
+from damage_ssl.events.definition import damage_scheme, stated_scheme
 from damage_ssl.events.event import LABELS_URL, Event
 from damage_ssl.events.event import open_labels as open_labels
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
-from damage_ssl.runs.run import chosen_run as chosen_run
-from damage_ssl.runs.run import latest_finished, runs_in
+from damage_ssl.runs.run import runs_in
 from damage_ssl.settings import PatchSettings, Resources
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from damage_ssl.products.handover.map_export import export_event as export_event
     from damage_ssl.products.handover.map_export import export_table as export_table
     from damage_ssl.registration.event_registration import Registration
+    from damage_ssl.runs.best import best_run as best_run
+    from damage_ssl.runs.best import chosen_run as chosen_run
+    from damage_ssl.runs.best import question_remark as question_remark
     from damage_ssl.runs.change_score import start_zero_label as start_zero_label
     from damage_ssl.runs.ensemble import common_gain as common_gain
     from damage_ssl.runs.ensemble import gain_on_truth as gain_on_truth
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 else:
     _STEPS = {
         "products.handover.map_export": ("export_event", "export_table"),
+        "runs.best": ("best_run", "chosen_run", "question_remark"),
         "runs.change_score": ("start_zero_label",),
         "runs.ensemble": ("common_gain", "gain_on_truth", "members_of"),
         "runs.finished_run": ("RunSummary", "run_summary"),
@@ -84,7 +88,8 @@ class RunState:
 class EventStatus:
     """Where an event stands, stage by stage; None or empty where a stage has not run.
 
-    `not_assessed` counts buildings by reason; `labels` counts buildings by current label.
+    `not_assessed` counts buildings by reason; `labels` counts buildings by current label. `damaged_means` is the
+    event's definition of damaged, the default where it is not `damaged_stated`.
     """
 
     name: str
@@ -95,6 +100,8 @@ class EventStatus:
     not_assessed: dict[str, int]
     labels: dict[str, int]
     runs: tuple[RunState, ...]
+    damaged_means: str
+    damaged_stated: bool
 
     @property
     def next_step(self) -> str:
@@ -312,14 +319,11 @@ def next_to_label(event: Event, count: int, rng: "np.random.Generator") -> "pd.D
     import pandas as pd
 
     from damage_ssl.labels.sampling import next_buildings
+    from damage_ssl.runs.best import best_model
     from damage_ssl.runs.live import features_ready, read_features
-    from damage_ssl.runs.predictions import read_predictions
 
-    try:
-        predictions = read_predictions(latest_finished(event.runs_path))
-        uncertainty = predictions.set_index("building_id")["uncertainty"]
-    except WorkspaceError:
-        uncertainty = None
+    model = best_model(event).model
+    uncertainty = None if model is None else model.predictions.set_index("building_id")["uncertainty"]
     cluster = None
     if features_ready(event):
         features = read_features(event)
@@ -345,6 +349,8 @@ def event_status(event: Event) -> EventStatus:
         not_assessed=not_assessed,
         labels={value.value: count for value, count in labels.items()},
         runs=tuple(_run_states(event)),
+        damaged_means=damage_scheme(event).statement,
+        damaged_stated=stated_scheme(event) is not None,
     )
 
 

@@ -14,17 +14,17 @@ import streamlit as st
 from app.auth.access import Person
 from app.components.widgets import bars, go_to, note
 from app.jobs import outlook_jobs, run_reports
+from app.panels.definition import definition
 from app.panels.model_choice import features_state, model_choice
 from app.state.event_view import EventView, current_labels, label_counts
 from app.state.sampling_shares import Shares, keep_shares, shares_of
 from app.state.shown_models import features_stamp
 from damage_ssl import workflow
-from damage_ssl.damage_scale import ClassScheme, DamageGrade, LabelValue, scheme_named
+from damage_ssl.damage_scale import DamageGrade, LabelValue
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.evaluation.learning_curve import LearningCurve
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_csv import ImportReport
-from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.map_style import colour_of, name_of
 from damage_ssl.runs.model import MapModel
 from damage_ssl.settings import SplitSettings
@@ -68,10 +68,9 @@ class Needed:
         return "Enough to train."
 
 
-def needed(view: EventView, scheme: ClassScheme | None = None) -> Needed:
-    """How the labels that training can use stand against its floor, under the default scheme or another."""
-    scheme = scheme or scheme_named(TrainSettings().scheme)
-    split = SplitSettings()
+def needed(view: EventView) -> Needed:
+    """How the labels that training can use stand against its floor, under what the event calls damaged."""
+    scheme, split = view.scheme, SplitSettings()
     counts = dict.fromkeys(scheme.class_names, 0)
     for value, count in label_counts(view).items():
         index = scheme.index_of(value)
@@ -100,6 +99,7 @@ def show(
     person: Person,
 ) -> None:
     """Labels by grade, what is needed and what more would bring, the shown model, and the way to training."""
+    definition(view, may_write=person.may_write)
     counts = label_counts(view)
     values = [LabelValue(grade.label) for grade in DamageGrade]
     values += [value for value in (LabelValue.INTACT, LabelValue.DAMAGED) if counts.get(value)]

@@ -92,7 +92,7 @@ def _result(view: EventView, model: MapModel | None, reports: list[run_reports.R
     standing = assessment_of(view, model)
     assessed = int(standing.assessed.sum())
     if model is not None:
-        damaged = standing.damaged(model.scheme)
+        damaged = standing.damaged
         if not model.kind.is_probability:
             headline(f"{damaged:,}", f"of {assessed:,} buildings changed strongly")
             caution(model.statement or "")

@@ -16,26 +16,31 @@ from app.jobs.job import JobReport
 from app.panels.job_progress import stop_button
 from app.state.event_view import EventView
 from app.state.legend import age_text, method_name
-from app.state.shown_models import differing, live_model, needs_features
+from app.state.shown_models import differing, live_model, needs_features, newest_left_out
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.events.event import Event
 from damage_ssl.runs.live import LiveModel
 from damage_ssl.runs.model import MapModel
 
+NOT_TAKEN = (
+    "The newest training is not shown by itself: on held-out buildings it is not better than the older one, or too few "
+    "were held out to tell."
+)
+
 
 def shown_model(models: Sequence[MapModel]) -> MapModel | None:
     """The model that was chosen on the page, else the default.
 
-    A choice holds until another run has been trained since: that one then replaces what was shown.
+    A choice holds until a better run has been trained since: that one then replaces what was shown.
     """
     chosen, trained = st.session_state.get("model", (None, None))
     known = {each.model_id: each for each in models}
-    if chosen in known and trained == _newest_trained(models):
+    if chosen in known and trained == _best_trained(models):
         return known[chosen]
     return next(iter(models), None)
 
 
-def _newest_trained(models: Sequence[MapModel]) -> str | None:
+def _best_trained(models: Sequence[MapModel]) -> str | None:
     return next((each.model_id for each in models if each.run is not None and each.kind.is_probability), None)
 
 
@@ -54,10 +59,12 @@ def model_choice(
             format_func=lambda name: names.get(name, name),
             key="model-choice",
             on_change=_choose,
-            args=(_newest_trained(models),),
+            args=(_best_trained(models),),
         )
     else:
         note(f"The map shows: {_name(model, reports)}.")
+    if (newer := newest_left_out(models)) is not None and newer != model:
+        note(NOT_TAKEN)
     live = next((each for each in models if isinstance(each, LiveModel)), None)
     trained = next((each for each in models if each.run is not None and each.kind.is_probability), None)
     if live is None or trained is None:

@@ -13,20 +13,24 @@ from app.components.widgets import note
 from app.jobs import event_jobs, inbox, job, upload
 from app.jobs.file_kinds import UPLOAD_ENDINGS
 from app.jobs.inbox import InboxFile, Purpose
+from app.panels.definition import words_of
 from app.panels.job_progress import log_of, stop_button, work_progress
 from app.state.configuration import workspace_path
 from app.state.legend import age_text
+from damage_ssl.damage_scale import DEFAULT_SCHEME
 from damage_ssl.errors import DamageSSLError
+from damage_ssl.events.definition import SHORT_WORDS
 from damage_ssl.events.event import list_events
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAX_NAME = 80
 _ARRIVING_S = 5.0
 HAZARDS = ("", "earthquake", "fire", "flood", "wind", "conflict", "landslide", "explosion", "tsunami")
-_FIELDS = ("name", "hazard", "pre", "post", "footprints", "pre_date", "post_date", "aoi")
+_FIELDS = ("name", "hazard", "scheme", "pre", "post", "footprints", "pre_date", "post_date", "aoi")
 _EMPTY: dict[str, Any] = {
     "name": "",
     "hazard": "",
+    "scheme": DEFAULT_SCHEME,
     "pre": [],
     "post": [],
     "footprints": [],
@@ -181,6 +185,12 @@ def _form() -> None:
     left, right = st.columns([3, 2])
     left.text_input("Name of the event", key="new-name", max_chars=_MAX_NAME, placeholder="e.g. santa-rosa-2017")
     right.selectbox("Hazard", HAZARDS, key="new-hazard", format_func=lambda name: name.capitalize() or "Not stated")
+    st.selectbox(
+        "Damaged means (labels, models and maps of the event use it)",
+        list(SHORT_WORDS),
+        key="new-scheme",
+        format_func=words_of,
+    )
     with st.expander("Dates and area"):
         left, right = st.columns(2)
         hint = "Only where the files do not say: 2017-10-11"
@@ -242,6 +252,8 @@ def _keep(files: Mapping[Purpose, Sequence[InboxFile]]) -> None:
             value = None
         elif field == "hazard" and value not in HAZARDS:
             value = ""
+        elif field == "scheme" and value not in SHORT_WORDS:
+            value = DEFAULT_SCHEME
         st.session_state[f"new-{field}"] = kept[field] = value
 
 
@@ -337,7 +349,12 @@ def _options(form: Mapping[str, Any]) -> list[str]:
             options += [f"--{field}", str(inbox.picked(name, purpose))]
     if form["aoi"]:
         options += ["--aoi", str(inbox.picked(form["aoi"], "area"))]
-    for option, field in (("hazard", "hazard"), ("pre-date", "pre_date"), ("post-date", "post_date")):
+    for option, field in (
+        ("hazard", "hazard"),
+        ("scheme", "scheme"),
+        ("pre-date", "pre_date"),
+        ("post-date", "post_date"),
+    ):
         if str(form[field]).strip():
             options.append(f"--{option}={str(form[field]).strip()}")
     return options

@@ -11,10 +11,8 @@ from app.components.widgets import facts, note
 from app.state.event_view import EventView
 from app.state.label_evidence import agreement_of, answer_counts, audit_of, confusion_of
 from app.state.review_queues import CHECKS, QueueState, case_of, queue_states
-from damage_ssl.damage_scale import scheme_named
 from damage_ssl.evaluation.audit import AuditReport, Share
 from damage_ssl.labels.agreement import Confusion, kappa_words
-from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.products.map_style import colour_of, name_of
 from damage_ssl.runs.model import MapModel
 
@@ -114,7 +112,7 @@ def show_agreement(view: EventView, model: MapModel | None, revision: int) -> No
         note("Nobody has labelled yet.")
         return
     facts([(name, f"{count:,} answers") for name, count in given.items()])
-    scheme = model.scheme if model is not None else scheme_named(TrainSettings().scheme)
+    scheme = model.scheme if model is not None else view.scheme
     every, coarse = (agreement_of(view.event, revision, each) for each in (None, scheme))
     if not every.buildings:
         note("No building has been answered by two analysts yet. The queue “Second opinions” asks for that.")

@@ -7,14 +7,16 @@ from typing import Any
 import streamlit as st
 
 from app.auth.people import who
-from app.components.widgets import facts, note, progress, spark
+from app.components.widgets import caution, facts, note, progress, spark
 from app.jobs import run_jobs, run_reports
+from app.panels.definition import sentence_of
 from app.panels.job_progress import duration, watch
 from app.panels.labels import needed
+from app.panels.model_choice import NOT_TAKEN
 from app.panels.runs import history, outcome
 from app.state.event_view import EventView
 from app.state.legend import METHODS, age_text, method_name
-from damage_ssl.damage_scale import SCHEMES
+from app.state.shown_models import newest_left_out, shown_models
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.events.event import Event
 from damage_ssl.learning.settings import TrainSettings
@@ -22,11 +24,6 @@ from damage_ssl.learning.settings import TrainSettings
 NETWORKS = {
     "efficientnet-lite0": "EfficientNet-Lite0, pretrained",
     "small-cnn": "Small network from scratch",
-}
-SCHEME_NAMES = {
-    "binary-major": "Major damage or worse",
-    "binary-minor": "Minor damage or worse",
-    "grades": "Four grades",
 }
 STATES = {
     "preparing": "Getting ready",
@@ -73,6 +70,9 @@ def show(view: EventView, reports: list[run_reports.RunReport]) -> None:
 def _newest(view: EventView, report: run_reports.RunReport, *, may_write: bool) -> None:
     """What came of the last run, and the way on."""
     if report.phase == "finished":
+        left_out = newest_left_out(shown_models(view))
+        if left_out is not None and left_out.run == report.run:
+            caution(NOT_TAKEN)
         outcome(report)
         return
     if report.phase == "failed":
@@ -108,13 +108,7 @@ def _form(view: EventView) -> None:
         "Method", list(METHODS), format_func=method_name, key="train-method", index=_at(METHODS, default.algorithm)
     )
     note(METHODS[method][1])
-    scheme = st.selectbox(
-        "Damaged means",
-        list(SCHEME_NAMES),
-        format_func=SCHEME_NAMES.__getitem__,
-        key="train-scheme",
-        index=_at(SCHEME_NAMES, default.scheme),
-    )
+    note(f"{sentence_of(view.scheme)} It is set for the whole event, in step 2.")
     with st.expander("More settings"):
         st.selectbox(
             "Network",
@@ -128,7 +122,7 @@ def _form(view: EventView) -> None:
         left.number_input("Steps", 1, 20000, default.steps, step=50, key="train-steps")
         right.number_input("At most, min", 1, 600, 10, key="train-minutes")
         st.number_input("Seed", 0, 9999, default.seed, key="train-seed")
-    state = needed(view, SCHEMES[scheme])
+    state = needed(view)
     prepared = view.index is not None
     note(
         state.sentence if prepared else "The imagery is not prepared yet: do that in step 1.",
@@ -149,7 +143,7 @@ def _form(view: EventView) -> None:
 def _start(event: Event) -> None:
     """Start a run with what the form holds at the moment of the click."""
     form = st.session_state
-    options = [f"--{name}={form[f'train-{name}']}" for name in ("scheme", "network", "steps", "minutes", "seed")]
+    options = [f"--{name}={form[f'train-{name}']}" for name in ("network", "steps", "minutes", "seed")]
     try:
         run_jobs.start_training(event, form["train-method"], options)
     except (DamageSSLError, OSError) as error:

@@ -24,6 +24,7 @@ def workbench_data(
     """
     west, south, east, north = view.bounds
     finest = min(scene.gsd_m for role in ("pre", "post") for scene in view.scenes[role])
+    scheme = view.scheme if model is None else model.scheme
     native = native_zoom(finest, (south + north) / 2)
     return {
         "event": view.event.name,
@@ -40,9 +41,9 @@ def workbench_data(
             for role in ("pre", "post")
         },
         "palette": palette(),
-        "legend": legend_rows(None if model is None else model.scheme),
+        "legend": legend_rows(scheme),
         "ramp": list(RAMP),
-        "styles": legend_for_browser(),
+        "styles": legend_for_browser(scheme),
         "model": model_words(model),
         "run_id": None if model is None else model.model_id,
         "run_stamp": outline_stamp(model),

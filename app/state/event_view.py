@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from app.state.caching import ByteCache, shared
 from app.state.configuration import open_event
-from damage_ssl.damage_scale import LabelValue, Reason
+from damage_ssl.damage_scale import ClassScheme, LabelValue, Reason
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.evaluation.audit import audited_rows
 from damage_ssl.events.area import Area, inside, whole_footprints
+from damage_ssl.events.definition import DEFINITION_FILE, damage_scheme
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.footprints.lazy_shapes import Shapes, read_shapes
 from damage_ssl.imagery.scene import Role, Scene
@@ -50,6 +51,11 @@ class EventView:
     scenes: Mapping[Role, tuple[Scene, ...]] = field(compare=False, repr=False)
     kept: dict[Hashable, ByteCache[Any]] = field(init=False, default_factory=dict, compare=False, repr=False)
     """What `kept_with_view` has worked out of it."""
+
+    @cached_property
+    def scheme(self) -> ClassScheme:
+        """The event's classes, and which of them count as damaged."""
+        return damage_scheme(self.event)
 
     @cached_property
     def building_id(self) -> NDArray[np.str_]:
@@ -151,7 +157,13 @@ def view_of(name: str) -> EventView:
         WorkspaceError: no such event.
     """
     event = open_event(name)
-    paths = (event.path / "collection.json", event.footprints_path, event.patches_path, manual_shifts_path(event))
+    parts = ("collection.json", DEFINITION_FILE)
+    paths = (
+        *(event.path / part for part in parts),
+        event.footprints_path,
+        event.patches_path,
+        manual_shifts_path(event),
+    )
     stamp = "-".join(format(path.stat().st_mtime_ns, "x") if path.exists() else "0" for path in paths)
     return view_at(event, stamp)
 
@@ -221,7 +233,7 @@ def assessment(view: EventView, model: MapModel | None) -> gpd.GeoDataFrame:
 def _assessment(view: EventView, model: MapModel | None, predicted: str, revision: int) -> gpd.GeoDataFrame:
     _ = view.pairs  # without them there is nothing to say
     # A run is opened anew: the one that is the key of caches must keep no table.
-    opened = FinishedRun(model.run) if isinstance(model, FinishedRun) else model
+    opened = FinishedRun(model.run, model.definition) if isinstance(model, FinishedRun) else model
     table = export_table(view.event, opened)
     rows = pd.Index(table["building_id"].astype(str)).get_indexer(pd.Index(view.building_id))
     return table.iloc[rows].reset_index(drop=True)

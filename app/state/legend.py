@@ -45,10 +45,9 @@ def palette() -> dict[str, dict[str, str | bool]]:
     return entries
 
 
-def legend_rows(scheme: ClassScheme | None) -> dict[str, list[str]]:
+def legend_rows(scheme: ClassScheme) -> dict[str, list[str]]:
     """Which values the legend lists for results and for labels, in order."""
-    grades = [grade.label for grade in DamageGrade]
-    return {"result": list(scheme.class_names) if scheme else grades, "labels": grades}
+    return {"result": list(scheme.class_names), "labels": [grade.label for grade in DamageGrade]}
 
 
 CHANGE_NAMES = {"intact": "Changed little", "damaged": "Changed strongly"}

@@ -36,7 +36,13 @@ def assessment_of(view: EventView, model: MapModel | None) -> Assessment:
     return _ASSESSMENTS.get(
         (view.event, stamp),
         lambda: assess(
-            view.position_of, view.assessed, model_says(view, model), labels, revision=revision, stamp=stamp
+            view.position_of,
+            view.assessed,
+            model_says(view, model),
+            labels,
+            scheme=view.scheme if model is None else model.scheme,
+            revision=revision,
+            stamp=stamp,
         ),
     )
 
@@ -89,4 +95,4 @@ def validation(view: EventView, model: MapModel | None) -> Evaluation | None:
 
 @kept_with_view(8)
 def _validation(view: EventView, model: FinishedRun, predicted: str) -> Evaluation | None:
-    return validation_of(view.event, FinishedRun(model.run))
+    return validation_of(view.event, FinishedRun(model.run, model.definition))

@@ -1,5 +1,6 @@
 """Which models an event has to show and which one is meant; the live one, kept fitted while somebody labels."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
@@ -8,12 +9,12 @@ from numpy.typing import NDArray
 
 from app.state.event_view import EventView, current_labels, kept_with_view
 from app.state.map_assessment import model_says
-from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import DamageSSLError, LabelsError, WorkspaceError
 from damage_ssl.evaluation import label_issues
 from damage_ssl.events.event import Event
+from damage_ssl.runs.best import best_run, runs_of_event
 from damage_ssl.runs.finished_run import FinishedRun
-from damage_ssl.runs.live import LIVE, LIVE_SCHEME, LiveModel, features_ready, features_version, fit_live, read_features
+from damage_ssl.runs.live import LIVE, LiveModel, features_ready, features_version, fit_live, read_features
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.predictions import predicted_buildings
 from damage_ssl.runs.run import Run, runs_in
@@ -37,7 +38,7 @@ def live_model(view: EventView) -> LiveModel | None:
 @kept_with_view(2)
 def _fitted(view: EventView, features: str, revision: int) -> LiveModel:
     known = read_features(view.event, view.fingerprint)
-    prediction = fit_live(known, current_labels(view.event)[0], scheme_named(LIVE_SCHEME))
+    prediction = fit_live(known, current_labels(view.event)[0], view.scheme)
     return LiveModel(view.event, features, revision, prediction)
 
 
@@ -80,18 +81,33 @@ def differing(view: EventView, one: MapModel, other: MapModel) -> NDArray[np.int
 def shown_models(view: EventView) -> list[MapModel]:
     """The models that the map can show, the default first: trained runs, the live model, change scores; newest first.
 
-    Runs are listed when they are finished, and of just the buildings that can be assessed now.
+    Before all of them the run that the library takes where none is named (`best_run`). Runs are listed when they are
+    finished, answer the event's definition of damaged, and are of just the buildings that can be assessed now.
     """
-    runs = [FinishedRun(run) for run in runs_of(view.event) if run.finished]
+    runs = runs_of_event(view.event).answering[::-1]
     current = [model for model in runs if _is_current(view, model, model.stamp)]
-    trained = [model for model in current if model.run.has_weights]
+    best = best_of(view)[0]
+    trained = sorted((model for model in current if model.kind.learns), key=lambda model: model.run != best)
     live = live_model(view)
     return [*trained, *([] if live is None else [live]), *(model for model in current if model not in trained)]
 
 
-def newest_trained(view: EventView) -> MapModel | None:
-    """The newest trained run that the map can show."""
-    return next((model for model in shown_models(view) if model.run is not None and model.run.has_weights), None)
+def best_of(view: EventView) -> tuple[Run | None, str]:
+    """The run that the library takes where none is named, and why (`best_run`)."""
+    finished = [run for run in runs_of(view.event) if run.finished]
+    return _best(view, tuple((run.run_id, run.predictions_path.stat().st_mtime_ns) for run in finished))
+
+
+@kept_with_view(2)
+def _best(view: EventView, _runs: tuple[tuple[str, int], ...]) -> tuple[Run | None, str]:
+    return best_run(view.event)
+
+
+def newest_left_out(models: Sequence[MapModel]) -> MapModel | None:
+    """The newest trained run where the default is an older one, which did better; None where the default is newest."""
+    trained = [each for each in models if each.run is not None and each.kind.learns]
+    newest = max(trained, key=lambda each: 0 if each.run is None else each.run.begun, default=None)
+    return None if newest is None or newest == trained[0] else newest
 
 
 def runs_of(event: Event) -> list[Run]:
@@ -117,7 +133,7 @@ def model_named(view: EventView, model_id: str | None) -> MapModel | None:
     run = next((run for run in runs_of(view.event) if run.run_id == model_id), None)
     if run is None or not run.predictions_path.exists():
         raise WorkspaceError(f"event '{view.event.name}': has no run of that name with predictions")
-    return FinishedRun(run)
+    return FinishedRun(run, view.scheme)
 
 
 @kept_with_view(64)

@@ -12,6 +12,7 @@ from damage_ssl.benchmarking.random_search import search_space, settings_of
 from damage_ssl.benchmarking.settings import WINDOWS, BenchmarkSettings
 from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import SettingsError
+from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event
 from damage_ssl.learning.training import check_settings
 from damage_ssl.patches.pairs import PairSet
@@ -33,6 +34,8 @@ def prepare(
     for method in settings.methods:
         search_space(method, settings.train.network)
         check_settings(settings_of(settings.train, method, 0, {}), "benchmark")
+    if "scheme" not in settings.train.model_fields_set:
+        settings = settings.replace(train=settings.train.replace(scheme=damage_scheme(event).name))
     scheme = scheme_named(settings.train.scheme)
     store = PatchStore.open(event.patches_path)
     material = load_material(store, truth, scheme)

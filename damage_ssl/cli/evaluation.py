@@ -9,8 +9,9 @@ import typer
 
 from damage_ssl import workflow
 from damage_ssl.cli.console import Console, command
-from damage_ssl.cli.options import WORKSPACE, EventName, Json, RunId, Workspace
+from damage_ssl.cli.options import WORKSPACE, EventName, Json, RunId, Scheme, Workspace
 from damage_ssl.errors import WorkspaceError
+from damage_ssl.events.definition import training_scheme
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path, write_json
 from damage_ssl.learning.augmentation.affinity import DEFAULT, PolicyMeasure, Report, policies
@@ -55,9 +56,7 @@ def views(
     budget: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.0, help="Time for measuring; the policies come first.")
     ] = 120.0,
-    scheme: Annotated[
-        str, typer.Option(help="The classes told apart: binary-major, binary-minor or grades.")
-    ] = "binary-major",
+    scheme: Scheme = None,
     seed: Annotated[int, typer.Option(help="Seed of the pairs shown, the split and the views.")] = 0,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -86,13 +85,14 @@ def views(
         console.result(values)
 
 
-def _labelled_pairs(event: Event, store: PatchStore, scheme: str, seed: int) -> LabelledPairs:
+def _labelled_pairs(event: Event, store: PatchStore, scheme: str | None, seed: int) -> LabelledPairs:
     """The labelled buildings as a training would divide them.
 
     Raises:
         LabelsError: there are not enough.
     """
-    plan = workflow.plan_run(event, store, TrainSettings(scheme=scheme, seed=seed), SplitSettings())
+    wanted = training_scheme(event, scheme).name
+    plan = workflow.plan_run(event, store, TrainSettings(scheme=wanted, seed=seed), SplitSettings())
     return LabelledPairs(
         train=pair_bytes(store.load(np.array(plan.train_id, dtype=str))),
         train_class=np.array(plan.train_class, dtype=np.int64),

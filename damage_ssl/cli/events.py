@@ -20,6 +20,9 @@ from damage_ssl.cli.options import (
     Rasters,
     Workspace,
 )
+from damage_ssl.cli.questions import settle_definition
+from damage_ssl.damage_scale import scheme_named
+from damage_ssl.events.definition import state_scheme
 from damage_ssl.events.event import Event, list_events
 
 if TYPE_CHECKING:
@@ -50,6 +53,10 @@ def init(
     point_size_m: Annotated[
         float, typer.Option(help="Side of the square for a building known as a point, in metres.")
     ] = 10.0,
+    scheme: Annotated[
+        str | None,
+        typer.Option(help="What counts as damaged in this event: binary-major, binary-minor or grades."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option(help="Replace imagery and footprints of an event of this name; labels and runs stay.")
     ] = False,
@@ -61,6 +68,8 @@ def init(
     from damage_ssl.settings import FootprintSettings
 
     with command(json=json) as console:
+        if scheme is not None:
+            scheme_named(scheme)  # a misspelt name is said before any work
         inputs = EventInputs(
             pre=pre,
             post=post,
@@ -76,7 +85,32 @@ def init(
             from damage_ssl.cli.catalogue import inputs_from_catalog
 
             inputs = inputs_from_catalog(console, workspace, from_catalog, inputs)
-        make_event(console, workspace, event, inputs, overwrite=overwrite)
+        make_event(console, workspace, event, inputs, scheme=scheme, overwrite=overwrite)
+
+
+def define(
+    event: EventName,
+    scheme: Annotated[
+        str | None,
+        typer.Option(
+            help="binary-major (major damage or worse), binary-minor (minor or worse) or grades; without it, what is "
+            "stated now."
+        ),
+    ] = None,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Say or show what counts as damaged in an event, and what of its labels, runs and packs answers it."""
+    from damage_ssl.products.definition_report import definition_report
+
+    with command(json=json) as console:
+        opened = Event.open(workspace, event)
+        if scheme is not None:
+            state_scheme(opened, scheme)
+        report = definition_report(opened)
+        for line in report.lines():
+            console.say(line)
+        console.result(report.to_json())
 
 
 def status(
@@ -118,9 +152,20 @@ def simulate(
         console.result({field.name: getattr(event, field.name) for field in dataclasses.fields(event)})
 
 
-def make_event(console: Console, workspace: Path, name: str, inputs: "EventInputs", *, overwrite: bool = False) -> None:
-    """Create the event and say what was found."""
+def make_event(
+    console: Console,
+    workspace: Path,
+    name: str,
+    inputs: "EventInputs",
+    *,
+    scheme: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Create the event and say what was found; `scheme` states what counts as damaged."""
     event = workflow.create_event(workspace, name, inputs, overwrite=overwrite)
+    if scheme is not None:
+        state_scheme(event, scheme)
+    settle_definition(console, event)
     summary = workflow.event_status(event)
     scenes = f"{summary.pre_scenes} pre and {summary.post_scenes} post scenes"
     console.say(f"event '{name}': {summary.footprints:,} footprints, {scenes}")
@@ -161,6 +206,7 @@ def reasons(not_assessed: dict[str, int]) -> str:
 def _say_status(console: Console, summary: workflow.EventStatus) -> None:
     assessable = "not cut yet" if summary.assessable is None else f"{summary.assessable:,} assessable"
     console.say(f"{summary.name}: {summary.footprints:,} footprints ({assessable}){reasons(summary.not_assessed)}")
+    console.say(f"  {summary.damaged_means}{'' if summary.damaged_stated else ' (the default; not stated)'}")
     if summary.labels:
         console.say("  labels: " + ", ".join(f"{count:,} {value}" for value, count in summary.labels.items()))
     for run in summary.runs:

@@ -32,6 +32,7 @@ from damage_ssl.cli.options import (
     resources_of,
 )
 from damage_ssl.cli.patches import cut
+from damage_ssl.cli.questions import settle_definition
 from damage_ssl.errors import SettingsError
 from damage_ssl.events.event import Event
 from damage_ssl.files import read_json
@@ -305,6 +306,9 @@ def train_event(
     else:
         settings = all_settings(event, settings_file, given)
         workflow.named_sources(event, sources)  # a misspelt name is said before any work
+        settle_definition(
+            console, event, settings.train.scheme if "scheme" in settings.train.model_fields_set else None
+        )
         cut(console, event, settings.patches, resources)
         planned = workflow.start_run(
             event, settings.train, settings.split, run_id=run_id, sources=sources, source_settings=settings.sources

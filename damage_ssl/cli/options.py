@@ -147,7 +147,10 @@ Algorithm = Annotated[
     ),
 ]
 Scheme = Annotated[
-    str | None, typer.Option(help="The classes told apart: binary-major (default), binary-minor or grades.")
+    str | None,
+    typer.Option(
+        help="What counts as damaged: binary-major, binary-minor or grades. Default: what is stated for the event."
+    ),
 ]
 Network = Annotated[
     str | None,
@@ -163,4 +166,4 @@ EncoderWeights = Annotated[
 GsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the patches.")]
 SizePx = Annotated[int | None, typer.Option(min=16, help="Pixels a side of the patches.")]
 ContextGsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the wider context view.")]
-RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the newest, or a new one).")]
+RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the best one, or a new one).")]

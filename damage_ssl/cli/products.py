@@ -33,6 +33,7 @@ from damage_ssl.cli.options import (
     patch_settings,
 )
 from damage_ssl.cli.patches import make_patches
+from damage_ssl.cli.questions import settle_licence, settle_run
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.events.inputs import EventInputs
@@ -41,7 +42,7 @@ from damage_ssl.products.selection import Selection, classes_in
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.live import LIVE, live_model_of
 from damage_ssl.runs.model import MapModel
-from damage_ssl.runs.run import Run, latest_finished
+from damage_ssl.runs.run import named_run
 
 
 def export(
@@ -56,7 +57,9 @@ def export(
     assessed_only: Annotated[
         bool, typer.Option("--assessed-only", help="Leave buildings that were not assessed out of the pack.")
     ] = False,
-    licence: Annotated[str | None, typer.Option(help="Licence and source that the pack's README names.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence and source that the receiver is told; default: what the catalogue says.")
+    ] = None,
     run_id: RunId = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -66,13 +69,13 @@ def export(
         chosen = Selection(classes=classes_in(classes or ()), p_min=p_min, p_max=p_max, not_assessed=not assessed_only)
         if out is None and not pack:
             raise InputError("export: give --out FILE for the GeoJSON alone, or --pack for all that a receiver needs")
-        if not pack and (licence or not chosen.is_open):
-            raise InputError("export: a selection or a licence goes with --pack; --out alone writes the whole map")
+        if not pack and not chosen.is_open:
+            raise InputError("export: a selection goes with --pack; --out alone writes the whole map")
         opened = Event.open(workspace, event)
         if pack:
             _write_pack(console, opened, out, run_id, chosen, licence)
         elif out is not None:
-            write_map(console, opened, out, run_id)
+            write_map(console, opened, out, run_id, licence)
 
 
 def assess(
@@ -131,15 +134,23 @@ def assess(
         }
         given |= {"minutes": minutes}
         train_event(quiet, workspace, event, settings, given)
-        write_map(console, opened, out, None)
+        write_map(console, opened, out, None, None)
 
 
-def write_map(console: Console, event: Event, out: Path, run_id: str | None) -> None:
-    """Write the map and say what is in it."""
-    summary = workflow.export_event(event, out, run_id=run_id)
+def write_map(console: Console, event: Event, out: Path, run_id: str | None, licence: str | None) -> None:
+    """Write the map and say what is in it, what damaged means there, why it is of this run, and the licence."""
+    why = None
+    if run_id is None:
+        run, why = settle_run(console, event)
+        run_id = None if run is None else run.run_id
+    licence = settle_licence(console, event, licence)
+    summary = workflow.export_event(event, out, run_id=run_id, licence=licence)
+    summary = dataclasses.replace(summary, why=why or summary.why)
     console.say(summary.sentence)
-    if summary.statement is not None:
-        console.warn(summary.statement)
+    console.say(summary.scheme)
+    for remark in (summary.remark, summary.statement):
+        if remark is not None:
+            console.warn(remark)
     console.say(f"written to {out}")
     console.result(dataclasses.asdict(summary))
 
@@ -148,13 +159,15 @@ def _write_pack(
     console: Console, event: Event, out: Path | None, run_id: str | None, selection: Selection, licence: str | None
 ) -> None:
     """Write the pack under the event's products, and the whole map to `out` where that is asked for too."""
-    model = _model_of(event, run_id)
+    model = _model_of(console, event, run_id)
     run = None if model is None else model.run
+    if isinstance(model, FinishedRun) and (remark := workflow.question_remark(event, model)):
+        console.warn(remark)
     written = hand_over(event, model, selection=selection, licence=licence)
     console.say(f"{written.buildings:,} buildings ({selection.words}), run {None if run is None else run.run_id}")
     console.say(f"hand over {written.zip_path}")
     if out is not None:  # after the pack, which may refuse the selection: then nothing is written
-        workflow.export_event(event, out, run_id=run_id)
+        workflow.export_event(event, out, run_id=None if run is None else run.run_id)
         console.say(f"the whole map written to {out}")
     console.result(
         {
@@ -168,18 +181,11 @@ def _write_pack(
     )
 
 
-def _model_of(event: Event, run_id: str | None) -> MapModel | None:
+def _model_of(console: Console, event: Event, run_id: str | None) -> MapModel | None:
     """The model of a pack: a run's, `live`, or `labels-only` for none."""
     if run_id == LABELS_ONLY:
         return None
     if run_id == LIVE.name:
         return live_model_of(event)
-    run = workflow.chosen_run(event, run_id) if run_id is not None else _newest(event)
-    return None if run is None else FinishedRun(run)
-
-
-def _newest(event: Event) -> Run | None:
-    try:
-        return latest_finished(event.runs_path)
-    except WorkspaceError:
-        return None
+    run = named_run(event, run_id) if run_id is not None else settle_run(console, event)[0]
+    return None if run is None else FinishedRun.of_event(event, run)

@@ -23,6 +23,7 @@ COMMANDS: Names = {
     "imagery": {"search": "imagery:search"},
     "simulate": "events:simulate",
     "init": "events:init",
+    "define": "events:define",
     "status": "events:status",
     "footprints": {"fetch": "footprints:fetch", "use": "footprints:use", "detect": "detection:detect"},
     "register": "patches:register",

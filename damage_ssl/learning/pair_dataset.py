@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from damage_ssl.damage_scale import LabelValue, scheme_named
+from damage_ssl.damage_scale import DEFAULT_SCHEME, LabelValue, scheme_named
 from damage_ssl.learning.pair_tensor import pair_bytes, to_unit
 from damage_ssl.patches.pairs import PairSet
 from damage_ssl.patches.store import PatchStore
@@ -41,7 +41,7 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(
-        self, pairs: PatchStore | PairSet, labels: Mapping[str, str] | None = None, *, scheme: str = "binary-major"
+        self, pairs: PatchStore | PairSet, labels: Mapping[str, str] | None = None, *, scheme: str = DEFAULT_SCHEME
     ) -> None:
         self._pairs = pairs
         if isinstance(pairs, PairSet):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from damage_ssl.damage_scale import DEFAULT_SCHEME
 from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.settings import S, Settings, from_mapping
 
@@ -43,7 +44,7 @@ class TrainSettings(Settings, title="train"):
     """
 
     algorithm: str = "mixmatch"
-    scheme: str = "binary-major"
+    scheme: str = DEFAULT_SCHEME
     network: str = "efficientnet-lite0"
     fusion: Literal["siamese", "change", "stacked", "post", "concatenate", "subtract", "cross-attention"] = "change"
     seed: int = 0

@@ -1,8 +1,7 @@
 """How a building stands: what the model says, what an analyst's answer overrides, what the product gives.
 
-What an answer overrides stands once, in `OVERRIDES`: `building_result` applies it to one building, with all that a row
-of the exported table says; `assess` to the arrays of a whole event, a few bytes a building, cheap enough to be made
-again after each label.
+What an answer overrides stands once, in `building_result`, with all that a row of the exported table says; `assess`
+applies it to the arrays of a whole event, a few bytes a building, cheap enough to be made again after each label.
 """
 
 from collections.abc import Mapping
@@ -12,25 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from damage_ssl.damage_scale import REASON_OF_ANSWER, SCHEMES, ClassScheme, LabelValue
+from damage_ssl.damage_scale import REASON_OF_ANSWER, ClassScheme, LabelValue
 from damage_ssl.products.map_style import CLASSES, LABELS, Mode, codes_with
 from damage_ssl.products.selection import Selection
 
-
-@dataclass(frozen=True)
-class Override:
-    """What an answer puts in the model's place: its own class, or the reason for which there is none."""
-
-    damage_class: str | None
-    reason: str | None
-
-
-OVERRIDES: Mapping[LabelValue, Override] = {
-    value: Override(None, REASON_OF_ANSWER[value].value) if value in REASON_OF_ANSWER else Override(value.value, None)
-    for value in map(LabelValue, LABELS)
-}
-"""By answer. A grade or verdict becomes the class as it was given, and the building counts as assessed even where it
-has no pair; any other answer takes it off the assessment. `un-classified` says nothing and overrides nothing."""
+VERDICTS = frozenset(LABELS) - {answer.value for answer in REASON_OF_ANSWER}
+"""The answers that say how damaged a building is: the grades, intact and damaged. They override the model, and make the
+building assessed even where it has no pair; every other answer of `LABELS` takes it off the assessment.
+`un-classified` says nothing and overrides nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,40 +32,40 @@ class BuildingResult:
     reason: str | None
     source: str | None
     edited: bool
+    answer: str | None
 
 
 def building_result(
-    model_class: str | None,
-    assessed: bool,
-    reason: str | None,
-    answer: str | None,
-    scheme: ClassScheme | None,
+    model_class: str | None, assessed: bool, reason: str | None, answer: str | None, scheme: ClassScheme
 ) -> BuildingResult:
-    """One building: the model's class, whether it has a pair and else why not, and people's answer over these."""
-    override = None if answer is None else OVERRIDES.get(LabelValue(answer))
-    if override is None:
+    """One building: the model's class, whether it has a pair and else why not, and people's answer over these.
+
+    The class is always one of `scheme`, whose model this is. A verdict (intact, damaged) under four grades says whether
+    the building is damaged and not how much: it has no class then.
+    """
+    if answer not in LABELS:  # none, or un-classified
+        damaged = None if model_class is None else scheme.is_damaged(LabelValue(model_class))
         source = "model" if model_class is not None else None
-        return BuildingResult(*_class_fields(model_class, scheme), assessed, reason, source, edited=False)
-    given = override.damage_class
-    changed = given is None or (scheme is not None and class_name_of(LabelValue(given), scheme) != model_class)
-    edited = model_class is not None and changed
-    return BuildingResult(*_class_fields(given, scheme), given is not None, override.reason, "analyst", edited)
+        return BuildingResult(
+            model_class, _level(model_class), damaged, assessed, reason, source, edited=False, answer=None
+        )
+    value = LabelValue(answer)
+    given = scheme.class_of(value)
+    return BuildingResult(
+        given,
+        _level(given),
+        scheme.is_damaged(value),
+        answer in VERDICTS,
+        None if answer in VERDICTS else REASON_OF_ANSWER[value].value,
+        "analyst",
+        edited=model_class is not None and given != model_class,
+        answer=answer,
+    )
 
 
-def class_name_of(value: LabelValue, scheme: ClassScheme) -> str:
-    """The class of a grade or verdict under a scheme; its own name where the scheme has none for it."""
-    index = scheme.index_of(value)
-    return value.value if index is None else scheme.class_names[index]
-
-
-def _class_fields(damage_class: str | None, scheme: ClassScheme | None) -> tuple[str | None, int | None, bool | None]:
-    """`damage_class`, `damage_level`, `damaged`."""
-    if damage_class is None:
-        return None, None, None
-    value = LabelValue(damage_class)
-    level = None if value.grade is None else int(value.grade)
-    verdicts = {known.is_damaged(value) for known in ([scheme] if scheme is not None else SCHEMES.values())}
-    return damage_class, level, verdicts.pop() if len(verdicts) == 1 else None
+def _level(damage_class: str | None) -> int | None:
+    grade = None if damage_class is None else LabelValue(damage_class).grade
+    return None if grade is None else int(grade)
 
 
 @dataclass(frozen=True)
@@ -102,10 +90,14 @@ class Assessment:
     """All buildings under one model and the labels of one revision."""
 
     says: ModelSays
+    scheme: ClassScheme
+    """Whose classes the product gives: the model's, before any model the event's."""
     label: NDArray[np.int8]
     """The current label: index into `LABELS`, -1 for none."""
     damage_class: NDArray[np.int8]
-    """The class that the product gives: the label's where there is one. Index into `CLASSES`, -1 for none."""
+    """The class that the product gives: that of the label where there is one. Index into `CLASSES`, -1 for none."""
+    verdict: NDArray[np.int8]
+    """1 where the product calls it damaged, 0 where not, -1 where it says neither."""
     assessed: NDArray[np.bool_]
     """Whether the product counts it as assessed."""
     revision: int
@@ -114,7 +106,7 @@ class Assessment:
 
     def codes(self, mode: Mode) -> NDArray[np.uint8]:
         """How each building is drawn: index into `STYLES`."""
-        return codes_with(mode, self.says.unlabelled[mode], self.label)
+        return codes_with(mode, self.says.unlabelled[mode], self.label, self.scheme)
 
     def counts(self) -> dict[str, int]:
         """How many buildings the product gives each class."""
@@ -126,11 +118,10 @@ class Assessment:
         """How many buildings the product does not count as assessed."""
         return int(np.count_nonzero(~self.assessed))
 
-    def damaged(self, scheme: ClassScheme | None) -> int:
-        """How many buildings the product calls damaged under a scheme; without one none is."""
-        if scheme is None:
-            return 0
-        return sum(count for name, count in self.counts().items() if scheme.is_damaged(LabelValue(name)))
+    @property
+    def damaged(self) -> int:
+        """How many buildings the product calls damaged."""
+        return int(np.count_nonzero(self.verdict == 1))
 
     def passes(self, wanted: Selection) -> NDArray[np.bool_]:
         """Which buildings a filter lets through; the same as `Selection.mask` of the exported table."""
@@ -151,24 +142,28 @@ class Assessment:
             reason: [N] why each building has no pair, None where it has one.
 
         Returns:
-            `building_id`, `damage_class`, `assessed`, `not_assessed_reason`, `p_damaged`.
+            `building_id`, `damage_class`, `damaged`, `assessed`, `not_assessed_reason`, `p_damaged`, `model_damaged`,
+            `analyst_class`.
         """
         return pd.DataFrame(
             {
                 "building_id": pd.Series(building_id, dtype=object),
                 "damage_class": pd.Series(_CLASS_NAMES[self.damage_class], dtype=object),
+                "damaged": _booleans(self.verdict),
                 "assessed": self.assessed,
                 "not_assessed_reason": pd.Series(
                     np.where(self.label >= 0, _REASON_OF_LABEL[self.label], reason), dtype=object
                 ),
                 "p_damaged": self.says.p,
+                "model_damaged": _booleans(self.says.verdicts(self.scheme)),
+                "analyst_class": pd.Series(_LABEL_NAMES[self.label], dtype=object),
             }
         )
 
     @property
     def size_bytes(self) -> int:
         """What it holds."""
-        arrays = (self.label, self.damage_class, self.assessed)
+        arrays = (self.label, self.damage_class, self.verdict, self.assessed)
         return sum(array.nbytes for array in arrays)
 
 
@@ -178,26 +173,44 @@ def assess(
     says: ModelSays,
     labels: pd.DataFrame,
     *,
+    scheme: ClassScheme,
     revision: int,
     stamp: str,
 ) -> Assessment:
     """How all buildings stand: the model's word, with every answer of `labels` (`building_id`, `value`) over it.
 
-    `position_of` gives the row of a building, `assessed` [N] whether it has a pair.
+    `position_of` gives the row of a building, `assessed` [N] whether it has a pair; `scheme` is the model's.
     """
     label = np.full(len(says.p), -1, dtype=np.int8)
     for building, value in zip(labels["building_id"], labels["value"], strict=True):
         if building in position_of:
             label[position_of[building]] = _LABEL_CODE.get(value, -1)
-    labelled, said = label >= 0, _CLASS_OF_LABEL[label]
-    damage_class = np.where(labelled, said, says.model_class).astype(np.int8)
-    return Assessment(says, label, damage_class, np.where(labelled, said >= 0, assessed), revision, stamp)
+    labelled = label >= 0
+    given = [building_result(None, False, None, name, scheme) for name in LABELS]
+    class_code = np.array([_CLASS_CODE[each.damage_class] for each in given], dtype=np.int8)
+    verdict = np.array([-1 if each.damaged is None else each.damaged for each in given], dtype=np.int8)
+    counts = np.array([each.assessed for each in given])
+    return Assessment(
+        says=says,
+        scheme=scheme,
+        label=label,
+        damage_class=np.where(labelled, class_code[label], says.model_class).astype(np.int8),
+        verdict=np.where(labelled, verdict[label], says.verdicts(scheme)).astype(np.int8),
+        assessed=np.where(labelled, counts[label], assessed),
+        revision=revision,
+        stamp=stamp,
+    )
+
+
+def _booleans(verdict: NDArray[np.int8]) -> "pd.api.extensions.ExtensionArray":
+    """1, 0 and -1 as true, false and null."""
+    return pd.arrays.BooleanArray(verdict == 1, verdict < 0)
 
 
 _LABEL_CODE = {name: code for code, name in enumerate(LABELS)}
+_CLASS_CODE: dict[str | None, int] = {None: -1, **{name: code for code, name in enumerate(CLASSES)}}
 _CLASS_NAMES = np.array([*CLASSES, None], dtype=object)
-_GIVEN = [OVERRIDES[LabelValue(name)] for name in LABELS]
-_CLASS_OF_LABEL = np.array(
-    [-1 if each.damage_class is None else CLASSES.index(each.damage_class) for each in _GIVEN], dtype=np.int8
+_LABEL_NAMES = np.array([*LABELS, None], dtype=object)
+_REASON_OF_LABEL = np.array(
+    [None if name in VERDICTS else REASON_OF_ANSWER[LabelValue(name)].value for name in LABELS], dtype=object
 )
-_REASON_OF_LABEL = np.array([each.reason for each in _GIVEN], dtype=object)

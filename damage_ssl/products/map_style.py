@@ -4,9 +4,9 @@ The colours are told apart under the three kinds of colour blindness and get dar
 also survives a black-and-white print (tests/products/test_map_style.py measures both).
 
 On the map a building has a style in each of three modes: what the model says of it (`result`, `probability`) or what
-people said (`labels`). A label overrides the model's colour and adds a dark rim; in the mode `probability` only answers
-that are no grade do, so that the probabilities of labelled buildings can be seen. `legend_for_browser` hands that rule
-to browsers as data.
+people said (`labels`). A label overrides the model's colour and adds a dark rim: in the mode `result` with that of its
+class, in the mode `labels` as it was given; in the mode `probability` only answers that are no grade do, so that the
+probabilities of labelled buildings can be seen. `legend_for_browser` hands that rule to browsers as data.
 
 `python -m damage_ssl.products.map_style` renews styles/damage.qml, the QGIS style.
 """
@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from damage_ssl.damage_scale import LabelValue
+from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.files import write_text
 
 
@@ -165,10 +165,17 @@ def unlabelled_codes(
     return codes
 
 
-def codes_with(mode: Mode, unlabelled: NDArray[np.uint8], label: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """Per building the index into `STYLES` once labels (index into `LABELS`, -1 for none) are drawn over."""
+def codes_with(
+    mode: Mode, unlabelled: NDArray[np.uint8], label: NDArray[np.int8], scheme: ClassScheme
+) -> NDArray[np.uint8]:
+    """Per building the index into `STYLES` once labels (index into `LABELS`, -1 for none) are drawn over.
+
+    In the mode `result` a label has the colour of its class of the scheme, like every other building.
+    """
     covers = np.array([_covers(mode, name) for name in LABELS] + [False])[label]
-    codes = np.where(covers, _LABEL_AT + label.astype(np.int16), unlabelled)
+    of_class = [LABELS.index(scheme.class_of(LabelValue(name)) or name) for name in LABELS]
+    drawn = np.array([*(of_class if mode == "result" else range(len(LABELS))), -1], dtype=np.int16)[label]
+    codes = np.where(covers, _LABEL_AT + drawn, unlabelled)
     return np.where((label >= 0) & (codes > NO_RESULT_CODE), codes + _RIM_AT, codes).astype(np.uint8)
 
 
@@ -176,7 +183,7 @@ def _covers(mode: Mode, label: str) -> bool:
     return mode != "probability" or label not in _GRADES
 
 
-def legend_for_browser() -> dict[str, Any]:
+def legend_for_browser(scheme: ClassScheme) -> dict[str, Any]:
     """What a browser draws by, without a rule of its own: every code is an index into `styles`.
 
     `labels` are the names of the answers, `labelled[mode][label][code]` the code that a building has with that label
@@ -188,7 +195,8 @@ def legend_for_browser() -> dict[str, Any]:
         "labels": list(LABELS),
         "labelled": {
             mode: [
-                codes_with(mode, plain, np.full(len(plain), label, np.int8)).tolist() for label in range(len(LABELS))
+                codes_with(mode, plain, np.full(len(plain), label, np.int8), scheme).tolist()
+                for label in range(len(LABELS))
             ]
             for mode in MODES
         },
@@ -198,7 +206,8 @@ def legend_for_browser() -> dict[str, Any]:
 
 STYLE_PATH = Path(__file__).parent / "styles" / "damage.qml"
 
-_ATTRIBUTE = f"coalesce(\"damage_class\", if(\"assessed\", '{NO_RESULT}', '{NOT_ASSESSED}'))"
+_ATTRIBUTE = f'coalesce("damage_class", if("assessed", coalesce("analyst_class", \'{NO_RESULT}\'), \'{NOT_ASSESSED}\'))'
+"""A verdict under four grades has no class, and is drawn as it was given."""
 _HATCHED = {NOT_ASSESSED, NO_RESULT}
 
 

@@ -1,12 +1,23 @@
 """The assessment as a table: every footprint exactly once, with its result, coverage, provenance and human answer."""
 
+from functools import cache, partial
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from openlocationcode import openlocationcode
 
-from damage_ssl.damage_scale import EMS_NOT_APPLICABLE, ClassScheme, ems_damage_gra, mildest_grade, unosat_class
+from damage_ssl.damage_scale import (
+    EMS_NOT_APPLICABLE,
+    EMS_WORDS,
+    FEMA_WORDS,
+    UNOSAT_CODES,
+    ClassScheme,
+    DamageGrade,
+    LabelValue,
+    word_for,
+)
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.evaluation.calibration import decide
 from damage_ssl.products.assessment import BuildingResult, building_result
@@ -33,29 +44,34 @@ def assessed_footprints(
     predictions: pd.DataFrame | None,
     labels: pd.DataFrame,
     *,
-    scheme: ClassScheme | None,
+    scheme: ClassScheme,
     threshold: float | None,
     run_id: str | None,
     method: str | None = None,
 ) -> gpd.GeoDataFrame:
     """Join everything known of each footprint, by `building_id` only.
 
-    An analyst's answer overrides the model's: a grade or verdict becomes `damage_class` as it was given (the finer
-    word, also under a binary scheme), with `damage_level` 0-3 for a grade; and the building counts as assessed even if
-    the model could not see it. Another answer takes the building off the assessment: `unclear` → reason `unclear`,
-    `bad-imagery` → `bad_imagery`, `offset` → `misaligned`, `not-a-building` → `not_a_building`. The model's own numbers
-    (`p_*`, `uncertainty`) are never touched. `edited` is true where there was a model's class and the answer changes
-    it. A binary model cannot know the grade: its `damage_level` is null.
+    `damage_class` is of one scale, that of `scheme`: of intact and damaged, or of the four grades. An analyst's answer
+    overrides the model's: a grade or verdict counts as its class of the scheme (minor damage is `intact` where damaged
+    means major or worse), and the building counts as assessed even if the model could not see it; under four grades a
+    mere verdict gives `damaged` and no class. Another answer takes the building off the assessment: `unclear` → reason
+    `unclear`, `bad-imagery` → `bad_imagery`, `offset` → `misaligned`, `not-a-building` → `not_a_building`. What each
+    side said stands in columns of its own: `analyst_class` is the answer as it was given, `model_class` and
+    `model_damaged` the model's word, which no answer touches; nor are `p_*` and `uncertainty`. `edited` is true where
+    there was a model's class and the answer changes it. `damage_level` 0-3 is given where the scheme has grades.
 
-    Before any training `predictions`, `scheme`, `threshold` and `run_id` are None: the same rows without
-    probabilities; `damaged` is then given only where all schemes agree on the analyst's grade.
+    The crosswalks have a word only where it is known: where all grades that the building may have, by the analyst's
+    grade or else by its class, have the same one.
+
+    Before any training `predictions`, `threshold` and `run_id` are None: the same rows without probabilities, with the
+    answers as classes of `scheme`, the event's.
 
     Args:
         footprints: EPSG:4326: `building_id`, `source`, `source_id`, `area_m2`, geometry.
         index: the patch index: every footprint once.
         predictions: what `predict_run` returns: every building that the index calls assessed, or None.
         labels: the current labels (`LabelStore.current`).
-        scheme: the classes of the predictions.
+        scheme: the classes of the predictions; before any training the event's.
         threshold: damaged is P(damaged) ≥ threshold.
         run_id: the run that predicted.
         method: how, in words; goes into every row, since a table travels without its card.
@@ -63,24 +79,24 @@ def assessed_footprints(
     Returns:
         The footprints, in their order, with the fields of the standards page, `footprint_confidence` (of sources that
         give one, such as detection), `not_assessed_detail`, the footprint's own shift and the source of the shifts, and
-        the indicative crosswalk (`ems_damage_gra`, `unosat_class`). Columns that the index or the footprints of an
-        older event lack are null. Text columns are objects with None where there is none; `damage_level`,
-        `unosat_class` are Int64 and `damaged` is boolean, with NA; other numbers are float64 with NaN.
+        the indicative crosswalks (`ems_damage_gra`, `unosat_class`, `fema_class`). Columns that the index or the
+        footprints of an older event lack are null. Text columns are objects with None where there is none;
+        `damage_level`, `unosat_class` are Int64 and `damaged`, `model_damaged` are boolean, with NA; other numbers are
+        float64 with NaN.
 
     Raises:
         InputError: a footprint is there twice. WorkspaceError: the tables do not belong together.
     """
     _check_together(footprints, index, predictions, labels)
-    if predictions is not None and (scheme is None or threshold is None):
-        raise WorkspaceError(
-            "product: predictions without a scheme and threshold; predict again with `damage-ssl predict`"
-        )
+    if predictions is not None and threshold is None:
+        raise WorkspaceError("product: predictions without a threshold; predict again with `damage-ssl predict`")
     building_id = footprints["building_id"].astype(str)
     by_building = index.set_index(index["building_id"].astype(str)).loc[building_id]
     said = labels.set_index(labels["building_id"].astype(str)).reindex(building_id)
     model_class = _model_classes(predictions, scheme, threshold, building_id)
+    result_of = cache(partial(building_result, scheme=scheme))  # few kinds of rows, hundreds of thousands of them
     results = [
-        building_result(model, bool(assessed), _text(reason), _text(value), scheme)
+        result_of(model, bool(assessed), _text(reason), _text(value))
         for model, assessed, reason, value in zip(
             model_class, by_building["assessed"], by_building["not_assessed_reason"], said["value"], strict=True
         )
@@ -101,6 +117,9 @@ def assessed_footprints(
         "damage_level": pd.array([result.damage_level for result in results], dtype="Int64"),
         "damaged": pd.array([result.damaged for result in results], dtype="boolean"),
         **_probabilities(predictions, scheme, building_id),
+        "model_class": _objects(model_class),
+        "model_damaged": pd.array([_is_damaged(name, scheme) for name in model_class], dtype="boolean"),
+        "analyst_class": _objects([result.answer for result in results]),
         "assessed": np.array([result.assessed for result in results], dtype=bool),
         "not_assessed_reason": _objects([result.reason for result in results]),
         "not_assessed_detail": _details(results, by_building),
@@ -152,9 +171,9 @@ def _same(odd: set[str], what: str, problem: str, advice: str) -> None:
 
 
 def _model_classes(
-    predictions: pd.DataFrame | None, scheme: ClassScheme | None, threshold: float | None, building_id: pd.Series
+    predictions: pd.DataFrame | None, scheme: ClassScheme, threshold: float | None, building_id: pd.Series
 ) -> list[str | None]:
-    if predictions is None or scheme is None or threshold is None:
+    if predictions is None or threshold is None:
         return [None] * len(building_id)
     decided = decide(class_probabilities(predictions, scheme), scheme, threshold)
     name_of = dict(
@@ -163,11 +182,13 @@ def _model_classes(
     return [name_of.get(building) for building in building_id]
 
 
-def _probabilities(
-    predictions: pd.DataFrame | None, scheme: ClassScheme | None, building_id: pd.Series
-) -> dict[str, object]:
+def _is_damaged(damage_class: str | None, scheme: ClassScheme) -> bool | None:
+    return None if damage_class is None else scheme.is_damaged(LabelValue(damage_class))
+
+
+def _probabilities(predictions: pd.DataFrame | None, scheme: ClassScheme, building_id: pd.Series) -> dict[str, object]:
     """The columns `p_damaged`, `p_<class>` and `uncertainty`; null where nothing was predicted."""
-    classes = () if scheme is None else tuple(probability_column(name) for name in scheme.class_names)
+    classes = () if predictions is None else tuple(probability_column(name) for name in scheme.class_names)
     names = dict.fromkeys(("p_damaged", *classes, "uncertainty"))
     if predictions is None:
         return {name: np.full(len(building_id), np.nan) for name in names}
@@ -175,14 +196,22 @@ def _probabilities(
     return {name: rows[name].to_numpy(dtype=np.float64) for name in names}
 
 
-def _crosswalk(results: list[BuildingResult], scheme: ClassScheme | None) -> dict[str, object]:
-    grades = [None if result.damage_class is None else mildest_grade(result.damage_class, scheme) for result in results]
+def _crosswalk(results: list[BuildingResult], scheme: ClassScheme) -> dict[str, object]:
+    grades_of = cache(partial(_grades_of, scheme=scheme))
+    grades = [grades_of(result) for result in results]
     ems = [
-        EMS_NOT_APPLICABLE if not result.assessed else None if grade is None else ems_damage_gra(grade)
-        for result, grade in zip(results, grades, strict=True)
+        word_for(each, EMS_WORDS) if result.assessed else EMS_NOT_APPLICABLE
+        for result, each in zip(results, grades, strict=True)
     ]
-    unosat = [None if grade is None else unosat_class(grade) for grade in grades]
-    return {"ems_damage_gra": _objects(ems), "unosat_class": pd.array(unosat, dtype="Int64")}
+    unosat = pd.array([word_for(each, UNOSAT_CODES) for each in grades], dtype="Int64")
+    fema = _objects([word_for(each, FEMA_WORDS) for each in grades])
+    return {"ems_damage_gra": _objects(ems), "unosat_class": unosat, "fema_class": fema}
+
+
+def _grades_of(result: BuildingResult, scheme: ClassScheme) -> frozenset[DamageGrade]:
+    """The grades that the building may have: the one that an analyst gave, else those of its class or verdict."""
+    said = result.answer or result.damage_class
+    return frozenset() if said is None else scheme.grades_behind(LabelValue(said))
 
 
 def _column(table: pd.DataFrame, name: str) -> pd.Series:

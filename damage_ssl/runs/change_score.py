@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, Calibration, calibrate, scale_probabilities
+from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path, write_json
 from damage_ssl.learning.settings import TrainSettings
@@ -148,8 +148,9 @@ def start_zero_label(event: Event, *, seed: int = 0, run_id: str | None = None) 
         WorkspaceError: the patches are not cut, or the named run is of another plan.
     """
     store, split = PatchStore.open(event.patches_path), SplitSettings()
-    train = TrainSettings(algorithm=CHANGE_SCORE.name, seed=seed)
-    labelled = labelled_buildings(event, store, scheme_named(train.scheme))
+    scheme = damage_scheme(event).binary  # pictures that changed do not say which grade
+    train = TrainSettings(algorithm=CHANGE_SCORE.name, scheme=scheme.name, seed=seed)
+    labelled = labelled_buildings(event, store, scheme)
     counts = labelled["class_index"].value_counts()
     least = split.min_train_per_class + split.min_validation_per_class
     if len(counts) < 2 or counts.min() < least:

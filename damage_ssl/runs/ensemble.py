@@ -27,7 +27,7 @@ from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
 from damage_ssl.runs.predictions import class_probabilities, prediction_table, read_predictions
-from damage_ssl.runs.run import ENSEMBLE_FILE, Run, chosen_run, runs_in
+from damage_ssl.runs.run import ENSEMBLE_FILE, Run, named_run, runs_in
 from damage_ssl.settings import Resources, SplitSettings
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def members_of(event: Event, run: Run) -> list[Run]:
         WorkspaceError: one was deleted.
     """
     names = str(plan_of(run).train.given["members"]).split(SEPARATOR)
-    return [chosen_run(event, name) for name in names]
+    return [named_run(event, name) for name in names]
 
 
 def common_gain(run: Run) -> Gain:

@@ -1,17 +1,20 @@
 """A finished run, opened once: its plan, calibration and predictions are read when they are first asked for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from damage_ssl.damage_scale import ClassScheme
-from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, Calibration, best_threshold, shrunk_threshold
+from damage_ssl.events.definition import damage_scheme
+from damage_ssl.events.event import Event
 from damage_ssl.runs.kinds import kind_of
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import RunPlan, plan_of
-from damage_ssl.runs.predictions import Prediction, read_predictions
+from damage_ssl.runs.predictions import Prediction, class_probabilities, prediction_table, read_predictions
 from damage_ssl.runs.run import Run
 
 
@@ -20,7 +23,11 @@ class FinishedRun:
     """A finished run as the model behind a map.
 
     What it has read it keeps: open a run once a step and hand it down, and open it anew where it may have predicted
-    again. Two of the same run are equal.
+    again. Two of the same run, read under the same definition, are equal.
+
+    A run of four grades can be read under a binary `definition`: probabilities are summed, and where damaged begins at
+    another grade the threshold is chosen anew on the buildings that were held out. A run that cannot say what the
+    definition asks stays as it was trained. `of_event` reads a run under the event's definition.
 
     Examples:
         >>> model = FinishedRun(run)
@@ -29,6 +36,12 @@ class FinishedRun:
     """
 
     run: Run
+    definition: ClassScheme | None = None
+
+    @classmethod
+    def of_event(cls, event: Event, run: Run) -> "FinishedRun":
+        """The run, read under what the event calls damaged."""
+        return cls(run, damage_scheme(event))
 
     @cached_property
     def plan(self) -> RunPlan:
@@ -36,14 +49,55 @@ class FinishedRun:
         return plan_of(self.run)
 
     @cached_property
+    def _classes(self) -> tuple[ClassScheme, tuple[int, ...]]:
+        """The scheme that it is read under, and the class there of each class that it was trained on."""
+        own = self.plan.scheme
+        wanted = self.definition or own
+        if not self.kind.learns and not self.plan.validation_id:
+            return wanted.binary, (0, 1)  # no label had a part in it: it answers whatever is asked
+        seen = own.seen_as(wanted)
+        return (own, tuple(range(len(own)))) if seen is None else (wanted, seen)
+
+    @property
+    def scheme(self) -> ClassScheme:
+        return self._classes[0]
+
+    @property
+    def held_out(self) -> dict[str, int]:
+        """The class, of `scheme`, of each of the event's buildings that were held out from training."""
+        seen = self._classes[1]
+        return {
+            building: seen[index]
+            for building, index in zip(self.plan.validation_id, self.plan.validation_class, strict=True)
+        }
+
+    @cached_property
     def calibration(self) -> Calibration:
         """Temperature, threshold, and what they were chosen on."""
-        return Calibration.read(self.run.calibration_path)
+        own = Calibration.read(self.run.calibration_path)
+        if self.scheme.damaged_grades == self.plan.scheme.damaged_grades or not self.plan.validation_id:
+            return own
+        held_out, said = self.held_out, self.prediction
+        known = np.isin(said.building_id, list(held_out))
+        p = said.p_damaged[known]
+        damaged = np.array([held_out[name] >= self.scheme.damaged_from for name in said.building_id[known]], dtype=bool)
+        deciding = int(min(damaged.sum(), (~damaged).sum()))
+        threshold = shrunk_threshold(best_threshold(p, damaged), deciding) if deciding else DEFAULT_THRESHOLD
+        method = (
+            f"trained on {self.plan.scheme.name}, read as {self.scheme.name}: threshold chosen anew on {len(p)} "
+            f"held-out buildings; {own.method}"
+        )
+        return replace(own, threshold=threshold, n_damaged=int(damaged.sum()), method=method)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """The table that the run wrote, a row for each assessed building; see `predictions.prediction_table`."""
-        return read_predictions(self.run)
+        table, (scheme, seen) = read_predictions(self.run), self._classes
+        if scheme.class_names == self.plan.scheme.class_names:
+            return table
+        own = class_probabilities(table, self.plan.scheme)
+        summed = np.stack([own[:, np.array(seen) == index].sum(axis=1) for index in range(len(scheme))], axis=1)
+        return prediction_table(table["building_id"].to_numpy(str), summed, scheme)
 
     @cached_property
     def kind(self) -> RunKind:
@@ -56,7 +110,9 @@ class FinishedRun:
 
     @property
     def stamp(self) -> str:
-        return format(self.run.predictions_path.stat().st_mtime_ns, "x")
+        return format(self.run.predictions_path.stat().st_mtime_ns, "x") + (
+            "" if self.scheme == self.plan.scheme else f"-{self.scheme.name}"
+        )
 
     @property
     def algorithm(self) -> str:
@@ -65,10 +121,6 @@ class FinishedRun:
     @property
     def method(self) -> str:
         return self.kind.method or self.algorithm
-
-    @property
-    def scheme(self) -> ClassScheme:
-        return self.plan.scheme
 
     @property
     def threshold(self) -> float:
@@ -84,7 +136,7 @@ class FinishedRun:
 
     @property
     def prediction(self) -> Prediction:
-        return Prediction.of_table(read_predictions(self.run), self.scheme)
+        return Prediction.of_table(FinishedRun(self.run, self.definition).predictions, self.scheme)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from damage_ssl.runs.change_score import CHANGE_SCORE
 from damage_ssl.runs.live import LIVE
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import PlannedRun, plan_of
-from damage_ssl.runs.run import Run, chosen_run
+from damage_ssl.runs.run import Run, named_run
 from damage_ssl.settings import Resources, SourceSettings, SplitSettings
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def start_ensemble(event: Event, members: Sequence[str] | None = None, *, run_id
     """
     if not members:
         return ensemble.start_ensemble(event, ensemble.newest_of_each_method(event), run_id=run_id)
-    runs = [chosen_run(event, name) for name in dict.fromkeys(members)]
+    runs = [named_run(event, name) for name in dict.fromkeys(members)]
     for run in runs:
         if why := kind_of(plan_of(run).train.algorithm).no_member:
             raise WorkspaceError(f"run '{run.run_id}': {why}; an ensemble is of finished trainings")

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from damage_ssl.damage_scale import ClassScheme, LabelValue, scheme_named
+from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
 from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, damaged_probability, normalised_entropy
 from damage_ssl.evaluation.learning_curve import LearningCurve, outlook
+from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.files import locked, read_json
 from damage_ssl.learning.features.linear_probe import (
@@ -26,7 +27,6 @@ from damage_ssl.learning.features.linear_probe import (
     FeatureInitialisation,
     fit_linear_probe,
 )
-from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.model import RunKind
@@ -228,10 +228,6 @@ def fit_live(features: EventFeatures, current: pd.DataFrame, scheme: ClassScheme
     )
 
 
-LIVE_SCHEME = TrainSettings().scheme
-"""The classes that it tells apart."""
-
-
 @dataclass(frozen=True)
 class LiveModel:
     """The frozen features of an event with a classifier on its labels of one revision; not calibrated.
@@ -250,7 +246,7 @@ class LiveModel:
 
     @property
     def stamp(self) -> str:
-        return f"{self.features}-{self.revision}"
+        return f"{self.features}-{self.revision}-{self.scheme.name}"
 
     @property
     def kind(self) -> RunKind:
@@ -297,7 +293,7 @@ def live_model_of(event: Event) -> LiveModel:
     """
     features, labels = read_features(event), open_labels(event)
     revision = labels.revision()
-    prediction = fit_live(features, labels.current(), scheme_named(LIVE_SCHEME))
+    prediction = fit_live(features, labels.current(), damage_scheme(event))
     return LiveModel(event, features_version(event), revision, prediction)
 
 
@@ -308,7 +304,7 @@ def learning_curve_of(event: Event, *, seed: int = 0) -> LearningCurve:
         WorkspaceError: there are no features of the patches as they are now.
     """
     features = read_features(event)
-    labels = usable_labels(features, open_labels(event).current(), scheme_named(LIVE_SCHEME))
+    labels = usable_labels(features, open_labels(event).current(), damage_scheme(event))
     index = PatchStore.open(event.patches_path).index().set_index("building_id")
     at = index.loc[features.building_id[labels.rows].tolist(), ["x_m", "y_m"]].to_numpy(float)
     rng = np.random.default_rng(seed)

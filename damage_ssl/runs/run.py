@@ -150,26 +150,12 @@ def delete_run(run: Run) -> None:
         shutil.rmtree(waste, ignore_errors=True)
 
 
-def latest_finished(folder: Path) -> Run:
-    """The newest run that is finished and has predicted; one that labels taught goes before one without labels.
-
-    Raises:
-        WorkspaceError: there is none yet.
-    """
-    finished = [run for run in runs_in(folder) if run.finished]
-    if not finished:
-        raise WorkspaceError(f"{folder}: no finished run; train one with `damage-ssl train`")
-    return max(finished, key=lambda run: (run.has_weights, run.begun))
-
-
-def chosen_run(event: Event, run_id: str | None) -> Run:
-    """The named run, else the newest finished one.
+def named_run(event: Event, run_id: str) -> Run:
+    """The run of this name; which one is taken without a name, `best.best_run` says.
 
     Raises:
         WorkspaceError: there is no such run, or it has not finished.
     """
-    if run_id is None:
-        return latest_finished(event.runs_path)
     run = Run(event.runs_path / run_id)
     if not run.status_path.exists():
         known = ", ".join(each.run_id for each in runs_in(event.runs_path)) or "none yet"

@@ -17,6 +17,7 @@ from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import LabelsError, WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration, calibrate, scale_probabilities
 from damage_ssl.evaluation.spatial_blocks import BlockSplit, split_by_position
+from damage_ssl.events.definition import state_scheme, stated_scheme, training_scheme
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path
 from damage_ssl.learning.settings import TrainSettings
@@ -102,14 +103,22 @@ def start_training(
     With `run_id`, the run of that name is gone on with if it is of this plan, or a new one gets that name. `sources`
     are other events of the workspace whose labels are learned from too; see `plan_run`.
 
+    Damaged means what is stated for the event; settings in which a scheme is given state it where nobody has.
+
     Raises:
         LabelsError: the labels do not allow training. InputError: a source cannot be used.
+        SettingsError: a model of the scheme that is given could not say what the event calls damaged.
         WorkspaceError: the run is being trained right now, or the named one is of another plan.
     """
     from damage_ssl.learning.training import check_settings
 
+    asked = train.scheme if "scheme" in train.model_fields_set else None
+    scheme = training_scheme(event, asked)
+    train = train.replace(scheme=scheme.name)
     check_settings(train, "settings, [train]")
     plan = plan_run(event, PatchStore.open(event.patches_path), train, split, sources, source_settings)
+    if asked is not None and stated_scheme(event) is None:
+        state_scheme(event, scheme.name)
     return planned_run(event, plan, run_id=run_id)
 
 

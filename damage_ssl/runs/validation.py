@@ -76,14 +76,14 @@ class EvaluationReport:
 
 
 def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> EvaluationReport:
-    """Measure a run's predictions against a truth file (`building_id,grade`).
+    """Measure a run's predictions, read under the event's definition, against a truth file (`building_id,grade`).
 
     Raises:
         InputError: the file cannot be read, or no building in it is left to be measured on.
     """
-    model = FinishedRun(run)
-    plan, threshold = model.plan, model.threshold
-    known = known_grades(truth, plan.scheme)
+    model = FinishedRun.of_event(event, run)
+    plan, scheme, threshold = model.plan, model.scheme, model.threshold
+    known = known_grades(truth, scheme)
     index = PatchStore.open(event.patches_path).index()
     rows = known.merge(index[["building_id", "assessed", "x_m", "y_m"]], on="building_id", how="left")
     in_event = rows["assessed"].notna().to_numpy(bool)
@@ -103,8 +103,8 @@ def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> Eva
     apart = measured[~measured["block"].isin(seen_blocks)]
     return EvaluationReport(
         run_id=run.run_id,
-        evaluation=_evaluate(measured, plan.scheme, threshold, seed),
-        unseen_blocks=_evaluate(apart, plan.scheme, threshold, seed) if apart["damaged"].nunique() == 2 else None,
+        evaluation=_evaluate(measured, scheme, threshold, seed),
+        unseen_blocks=_evaluate(apart, scheme, threshold, seed) if apart["damaged"].nunique() == 2 else None,
         block_m=block_m,
         seen=int(seen.sum()),
         not_assessed=int((in_event & ~assessed & ~seen).sum()),
@@ -116,15 +116,15 @@ def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> Eva
 
 def validation_of(event: Event, model: FinishedRun, *, seed: int = 0) -> Evaluation | None:
     """The run on its own validation blocks, which chose its threshold; None where nothing was held out."""
-    plan = model.plan
-    if not plan.validation_id:
+    classes = model.held_out
+    if not classes:
         return None
-    held_out = pd.DataFrame({"building_id": plan.validation_id, "class_index": plan.validation_class})
-    held_out["damaged"] = held_out["class_index"] >= plan.scheme.damaged_from
+    held_out = pd.DataFrame({"building_id": list(classes), "class_index": list(classes.values())})
+    held_out["damaged"] = held_out["class_index"] >= model.scheme.damaged_from
     index = PatchStore.open(event.patches_path).index()[["building_id", "x_m", "y_m"]]
     rows = held_out.merge(index, on="building_id").merge(model.predictions, on="building_id")
-    rows["block"] = block_of(rows["x_m"].to_numpy(float), rows["y_m"].to_numpy(float), plan.block_m)
-    return _evaluate(rows, plan.scheme, model.threshold, seed)
+    rows["block"] = block_of(rows["x_m"].to_numpy(float), rows["y_m"].to_numpy(float), model.plan.block_m)
+    return _evaluate(rows, model.scheme, model.threshold, seed)
 
 
 def _evaluate(rows: pd.DataFrame, scheme: ClassScheme, threshold: float, seed: int) -> Evaluation:

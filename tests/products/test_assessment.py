@@ -14,15 +14,15 @@ NO_PAIR = (False, "no_post", None)
 ANSWERS = (None, *(value.value for value in LabelValue))
 
 
-def situations(scheme: ClassScheme | None) -> list[tuple[bool, str | None, str | None, str | None]]:
+def situations(scheme: ClassScheme) -> list[tuple[bool, str | None, str | None, str | None]]:
     """Every (has a pair, why not, model's class, answer) there can be."""
-    classes = (None, *(scheme.class_names if scheme is not None else ()))
+    classes = (None, *scheme.class_names)
     pairs = [NO_PAIR, *((True, None, name) for name in classes)]
     return [(*pair, answer) for pair, answer in product(pairs, ANSWERS)]
 
 
-@pytest.mark.parametrize("scheme", [None, *SCHEMES.values()], ids=["none", *SCHEMES])
-def test_all_buildings_at_once_stand_as_each_does_alone(scheme: ClassScheme | None) -> None:
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=[*SCHEMES])
+def test_all_buildings_at_once_stand_as_each_does_alone(scheme: ClassScheme) -> None:
     cases = situations(scheme)
     ids = np.array([f"b{place}" for place in range(len(cases))])
     says = ModelSays(
@@ -34,23 +34,26 @@ def test_all_buildings_at_once_stand_as_each_does_alone(scheme: ClassScheme | No
         [(each, case[3]) for each, case in zip(ids, cases, strict=True) if case[3]], columns=["building_id", "value"]
     )
     place = {each: row for row, each in enumerate(ids.tolist())}
-    standing = assess(place, np.array([case[0] for case in cases]), says, labels.iloc[::-1], revision=0, stamp="")
+    pair = np.array([case[0] for case in cases])
+    standing = assess(place, pair, says, labels.iloc[::-1], scheme=scheme, revision=0, stamp="")
     table = standing.table(ids, np.array([case[1] for case in cases], dtype=object))
     alone = [building_result(name, pair, why, answer, scheme) for pair, why, name, answer in cases]
     assert table["damage_class"].tolist() == [result.damage_class for result in alone]
     assert table["assessed"].tolist() == [result.assessed for result in alone]
     assert table["not_assessed_reason"].tolist() == [result.reason for result in alone]
-    if scheme is not None:
-        assert standing.damaged(scheme) == sum(result.damaged is True for result in alone)
+    assert [None if pd.isna(each) else bool(each) for each in table["damaged"]] == [each.damaged for each in alone]
+    assert table["analyst_class"].tolist() == [result.answer for result in alone]
+    assert standing.damaged == sum(result.damaged is True for result in alone)
 
 
 @pytest.mark.parametrize("pair", [True, False])
 def test_grade_or_verdict_makes_a_building_assessed_and_another_answer_takes_it_off(pair: bool) -> None:
     for answer in map(LabelValue, LABELS):
-        found = building_result(None, pair, None if pair else "edge", answer.value, None)
+        found = building_result(None, pair, None if pair else "edge", answer.value, SCHEMES["grades"])
         graded = answer.grade is not None or answer in (LabelValue.INTACT, LabelValue.DAMAGED)
         assert found.assessed is graded
-        assert found.damage_class == (answer.value if graded else None)
+        assert found.damage_class == (answer.value if answer.grade is not None else None)
+        assert found.answer == answer.value
         assert found.reason == (None if graded else REASON_OF_ANSWER[answer])
 
 

@@ -8,6 +8,7 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
+from damage_ssl.damage_scale import SCHEMES
 from damage_ssl.footprints.lazy_shapes import Shapes
 from damage_ssl.products import footprint_tiles
 from damage_ssl.products.map_style import (
@@ -80,7 +81,9 @@ def test_of_buildings_on_one_pixel_the_worst_damaged_is_seen(order: list[int]) -
 
 def test_near_a_building_is_its_polygon_with_outline() -> None:
     style = STYLES[code_of("major-damage")]
-    labelled = int(codes_with("result", np.array([NO_RESULT_CODE], np.uint8), np.array([3], np.int8))[0])
+    labelled = int(
+        codes_with("result", np.array([NO_RESULT_CODE], np.uint8), np.array([3], np.int8), SCHEMES["grades"])[0]
+    )
     tile = drawn(17, squares([(0, 0), (30, 0)]), [code_of("major-damage"), labelled])
     opaque = tile[..., 3] == 255
     assert {tuple(pixel[:3]) for pixel in tile[opaque]} == {ImageColor.getrgb(style.line), ImageColor.getrgb("#10151b")}

@@ -4,13 +4,13 @@ import pandas as pd
 import pytest
 from shapely.geometry import box
 
-from damage_ssl.damage_scale import scheme_named
+from damage_ssl.damage_scale import ClassScheme, DamageGrade, scheme_named
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.labels.schema import LABEL_COLUMNS
 from damage_ssl.products.table import assessed_footprints
 from damage_ssl.runs.predictions import prediction_table
 
-BINARY, GRADES = scheme_named("binary-major"), scheme_named("grades")
+BINARY, MINOR, GRADES = scheme_named("binary-major"), scheme_named("binary-minor"), scheme_named("grades")
 IDS = ["a", "b", "c", "d"]
 """`d` is not assessed."""
 
@@ -27,6 +27,9 @@ STANDARD_FIELDS = [
     "damaged",
     "p_damaged",
     "uncertainty",
+    "model_class",
+    "model_damaged",
+    "analyst_class",
     "assessed",
     "not_assessed_reason",
     "pre_image_id",
@@ -46,6 +49,7 @@ STANDARD_FIELDS = [
     "comment",
     "ems_damage_gra",
     "unosat_class",
+    "fema_class",
 ]
 
 
@@ -198,7 +202,9 @@ def test_building_that_is_not_assessed_keeps_its_reason_and_has_no_result() -> N
 
 def test_grade_of_an_analyst_overrides_the_result_but_not_the_probabilities() -> None:
     row = binary(labels(a="destroyed")).loc["a"]
-    assert (row["damage_class"], row["damage_level"], row["damaged"]) == ("destroyed", 3, True)
+    assert (row["damage_class"], row["damaged"], row["analyst_class"]) == ("damaged", True, "destroyed")
+    assert (row["model_class"], row["model_damaged"]) == ("intact", False)
+    assert pd.isna(row["damage_level"])  # of a scheme without grades
     assert row["p_damaged"] == pytest.approx(0.1)
     assert (row["label_source"], row["labeller"], row["edited"]) == ("analyst", "ana", True)
     assert row["label_time"] == "2025-01-31T12:00:00.000Z"
@@ -207,7 +213,8 @@ def test_grade_of_an_analyst_overrides_the_result_but_not_the_probabilities() ->
 
 def test_minor_damage_is_not_damaged_where_damaged_means_major() -> None:
     row = binary(labels(b="minor-damage")).loc["b"]
-    assert (row["damage_class"], row["damage_level"], row["damaged"], row["edited"]) == ("minor-damage", 1, False, True)
+    assert (row["damage_class"], row["damaged"], row["edited"]) == ("intact", False, True)
+    assert (row["analyst_class"], row["model_class"]) == ("minor-damage", "damaged")
 
 
 def test_analyst_who_agrees_with_the_model_edits_nothing() -> None:
@@ -235,6 +242,7 @@ def test_other_answer_takes_the_building_off_the_assessment(answer: str, reason:
     assert not row["assessed"]
     assert row["not_assessed_reason"] == reason
     assert row["damage_class"] is None and pd.isna(row["damaged"])
+    assert (row["analyst_class"], row["model_class"], row["model_damaged"]) == (answer, "damaged", True)
     assert row["p_damaged"] == pytest.approx(0.8)
     assert (row["label_source"], row["edited"], row["ems_damage_gra"]) == ("analyst", True, "Not applicable")
 
@@ -243,58 +251,93 @@ def test_grade_of_an_analyst_makes_a_building_assessed_that_the_model_could_not_
     row = binary(labels(d="major-damage")).loc["d"]
     assert row["assessed"]
     assert row["not_assessed_reason"] is None
-    assert (row["damage_level"], row["damaged"], row["edited"]) == (2, True, False)
-    assert pd.isna(row["p_damaged"])
+    assert (row["damage_class"], row["damaged"], row["edited"]) == ("damaged", True, False)
+    assert pd.isna(row["p_damaged"]) and row["model_class"] is None and pd.isna(row["model_damaged"])
 
 
 def test_unclassified_is_no_answer() -> None:
     row = binary(labels(b="un-classified")).loc["b"]
     assert (row["damage_class"], row["label_source"], row["edited"]) == ("damaged", "model", False)
+    assert row["analyst_class"] is None
+
+
+def graded(said: pd.DataFrame) -> pd.DataFrame:
+    probabilities = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4], [0.4, 0.0, 0.35, 0.25]])
+    predicted = prediction_table(np.array(["a", "b", "c"]), probabilities, GRADES)
+    return assessed_footprints(
+        footprints(), index(), predicted, said, scheme=GRADES, threshold=0.5, run_id="run1"
+    ).set_index("building_id", drop=False)
 
 
 def test_graded_model_gives_levels_and_one_probability_a_grade() -> None:
-    probabilities = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4], [0.4, 0.0, 0.35, 0.25]])
-    table = assessed_footprints(
-        footprints(),
-        index(),
-        prediction_table(np.array(["a", "b", "c"]), probabilities, GRADES),
-        labels(a="damaged"),
-        scheme=GRADES,
-        threshold=0.5,
-        run_id="run1",
-    )
-    assert table["damage_class"].tolist() == ["damaged", "destroyed", "major-damage", None]
-    assert table["damage_level"].tolist()[1:3] == [3, 2]
-    assert table["damaged"].tolist()[:3] == [True, True, True]
+    table = graded(labels(a="minor-damage"))
+    assert table["damage_class"].tolist() == ["minor-damage", "destroyed", "major-damage", None]
+    assert table["damage_level"].tolist()[:3] == [1, 3, 2]
+    assert table["damaged"].tolist()[:3] == [False, True, True]
     assert table["p_minor_damage"].tolist()[:3] == pytest.approx([0.1, 0.2, 0.0])
     assert table["p_damaged"].tolist()[:3] == pytest.approx([0.2, 0.7, 0.6])
 
 
-def test_crosswalk_of_grades_and_of_binary_classes() -> None:
-    table = binary(labels(a="destroyed", c="minor-damage"))
-    assert table["ems_damage_gra"].tolist() == ["Destroyed", "Damaged", "Possibly damaged", "Not applicable"]
-    assert table["unosat_class"].tolist()[:3] == [1, 2, 3]
-    assert pd.isna(table["unosat_class"].iloc[3])
-    assert binary().loc["a", "ems_damage_gra"] == "No visible damage"
-    assert binary().loc["a", "unosat_class"] == 6
+def test_verdict_under_four_grades_says_damaged_and_no_grade() -> None:
+    table = graded(labels(a="damaged", b="intact"))
+    for building, damaged in (("a", True), ("b", False)):
+        row = table.loc[building]
+        assert row["assessed"] and bool(row["damaged"]) is damaged and row["damage_class"] is None
+        assert pd.isna(row["damage_level"]) and pd.isna(row["unosat_class"])
+        assert row["ems_damage_gra"] is None and row["fema_class"] is None
+    assert table["analyst_class"].tolist() == ["damaged", "intact", None, None]
+    assert table["model_class"].tolist() == ["no-damage", "destroyed", "major-damage", None]
 
 
-def test_damaged_from_minor_crosses_over_as_no_worse_than_minor() -> None:
+@pytest.mark.parametrize("scheme", [BINARY, MINOR, GRADES], ids=lambda scheme: str(scheme.name))
+@pytest.mark.parametrize("answer", [None, *(grade.label for grade in DamageGrade), "intact", "damaged"])
+def test_damage_class_is_of_the_products_scheme_whoever_said_it(scheme: ClassScheme, answer: str | None) -> None:
+    said = labels() if answer is None else labels(a=answer, d=answer)
+    probabilities = np.eye(len(scheme))[[0, len(scheme) - 1, 0]]
+    predicted = prediction_table(np.array(["a", "b", "c"]), probabilities, scheme)
+    table = assessed_footprints(footprints(), index(), predicted, said, scheme=scheme, threshold=0.5, run_id="run1")
+    assert set(table["damage_class"].dropna()) <= set(scheme.class_names)
+    assert set(table["model_class"].dropna()) <= set(scheme.class_names)
+    assert table["damage_level"].notna().any() == scheme.has_grades
+
+
+def words(scheme: ClassScheme, **said: str) -> list[tuple[str | None, int | None, str | None]]:
+    p = np.zeros((3, len(scheme)))
+    p[:, 0], p[1, :2] = 1, (0, 1)  # b has the second class, a and c the first
+    predicted = prediction_table(np.array(["a", "b", "c"]), p, scheme)
     table = assessed_footprints(
-        footprints(),
-        index(),
-        binary_predictions(),
-        labels(),
-        scheme=scheme_named("binary-minor"),
-        threshold=0.5,
-        run_id="run1",
+        footprints(), index(), predicted, labels(**said), scheme=scheme, threshold=0.5, run_id="run1"
     )
-    assert table["ems_damage_gra"].tolist()[1] == "Possibly damaged"
-    assert table["unosat_class"].tolist()[1] == 3
+    columns = table[["ems_damage_gra", "unosat_class", "fema_class"]].astype(object)
+    return [tuple(row) for row in columns.where(columns.notna(), None).to_numpy().tolist()[:3]]
 
 
-def untrained(said: pd.DataFrame) -> pd.DataFrame:
-    table = assessed_footprints(footprints(), index(), None, said, scheme=None, threshold=None, run_id=None)
+def test_crosswalk_has_a_word_only_where_every_grade_of_the_class_has_the_same() -> None:
+    unknown, none = (None, None, None), ("No visible damage", 6, "No Damage")
+    assert words(BINARY) == [unknown] * 3  # intact may be minor damage, damaged may be destroyed
+    assert words(MINOR) == [none, unknown, none]
+    assert words(GRADES) == [none, ("Possibly damaged", 3, "Minor"), none]
+
+
+def test_crosswalk_follows_the_analysts_grade_where_there_is_one() -> None:
+    given = words(BINARY, a="destroyed", b="major-damage", c="minor-damage")
+    assert given == [("Destroyed", 1, "Destroyed"), ("Damaged", 2, "Major"), ("Possibly damaged", 3, "Minor")]
+    assert words(BINARY, a="intact", b="damaged", c="no-damage") == [
+        (None, None, None),
+        (None, None, None),
+        ("No visible damage", 6, "No Damage"),
+    ]
+    assert words(MINOR, a="intact")[0] == ("No visible damage", 6, "No Damage")
+
+
+def test_building_that_is_not_assessed_has_no_word_of_another_scale() -> None:
+    row = binary().loc["d"]
+    assert row["ems_damage_gra"] == "Not applicable"
+    assert pd.isna(row["unosat_class"]) and row["fema_class"] is None
+
+
+def untrained(said: pd.DataFrame, scheme: ClassScheme = BINARY) -> pd.DataFrame:
+    table = assessed_footprints(footprints(), index(), None, said, scheme=scheme, threshold=None, run_id=None)
     return table.set_index("building_id", drop=False)
 
 
@@ -309,6 +352,8 @@ def test_before_training_the_same_rows_come_without_probabilities() -> None:
         "damage_level",
         "p_damaged",
         "uncertainty",
+        "model_class",
+        "model_damaged",
         "run_id",
         "threshold",
         "label_source",
@@ -317,13 +362,18 @@ def test_before_training_the_same_rows_come_without_probabilities() -> None:
     assert set(STANDARD_FIELDS) <= set(table.columns)
 
 
-def test_before_training_damaged_is_given_only_where_all_schemes_agree() -> None:
-    table = untrained(labels(a="no-damage", b="minor-damage", c="major-damage"))
-    assert table["damage_level"].tolist()[:3] == [0, 1, 2]
-    assert table["damaged"].tolist()[0] is False
-    assert table["damaged"].isna().tolist() == [False, True, False, True]
-    assert table["damaged"].tolist()[2] is True
-    assert not table["edited"].any()
+def test_before_training_answers_are_classed_by_the_events_definition() -> None:
+    said = labels(a="no-damage", b="minor-damage", c="major-damage")
+    for scheme, classes, damaged in (
+        (BINARY, ["intact", "intact", "damaged"], [False, False, True]),
+        (MINOR, ["intact", "damaged", "damaged"], [False, True, True]),
+        (GRADES, ["no-damage", "minor-damage", "major-damage"], [False, False, True]),
+    ):
+        table = untrained(said, scheme)
+        assert table["damage_class"].tolist() == [*classes, None]
+        assert table["damaged"].tolist()[:3] == damaged
+        assert table["analyst_class"].tolist() == ["no-damage", "minor-damage", "major-damage", None]
+        assert not table["edited"].any()
 
 
 def test_plus_code_is_that_of_the_published_test_case() -> None:
@@ -336,7 +386,7 @@ def test_plus_code_is_that_of_the_published_test_case() -> None:
 def test_duplicated_footprint_is_an_error() -> None:
     twice = pd.concat([footprints(), footprints(["b"])])
     with pytest.raises(InputError, match="footprints: building 'b' is there more than once"):
-        assessed_footprints(twice, index(), None, labels(), scheme=None, threshold=None, run_id=None)
+        assessed_footprints(twice, index(), None, labels(), scheme=BINARY, threshold=None, run_id=None)
 
 
 @pytest.mark.parametrize(
@@ -368,7 +418,7 @@ def test_numeric_building_ids_join_as_text() -> None:
         index().assign(building_id=["1", "2", "3", "4"]),
         None,
         labels(**{"2": "intact"}),
-        scheme=None,
+        scheme=BINARY,
         threshold=None,
         run_id=None,
     )

@@ -15,11 +15,12 @@ from damage_ssl.cli.root import cli
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.events.definition import state_scheme
 from damage_ssl.events.event import Event
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.runs.ensemble import measure_gain
 from damage_ssl.runs.predictions import read_predictions
-from damage_ssl.runs.run import Run, delete_run, latest_finished
+from damage_ssl.runs.run import Run, delete_run
 from damage_ssl.settings import SplitSettings
 from tests.conftest import Town
 from tests.runs.test_zero_label import CENTRES, DESTROYED
@@ -49,13 +50,13 @@ def test_an_ensemble_is_a_run_like_any_other(labelled: Event, tmp_path: Path) ->
     members = [trained(labelled, "frozen-random-post"), trained(labelled, "frozen-lite0")]
     planned = workflow.start_ensemble(labelled)
     table = workflow.predict_event(labelled, planned.run).set_index("building_id")
-    assert planned.run.finished and latest_finished(labelled.runs_path) == planned.run
+    assert planned.run.finished
     each = [read_predictions(member).set_index("building_id")["p_damaged"] for member in members]
     mean = (each[0] + each[1]) / 2
     assert (table["p_damaged"].rank() == mean[table.index].rank()).all()
     if Calibration.read(planned.run.calibration_path).temperature == 1:
         np.testing.assert_allclose(table["p_damaged"], mean[table.index], atol=1e-9)
-    summary = workflow.export_event(labelled, tmp_path / "map.geojson")
+    summary = workflow.export_event(labelled, tmp_path / "map.geojson", run_id=planned.run.run_id)
     assert summary.run_id == planned.run.run_id
     card = (planned.run.path / "card.md").read_text()
     assert "mean of 2 runs" in card and "of the best member" in card and "gain" in card
@@ -91,6 +92,7 @@ def test_one_run_runs_of_other_classes_and_lost_members_are_errors(labelled: Eve
     workflow.predict_event(labelled, change)
     with pytest.raises(WorkspaceError, match="compared without labels"):
         workflow.start_ensemble(labelled, [one.run_id, change.run_id])
+    state_scheme(labelled, "binary-major")
     second = trained(labelled, "frozen-random")
     run = workflow.start_ensemble(labelled, [one.run_id, second.run_id]).run
     delete_run(second)

@@ -37,10 +37,7 @@ export class Legend {
         h('div', { class: 'wb-ramp-ends' }, h('span', {}, model.low), h('span', {}, model.measure), h('span', {}, model.high))));
     } else if (this.mode === 'result') {
       rows.push(heading(model.heading), ...legend.result.map((value) => swatch(palette[value].colour, model.names[value] ?? palette[value].name)));
-      // The same colours need no second list; those of other classes do.
-      const known = legend.labels.every((value) => legend.result.includes(value));
-      if (known) rows.push(swatch('#fff', 'Dark rim: labelled', 'rim'));
-      else rows.push(heading('Your labels, dark rim'), ...legend.labels.map((value) => swatch(palette[value].colour, palette[value].name, 'rim')));
+      rows.push(swatch('#fff', 'Dark rim: labelled', 'rim'));  // a label has the colour of its class here
     } else {
       rows.push(...legend.labels.map((value) => swatch(palette[value].colour, palette[value].name)));
       rows.push(swatch(palette.offset.colour, 'Other answer'));

@@ -49,7 +49,7 @@ def run_card(product: gpd.GeoDataFrame, facts: CardFacts) -> str:
                 "Hazard": facts.hazard or "not stated",
                 "Run": run_ids[0] if len(run_ids) else "none yet: coverage and the analysts' answers only",
                 "Algorithm": facts.algorithm or "none",
-                "Scale": facts.scheme.statement if facts.scheme is not None else "no model yet",
+                "Scale": facts.scheme.statement if facts.scheme is not None else "not stated",
             }
         ),
         "## Imagery",
@@ -134,7 +134,7 @@ def _shifts(product: gpd.GeoDataFrame) -> list[str]:
 
 def _validation(facts: CardFacts) -> list[str]:
     if facts.calibration is None:
-        return ["- no model yet"] if facts.scheme is None else ["- not validated: nothing was held out to check it"]
+        return ["- no model yet"] if facts.algorithm is None else ["- not validated: nothing was held out to check it"]
     lines = [f"- threshold {facts.calibration.threshold:.3f}: {facts.calibration.method}"]
     if facts.validation is None:
         return [*lines, "- no validation metrics"]
@@ -145,7 +145,8 @@ def _caveats(facts: CardFacts) -> list[str]:
     caveats = [
         "A building that is not assessed is not a building without damage.",
         "Damage is judged from above: walls, interiors and most flood damage do not show.",
-        "`ems_damage_gra` and `unosat_class` are indicative: those scales ask other questions.",
+        "`ems_damage_gra`, `unosat_class` and `fema_class` are indicative: those scales ask other questions. They are "
+        "empty where the word cannot be known: an intact building may have minor damage where that does not count.",
     ]
     if not facts.kind.is_probability:
         caveats.insert(

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 from damage_ssl import __version__
 from damage_ssl.errors import WorkspaceError
+from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event, open_labels
+from damage_ssl.events.licence import LICENCE_NOT_STATED, recorded_licence
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.products.formats import Metadata, write_product
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
+from damage_ssl.runs.best import best_model, question_remark
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.kinds import kind_of
 from damage_ssl.runs.model import MapModel
-from damage_ssl.runs.run import chosen_run, latest_finished
+from damage_ssl.runs.run import named_run
 from damage_ssl.runs.validation import validation_of
 
 if TYPE_CHECKING:
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 class ExportSummary:
     """What an exported map holds. `damaged` and `run_id` are None before any training.
 
-    `statement` must be said with a map whose threshold comes from other events.
+    `scheme` says what damaged means in it, `why` why it is of this run. `remark` must be said with the map of a run
+    that answers another question than the event's, `statement` with one whose threshold comes from other events.
     """
 
     out: str
@@ -37,6 +41,10 @@ class ExportSummary:
     damaged: int | None
     by_analyst: int
     run_id: str | None
+    scheme: str
+    why: str
+    licence: str | None = None
+    remark: str | None = None
     is_change_score: bool = False
     statement: str | None = None
 
@@ -50,8 +58,12 @@ class ExportSummary:
         return f"{head}; {self.damaged:,} {word} ({self.by_analyst:,} graded by an analyst), run {self.run_id}"
 
 
-def export_event(event: Event, out: str | Path, *, run_id: str | None = None) -> ExportSummary:
-    """Write the event's map, with the named run, else the newest finished one, else none.
+def export_event(
+    event: Event, out: str | Path, *, run_id: str | None = None, licence: str | None = None
+) -> ExportSummary:
+    """Write the event's map, with the named run, else the one that `best_run` takes, else none.
+
+    `licence` is what a receiver may do with it and whom to name; None: what the event's catalogue says.
 
     The ending of `out` names the format (`products.formats`): GeoJSON, with a QGIS style beside it.
 
@@ -65,9 +77,14 @@ def export_event(event: Event, out: str | Path, *, run_id: str | None = None) ->
     """
     if run_id is not None and not kind_of(run_id).exportable:
         raise WorkspaceError(f"model '{run_id}': goes out in a pack only, with its warning; give --pack alone")
-    model = FinishedRun(chosen_run(event, run_id)) if run_id is not None else _latest_or_none(event)
+    if run_id is None:
+        chosen = best_model(event)
+        model, why = chosen.model, chosen.why
+    else:
+        model, why = FinishedRun.of_event(event, named_run(event, run_id)), f"run {run_id}: named"
+    licence = licence or recorded_licence(event)
     table = export_table(event, model)
-    write_product(table, Path(out), metadata=_metadata(event, model))
+    write_product(table, Path(out), metadata=_metadata(event, model, licence))
     if model is not None:
         write_card(model.run.path / "card.md", table, card_facts(event, model))
     assessed = int(table["assessed"].sum())
@@ -79,13 +96,17 @@ def export_event(event: Event, out: str | Path, *, run_id: str | None = None) ->
         damaged=None if model is None else int(table["damaged"].eq(True).sum()),
         by_analyst=int(table["label_source"].eq("analyst").sum()),
         run_id=None if model is None else model.model_id,
+        scheme=(damage_scheme(event) if model is None else model.scheme).statement,
+        why=why,
+        licence=licence,
+        remark=None if model is None else question_remark(event, model),
         is_change_score=model is not None and not model.kind.is_probability,
         statement=None if model is None else model.plan.statement,
     )
 
 
 def export_table(event: Event, model: MapModel | None) -> "gpd.GeoDataFrame":
-    """Every footprint of the event exactly once, with what a model says; None: coverage and reasons only.
+    """Every footprint of the event exactly once, with what a model says; None: coverage, reasons and answers only.
 
     Raises:
         WorkspaceError: the patches are not cut, or the run has not predicted.
@@ -107,7 +128,7 @@ def export_table(event: Event, model: MapModel | None) -> "gpd.GeoDataFrame":
         index,
         None if model is None else model.predictions,
         labels,
-        scheme=None if model is None else model.scheme,
+        scheme=damage_scheme(event) if model is None else model.scheme,
         threshold=None if model is None else model.threshold,
         run_id=None if model is None else model.model_id,
         method=None if model is None else model.method,
@@ -117,14 +138,14 @@ def export_table(event: Event, model: MapModel | None) -> "gpd.GeoDataFrame":
 def card_facts(event: Event, model: FinishedRun) -> CardFacts:
     """What a run's card says of how it was made and checked."""
     plan = model.plan
-    names = plan.scheme.class_names
+    names, trained = plan.scheme.class_names, (*plan.train_class, *plan.validation_class)
     return CardFacts(
         event=event.name,
         hazard=event.hazard,
         kind=model.kind,
         algorithm=model.algorithm,
-        scheme=plan.scheme,
-        label_counts=Counter(names[index] for index in (*plan.train_class, *plan.validation_class)),
+        scheme=model.scheme,
+        label_counts=Counter(names[index] for index in trained),
         calibration=model.calibration,
         validation=validation_of(event, model),
         source_label_counts={
@@ -135,8 +156,9 @@ def card_facts(event: Event, model: FinishedRun) -> CardFacts:
     )
 
 
-def _metadata(event: Event, model: FinishedRun | None) -> Metadata:
+def _metadata(event: Event, model: FinishedRun | None, licence: str | None) -> Metadata:
     statement = None if model is None else model.statement
+    scheme = damage_scheme(event) if model is None else model.scheme
     return {
         "event": event.name,
         "hazard": event.hazard,
@@ -144,15 +166,9 @@ def _metadata(event: Event, model: FinishedRun | None) -> Metadata:
         "version": __version__,
         "run_id": None if model is None else model.model_id,
         "algorithm": None if model is None else model.algorithm,
-        "scheme": None if model is None else model.scheme.name,
-        "scale": None if model is None else model.scheme.statement,
+        "scheme": scheme.name,
+        "scale": scheme.statement,
         "threshold": None if model is None else model.threshold,
+        "licence": licence or LICENCE_NOT_STATED,
         **({} if statement is None else {"statement": statement}),
     }
-
-
-def _latest_or_none(event: Event) -> FinishedRun | None:
-    try:
-        return FinishedRun(latest_finished(event.runs_path))
-    except WorkspaceError:
-        return None

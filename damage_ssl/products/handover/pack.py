@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 
 from damage_ssl import __version__
-from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import WorkspaceError
+from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event, open_labels
+from damage_ssl.events.licence import recorded_licence
 from damage_ssl.files import atomic_directory, atomic_path, read_json, write_json, write_text
 from damage_ssl.imagery.scene import Role
 from damage_ssl.labels.label_csv import write_label_csv
@@ -176,7 +177,6 @@ def _write_zip(folder: Path, path: Path, *, inside: str) -> None:
 LABELS_ONLY = "labels-only"
 """The folder of packs of a map without any model."""
 
-_NO_LICENCE = {"other", "proprietary", "various", "none", ""}
 _ROLES: tuple[Role, Role] = ("pre", "post")
 
 
@@ -185,7 +185,7 @@ def pack_folder(event: Event, model: MapModel | None, selection: Selection, lice
     changed = [event.footprints_path, event.patches_path / "index.parquet"]
     key = [
         event.name,
-        None if model is None else model.stamp,
+        damage_scheme(event).name if model is None else model.stamp,
         open_labels(event).revision(),
         [path.stat().st_mtime_ns if path.exists() else 0 for path in changed],
         selection.to_json(),
@@ -219,7 +219,7 @@ def hand_over(
         WorkspaceError: the patches are not cut, or the run has not predicted.
     """
     selection = selection or Selection()
-    selection.check({value.value for value in LabelValue})
+    selection.check((damage_scheme(event) if model is None else model.scheme).class_names)
     folder = pack_folder(event, model, selection, licence)
     if (found := open_pack(folder)) is not None:
         return found
@@ -237,7 +237,7 @@ def hand_over(
 
 def _card_facts(event: Event, model: MapModel | None) -> CardFacts:
     if model is None:
-        return CardFacts(event=event.name, hazard=event.hazard)
+        return CardFacts(event=event.name, hazard=event.hazard, scheme=damage_scheme(event))
     if isinstance(model, FinishedRun):
         return card_facts(event, model)
     return CardFacts(
@@ -259,13 +259,13 @@ def _facts(event: Event, model: MapModel | None, licence: str | None) -> PackFac
         version=__version__,
         run_id=None if model is None else model.model_id,
         algorithm=None if model is None else model.algorithm,
-        scheme=None if model is None else model.scheme,
+        scheme=damage_scheme(event) if model is None else model.scheme,
         threshold=None if model is None else model.threshold,
         statement=None if model is None else model.statement,
         validated=model is not None and model.validated,
         imagery=[line for role in _ROLES for line in _scene_lines(event, role)],
         sources=_source_lines(event),
-        licence=licence or _recorded_licence(event),
+        licence=licence or recorded_licence(event),
     )
 
 
@@ -299,8 +299,3 @@ def _source_lines(event: Event) -> list[str]:
         f"{report.source}: {report.kept:,} outlines{f', from {Path(report.path).name}' if report.path else ''}"
         for report in event.footprint_sources()
     ]
-
-
-def _recorded_licence(event: Event) -> str | None:
-    said = str(read_json(event.path / "collection.json").get("license") or "")
-    return None if said.lower() in _NO_LICENCE else said

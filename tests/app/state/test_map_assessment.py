@@ -13,8 +13,9 @@ from app.state.caching import ByteCache, shared
 from app.state.event_view import EventView, assessment, kept_with_view, label_store, view_of
 from app.state.map_assessment import assessment_of, screen_table
 from app.state.shown_models import model_named
-from damage_ssl.damage_scale import LabelValue
+from damage_ssl.damage_scale import SCHEMES, LabelValue
 from damage_ssl.errors import WorkspaceError
+from damage_ssl.events.definition import state_scheme
 from damage_ssl.events.event import Event
 from damage_ssl.products.map_style import (
     CLASSES,
@@ -43,7 +44,7 @@ FILTERS = [
     Selection(),
     Selection(not_assessed=False),
     Selection(classes=("damaged",)),
-    Selection(classes=("intact", "minor-damage"), not_assessed=False),
+    Selection(classes=("intact",), not_assessed=False),
     Selection(classes=()),
     Selection(p_min=0.6, not_assessed=False),
     Selection(p_min=0.7, p_max=0.9),
@@ -60,8 +61,13 @@ def event(town: Town, monkeypatch: pytest.MonkeyPatch) -> Event:
     return event
 
 
+@pytest.mark.parametrize("scheme", [None, "binary-minor", "grades"])
 @pytest.mark.parametrize("run", [RUN_ID, None])
-def test_classes_and_what_is_assessed_are_those_of_the_export(event: Event, run: str | None) -> None:
+def test_classes_and_what_is_assessed_are_those_of_the_export(
+    event: Event, run: str | None, scheme: str | None
+) -> None:
+    if scheme is not None:
+        state_scheme(event, scheme)
     view = view_of("town")
     model = model_named(view, run)
     standing, table = assessment_of(view, model), assessment(view, model)
@@ -70,8 +76,7 @@ def test_classes_and_what_is_assessed_are_those_of_the_export(event: Event, run:
     assert standing.assessed.tolist() == table["assessed"].tolist()
     np.testing.assert_allclose(standing.says.p, table["p_damaged"].to_numpy(float))
     assert standing.counts() == table["damage_class"].value_counts().to_dict()
-    if model is not None:
-        assert standing.damaged(model.scheme) == int(table["damaged"].eq(True).sum())
+    assert standing.damaged == int(table["damaged"].eq(True).sum())
 
 
 @pytest.mark.parametrize("run", [RUN_ID, None])
@@ -123,11 +128,19 @@ def test_order_of_predictions_does_not_matter(event: Event) -> None:
     np.testing.assert_array_equal(assessment_of(view, model_named(view, RUN_ID)).says.p, before)
 
 
-def one(mode: str, *, label: str | None = None, assessed: bool = True, p: float = np.nan, cls: str | None = None):
+def one(
+    mode: str,
+    *,
+    label: str | None = None,
+    assessed: bool = True,
+    p: float = np.nan,
+    cls: str | None = None,
+    scheme: str = "grades",
+):
     facts = {"assessed": np.array([assessed]), "p": np.array([p])}
     model_class = np.array([CLASSES.index(cls) if cls else -1], dtype=np.int8)
     plain = unlabelled_codes(mode, **facts, model_class=model_class)
-    code = codes_with(mode, plain, np.array([LABELS.index(label) if label else -1], dtype=np.int8))
+    code = codes_with(mode, plain, np.array([LABELS.index(label) if label else -1], dtype=np.int8), SCHEMES[scheme])
     return STYLES[int(code[0])]
 
 
@@ -149,14 +162,25 @@ def test_label_overrides_with_a_dark_rim_but_a_grade_does_not_hide_the_probabili
     assert one("probability", p=0.9, label="not-a-building").fill == colour_of("not-a-building")
 
 
-def test_browser_is_told_the_same_rule_as_data() -> None:
-    rule = legend_for_browser()
+def test_result_shows_a_label_as_its_class_and_the_labels_show_it_as_it_was_given() -> None:
+    minor = {"label": "minor-damage", "cls": "damaged"}
+    assert one("result", **minor, scheme="binary-major").fill == colour_of("intact")
+    assert one("result", **minor, scheme="binary-minor").fill == colour_of("damaged")
+    assert (
+        one("result", **minor).fill == one("labels", **minor, scheme="binary-major").fill == colour_of("minor-damage")
+    )
+    assert one("result", label="damaged", scheme="grades").fill == colour_of("damaged")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_browser_is_told_the_same_rule_as_data(scheme: str) -> None:
+    rule = legend_for_browser(SCHEMES[scheme])
     assert rule["labels"] == list(LABELS)
     assert rule["styles"][rule["nothing_said"]]["fill"] == "#ffffff"
     for mode, (place, label), assessed, p, cls in product(
         MODES, enumerate(LABELS), (True, False), (np.nan, 0.5), (None, *CLASSES)
     ):
-        facts = {"assessed": assessed, "p": p, "cls": cls}
+        facts = {"assessed": assessed, "p": p, "cls": cls, "scheme": scheme}
         plain = rule["styles"].index(asdict(one(mode, **facts)))
         drawn = rule["styles"][rule["labelled"][mode][place][plain]]
         assert drawn == asdict(one(mode, **facts, label=label))
