@@ -245,7 +245,8 @@ class LabelStore:
 
         Args:
             path: columns `building_id` and `grade`; optional `labeller`, `time`, `comment`, `drawn`,
-                `inclusion_probability`, `stratum`, `cluster_id`, `cluster_probability`. UTF-8, with or without a byte order mark.
+                `inclusion_probability`, `stratum`, `cluster_id`, `cluster_probability`. UTF-8, with or without a byte
+                order mark.
             known_ids: the event's buildings.
             labeller: who gave the labels, unless the file says so.
             skip_unknown: leave out labels of other buildings instead of refusing the file.
