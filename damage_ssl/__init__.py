@@ -56,6 +56,10 @@ if TYPE_CHECKING:
     from damage_ssl.patches.pairs import PairViews as PairViews
     from damage_ssl.patches.store import PatchStore as PatchStore
     from damage_ssl.runs.best import best_run as best_run
+    from damage_ssl.products.sampled_table import table_totals as table_totals
+    from damage_ssl.products.totals import event_totals
+    from damage_ssl.products.units import grid_units as grid_units
+    from damage_ssl.products.units import read_units as read_units
     from damage_ssl.runs.finished_run import FinishedRun as FinishedRun
     from damage_ssl.runs.run import Run as Run
     from damage_ssl.settings import FootprintSettings as FootprintSettings
@@ -71,7 +75,7 @@ if TYPE_CHECKING:
     from damage_ssl.workflow import import_labels as import_labels
     from damage_ssl.workflow import next_to_label as next_to_label
 
-    export, predict = export_event, predict_event
+    export, predict, totals = export_event, predict_event, event_totals
 
 _HOMES = {
     "ALGORITHMS": "learning.algorithms",
@@ -107,19 +111,23 @@ _HOMES = {
     "evaluate": "api",
     "export": "workflow",
     "export_table": "workflow",
+    "grid_units": "products.units",
     "import_labels": "workflow",
     "load_predictor": "learning.predictor",
     "next_to_label": "workflow",
     "open_labels": "events.event",
     "predict": "workflow",
+    "read_units": "products.units",
     "scheme_named": "damage_scale",
     "simulate": "simulation.event",
     "state_scheme": "events.definition",
+    "table_totals": "products.sampled_table",
+    "totals": "products.totals",
     "train": "api",
 }
 """Public name → the module that holds it; the imports above say the same to type checkers (held by a test)."""
 
-_SHORT = {"export": "export_event", "predict": "predict_event"}
+_SHORT = {"export": "export_event", "predict": "predict_event", "totals": "event_totals"}
 """Public names that are shorter than those in their module."""
 
 __all__ = [*_HOMES]

@@ -43,6 +43,7 @@ COMMANDS: Names = {
     "predict": "learning:predict",
     "ensemble": "learning:ensemble",
     "evaluate": "evaluation:evaluate",
+    "totals": "totals:totals",
     "export": "products:export",
     "assess": "products:assess",
     "benchmark": "benchmark:benchmark",

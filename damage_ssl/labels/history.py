@@ -64,6 +64,9 @@ def _putting_back(rows: pd.DataFrame, building_id: str, to: int, labeller: str) 
         drawn=str(row["drawn"]) if own else REVERT,
         inclusion_probability=float(row["inclusion_probability"]) if own else None,
         comment=_put_back(row),
+        stratum=str(row["stratum"]) if own else "",
+        cluster_id=str(row["cluster_id"]) if own else "",
+        cluster_probability=float(row["cluster_probability"]) if own else None,
     )
 
 

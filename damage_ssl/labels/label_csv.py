@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REQUIRED = ("building_id", "grade")
-OPTIONAL = ("labeller", "time", "drawn", "inclusion_probability", "comment")
+OPTIONAL = (
+    "labeller",
+    "time",
+    "drawn",
+    "inclusion_probability",
+    "comment",
+    "stratum",
+    "cluster_id",
+    "cluster_probability",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +61,9 @@ class LabelRow:
     inclusion_probability: float | None
     comment: str
     time: str | None
+    stratum: str
+    cluster_id: str
+    cluster_probability: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,13 +174,17 @@ def _parse_row(values: dict[str, str], number: int, where: str, labeller: str) -
         value=LabelValue.parse(values["grade"], where),
         labeller=values.get("labeller") or labeller,
         drawn=values.get("drawn") or "import",
-        inclusion_probability=_probability(values.get("inclusion_probability", ""), where),
+        inclusion_probability=_probability(values, "inclusion_probability", where),
         comment=values.get("comment", ""),
         time=_time(values.get("time", ""), where),
+        stratum=values.get("stratum", ""),
+        cluster_id=values.get("cluster_id", ""),
+        cluster_probability=_probability(values, "cluster_probability", where),
     )
 
 
-def _probability(text: str, where: str) -> float | None:
+def _probability(values: dict[str, str], name: str, where: str) -> float | None:
+    text = values.get(name, "")
     if not text:
         return None
     try:
@@ -176,9 +192,7 @@ def _probability(text: str, where: str) -> float | None:
     except ValueError:
         probability = -1.0
     if not 0.0 < probability <= 1.0:
-        raise InputError(
-            f"{where}: inclusion_probability '{text}' is not a number in (0, 1]; leave it empty if unknown"
-        )
+        raise InputError(f"{where}: {name} '{text}' is not a number in (0, 1]; leave it empty if unknown")
     return probability
 
 

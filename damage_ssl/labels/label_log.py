@@ -20,6 +20,7 @@ from damage_ssl.labels.label_csv import ImportReport, read_label_csv, unknown_bu
 from damage_ssl.labels.schema import (
     LABEL_COLUMNS,
     LOG,
+    PROBABILITIES,
     WITHDRAWN,
     WRITER,
     create_log,
@@ -44,7 +45,8 @@ class NewLabel:
 
     `drawn` says how the building came to be asked about (`map`, `random`, `spread`, `uncertain`, `import`, …);
     `inclusion_probability` in (0, 1] is the probability with which a random draw took it, None (or NaN) if it was not
-    drawn at random. `time` is ISO 8601 (no zone means UTC); None means now.
+    drawn at random. `time` is ISO 8601 (no zone means UTC); None means now. A building of a stratified draw names its
+    `stratum`, one of a tile that was drawn whole its `cluster_id` with the tile's own `cluster_probability`.
 
     Raises:
         InputError: an empty id or name, or a probability outside (0, 1].
@@ -65,19 +67,23 @@ class NewLabel:
     inclusion_probability: float | None = None
     comment: str = ""
     time: str | None = None
+    stratum: str = ""
+    cluster_id: str = ""
+    cluster_probability: float | None = None
 
     def __post_init__(self) -> None:
         for field in ("building_id", "labeller", "drawn"):
             if not str(getattr(self, field)).strip():
                 raise InputError(f"label of building '{self.building_id}': {field} is empty; give a name")
-        probability = self.inclusion_probability
-        if probability is None or math.isnan(probability):
-            object.__setattr__(self, "inclusion_probability", None)
-        elif not 0.0 < probability <= 1.0:
-            raise InputError(
-                f"label of building '{self.building_id}': inclusion probability {probability} is not in (0, 1]; "
-                "leave it out for a building that was not drawn at random"
-            )
+        for field in PROBABILITIES:
+            probability = getattr(self, field)
+            if probability is None or math.isnan(probability):
+                object.__setattr__(self, field, None)
+            elif not 0.0 < probability <= 1.0:
+                raise InputError(
+                    f"label of building '{self.building_id}': {field.replace('_', ' ')} {probability} is not in "
+                    "(0, 1]; leave it out for a building that was not drawn at random"
+                )
 
 
 def withdrawal(building_id: str, labeller: str) -> NewLabel:
@@ -189,8 +195,7 @@ class LabelStore:
     def current(self) -> "pd.DataFrame":
         """The latest row of every building whose label was not withdrawn, oldest first.
 
-        Columns `LABEL_COLUMNS`: text, but `inclusion_probability` float (NaN: not drawn at random); `time` is UTC,
-        ISO 8601.
+        Columns `LABEL_COLUMNS`: text, but probabilities float (NaN: not drawn at random); `time` is UTC, ISO 8601.
         """
         return self._read(_current_rows())
 
@@ -240,7 +245,8 @@ class LabelStore:
 
         Args:
             path: columns `building_id` and `grade`; optional `labeller`, `time`, `comment`, `drawn`,
-                `inclusion_probability`. UTF-8, with or without a byte order mark.
+                `inclusion_probability`, `stratum`, `cluster_id`, `cluster_probability`. UTF-8, with or without a byte
+                order mark.
             known_ids: the event's buildings.
             labeller: who gave the labels, unless the file says so.
             skip_unknown: leave out labels of other buildings instead of refusing the file.
@@ -264,6 +270,9 @@ class LabelStore:
                 inclusion_probability=row.inclusion_probability,
                 comment=row.comment,
                 time=row.time,
+                stratum=row.stratum,
+                cluster_id=row.cluster_id,
+                cluster_probability=row.cluster_probability,
             )
             for row in file.rows
             if row.building_id in known
@@ -298,8 +307,7 @@ class LabelStore:
         with self._reading() as connection:
             rows = connection.execute(query).all()
         table = pd.DataFrame([tuple(row) for row in rows], columns=list(LABEL_COLUMNS), dtype=object)
-        types = {name: "str" for name in LABEL_COLUMNS if name != "inclusion_probability"}
-        return table.astype({**types, "inclusion_probability": "float64"})
+        return table.astype({name: "float64" if name in PROBABILITIES else "str" for name in LABEL_COLUMNS})
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -328,28 +336,24 @@ def _current_rows() -> Select[Any]:
     return _columns().where(LOG.c.id.in_(latest), LOG.c.value != WITHDRAWN).order_by(LOG.c.id)
 
 
-def _latest_by_labeller(connection: Connection) -> dict[tuple[str, str], tuple[str, str, str, float | None]]:
-    """Each labeller's last word on each building: value, time, comment, inclusion probability."""
+_SAID = ("value", "comment", "inclusion_probability", "stratum", "cluster_id", "cluster_probability")
+"""What makes a row a repetition, with its time where that is given."""
+
+
+def _latest_by_labeller(connection: Connection) -> dict[tuple[str, str], Any]:
+    """Each labeller's last word on each building."""
     latest = select(func.max(LOG.c.id)).group_by(LOG.c.building_id, LOG.c.labeller)
     query = _columns().where(LOG.c.id.in_(latest))
-    return {
-        (row.building_id, row.labeller): (row.value, row.time, row.comment, row.inclusion_probability)
-        for row in connection.execute(query)
-    }
+    return {(row.building_id, row.labeller): row for row in connection.execute(query)}
 
 
-def _already_said(label: NewLabel, said: Mapping[tuple[str, str], tuple[str, str, str, float | None]]) -> bool:
+def _already_said(label: NewLabel, said: Mapping[tuple[str, str], Any]) -> bool:
     """A file without times repeats the log when the rest is the same."""
     known = said.get((label.building_id, label.labeller))
     if known is None:
         return False
-    value, time, comment, probability = known
-    same_time = label.time is None or utc_iso(label.time) == time
-    return same_time and (value, comment, probability) == (
-        label.value.value,
-        label.comment,
-        label.inclusion_probability,
-    )
+    same_time = label.time is None or utc_iso(label.time) == known.time
+    return same_time and all(getattr(label, name) == getattr(known, name) for name in _SAID)
 
 
 def _rows_of(labels: Iterable[NewLabel]) -> list[dict[str, str | float | None]]:
@@ -366,6 +370,9 @@ def _row_of(label: NewLabel) -> dict[str, str | float | None]:
         "drawn": label.drawn,
         "inclusion_probability": label.inclusion_probability,
         "comment": label.comment,
+        "stratum": label.stratum,
+        "cluster_id": label.cluster_id,
+        "cluster_probability": label.cluster_probability,
     }
 
 

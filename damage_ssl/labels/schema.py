@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 from sqlalchemy.sql.expression import TextClause
 
 from damage_ssl.errors import InputError, StorageError
@@ -40,8 +40,22 @@ REVERT = "revert"
 WRITER = "label_writer"
 """The execution option of a connection that is going to write."""
 
-LABEL_COLUMNS = ("building_id", "value", "labeller", "time", "drawn", "inclusion_probability", "comment")
+LABEL_COLUMNS = (
+    "building_id",
+    "value",
+    "labeller",
+    "time",
+    "drawn",
+    "inclusion_probability",
+    "comment",
+    "stratum",
+    "cluster_id",
+    "cluster_probability",
+)
 """The columns of the log that a reader gets."""
+
+PROBABILITIES = ("inclusion_probability", "cluster_probability")
+"""Those of them that are numbers: the others are text."""
 
 _LEAST_ROOM_BYTES = 1 << 16
 
@@ -57,6 +71,9 @@ LOG = Table(
     Column("drawn", String, nullable=False),
     Column("inclusion_probability", Float),
     Column("comment", String, nullable=False),
+    Column("stratum", String, nullable=False, server_default=""),
+    Column("cluster_id", String, nullable=False, server_default=""),
+    Column("cluster_probability", Float),
     sqlite_autoincrement=True,
 )
 _building_index = Index("label_log_building", LOG.c.building_id, LOG.c.id)
@@ -83,10 +100,18 @@ APPEND_ONLY: Mapping[str, tuple[TextClause, ...]] = {
 
 
 def create_log(connection: Connection) -> None:
-    """Create table, index and triggers where they are not there yet; several may try at once."""
+    """Create table, index and triggers where they are not there yet; several may try at once.
+
+    A log of an older version gets the columns that it lacks, empty in the rows that it has.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS " + _quoted(connection)))
     connection.execute(CreateTable(LOG, if_not_exists=True))
+    there = set(connection.execute(text("SELECT * FROM label_log LIMIT 0")).keys())
+    for column in LOG.columns:
+        if column.name not in there:
+            declared = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.execute(text(f"ALTER TABLE label_log ADD COLUMN {declared}"))
     connection.execute(CreateIndex(_building_index, if_not_exists=True))
     for statement in APPEND_ONLY.get(connection.dialect.name, ()):
         connection.execute(statement)

@@ -6,7 +6,7 @@ import pytest
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, StorageError
 from damage_ssl.labels.label_csv import ImportReport, write_label_csv
-from damage_ssl.labels.label_log import LabelStore
+from damage_ssl.labels.label_log import LabelStore, NewLabel
 
 KNOWN = [f"b{number}" for number in range(10)]
 
@@ -158,6 +158,7 @@ def test_missing_column_names_the_nearest(store: LabelStore, tmp_path: Path) -> 
         ("building_id,grade,grade\nb1,intact,intact\n", "labels.csv, row 1: the column 'grade' is there 2 times"),
         ("building_id,grade,inclusion_probability\nb1,intact,2\n", "labels.csv, row 2: inclusion_probability '2'"),
         ("building_id,grade,inclusion_probability\nb1,intact,nan\n", "labels.csv, row 2: inclusion_probability 'nan'"),
+        ("building_id,grade,cluster_probability\nb1,intact,0\n", "labels.csv, row 2: cluster_probability '0'"),
         ("building_id,grade,inclusion_probability\nb1,intact,x\n", "labels.csv, row 2: inclusion_probability 'x'"),
         ("building_id,grade,time\nb1,intact,noon\n", "labels.csv, row 2: time 'noon' is not ISO 8601"),
         ('building_id,grade\nb1,"intact\n', "labels.csv, row 2: is not valid CSV"),
@@ -188,9 +189,19 @@ def test_export_round_trips(store: LabelStore, tmp_path: Path) -> None:
     store.add("b2", LabelValue.OFFSET, labeller="bén", drawn="map", inclusion_probability=None, comment="two\nlines")
     store.add("b3", LabelValue.INTACT, labeller="ana", drawn="map", inclusion_probability=None)
     store.clear("b3", "ana")
-    assert store.export_csv(tmp_path / "out.csv") == 2
+    tile = NewLabel(
+        building_id="b4",
+        value=LabelValue.INTACT,
+        labeller="ana",
+        drawn="tile",
+        stratum="north",
+        cluster_id="t7",
+        cluster_probability=0.1,
+    )
+    store.add_many([tile])
+    assert store.export_csv(tmp_path / "out.csv") == 3
     other = LabelStore(tmp_path / "other.sqlite")
-    assert other.import_csv(tmp_path / "out.csv", known_ids=KNOWN, labeller="nobody").added == 2
+    assert other.import_csv(tmp_path / "out.csv", known_ids=KNOWN, labeller="nobody").added == 3
     assert other.current().to_csv() == store.current().to_csv()
     assert store.import_csv(tmp_path / "out.csv", known_ids=KNOWN, labeller="nobody").added == 0
 

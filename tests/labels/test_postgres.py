@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, StorageError
-from damage_ssl.labels.label_log import LabelStore
 from tests.campaigns import campaign
+from damage_ssl.labels.label_log import LabelStore, NewLabel
 
 Open = Callable[[], LabelStore]
 
@@ -54,6 +54,28 @@ def test_rows_can_be_neither_changed_nor_deleted(store: LabelStore, statement: s
     assert store.current()["value"].tolist() == ["intact"]
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_log_of_an_older_version_gets_its_new_columns_without_loss(
+    kind: str, postgres_server: str, event: str, tmp_path: Path
+) -> None:
+    def opened() -> LabelStore:
+        return LabelStore(postgres_server, event=event) if kind == "postgresql" else LabelStore(tmp_path / "old.sqlite")
+
+    store = opened()
+    store.add("a", LabelValue.INTACT, labeller="ana", drawn="random", inclusion_probability=0.25, comment="roof")
+    with store._transaction() as connection:
+        for column in ("stratum", "cluster_id", "cluster_probability"):
+            connection.execute(text(f"ALTER TABLE label_log DROP COLUMN {column}"))
+    store.close()
+    again = opened()
+    again.add_many([NewLabel(building_id="b", value=LabelValue.DAMAGED, labeller="ana", drawn="tile", cluster_id="t1")])
+    rows = again.log()
+    assert rows[["value", "inclusion_probability", "comment"]].iloc[0].tolist() == ["intact", 0.25, "roof"]
+    assert rows["cluster_id"].tolist() == ["", "t1"]
+    assert rows["cluster_probability"].isna().all()
+    again.close()
+
+
 def test_csv_with_a_wrong_row_adds_nothing_and_a_right_one_all(store: LabelStore, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("building_id,grade\na,destroyed\nb,ruined\n")
@@ -77,7 +99,7 @@ def test_two_events_in_one_database_do_not_see_each_other(postgres_server: str, 
 WRITER = """
 import sys
 from damage_ssl.damage_scale import LabelValue
-from damage_ssl.labels.label_log import LabelStore
+from damage_ssl.labels.label_log import LabelStore, NewLabel
 
 where, event, analyst, labels = sys.argv[1:]
 store = LabelStore(where, event=event)
