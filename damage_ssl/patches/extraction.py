@@ -130,7 +130,7 @@ def extract_patches(
             _sweep_chunks(partial_store / "pairs.zarr")
             (partial_store / "pairs.zarr").replace(finished / "pairs.zarr")
             views = {name: view.gsd_m for name, view in views_of(settings).items()}
-            write_index(finished, index, fingerprint, settings, views)
+            write_index(finished, index, fingerprint, settings, views, [scene.scene_id for scene in pre + post])
         shutil.rmtree(partial_store, ignore_errors=True)
     return PatchStore.open(path)
 
