@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from damage_ssl.events.new_scenes import SceneAddition as SceneAddition
     from damage_ssl.events.new_scenes import add_scenes as add_scenes
     from damage_ssl.labels.label_csv import ImportReport
+    from damage_ssl.products.difference import RunDifference as RunDifference
+    from damage_ssl.products.difference import diff_runs as diff_runs
+    from damage_ssl.products.difference import write_difference as write_difference
     from damage_ssl.products.handover.map_export import export_event as export_event
     from damage_ssl.products.handover.map_export import export_table as export_table
     from damage_ssl.registration.event_registration import Registration
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
 else:
     _STEPS = {
         "events.new_scenes": ("SceneAddition", "add_scenes"),
+        "products.difference": ("RunDifference", "diff_runs", "write_difference"),
         "products.handover.map_export": ("export_event", "export_table"),
         "runs.change_score": ("start_zero_label",),
         "runs.ensemble": ("common_gain", "gain_on_truth", "members_of"),

@@ -1,5 +1,10 @@
 """`damage-ssl add-scene` and `diff`: a later acquisition of an event, and what changed between two of its runs."""
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from damage_ssl import workflow
 from damage_ssl.cli.console import Console, command
 from damage_ssl.cli.events import date_remark
@@ -42,6 +47,42 @@ def add_scene(
                 "next_step": summary.next_step,
             }
         )
+
+
+def diff(
+    event: EventName,
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The earlier run.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="The later run.")],
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Layer (.geojson with a QGIS style, .gpkg …) or table (.csv); repeat."),
+    ] = None,
+    changed_only: Annotated[bool, typer.Option("--changed-only", help="Only buildings that changed.")] = False,
+    answers_now: Annotated[
+        bool,
+        typer.Option(
+            "--answers-now",
+            help="On the side of RUN_A take all answers of analysts, not only those given by the time it finished.",
+        ),
+    ] = False,
+    workspace: Workspace = WORKSPACE,
+    json: Json = False,
+) -> None:
+    """Say what changed between two runs: newly damaged, no longer damaged, newly or no longer assessed, building by
+    building. Also of a run whose pictures were cut again since.
+    """
+    with command(json=json) as console:
+        opened = Event.open(workspace, event)
+        found = workflow.diff_runs(opened, run_a, run_b, answers="now" if answers_now else "then")
+        for path in out or ():
+            workflow.write_difference(found, path, changed_only=changed_only)
+        console.say(found.sentence)
+        console.say(found.definition.statement)
+        for note in found.notes:
+            console.warn(note)
+        for path in out or ():
+            console.say(f"written to {path}")
+        console.result(found.to_json() | {"out": [str(path) for path in out or ()]})
 
 
 def _say_addition(console: Console, event: Event, added: workflow.SceneAddition, summary: workflow.EventStatus) -> None:

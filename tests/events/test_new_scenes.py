@@ -17,10 +17,10 @@ from damage_ssl.events.event import Event
 from damage_ssl.events.new_scenes import add_scenes
 from damage_ssl.files import locked, read_json, write_json
 from damage_ssl.settings import PatchSettings
-from damage_ssl.workflow import cut_patches, event_status, open_labels
+from damage_ssl.workflow import cut_patches, event_status
 from tests.cli.conftest import every_file
 from tests.conftest import CORNER_X, CORNER_Y, GSD_M, Town, texture, write_tiff
-from tests.runs.updates import finished_run
+from tests.runs.updates import answer, finished_run
 
 SMALL = PatchSettings(size_px=32, align="off")
 
@@ -58,7 +58,7 @@ def test_new_scene_is_the_events_and_all_else_stays(event: Event, second: Path) 
 def test_buildings_without_a_picture_get_one_when_the_patches_are_cut_again(event: Event, second: Path) -> None:
     first = cut_patches(event, SMALL)
     run = finished_run(event, {"b00": 0.9})
-    open_labels(event).add("b00", LabelValue.DESTROYED, labeller="ann")
+    answer(event, "b00", LabelValue.DESTROYED)
     assert set(first.index().loc[~first.index()["assessed"], "not_assessed_reason"]) == {"no_post"}
     add_scenes(event, post=[second])
     waiting = event_status(event)

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from damage_ssl import workflow
-from damage_ssl.damage_scale import scheme_named
+from damage_ssl.damage_scale import LabelValue, scheme_named
 from damage_ssl.evaluation.calibration import Calibration
-from damage_ssl.events.event import Event
+from damage_ssl.events.event import Event, open_labels
 from damage_ssl.files import write_json
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
@@ -54,3 +54,8 @@ def finished_run(
     )
     run.set_status("finished", step=1, steps=1)
     return run
+
+
+def answer(event: Event, building: str, value: LabelValue) -> None:
+    """Ann looks at a building and says this of it."""
+    open_labels(event).add(building, value, labeller="ann", drawn="map", inclusion_probability=None)
