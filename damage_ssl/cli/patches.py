@@ -122,6 +122,11 @@ def make_patches(
     console.say(
         f"{summary.assessable:,} of {summary.footprints:,} buildings can be assessed{reasons(summary.not_assessed)}"
     )
+    if stale := [run.run_id for run in summary.runs if run.stale and run.state == "finished"]:
+        console.warn(
+            f"of patches that were cut before: {', '.join(stale)}. These runs stay, to be compared with later ones by "
+            f"`damage-ssl diff {event.name}`; a map of the patches as they are now needs a new run"
+        )
     console.say(f"next: {summary.next_step}")
     console.result(dataclasses.asdict(summary))
 

@@ -176,13 +176,19 @@ Asked = tuple[Role, list[str], str | None]
 """Rasters of one side, as `expand_rasters` names them, and the date that was given for them."""
 
 
-def inspect_rasters(sides: Sequence[Asked], *, taken: Iterable[str]) -> tuple[list[Scene], SourceNotes]:
+def inspect_rasters(
+    sides: Sequence[Asked], *, taken: Iterable[str], later: bool = False
+) -> tuple[list[Scene], SourceNotes]:
     """Check rasters and describe them as scenes with ids of their own; also what an `event.json` beside them says.
+
+    `taken` are ids that others have. Of `later` acquisitions the notes' date for a whole side is not theirs.
 
     Raises:
         InputError: a raster cannot be used.
     """
     notes = read_notes([href for _, hrefs, _ in sides for href in hrefs])
+    if later:
+        notes = dataclasses.replace(notes, dates={name: date for name, date in notes.dates.items() if "/" in name})
     used = set(taken)
     found = [
         (href, _free_id(f"{role}-{re.sub(r'[^A-Za-z0-9._-]+', '-', raster_stem(href))}", used), role, given)

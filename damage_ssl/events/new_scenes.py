@@ -12,7 +12,7 @@ import shapely
 from damage_ssl.errors import InputError
 from damage_ssl.events.coverage import extent_of, place_words
 from damage_ssl.events.event import Event
-from damage_ssl.events.inputs import expand_rasters, inspect_rasters
+from damage_ssl.events.inputs import Asked, expand_rasters, inspect_rasters
 from damage_ssl.events.stac import write_more_scenes
 from damage_ssl.files import locked
 from damage_ssl.imagery.href import is_url, shown_href
@@ -67,26 +67,28 @@ def add_scenes(
         >>> add_scenes(event, post=[event.scenes("post")[0].href]).added
         ()
     """
-    given: list[tuple[Role, list[str], str | None]] = [
-        (role, expand_rasters(paths, role), date)
-        for role, paths, date in (("pre", list(pre), pre_datetime), ("post", list(post), post_datetime))
-        if paths
+    asked: list[tuple[Role, Sequence[str | Path], str | None]] = [
+        ("pre", pre, pre_datetime),
+        ("post", post, post_datetime),
     ]
+    given: list[Asked] = [(role, expand_rasters(paths, role), date) for role, paths, date in asked if paths]
     if not given:
         raise InputError("add-scene: give --post RASTER, or --pre RASTER, with the new imagery")
     busy = f"{event.path}: another process is adding scenes to it; wait for it to end"
     with locked(event.path / ".scenes.lock", busy):
         for left in event.path.glob(".items.*.tmp"):  # of a process that was killed: nobody else is here
             shutil.rmtree(left, ignore_errors=True)
+        for begun in event.path.glob(".collection.json.*"):
+            begun.unlink(missing_ok=True)
         before = [scene for side in event.pre_and_post() for scene in side]
         known: dict[str, str] = {}
-        wanted: list[tuple[Role, list[str], str | None]] = []
+        wanted: list[Asked] = []
         seen: dict[str, Role] = {}
         for role, hrefs, date in given:
             new = [href for href in hrefs if not _is_known(href, role, before, seen, known)]
             wanted.append((role, new, date))
         taken = [scene.scene_id for scene in before]
-        scenes, _ = inspect_rasters(wanted, taken=taken)
+        scenes, _ = inspect_rasters(wanted, taken=taken, later=True)
         touched = {scene.scene_id: _touched(event, scene, before) for scene in scenes}
         earlier = extent_of(before)
         beyond = tuple(

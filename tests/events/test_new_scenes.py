@@ -52,7 +52,7 @@ def test_new_scene_is_the_events_and_all_else_stays(event: Event, second: Path) 
     collection = pystac.Collection.from_file(str(event.path / "collection.json"))
     assert collection.license == "CC-BY-4.0"
     assert {item.id for item in collection.get_items()} == {path.stem for path in (event.path / "items").iterdir()}
-    assert collection.extent.temporal.intervals[0][1].isoformat().startswith("2017-10-13")
+    assert str(collection.extent.temporal.intervals[0][1]).startswith("2017-10-13")
 
 
 def test_buildings_without_a_picture_get_one_when_the_patches_are_cut_again(event: Event, second: Path) -> None:
@@ -106,6 +106,14 @@ def test_another_raster_of_the_same_name_is_another_scene(event: Event, second: 
     add_scenes(event, post=[second])
     done = add_scenes(event, post=[write_tiff(tmp_path / "other" / second.name, texture(9))])
     assert [scene.scene_id for scene in done.added] == ["post-day2_20171013-2"]
+
+
+def test_date_that_notes_give_the_first_acquisition_is_not_the_later_ones(event: Event, second: Path) -> None:
+    notes = {"post_datetime": "2017-10-11", "scenes": [{"scene": "day3", "post_datetime": "2017-10-19"}]}
+    write_json(second.with_name("event.json"), notes)
+    third = write_tiff(second.with_name("day3.tif"), texture(5))
+    dates = {scene.scene_id: scene.datetime for scene in add_scenes(event, post=[second, third]).added}
+    assert [str(date)[:10] for date in dates.values()] == ["2017-10-13", "2017-10-19"]
 
 
 def test_scene_in_another_crs_is_put_where_it_belongs(event: Event, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ SMALL = PatchSettings(size_px=32, align="off")
 
 def ground(seed: int) -> NDArray[np.uint8]:
     """The town's ground with shadows in it, so that a cloud has something to lift; another light each day."""
-    return np.clip(texture(1) * 1.4 - 80 + seed, 5, 255).astype(np.uint8)
+    return np.asarray(np.clip(texture(1) * 1.4 - 80 + seed, 5, 255), dtype=np.uint8)
 
 
 def clouded(pixels: NDArray[np.uint8], columns: slice = slice(0, 115)) -> NDArray[np.uint8]:

@@ -196,4 +196,4 @@ def test_style_has_a_category_and_the_colour_of_every_change() -> None:
         title, values = drawn[name]
         rgb = ",".join(str(int(entry.colour[at : at + 2], 16)) for at in (1, 3, 5))
         assert title == entry.title
-        assert values["color" if values["style"] == "solid" else "outline_color"].startswith(rgb)
+        assert str(values["color" if values["style"] == "solid" else "outline_color"]).startswith(rgb)
