@@ -124,7 +124,16 @@ def diff_runs(event: Event, before: str, after: str, *, answers: Answers = "then
         >>> diff_runs(event, run.run_id, run.run_id).counts["newly-damaged"]
         0
     """
-    return difference_of(event, _model(event, before), _model(event, after), answers=answers)
+    return difference_of(event, model_of_run(event, before), model_of_run(event, after), answers=answers)
+
+
+def model_of_run(event: Event, run_id: str) -> FinishedRun:
+    """A run of the event by its name, as a side of a comparison.
+
+    Raises:
+        WorkspaceError: there is no such run, or it has not finished.
+    """
+    return FinishedRun(chosen_run(event, run_id))
 
 
 def difference_of(event: Event, before: FinishedRun, after: MapModel, *, answers: Answers = "then") -> RunDifference:
@@ -218,14 +227,10 @@ def write_changes(folder: Path, event: Event, since: str, model: MapModel) -> Ru
     Raises:
         WorkspaceError: there is no such run, or it cannot be compared. StorageError: the disk is full.
     """
-    difference = difference_of(event, _model(event, since), model)
+    difference = difference_of(event, model_of_run(event, since), model)
     for name in ("changes.geojson", "changes.csv"):
         write_difference(difference, folder / name)
     return difference
-
-
-def _model(event: Event, run_id: str) -> FinishedRun:
-    return FinishedRun(chosen_run(event, run_id))
 
 
 @dataclass(frozen=True, eq=False)
