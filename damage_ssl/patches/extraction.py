@@ -237,7 +237,7 @@ def _fingerprint(
     values = {
         "format": FORMAT_VERSION,
         "scenes": [scene_state(scene) for scene in scenes],
-        "settings": settings.model_dump(),
+        "settings": settings.model_dump(exclude={"post_scene"}) | settings.scene_choice,
         "registration": _table_hash(shifts),
     }
     digest.update(json.dumps(values, sort_keys=True).encode())

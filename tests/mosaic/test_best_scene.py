@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from damage_ssl.events.event import Event
+from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import PatchSettings
 from damage_ssl.workflow import cut_patches
 from tests.conftest import SIDE_PX, Town, texture, write_tiff
@@ -65,3 +68,27 @@ def test_clear_corner_does_not_go_before_a_whole_clouded_building(town: Town, tm
     rest[:, :, : SIDE_PX - 40] = 0  # no data but for a strip in the east
     index = cut(town, tmp_path, {"a_20171002": clouded(ground(4)), "b_20171004": rest})
     assert set(index.loc[WEST, "post_image_id"]) == {"post-a_20171002"}
+
+
+def test_latest_scene_is_taken_where_that_is_asked_for(town: Town, tmp_path: Path) -> None:
+    days = {"first_20171002": ground(4), "second_20171004": ground(8), "third_20171006": clouded(ground(2))}
+    index = cut(town, tmp_path, days, post_scene="latest")
+    assert set(index.loc[WEST, "post_image_id"]) == {"post-second_20171004"}, "but not a clouded one"
+    assert set(index.loc[EAST, "post_image_id"]) == {"post-third_20171006"}
+    event = Event.open(town.workspace, "town")
+    kept = PatchStore.open(event.patches_path).fingerprint
+    assert cut_patches(event).fingerprint == kept, "the choice is kept"
+    assert set(cut_patches(event, SMALL).index()["post_image_id"]) == {"post-first_20171002"}
+
+
+def test_scenes_are_registered_as_they_are_chosen(town: Town, tmp_path: Path) -> None:
+    days = {"first_20171002": clouded(ground(4)), "second_20171004": ground(8)}
+    cut(town, tmp_path, days, align="building", post_scene="latest")
+    folder = town.workspace / "town"
+    registered = pd.read_parquet(folder / "registration.parquet")
+    assert set(registered["registered_post_image"]) == {"post-second_20171004"}
+
+
+def test_default_choice_leaves_fingerprints_as_they_were() -> None:
+    assert PatchSettings().scene_choice == {}
+    assert PatchSettings(post_scene="latest").scene_choice == {"post_scene": "latest"}
