@@ -69,7 +69,9 @@ if TYPE_CHECKING:
     from damage_ssl.settings import SplitSettings as SplitSettings
     from damage_ssl.simulation.event import simulate as simulate
     from damage_ssl.simulation.settings import SimulationSettings as SimulationSettings
+    from damage_ssl.workflow import add_scenes as add_scenes
     from damage_ssl.workflow import cut_patches as cut_patches
+    from damage_ssl.workflow import diff_runs as diff_runs
     from damage_ssl.workflow import export_event, predict_event
     from damage_ssl.workflow import export_table as export_table
     from damage_ssl.workflow import import_labels as import_labels
@@ -105,9 +107,11 @@ _HOMES = {
     "Stateless": "learning.algorithms.base",
     "TrainSettings": "learning.settings",
     "TrainingBatch": "learning.algorithms.base",
+    "add_scenes": "workflow",
     "best_run": "runs.best",
     "cut_patches": "workflow",
     "damage_scheme": "events.definition",
+    "diff_runs": "workflow",
     "evaluate": "api",
     "export": "workflow",
     "export_table": "workflow",

@@ -110,6 +110,9 @@ class PatchSettings(Settings, title="patches"):
     `context_gsd_m` adds a second, wider view of the same pixel size (None: no context view). A building needs
     `min_valid_share` of its footprint's pixels usable on both dates, or it is not assessed.
 
+    `post_scene`: where several post scenes show a building equally well, the one that is `nearest` in date to the pre
+    scenes is taken, or the `latest`.
+
     `align`: how far a shift between the dates, and between footprints and imagery, is measured and undone: building by
     building, per scene only, or not at all. `align_reach_m` is the largest shift that is looked for. A building without
     a usable match borrows from trusted ones within `align_radius_m`; it is misaligned if its shift may be wrong by more
@@ -129,6 +132,7 @@ class PatchSettings(Settings, title="patches"):
     context_gsd_m: float | None = Field(None, ge=0.01, le=100.0)
     min_valid_share: float = Field(0.75, ge=0.0, le=1.0)
     min_area_m2: float = Field(6.0, ge=0.0, le=1e6)
+    post_scene: Literal["nearest", "latest"] = "nearest"
     stretch_low_percent: float = Field(1.0, ge=0.0, le=49.0)
     stretch_high_percent: float = Field(99.0, ge=51.0, le=100.0)
     align: Literal["building", "scene", "off"] = "building"
@@ -139,6 +143,11 @@ class PatchSettings(Settings, title="patches"):
     max_shadow: float = Field(0.9, ge=0.0, le=1.0)
     max_saturated: float = Field(0.9, ge=0.0, le=1.0)
     max_blur_m: float = Field(2.0, ge=0.0, le=1000.0)
+
+    @property
+    def scene_choice(self) -> dict[str, str]:
+        """What fingerprints hold of `post_scene`: nothing of the default, as in those of versions without a choice."""
+        return {} if self.post_scene == "nearest" else {"post_scene": self.post_scene}
 
 
 class FootprintSettings(Settings, title="footprints"):

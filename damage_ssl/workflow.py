@@ -1,9 +1,10 @@
 """The steps in order, on one event, and how far it has come. Each step reads what the one before wrote.
 
 `create_event` → `cut_patches` → labels → `start_run` → `train_run` → `predict_event` → `export_event`,
-`evaluate_event`; without labels `start_zero_label` → `predict_event` → `export_event`. Whatever changes an event goes
-through here, from the command line, the app and notebooks alike. A step is imported when it runs: a look at an event's
-state waits neither for torch nor for the geospatial libraries.
+`evaluate_event`; without labels `start_zero_label` → `predict_event` → `export_event`; a later acquisition:
+`add_scenes` → `cut_patches` and on. Whatever changes an event goes through here, from the command line, the app and
+notebooks alike. A step is imported when it runs: a look at an event's state waits neither for torch nor for the
+geospatial libraries.
 """
 
 import os
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from damage_ssl.events.inputs import EventInputs
+    from damage_ssl.events.new_scenes import SceneAddition as SceneAddition
+    from damage_ssl.events.new_scenes import add_scenes as add_scenes
     from damage_ssl.labels.label_csv import ImportReport
+    from damage_ssl.products.difference import RunDifference as RunDifference
+    from damage_ssl.products.difference import diff_runs as diff_runs
+    from damage_ssl.products.difference import write_difference as write_difference
     from damage_ssl.products.handover.map_export import export_event as export_event
     from damage_ssl.products.handover.map_export import export_table as export_table
     from damage_ssl.registration.event_registration import Registration
@@ -54,6 +60,8 @@ if TYPE_CHECKING:
     from damage_ssl.runs.validation import evaluate_event as evaluate_event
 else:
     _STEPS = {
+        "events.new_scenes": ("SceneAddition", "add_scenes"),
+        "products.difference": ("RunDifference", "diff_runs", "write_difference"),
         "products.handover.map_export": ("export_event", "export_table"),
         "runs.best": ("best_run", "chosen_run", "question_remark"),
         "runs.change_score": ("start_zero_label",),
@@ -75,13 +83,14 @@ else:
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """One run in an event's status."""
+    """One run in an event's status; `stale` where the patches were cut again since it was planned."""
 
     run_id: str
     state: str
     step: int
     steps: int
     message: str
+    stale: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +98,8 @@ class EventStatus:
     """Where an event stands, stage by stage; None or empty where a stage has not run.
 
     `not_assessed` counts buildings by reason; `labels` counts buildings by current label. `damaged_means` is the
-    event's definition of damaged, the default where it is not `damaged_stated`.
+    event's definition of damaged, the default where it is not `damaged_stated`. `scenes_to_cut` are those that were
+    added since the patches were cut.
     """
 
     name: str
@@ -102,6 +112,7 @@ class EventStatus:
     runs: tuple[RunState, ...]
     damaged_means: str
     damaged_stated: bool
+    scenes_to_cut: tuple[str, ...] = ()
 
     @property
     def next_step(self) -> str:
@@ -113,11 +124,18 @@ class EventStatus:
             )
         if self.assessable is None:
             return f"cut the patches: damage-ssl patches {self.name}"
+        if self.scenes_to_cut:
+            return (
+                f"cut the patches again, with the new {', '.join(self.scenes_to_cut)}: damage-ssl patches {self.name}"
+            )
         if not self.labels:
             without = "" if self.runs else f" (a first look without labels: damage-ssl zero-label {self.name})"
             return f"label some buildings: damage-ssl label import {self.name} labels.csv, or in the app{without}"
-        if not any(run.state == "finished" for run in self.runs):
+        finished = [run for run in self.runs if run.state == "finished"]
+        if not finished:
             return f"train: damage-ssl train {self.name}"
+        if all(run.stale for run in finished):
+            return f"train on the patches as they are now: damage-ssl train {self.name}"
         return f"export the map: damage-ssl export {self.name} --out map.geojson"
 
 
@@ -336,31 +354,40 @@ def event_status(event: Event) -> EventStatus:
     """Read where the event stands from what its stages wrote."""
     assessable: int | None = None
     not_assessed: dict[str, int] = {}
+    store = None
+    roles = event.scene_roles()
     if event.patches_path.exists():
-        assessable, not_assessed = PatchStore.open(event.patches_path).assessed_counts()
+        store = PatchStore.open(event.patches_path)
+        assessable, not_assessed = store.assessed_counts()
     labels = open_labels(event).counts() if event.labels_path.exists() or os.environ.get(LABELS_URL) else {}
-    scenes = event.scene_counts()
     return EventStatus(
         name=event.name,
         footprints=event.footprint_count,
-        pre_scenes=scenes["pre"],
-        post_scenes=scenes["post"],
+        pre_scenes=sum(role == "pre" for role in roles.values()),
+        post_scenes=sum(role == "post" for role in roles.values()),
         assessable=assessable,
         not_assessed=not_assessed,
         labels={value.value: count for value, count in labels.items()},
-        runs=tuple(_run_states(event)),
         damaged_means=damage_scheme(event).statement,
         damaged_stated=stated_scheme(event) is not None,
+        runs=tuple(_run_states(event, store)),
+        scenes_to_cut=() if store is None or store.scenes is None else tuple(sorted(roles.keys() - store.scenes)),
     )
 
 
-def _run_states(event: Event) -> list[RunState]:
+def _run_states(event: Event, store: PatchStore | None) -> list[RunState]:
     states = []
     for run in runs_in(event.runs_path):
         status = run.status()
+        planned_for = run.patches_fingerprint
         states.append(
             RunState(
-                run_id=run.run_id, state=status.state, step=status.step, steps=status.steps, message=status.message
+                run_id=run.run_id,
+                state=status.state,
+                step=status.step,
+                steps=status.steps,
+                message=status.message,
+                stale=store is not None and planned_for is not None and planned_for != store.fingerprint,
             )
         )
     return states

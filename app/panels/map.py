@@ -7,7 +7,7 @@ import streamlit as st
 from app.auth.people import who
 from app.components.widgets import bar, caution, go_to, headline, note
 from app.jobs import run_reports
-from app.panels import review
+from app.panels import changes, review
 from app.panels.model_choice import first_map, model_choice
 from app.state.event_view import EventView
 from app.state.legend import age_text, class_names_of, method_name
@@ -117,6 +117,7 @@ def _result(view: EventView, model: MapModel | None, reports: list[run_reports.R
         measure = "Probability of damage, %" if model.kind.is_probability else "Change score × 100"
     not_assessed = len(standing.assessed) - assessed
     wanted = _filter(counts, names=class_names_of(model), measure=measure, not_assessed=not_assessed)
+    changes.show(view, model, reports)
     st.button(
         "Hand over this map", type="primary", width="stretch", key="to-handover", on_click=go_to, args=("handover",)
     )

@@ -104,7 +104,7 @@ def cut_windows(event: Event, store: PatchStore, wanted: int, rng: np.random.Gen
     for batch in make_batches(table, [*pre, *post], size_m):
         own = shift[batch.number]
         batch = batch.with_offsets(own[:, :2], own[:, :2] + own[:, 2:])
-        plan = plan_reading(batch, pre, post, list(views.values()))
+        plan = plan_reading(batch, pre, post, list(views.values()), settings)
         nowhere = np.zeros(len(batch), dtype=bool)
         for part in cut_parts(batch, nowhere, plan, settings, memory_bytes=_MEMORY_BYTES):
             good = np.flatnonzero(part.columns["assessed"])

@@ -171,7 +171,7 @@ def make_event(
     console.say(f"event '{name}': {summary.footprints:,} footprints, {scenes}")
     for line in footprint_lines(event):
         console.say(line)
-    if remark := _date_remark(event):
+    if remark := date_remark(event):
         console.warn(remark)
     console.say(f"next: {summary.next_step}")
     console.result(dataclasses.asdict(summary) | footprint_values(event))
@@ -210,11 +210,12 @@ def _say_status(console: Console, summary: workflow.EventStatus) -> None:
     if summary.labels:
         console.say("  labels: " + ", ".join(f"{count:,} {value}" for value, count in summary.labels.items()))
     for run in summary.runs:
-        console.say(f"  run {run.run_id}: {run.state}, step {run.step} of {run.steps} {run.message}")
+        stale = ", of patches that were cut again since" if run.stale else ""
+        console.say(f"  run {run.run_id}: {run.state}{stale}, step {run.step} of {run.steps} {run.message}")
     console.say(f"  next: {summary.next_step}")
 
 
-def _date_remark(event: Event) -> str | None:
+def date_remark(event: Event) -> str | None:
     """What is odd about the times of the scenes: pre images that are younger than post images."""
     pre = [(scene.datetime, scene.scene_id) for scene in event.scenes("pre") if scene.datetime]
     post = [(scene.datetime, scene.scene_id) for scene in event.scenes("post") if scene.datetime]

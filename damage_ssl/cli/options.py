@@ -165,5 +165,9 @@ EncoderWeights = Annotated[
 ]
 GsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the patches.")]
 SizePx = Annotated[int | None, typer.Option(min=16, help="Pixels a side of the patches.")]
+PostScene = Annotated[
+    str | None,
+    typer.Option(help="Of post scenes that show a building equally well: nearest (to pre; default) or latest."),
+]
 ContextGsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the wider context view.")]
 RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the best one, or a new one).")]

@@ -22,6 +22,7 @@ from damage_ssl.cli.options import (
     GsdM,
     Json,
     Memory,
+    PostScene,
     SettingsFile,
     SizePx,
     Workers,
@@ -98,6 +99,7 @@ def patches(
     gsd_m: GsdM = None,
     size_px: SizePx = None,
     context_gsd_m: ContextGsdM = None,
+    post_scene: PostScene = None,
     settings: SettingsFile = None,
     workers: Workers = 0,
     memory: Memory = MEMORY,
@@ -109,7 +111,7 @@ def patches(
     with command(json=json) as console:
         resources = resources_of(workers, memory, cluster)
         opened = Event.open(workspace, event)
-        given = {"gsd_m": gsd_m, "size_px": size_px, "context_gsd_m": context_gsd_m}
+        given = {"gsd_m": gsd_m, "size_px": size_px, "context_gsd_m": context_gsd_m, "post_scene": post_scene}
         make_patches(console, opened, patch_settings(opened, settings, given), resources)
 
 
@@ -122,6 +124,11 @@ def make_patches(
     console.say(
         f"{summary.assessable:,} of {summary.footprints:,} buildings can be assessed{reasons(summary.not_assessed)}"
     )
+    if stale := [run.run_id for run in summary.runs if run.stale and run.state == "finished"]:
+        console.warn(
+            f"of patches that were cut before: {', '.join(stale)}. These runs stay, to be compared with later ones by "
+            f"`damage-ssl diff {event.name}`; a map of the patches as they are now needs a new run"
+        )
     console.say(f"next: {summary.next_step}")
     console.result(dataclasses.asdict(summary))
 

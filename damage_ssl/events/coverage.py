@@ -26,8 +26,8 @@ def check_aoi(scenes: list[Scene], area: BaseGeometry | None, path: Path | None)
     """
     if area is not None and not area.intersects(extent_of(scenes)):
         raise InputError(
-            f"{path}: the AOI ({_place(area.bounds)}) lies away from the imagery "
-            f"({_place(extent_of(scenes).bounds)}); check its CRS and place"
+            f"{path}: the AOI ({place_words(area.bounds)}) lies away from the imagery "
+            f"({place_words(extent_of(scenes).bounds)}); check its CRS and place"
         )
 
 
@@ -40,8 +40,8 @@ def check_overlap(scenes: list[Scene], found: FootprintSet | None) -> None:
     sides = {role: shapely.union_all([s.extent for s in scenes if s.role == role]) for role in ("pre", "post")}
     if not sides["pre"].intersects(sides["post"]):
         raise InputError(
-            f"the pre and post imagery do not overlap: pre covers {_place(sides['pre'].bounds)}, post covers "
-            f"{_place(sides['post'].bounds)}; give rasters of the same place"
+            f"the pre and post imagery do not overlap: pre covers {place_words(sides['pre'].bounds)}, post covers "
+            f"{place_words(sides['post'].bounds)}; give rasters of the same place"
         )
     both = sides["pre"].intersection(sides["post"])
     if found is None:
@@ -51,11 +51,12 @@ def check_overlap(scenes: list[Scene], found: FootprintSet | None) -> None:
         names = ", ".join(report.path or report.source for report in found.sources) or "footprints"
         raise InputError(
             f"{names}: none of {len(found.table)} footprints lies where there is both pre and post imagery: "
-            f"footprints at {_place(found.table.total_bounds)}, imagery at {_place(both.bounds)}; "
+            f"footprints at {place_words(found.table.total_bounds)}, imagery at {place_words(both.bounds)}; "
             "check the files' CRS and place"
         )
 
 
-def _place(bounds: "tuple[float, ...] | np.ndarray[Any, Any]") -> str:
+def place_words(bounds: "tuple[float, ...] | np.ndarray[Any, Any]") -> str:
+    """West, south, east, north in degrees, for a message."""
     left, bottom, right, top = (float(value) for value in bounds)
     return f"lon {left:.5f} to {right:.5f}, lat {bottom:.5f} to {top:.5f}"

@@ -142,21 +142,21 @@ class Event:
             raise WorkspaceError(f"{self.path}: has no {'post' if pre else 'pre'} scenes; create the event again")
         return pre, post
 
-    def scene_counts(self) -> dict[Role, int]:
-        """How many scenes each side has; what they are is not read.
+    def scene_roles(self) -> dict[str, Role]:
+        """The side of each scene by its id; what else they are is not read.
 
         Raises:
             WorkspaceError: an item cannot be read.
         """
-        counts: dict[Role, int] = {"pre": 0, "post": 0}
+        roles: dict[str, Role] = {}
         for path in (self.path / "items").glob("*.json"):
             try:
-                counts[read_json(path)["properties"][ROLE_PROPERTY]] += 1
+                roles[path.stem] = read_json(path)["properties"][ROLE_PROPERTY]
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise WorkspaceError(
                     f"{path}: is not a scene of an event ({error!r}); create the event again"
                 ) from error
-        return counts
+        return roles
 
     def footprints(self) -> "gpd.GeoDataFrame":
         """All footprints in EPSG:4326: building_id, source, source_id, area_m2, geometry_kind, confidence, geometry.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from glob import glob
@@ -159,7 +159,7 @@ def inspect_sides(
     Raises:
         InputError: a raster is missing or cannot be used.
     """
-    sides: list[tuple[Role, list[str], str | None]] = [
+    sides: list[Asked] = [
         ("pre", expand_rasters(pre, "pre"), pre_datetime),
         ("post", expand_rasters(post, "post"), post_datetime),
     ]
@@ -169,10 +169,29 @@ def inspect_sides(
             f"{shown_href(min(both))}: is given as --pre and as --post; an event needs an image of before and one of "
             "after (a folder or glob may mean more than was intended)"
         )
+    return inspect_rasters(sides, taken=())
+
+
+Asked = tuple[Role, list[str], str | None]
+"""Rasters of one side, as `expand_rasters` names them, and the date that was given for them."""
+
+
+def inspect_rasters(
+    sides: Sequence[Asked], *, taken: Iterable[str], later: bool = False
+) -> tuple[list[Scene], SourceNotes]:
+    """Check rasters and describe them as scenes with ids of their own; also what an `event.json` beside them says.
+
+    `taken` are ids that others have. Of `later` acquisitions the notes' date for a whole side is not theirs.
+
+    Raises:
+        InputError: a raster cannot be used.
+    """
     notes = read_notes([href for _, hrefs, _ in sides for href in hrefs])
-    taken: set[str] = set()
+    if later:
+        notes = dataclasses.replace(notes, dates={name: date for name, date in notes.dates.items() if "/" in name})
+    used = set(taken)
     found = [
-        (href, _free_id(f"{role}-{re.sub(r'[^A-Za-z0-9._-]+', '-', raster_stem(href))}", taken), role, given)
+        (href, _free_id(f"{role}-{re.sub(r'[^A-Za-z0-9._-]+', '-', raster_stem(href))}", used), role, given)
         for role, hrefs, given in sides
         for href in hrefs
     ]

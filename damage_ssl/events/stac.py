@@ -13,7 +13,7 @@ from pyproj import CRS
 from shapely.geometry import box, mapping, shape
 
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.files import read_json, write_json
+from damage_ssl.files import atomic_directory, link_or_copy, read_json, write_json
 from damage_ssl.imagery.href import raster_suffix
 from damage_ssl.imagery.scene import ROLE_PROPERTY, Overview, Scene
 
@@ -33,6 +33,38 @@ def write_collection(
     An href stands as the user gave it, a signature in it included, since the scene could not be read without; all else
     (names, messages, titles) is free of it.
     """
+    collection = _collection(name, scenes, hazard, source, created)
+    for item in collection.get_items():
+        write_json(folder / "items" / f"{item.id}.json", item.to_dict(include_self_link=False))
+    write_json(folder / "collection.json", collection.to_dict(include_self_link=False))
+
+
+def write_more_scenes(folder: Path, added: list[Scene]) -> None:
+    """Add scenes to an event's folder: their items appear together in one step, and all else stays as it is.
+
+    What the collection says of its items (links, extent) is written after them. Readers take the items for what there
+    is; a process that was killed between the two leaves links that the next call brings up to date, also without any
+    new scene.
+
+    Raises:
+        WorkspaceError: the event cannot be read. StorageError: the disk is full or read-only.
+    """
+    if added:
+        now = datetime.now(UTC)
+        with atomic_directory(folder / "items") as items:
+            for path in (folder / "items").glob("*.json"):
+                link_or_copy(str(path), str(items / path.name))
+            for item in _collection(folder.name, added, None, None, now).get_items():
+                write_json(items / f"{item.id}.json", item.to_dict(include_self_link=False))
+    values, scenes = read_json(folder / "collection.json"), read_scenes(folder)
+    whole = _collection(values["id"], scenes, None, None, datetime.now(UTC)).to_dict(include_self_link=False)
+    if {link["href"] for link in whole["links"]} != {link["href"] for link in values["links"]}:
+        write_json(folder / "collection.json", {**values, "links": whole["links"], "extent": whole["extent"]})
+
+
+def _collection(
+    name: str, scenes: list[Scene], hazard: str | None, source: str | None, created: datetime
+) -> "pystac.Collection":
     import pystac
     from pystac.layout import TemplateLayoutStrategy
 
@@ -50,9 +82,7 @@ def write_collection(
     collection.add_items(_item(scene, created) for scene in scenes)
     # All links are relative; the folder's own name, with a dot perhaps, would be taken for a file's.
     collection.normalize_hrefs("/event", TemplateLayoutStrategy(item_template="items"))
-    for item in collection.get_items():
-        write_json(folder / "items" / f"{item.id}.json", item.to_dict(include_self_link=False))
-    write_json(folder / "collection.json", collection.to_dict(include_self_link=False))
+    return collection
 
 
 def read_scenes(folder: Path) -> list[Scene]:

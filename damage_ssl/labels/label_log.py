@@ -192,12 +192,12 @@ class LabelStore:
         """
         self.add_many([withdrawal(building_id, labeller)])
 
-    def current(self) -> "pd.DataFrame":
-        """The latest row of every building whose label was not withdrawn, oldest first.
+    def current(self, until: datetime | None = None) -> "pd.DataFrame":
+        """The latest row of every building whose label was not withdrawn, oldest first; with `until` as it was then.
 
         Columns `LABEL_COLUMNS`: text, but probabilities float (NaN: not drawn at random); `time` is UTC, ISO 8601.
         """
-        return self._read(_current_rows())
+        return self._read(_current_rows(None if until is None else utc_iso(until.isoformat())))
 
     def answers(self) -> "pd.DataFrame":
         """Every labeller's latest answer on every building, those withdrawn left out, oldest first: `LABEL_COLUMNS`."""
@@ -331,8 +331,10 @@ def _columns() -> Select[Any]:
     return select(*(LOG.c[name] for name in LABEL_COLUMNS))
 
 
-def _current_rows() -> Select[Any]:
+def _current_rows(until: str | None = None) -> Select[Any]:
     latest = select(func.max(LOG.c.id)).group_by(LOG.c.building_id)
+    if until is not None:
+        latest = latest.where(LOG.c.time <= until)
     return _columns().where(LOG.c.id.in_(latest), LOG.c.value != WITHDRAWN).order_by(LOG.c.id)
 
 

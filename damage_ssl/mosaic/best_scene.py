@@ -1,4 +1,8 @@
-"""Of the scenes of one date, the best one for each building, its gaps filled from the next best ones."""
+"""Of the scenes of one date, the best one for each building, its gaps filled from the next best ones.
+
+A scene is as good as the share of the building that it shows. Where several scenes show one, a veil of cloud or smoke
+that another of them proves takes from that share: a cloud is no data either.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from damage_ssl.imagery.quality.appearance import look_at
 from damage_ssl.imagery.quality.measures import share_within
+from damage_ssl.imagery.quality.veil import veil_opacity
 from damage_ssl.imagery.resampling import covered, cut_grids
 from damage_ssl.mosaic.scene_windows import Layer, LayerWindow
 
@@ -48,6 +54,9 @@ def cut_side(
     rows: NDArray[np.intp],
     sizes_px: Sequence[int],
     footprint: NDArray[np.bool_],
+    *,
+    gsd_m: float,
+    max_cloud: float,
 ) -> Side:
     """Cut the buildings `rows` (ascending) of a batch out of the windows that were read of the scenes of one side.
 
@@ -56,6 +65,8 @@ def cut_side(
         rows: the buildings.
         sizes_px: width of the grids of each view.
         footprint: [N, H, W] of the first view, which decides what scene is best.
+        gsd_m: metres a pixel of the first view.
+        max_cloud: a veil more opaque than this, by what another of the scenes shows, counts against a scene.
     """
     count = len(rows)
     candidates = []
@@ -77,7 +88,8 @@ def cut_side(
         named = np.full(count, None, dtype=object)
         named[only.holds_some] = only.scene_id
         return Side(named, valid_share(inside, footprint), failed, tuple(only.colour), tuple(only.valid))
-    scene_id, colour, valid = _best_of(candidates, count, sizes_px)
+    shares = _clear_shares(candidates, footprint, gsd_m, max_cloud)
+    scene_id, colour, valid = _best_of(candidates, shares, count, sizes_px)
     return Side(scene_id, valid_share(inside, footprint), failed, colour, valid)
 
 
@@ -131,11 +143,36 @@ def _joined(cuts: list[Cut]) -> Cut:
     return np.concatenate([colour for colour, _ in cuts]), np.concatenate([valid for _, valid in cuts])
 
 
+def _clear_shares(
+    candidates: Sequence[_Candidate], footprint: NDArray[np.bool_], gsd_m: float, max_cloud: float
+) -> list[NDArray[np.float64]]:
+    """Per candidate the share of each footprint that it shows, less what a veil hides that any other of them proves."""
+    shares = [candidate.share.copy() for candidate in candidates]
+    for first, one in enumerate(candidates):
+        for second, other in enumerate(candidates[:first]):
+            _, here, there = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
+            both = (one.share[here] > 0) & (other.share[there] > 0)
+            here, there = here[both], there[both]
+            if not len(here):
+                continue
+            mine = footprint[one.rows[here]]
+            looks = [look_at(c.colour[0][at], c.valid[0][at], mine, gsd_m) for c, at in ((one, here), (other, there))]
+            for number, at, veil in (
+                (first, here, veil_opacity(looks[0], looks[1])),
+                (second, there, veil_opacity(looks[1], looks[0])),
+            ):
+                left = np.round(candidates[number].share[at] * (1 - veil), 3)
+                shares[number][at] = np.where(
+                    veil > max_cloud, np.minimum(shares[number][at], left), shares[number][at]
+                )
+    return shares
+
+
 def _best_of(
-    candidates: list[_Candidate], count: int, sizes_px: Sequence[int]
+    candidates: list[_Candidate], shares: Sequence[NDArray[np.float64]], count: int, sizes_px: Sequence[int]
 ) -> tuple[NDArray[np.object_], tuple[NDArray[np.uint8], ...], tuple[NDArray[np.bool_], ...]]:
     """The best scene's id for each building, and per view colour and validity, put together from best to worst."""
-    order = _ranked(candidates, count)
+    order = _ranked(candidates, shares, count)
     colour = tuple(np.zeros((count, 3, size, size), dtype=np.uint8) for size in sizes_px)
     valid = tuple(np.zeros((count, size, size), dtype=bool) for size in sizes_px)
     scene_id = np.full(count, None, dtype=object)
@@ -155,12 +192,12 @@ def _best_of(
     return scene_id, colour, valid
 
 
-def _ranked(candidates: list[_Candidate], count: int) -> NDArray[np.intp]:
+def _ranked(candidates: list[_Candidate], shares: Sequence[NDArray[np.float64]], count: int) -> NDArray[np.intp]:
     """[N, scenes]: numbers of the candidates from the best to the worst; -1 where a building has no more."""
     share, whole = (np.full((count, len(candidates)), -1.0) for _ in range(2))
     days = np.broadcast_to([candidate.days for candidate in candidates], share.shape)
     for number, candidate in enumerate(candidates):  # in the order of their ids, which settles what is equal
-        share[candidate.rows, number], whole[candidate.rows, number] = candidate.share, candidate.whole
+        share[candidate.rows, number], whole[candidate.rows, number] = shares[number], candidate.whole
     order = np.lexsort((-whole, days, -share), axis=-1).astype(np.intp)
     return np.where(np.take_along_axis(share, order, axis=1) < 0, -1, order)
 

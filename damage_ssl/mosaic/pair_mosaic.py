@@ -18,6 +18,7 @@ from damage_ssl.mosaic.best_scene import Side, cut_side
 from damage_ssl.mosaic.footprint_masks import footprint_masks
 from damage_ssl.mosaic.read_plan import reading_groups
 from damage_ssl.mosaic.scene_windows import Layer, layer_of, read_windows
+from damage_ssl.settings import PatchSettings
 
 Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -93,6 +94,7 @@ class Reading:
     in_post: NDArray[np.bool_]
     _centred: GridCentres
     _layers: tuple[list[Layer], list[Layer]]
+    _max_cloud: float
 
     def sides(self, memory_bytes: int = 400_000_000) -> Iterator[BothSides]:
         """Cut the buildings that lie in a scene of both sides, up to `CUT_TOGETHER` neighbours at a time.
@@ -114,7 +116,10 @@ class Reading:
                 rows = together[start : start + most]
                 masks = tuple(self._masks(rows, view) for view in self.views)
                 sizes_px = [view.size_px for view in self.views]
-                pre, post = (cut_side(side, rows, sizes_px, masks[0]) for side in read)
+                pre, post = (
+                    cut_side(side, rows, sizes_px, masks[0], gsd_m=self.views[0].gsd_m, max_cloud=self._max_cloud)
+                    for side in read
+                )
                 yield BothSides(rows, pre, post, masks)
 
     def _masks(self, rows: NDArray[np.intp], view: View) -> NDArray[np.bool_]:
@@ -122,7 +127,13 @@ class Reading:
         return footprint_masks(self.batch.geometry[rows], x_m, y_m, size_px=view.size_px, gsd_m=view.gsd_m)
 
 
-def plan_reading(batch: BuildingBatch, pre: Sequence[Scene], post: Sequence[Scene], views: Sequence[View]) -> Reading:
+def plan_reading(
+    batch: BuildingBatch,
+    pre: Sequence[Scene],
+    post: Sequence[Scene],
+    views: Sequence[View],
+    settings: PatchSettings | None = None,
+) -> Reading:
     """Work out where a batch's grids lie in the scenes; no pixel is read yet.
 
     A building is looked for at its centre + `pre_offset_m` in the pre scenes, and at + `post_offset_m` in the post
@@ -130,29 +141,36 @@ def plan_reading(batch: BuildingBatch, pre: Sequence[Scene], post: Sequence[Scen
     by up to half a pixel onto its pixels, so that they are cut out and not interpolated.
 
     Of several scenes, the one with the best valid share of the footprint is taken; ties go to the scene nearest in
-    date to the other side (pre: nearest to the earliest post scene; post: nearest to the latest pre scene), then to the
-    larger valid share of the whole patch, then to the first id. Pixels that it lacks are filled from the next best.
+    date to the other side (pre: nearest to the earliest post scene; post: nearest to the latest pre scene, or with
+    `post_scene` = `latest` the latest of its own side), then to the larger valid share of the whole patch, then to the
+    first id. Pixels that it lacks are filled from the next best. Where another scene of the side shows that a veil of
+    cloud or smoke more opaque than `max_cloud` lies over the building, the veil's opacity is taken off the share: a
+    clear scene goes before, whatever its date.
 
     Args:
         batch: the buildings.
         pre: all pre scenes of the event, in the order of their ids.
         post: all post scenes of the event, likewise.
         views: the grids to cut; the first one's footprint decides which scene is best.
+        settings: `max_cloud` and `post_scene` are used; None: the defaults.
 
     Raises:
         InputError: a scene's CRS bends too much over a patch.
     """
+    settings = settings or PatchSettings()
+    newest = settings.post_scene == "latest"
     centred = grid_centres(batch, [*pre, *post], views[0].size_px, views[0].gsd_m)
     layers: list[list[Layer]] = []
     within = []
-    for scenes, others, (x_m, y_m), latest in ((pre, post, centred.pre, False), (post, pre, centred.post, True)):
+    sides = ((pre, post, centred.pre, False), (post, post if newest else pre, centred.post, True))
+    for scenes, others, (x_m, y_m), latest in sides:
         grids = [GridBatch(batch.crs, x_m, y_m, view.size_px, view.gsd_m) for view in views]
         near = _nearest_date([scene.datetime for scene in others], latest=latest)
         found = (layer_of(grids, scene, _days_between(scene.datetime, near)) for scene in scenes)
         side = [layer for layer in found if layer is not None]
         layers.append(side)
         within.append(np.any([layer.touched for layer in side], axis=0) if side else np.zeros(len(batch), dtype=bool))
-    return Reading(batch, tuple(views), within[0], within[1], centred, (layers[0], layers[1]))
+    return Reading(batch, tuple(views), within[0], within[1], centred, (layers[0], layers[1]), settings.max_cloud)
 
 
 def _nearest_date(dates: list[datetime | None], *, latest: bool) -> datetime | None:

@@ -130,7 +130,7 @@ def extract_patches(
             _sweep_chunks(partial_store / "pairs.zarr")
             (partial_store / "pairs.zarr").replace(finished / "pairs.zarr")
             views = {name: view.gsd_m for name, view in views_of(settings).items()}
-            write_index(finished, index, fingerprint, settings, views)
+            write_index(finished, index, fingerprint, settings, views, [scene.scene_id for scene in pre + post])
         shutil.rmtree(partial_store, ignore_errors=True)
     return PatchStore.open(path)
 
@@ -237,7 +237,7 @@ def _fingerprint(
     values = {
         "format": FORMAT_VERSION,
         "scenes": [scene_state(scene) for scene in scenes],
-        "settings": settings.model_dump(),
+        "settings": settings.model_dump(exclude={"post_scene"}) | settings.scene_choice,
         "registration": _table_hash(shifts),
     }
     digest.update(json.dumps(values, sort_keys=True).encode())

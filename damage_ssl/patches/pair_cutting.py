@@ -97,7 +97,7 @@ def write_pairs(
         `CUT_COLUMNS` of every building of the batch; the table's index is the building's place in the footprints file.
     """
     batch, views = task.batch, views_of(settings)
-    plan = plan_reading(batch, pre, post, list(views.values()))
+    plan = plan_reading(batch, pre, post, list(views.values()), settings)
     table = _unread(batch, plan.in_pre, plan.in_post, settings)
     writer = RowWriter(folder, list(views), task.first_row)
     for part in cut_parts(batch, task.misaligned, plan, settings, memory_bytes=memory_bytes):

@@ -88,6 +88,8 @@ class PatchStore:
     """How many pairs it holds."""
     sources_failed: int
     """How many buildings lack a pair because a scene could not be read: cutting again may add them."""
+    scenes: frozenset[str] | None = None
+    """Ids of the scenes that it was cut from; None where an older version did not write them down."""
 
     @classmethod
     def open(cls, path: Path) -> "PatchStore":
@@ -106,8 +108,15 @@ class PatchStore:
                     "cut them again with `damage-ssl patches`"
                 )
             settings = from_mapping(PatchSettings, values["settings"], str(path / _STORE))
+            scenes = None if "scenes" not in values else frozenset(values["scenes"])
             store = cls(
-                path, values["fingerprint"], values["views"], settings, values["pairs"], values["sources_failed"]
+                path,
+                values["fingerprint"],
+                values["views"],
+                settings,
+                values["pairs"],
+                values["sources_failed"],
+                scenes,
             )
         except FileNotFoundError:
             raise WorkspaceError(f"{path}: no patches yet; cut them with `damage-ssl patches`") from None
@@ -278,7 +287,12 @@ class RowWriter:
 
 
 def write_index(
-    folder: Path, index: "pd.DataFrame", fingerprint: str, settings: PatchSettings, views: Mapping[str, float]
+    folder: Path,
+    index: "pd.DataFrame",
+    fingerprint: str,
+    settings: PatchSettings,
+    views: Mapping[str, float],
+    scenes: Sequence[str] | None = None,
 ) -> None:
     """Write the index, and last the file that makes the store complete."""
     index[list(INDEX_COLUMNS)].to_parquet(folder / _INDEX, index=False)
@@ -289,6 +303,7 @@ def write_index(
         "pairs": int((index["row"] >= 0).sum()),
         "sources_failed": int((index["not_assessed_reason"] == "source_failed").sum()),
         "settings": settings.model_dump(),
+        **({} if scenes is None else {"scenes": list(scenes)}),
     }
     write_json(folder / _STORE, values)
 

@@ -251,7 +251,7 @@ def registration_fingerprint(
     values = {
         "format": FORMAT_VERSION,
         "scenes": [scene_state(scene) for scene in scenes],
-        "settings": {name: getattr(settings, name) for name in _USED},
+        "settings": {name: getattr(settings, name) for name in _USED} | settings.scene_choice,
         "nudges": {scene_id: [shift.east_m, shift.north_m] for scene_id, shift in manual_shifts.items()},
     }
     digest.update(json.dumps(values, sort_keys=True).encode())

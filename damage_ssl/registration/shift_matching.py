@@ -149,7 +149,7 @@ def measure_windows(task: WindowTask, *, look: MatchingInputs) -> WindowMatches:
     x_m, y_m = grid_centres(task.batch, [*look.pre, *look.post], WIDE_PX, gsd_m).drawn
     tree = shapely.STRtree(task.polygons)
     found = WindowMatches.nothing(task.batch, outlines=True)
-    reading = plan_reading(task.batch, look.pre, look.post, [View(WIDE_PX, gsd_m)])
+    reading = plan_reading(task.batch, look.pre, look.post, [View(WIDE_PX, gsd_m)], look.settings)
     for cut in reading.sides(look.memory_bytes):
         first = gradient_field(cut.pre.colour[0], cut.pre.valid[0])
         second = gradient_field(cut.post.colour[0], cut.post.valid[0])
@@ -168,7 +168,7 @@ def measure_close(batch: BuildingBatch, *, look: MatchingInputs) -> WindowMatche
     """What is left of the shift of post against pre in each close window, found at the batch's offsets."""
     view = View(CLOSE_PX, COARSER * look.settings.gsd_m)
     found = WindowMatches.nothing(batch, outlines=False)
-    for cut in plan_reading(batch, look.pre, look.post, [view]).sides(look.memory_bytes):
+    for cut in plan_reading(batch, look.pre, look.post, [view], look.settings).sides(look.memory_bytes):
         first = gradient_field(cut.pre.colour[0], cut.pre.valid[0])
         second = gradient_field(cut.post.colour[0], cut.post.valid[0])
         found.enter(cut, match_fields(first, second, gsd_m=view.gsd_m, reach_m=CLOSE_REACH_M), None)

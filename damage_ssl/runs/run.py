@@ -79,6 +79,14 @@ class Run(TrainingFolder):
         return self.status().state == "finished" and self.calibration_path.exists() and self.predictions_path.exists()
 
     @property
+    def patches_fingerprint(self) -> str | None:
+        """That of the patches that the run was planned for; None where it does not say."""
+        try:
+            return read_json(self.settings_path)["patches_fingerprint"] or None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
     def has_weights(self) -> bool:
         """True for a trained run or an ensemble of such, False for one that compared pre and post without labels."""
         return self.checkpoint_path.exists() or (self.path / ENSEMBLE_FILE).exists()
