@@ -60,7 +60,9 @@ class Case:
 
     def _curve(self) -> tuple[float, Values, Values]:
         apart = MODELS[self.model][0]
-        found, false = (share * ndtr(mean - _GRID) for share, mean in ((self.prevalence, apart), (1 - self.prevalence, 0)))
+        found, false = (
+            share * ndtr(mean - _GRID) for share, mean in ((self.prevalence, apart), (1 - self.prevalence, 0))
+        )
         return apart, found / self.prevalence, found / np.maximum(found + false, 1e-300)
 
     def truth(self) -> dict[str, float]:
@@ -222,8 +224,8 @@ class Row:
 
 
 HEADER = (
-    "| answers | damaged | blocks | model | together | metric | truth | covers, % | too few, % | width | bootstrap, % | "
-    "its width | Wald, % |\n" + "|" + " --- |" * 13
+    "| answers | damaged | blocks | model | together | metric | truth | covers, % | too few, % | width | "
+    "bootstrap, % | its width | Wald, % |\n" + "|" + " --- |" * 13
 )
 
 
@@ -275,12 +277,17 @@ def measure_audit(n: int, repetitions: int, rng: np.random.Generator, *, togethe
 
 def summary(rows: list[Row]) -> Iterator[str]:
     """A line for each metric: over all cases in which an interval is shown at least once in twenty."""
-    yield "| metric | cases | mean, % | lowest | highest | below 93 % | above 98 % | bootstrap, mean % | lowest | of no width |"
+    yield (
+        "| metric | cases | mean, % | lowest | highest | below 93 % | above 98 % | bootstrap, mean % | lowest | "
+        "of no width |"
+    )
     yield "|" + " --- |" * 10
     for name in METRICS:
         of = [row for row in rows if row.metric == name]
         shown = np.array([100 * each.coverage for each in of if each.coverage is not None])
-        old = np.array([100 * each.bootstrap_covered / each.bootstrap_shown for each in of if each.bootstrap_shown > 50])
+        old = np.array(
+            [100 * each.bootstrap_covered / each.bootstrap_shown for each in of if each.bootstrap_shown > 50]
+        )
         yield (
             f"| {name} | {len(shown)} | {shown.mean():.1f} | {shown.min():.1f} | {shown.max():.1f} | "
             f"{int((shown < 93).sum())} | {int((shown > 98).sum())} | "
@@ -302,9 +309,11 @@ def main() -> None:
         rows += measure(case, given.repetitions, rng)
         print(*rows[-len(METRICS) :], sep="\n", flush=True)
     audits = {n: measure_audit(n, given.repetitions, rng) for n in (10, 30, 100, 400)}
-    audit = [f"| {n} | " + " | ".join(f"{100 * each:.1f}" for each in found.values()) + " |" for n, found in audits.items()]
-    text = "\n".join([*summary(rows), "", HEADER, *map(str, rows), "", "| audited | accuracy | precision | recall | damaged |",
-                      "|" + " --- |" * 5, *audit])  # fmt: skip
+    audit = [
+        f"| {n} | " + " | ".join(f"{100 * each:.1f}" for each in found.values()) + " |" for n, found in audits.items()
+    ]
+    audit_header = "| audited | accuracy | precision | recall | damaged |\n|" + " --- |" * 5
+    text = "\n".join([*summary(rows), "", HEADER, *map(str, rows), "", audit_header, *audit])
     print(text)
     if given.out is not None:
         given.out.write_text(text + "\n", encoding="utf-8")

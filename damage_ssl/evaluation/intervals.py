@@ -4,31 +4,45 @@ Each is a score interval (Wilson 1927): all true values θ with |estimate - θ| 
 that independent buildings would give, φ the design effect of the blocks, and t Student's quantile. It stays within
 0 to 1, and is not a point where the sample separates perfectly. A few blocks tell next to nothing of φ, so what they
 show is weighed against what is usual by empirical Bayes, with the degrees of freedom of both (Smyth 2004, Stat. Appl.
-Genet. Mol. Biol. 3, 3): intraclass correlations of `USUAL_CORRELATION`, give or take as much. Measured by
+Genet. Mol. Biol. 3, 3): intraclass correlations about `USUAL_CORRELATION`. Measured by
 simulation: `benchmarks/interval_coverage.py`.
 
 statsmodels (`proportion_confint`) knows no clusters and MAPIE neither metrics nor blocks; SciPy gives the quantiles.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import gammaincinv, stdtr, stdtrit
+from scipy.special import digamma, gammaincinv, stdtr, stdtrit
 from scipy.stats import rankdata
 
-USUAL_CORRELATION = 0.05
-"""Mean and standard deviation of the correlation within blocks that is assumed before the blocks are looked at."""
+USUAL_CORRELATION = 0.1
+"""Mean of the correlation within blocks that is assumed before they are looked at; its prior is exponential."""
+
+USUAL_OF_TRUTH = 0.2
+"""The same of what follows the share of damaged buildings, which varies more from block to block: precision."""
+
+Z2 = 1.959963984540054**2
+"""Square of the normal quantile of 95 %."""
 
 LEAST = 5
 """Fewer buildings of a kind are too few to say."""
 
 LEAST_BLOCKS = 3
+LEAST_DF = 8
+"""With fewer degrees of freedom, of usual correlations and of what the blocks show, there is no interval."""
 
+USUAL_OF_RANKS = 0.05
+"""The same of AUROC, in which what raises all scores of a block cancels in part."""
+
+_CORRELATIONS, _DENSITY = np.polynomial.laguerre.laggauss(24)
 _RARE = 3
-_Z2 = 1.959963984540054**2
+_PLURAL = re.compile("(?<=building)|(?<=block)")
 
 Values = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -49,37 +63,47 @@ class Inflation:
         return float(stdtrit(self.df, 0.975)) ** 2 * self.factor
 
 
-def too_few(counts: dict[str, int], blocks: int) -> str | None:
+class TooFewBlocksError(Exception):
+    """So few blocks tell nothing of how alike the many buildings of a block are; `more` of them might."""
+
+    def __init__(self, more: int) -> None:
+        super().__init__(f"{more} more blocks are needed")
+        self.more = more
+
+
+def too_few(counts: Mapping[str, int], more_blocks: int, *, least: int = LEAST) -> str | None:
     """Why there is too little for an interval, and what would be enough; None where there is enough.
 
     Args:
-        counts: how many buildings of each kind that the metric rests on, e.g. `{"damaged buildings": 3}`.
-        blocks: how many spatial blocks they lie in.
+        counts: how many there are of each kind that the metric rests on, e.g. `{"damaged building": 3}`.
+        more_blocks: how many more spatial blocks are needed.
+        least: how many of each kind are needed.
     """
-    wanted = [f"{LEAST - count} more {kind}" for kind, count in counts.items() if count < LEAST]
-    if blocks < LEAST_BLOCKS:
-        more = LEAST_BLOCKS - blocks
-        wanted.append(f"buildings in {more} more spatial block{'s' if more > 1 else ''}")
-    return f"too few to say: {' and '.join(wanted)} would be enough" if wanted else None
+    lacking = {kind: least - count for kind, count in counts.items() if count < least}
+    if more_blocks > 0:
+        lacking["spatial block"] = more_blocks
+    wanted = [f"{count} more {kind if count == 1 else _PLURAL.sub('s', kind)}" for kind, count in lacking.items()]
+    return f"too few to say; {' and '.join(wanted)} would be enough" if wanted else None
 
 
-def share_inflation(hits: Values, of: Values) -> Inflation:
+def share_inflation(hits: Values, of: Values, usual: float = USUAL_CORRELATION) -> Inflation:
     """Design effect of the share Σ hits / Σ of, a ratio of sums over blocks (Cochran 1977, eq. 6.13).
 
     Args:
         hits: [B] in each block.
         of: [B] buildings that the share is of, in each block.
+        usual: the mean of the correlation that is assumed.
     """
     hits, of = hits[of > 0], of[of > 0]
     total, blocks = float(of.sum()), len(of)
     centre = (hits.sum() + 0.5) / (total + 1)  # never 0 or 1
     found = np.sum((hits - centre * of) ** 2) / (centre * (1 - centre) * total)
-    return _inflation(found * blocks / max(blocks - 1, 1), of)
+    return _inflation(found * blocks / max(blocks - 1, 1), of, usual=usual)
 
 
-def share_bounds(hits: Values, of: Values) -> Bounds:
+def share_bounds(hits: Values, of: Values, usual: float = USUAL_CORRELATION) -> Bounds:
     """Bounds of Σ hits / Σ of; arrays as in `share_inflation`. Each building a block of its own: Wilson's interval."""
-    return wilson_bounds(float(hits.sum() / of.sum()), float(of.sum()), share_inflation(hits, of).squared)
+    return wilson_bounds(float(hits.sum() / of.sum()), float(of.sum()), share_inflation(hits, of, usual).squared)
 
 
 def wilson_bounds(value: float, n: float, t2: float) -> Bounds:
@@ -90,7 +114,7 @@ def wilson_bounds(value: float, n: float, t2: float) -> Bounds:
     """
     middle, half = value + t2 / (2 * n), float(np.sqrt(t2 * (value * (1 - value) / n + t2 / (4 * n**2))))
     low, high = (middle - half) / (1 + t2 / n), (middle + half) / (1 + t2 / n)
-    alike = n * _Z2 / t2  # so many independent buildings tell as much
+    alike = n * Z2 / t2  # so many independent buildings tell as much
     hits, others = alike * value, alike * (1 - value)
     if hits <= _RARE:
         low = min(low, float(gammaincinv(hits, 0.05)) / alike) if hits > 0 else 0.0
@@ -150,7 +174,7 @@ def auroc_bounds(p: Values, damaged: Flags, block: Blocks) -> Bounds:
     of_kind = np.stack([np.bincount(block[kind], minlength=len(sums)) for kind in (damaged, ~damaged)])
     sums, of_kind = sums[of_kind.any(axis=0)], of_kind[:, of_kind.any(axis=0)]
     found = float(np.sum(sums**2)) * len(sums) / max(len(sums) - 1, 1) / variance((value * half + 0.5) / (half + 1))
-    widened = _inflation(found, of_kind, rough=0.3).squared
+    widened = _inflation(found, of_kind, rough=0.3, usual=USUAL_OF_RANKS).squared
     return _score_bounds(value, lambda true: widened * variance(true))
 
 
@@ -172,7 +196,7 @@ def mean_precision_bounds(p: Values, damaged: Flags, block: Blocks) -> Bounds:
     n, blocks = float(of.sum()), len(np.unique(block))
     centre = (value * n + 0.5) / (n + 1)
     found = float(np.sum(np.bincount(block, influence) ** 2)) / (n * centre * (1 - centre)) * blocks / (blocks - 1)
-    return wilson_bounds(value, n, _inflation(found, of[of > 0], rough=1.0).squared)
+    return wilson_bounds(value, n, _inflation(found, of[of > 0], rough=0.7).squared)
 
 
 def calibration_noise(p: Values, bins: Blocks, block: Blocks) -> float:
@@ -200,28 +224,38 @@ def difference_p(one: tuple[Values, Values], other: tuple[Values, Values]) -> fl
     return float(2 * stdtr(df, -abs(shares[0] - shares[1]) / np.sqrt(variance)))
 
 
-def _inflation(found: float, of: NDArray[np.generic], *, rough: float = 0.0) -> Inflation:
+def _inflation(
+    found: float, of: NDArray[np.generic], *, rough: float = 0.0, usual: float = USUAL_CORRELATION
+) -> Inflation:
     """Weigh the ratio of variances that the blocks show against the one that is usual.
 
-    The usual one is the mean of 1 + (m - 1)·ρ over the prior of ρ; its degrees of freedom follow from its spread, by
-    the moments of an inverse χ² (variance over mean² is 2/(ν - 4)). Those of the blocks are (Σv)²/Σv² - 1, v the
-    variance that is to be expected of each (Satterthwaite 1946).
+    The usual one is 1 + (m - 1)·ρ over the prior of ρ, as the inverse χ² whose logarithm has its mean and variance
+    (Smyth 2004, section 6.2). The degrees of freedom of the blocks are (Σv)²/Σv² - 1, v the variance that is to be
+    expected of each (Satterthwaite 1946).
 
     Args:
         found: ratio of the variance between blocks to that of independent buildings.
         of: [B] or [K, B] buildings in each block (of each of K kinds that weigh alike).
         rough: coefficient of variation of the true variance of independent buildings about the one that is worked with;
             0 where that is exact.
+        usual: mean of the prior of ρ.
+
+    Raises:
+        TooFewBlocksError: `LEAST_DF` are not reached.
     """
     sizes = np.atleast_2d(of).astype(float)
     totals = sizes.sum(axis=1, keepdims=True)
     size = float(((sizes / totals) ** 2).sum() / (1 / totals).sum())  # buildings in a building's block
-    expected = ((sizes + USUAL_CORRELATION * sizes * (sizes - 1)) / totals**2).sum(axis=0)
+    expected = ((sizes + usual * sizes * (sizes - 1)) / totals**2).sum(axis=0)
     shown_df = float(expected.sum() ** 2 / (expected**2).sum()) - 1
-    usual = 1 + USUAL_CORRELATION * (size - 1)
-    spread = ((usual - 1) / usual) ** 2 + rough**2
-    usual_df = 4 + 2 / max(spread, 1e-6)
-    factor = (usual_df * usual + shown_df * found) / (usual_df + shown_df)
+    logs = np.log1p(usual * _CORRELATIONS * (size - 1))
+    middle = float(_DENSITY @ logs)
+    spread = float(_DENSITY @ (logs - middle) ** 2) + rough**2
+    half_df = (1 + np.sqrt(1 + 2 * spread)) / (2 * max(spread, 1e-9))  # trigamma(x) is nearly 1/x + 1/2x²
+    usual_factor, usual_df = float(np.exp(middle + digamma(half_df) - np.log(half_df))), 2 * float(half_df)
+    if (lacking := LEAST_DF - usual_df - shown_df) > 0:
+        raise TooFewBlocksError(ceil(lacking))
+    factor = (usual_df * usual_factor + shown_df * found) / (usual_df + shown_df)
     return Inflation(max(factor, 1.0) if rough == 0 else factor, usual_df + shown_df)
 
 

@@ -133,17 +133,19 @@ def evaluate(
     confusion = np.zeros((len(scheme), len(scheme)), dtype=np.intp)
     np.add.at(confusion, (classes[known], decided[known]), 1)
     one_kind = "every building is damaged" if true.all() else None if true.any() else "no building is damaged"
-    kinds = {"damaged buildings": int(true.sum()), "intact buildings": int((~true).sum())}
+    kinds = {"damaged building": int(true.sum()), "intact building": int((~true).sum())}
     everything = np.ones(count, dtype=bool)
 
-    def ranking(measure: Callable[..., tuple[float, Values]], bounds: Callable[..., Bounds]) -> Estimate:
+    def ranking(
+        measure: Callable[..., tuple[float, Values]], bounds: Callable[..., Bounds], least: int = intervals.LEAST
+    ) -> Estimate:
         if one_kind is not None:
             return Estimate(value=None, reason=one_kind)
-        return sample.estimate(measure(p, true)[0], kinds, everything, lambda: bounds(p, true, sample.block))
+        return sample.estimate(measure(p, true)[0], kinds, everything, lambda: bounds(p, true, sample.block), least)
 
     def f1(true: Flags, said: Flags, undefined: str) -> Estimate:
         """2·TP / (true + said) (Van Rijsbergen 1979), from the share J = TP / (true or said): F1 = 2J / (1 + J)."""
-        both = sample.share(true & said, true | said, "buildings that are or are called so", undefined)
+        both = sample.share(true & said, true | said, "building of the class or called so", undefined)
         ends = (None if end is None else 2 * end / (1 + end) for end in (both.value, both.low, both.high))
         return Estimate(**dict(zip(("value", "low", "high"), ends, strict=True)), reason=both.reason)
 
@@ -156,13 +158,15 @@ def evaluate(
         statement=scheme.statement,
         threshold=float(threshold),
         auroc=ranking(intervals.auroc, intervals.auroc_bounds),
-        average_precision=ranking(intervals.mean_precision, intervals.mean_precision_bounds),
+        average_precision=ranking(intervals.mean_precision, intervals.mean_precision_bounds, 2 * intervals.LEAST),
         f1=f1(true, said, "no building is damaged and none was called damaged"),
-        precision=sample.share(true, said, "buildings called damaged", "no building was called damaged"),
-        recall=sample.share(said, true, "damaged buildings", "no building is damaged"),
-        accuracy=sample.share(true == said, everything, "buildings", ""),
+        precision=sample.share(
+            true, said, "building called damaged", "no building was called damaged", intervals.USUAL_OF_TRUTH
+        ),
+        recall=sample.share(said, true, "damaged building", "no building is damaged"),
+        accuracy=sample.share(true == said, everything, "building", ""),
         brier=sample.estimate(
-            float(errors.mean()), {"buildings": count}, everything, lambda: intervals.mean_bounds(errors, sample.block)
+            float(errors.mean()), {"building": count}, everything, lambda: intervals.mean_bounds(errors, sample.block)
         ),
         ece=_ece(p, true, sample.block),
         class_f1={
@@ -186,21 +190,34 @@ class _Sample:
     n_blocks: int
     blocks_given: bool
 
-    def share(self, hits: Flags, of: Flags, kind: str, undefined: str) -> Estimate:
+    def share(
+        self, hits: Flags, of: Flags, kind: str, undefined: str, usual: float = intervals.USUAL_CORRELATION
+    ) -> Estimate:
         """The share of the buildings `of` [N], which are of this kind, that are `hits` [N] too."""
         if not of.any():
             return Estimate(value=None, reason=undefined)
-        by_block = (np.bincount(self.block, each, minlength=self.n_blocks) for each in (hits & of, of))
+        by_block = tuple(np.bincount(self.block, each, minlength=self.n_blocks) for each in (hits & of, of))
         value = float(hits[of].mean())
-        return self.estimate(value, {kind: int(of.sum())}, of, lambda: intervals.share_bounds(*by_block))
+        return self.estimate(value, {kind: int(of.sum())}, of, lambda: intervals.share_bounds(*by_block, usual))
 
-    def estimate(self, value: float, counts: dict[str, int], of: Flags, bounds: Callable[[], Bounds]) -> Estimate:
+    def estimate(
+        self,
+        value: float,
+        counts: dict[str, int],
+        of: Flags,
+        bounds: Callable[[], Bounds],
+        least: int = intervals.LEAST,
+    ) -> Estimate:
         """The value with its bounds, or with why there are none."""
         if not self.blocks_given:
             return Estimate(value=value, reason="no interval: no spatial blocks were given")
-        if reason := intervals.too_few(counts, len(np.unique(self.block[of]))):
+        lacking = intervals.LEAST_BLOCKS - len(np.unique(self.block[of]))
+        if reason := intervals.too_few(counts, lacking, least=least):
             return Estimate(value=value, reason=reason)
-        low, high = bounds()
+        try:
+            low, high = bounds()
+        except intervals.TooFewBlocksError as error:
+            return Estimate(value=value, reason=intervals.too_few({}, error.more))
         return Estimate(value=value, low=low, high=high)
 
 
