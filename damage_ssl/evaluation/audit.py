@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme, LabelValue
+from damage_ssl.evaluation.intervals import Z2, wilson_bounds
 from damage_ssl.labels.schema import WITHDRAWN
 
 AUDIT = "audit"
@@ -16,8 +17,6 @@ AUDIT = "audit"
 
 TELLS_LITTLE = 0.2
 """An interval wider than this is announced as one that tells little."""
-
-_Z95 = 1.959963984540054
 
 
 def audit_order(building_id: NDArray[np.str_], seed: int = 0) -> NDArray[np.intp]:
@@ -94,18 +93,12 @@ class Share:
 
 
 def wilson(hits: int, n: int) -> Share:
-    """The score interval of a share at 95 % (Wilson 1927, JASA 22, p. 209), which never leaves 0 to 1.
+    """The score interval of a share at 95 % (`intervals.wilson_bounds`); from 0 to 1 without any answer.
 
-    (p + z²/2n ± z·√(p(1 - p)/n + z²/4n²)) / (1 + z²/n); from 0 to 1 without any answer.
+    Buildings that are drawn singly at random need no allowance for neighbours being alike: the interval is of the very
+    map that they were drawn from, whatever is like what in it (Cochran 1977, section 3.2).
     """
-    if n == 0:
-        return Share(0, 0, 0.0, 1.0)
-    p, z2 = hits / n, _Z95**2
-    middle = p + z2 / (2 * n)
-    half = _Z95 * float(np.sqrt(p * (1 - p) / n + z2 / (4 * n**2)))
-    low, high = (middle - half) / (1 + z2 / n), (middle + half) / (1 + z2 / n)
-    # At the ends the formula gives 0 and 1 up to rounding.
-    return Share(hits, n, 0.0 if hits == 0 else low, 1.0 if hits == n else high)
+    return Share(hits, n, *(wilson_bounds(hits / n, n, Z2) if n else (0.0, 1.0)))
 
 
 @dataclass(frozen=True, kw_only=True)

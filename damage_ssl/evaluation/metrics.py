@@ -1,27 +1,26 @@
 """How good the assessment is, on buildings that were held out, with intervals by spatial blocks."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import InputError
+from damage_ssl.evaluation import intervals
 from damage_ssl.evaluation.calibration import damaged_probability, decide
+from damage_ssl.evaluation.intervals import Blocks, Bounds, Flags, Values
 from damage_ssl.files import write_json
 
 ECE_BINS = 10
-INTERVAL_PERCENTILES = (2.5, 97.5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A number with its 95 % interval; what is undefined is None, and `reason` says why."""
+    """A number with its 95 % interval; `reason` says why a number is undefined (None) or has no interval."""
 
     value: float | None
     low: float | None = None
@@ -31,8 +30,9 @@ class Estimate:
     def __str__(self) -> str:
         if self.value is None:
             return f"undefined ({self.reason})"
-        interval = f" [{self.low:.3f}, {self.high:.3f}]" if self.low is not None and self.high is not None else ""
-        return f"{self.value:.3f}{interval}"
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}" + (f" ({self.reason})" if self.reason else "")
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +40,12 @@ class Evaluation:
     """What `evaluate` found. `confusion[i][j]` counts buildings of true class i given class j, in `class_names` order.
 
     AUROC, average precision, F1, precision, recall, Brier score and expected calibration error are of damaged against
-    not damaged; `class_f1` has one entry a class.
+    not damaged, and so is `accuracy`, the share of right verdicts; `class_f1` has one entry a class.
     """
 
     n: int
     n_damaged: int
     n_blocks: int
-    n_bootstrap: int
     scheme: str
     statement: str
     threshold: float
@@ -55,6 +54,7 @@ class Evaluation:
     f1: Estimate
     precision: Estimate
     recall: Estimate
+    accuracy: Estimate
     brier: Estimate
     ece: Estimate
     class_f1: Mapping[str, Estimate]
@@ -73,6 +73,7 @@ class Evaluation:
             "F1": self.f1,
             "precision": self.precision,
             "recall": self.recall,
+            "accuracy": self.accuracy,
             "Brier score": self.brier,
             "calibration error": self.ece,
         }
@@ -88,208 +89,143 @@ class Evaluation:
         write_json(path, self.to_json())
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """The arrays that every metric is computed from; `classes` is -1 where the truth has no class of the scheme."""
-
-    p_damaged: NDArray[np.float64]
-    damaged: NDArray[np.bool_]
-    called: NDArray[np.bool_]
-    classes: NDArray[np.intp]
-    decided: NDArray[np.intp]
-
-    def take(self, rows: NDArray[np.intp]) -> "_Sample":
-        return _Sample(
-            self.p_damaged[rows], self.damaged[rows], self.called[rows], self.classes[rows], self.decided[rows]
-        )
-
-
-class _UndefinedMetricError(Exception):
-    """The metric has no value on this sample; the text says why."""
-
-
 def evaluate(
     probabilities: NDArray[np.float64],
     classes: NDArray[np.integer],
     damaged: NDArray[np.bool_],
-    block: NDArray[np.str_],
+    block: NDArray[np.str_] | None,
     *,
     scheme: ClassScheme,
     threshold: float,
-    rng: np.random.Generator,
-    n_bootstrap: int = 200,
 ) -> Evaluation:
     """Compare calibrated probabilities with the truth.
 
-    Neighbouring buildings are alike, so intervals come from resampling whole spatial blocks with replacement
-    (percentile bootstrap); resamples on which a metric is undefined are left out.
+    Neighbouring buildings are alike, so the intervals are wider the more the buildings of a spatial block are right or
+    wrong together (`intervals`). They are of buildings of other blocks like these, not of these very buildings.
 
     Args:
         probabilities: [N, C], calibrated, of held-out buildings.
         classes: [N] true class index; -1 where the truth is only damaged or not (left out of `class_f1`, `confusion`).
         damaged: [N] truth.
-        block: [N] name of each building's spatial block.
+        block: [N] name of each building's spatial block; None: no intervals.
         scheme: the classes.
         threshold: damaged is P(damaged) ≥ threshold.
-        rng: source of the resamples.
-        n_bootstrap: how many resamples; 0 for no intervals.
 
     Raises:
-        InputError: no buildings, or arrays of different lengths.
+        InputError: no buildings, arrays of different lengths, or probabilities that are no numbers.
     """
     count = len(probabilities)
     if count == 0:
         raise InputError("evaluation: no building has both a prediction and a truth that was not trained on")
-    if not count == len(classes) == len(damaged) == len(block):
+    if not count == len(classes) == len(damaged) == (count if block is None else len(block)):
         raise InputError(
-            f"evaluation: {count} probabilities, {len(classes)} classes, {len(damaged)} verdicts, {len(block)} blocks; "
-            "one of each a building is needed"
+            f"evaluation: {count} probabilities, {len(classes)} classes, {len(damaged)} verdicts"
+            f"{'' if block is None else f', {len(block)} blocks'}; one of each a building is needed"
         )
-    p_damaged = damaged_probability(probabilities, scheme)
-    sample = _Sample(
-        p_damaged=p_damaged,
-        damaged=np.asarray(damaged, dtype=bool),
-        called=p_damaged >= threshold,
-        classes=np.asarray(classes, dtype=np.intp),
-        decided=decide(probabilities, scheme, threshold),
-    )
-    names, block_index = np.unique(np.asarray(block), return_inverse=True)
-    metrics: dict[str, Callable[[_Sample], float]] = {
-        "auroc": _auroc,
-        "average_precision": _average_precision,
-        "f1": _f1,
-        "precision": _precision,
-        "recall": _recall,
-        "brier": _brier,
-        "ece": _ece,
-        **{f"class {name}": _class_f1(index) for index, name in enumerate(scheme.class_names)},
-    }
-    found = _with_intervals(sample, metrics, block_index.astype(np.intp), len(names), rng, n_bootstrap)
-    known = sample.classes >= 0
-    labels = np.arange(len(scheme))
-    matrix = (
-        confusion_matrix(sample.classes[known], sample.decided[known], labels=labels)
-        if known.any()
-        else np.zeros((len(scheme), len(scheme)), dtype=np.intp)
-    )
+    if unknown := int((~np.isfinite(probabilities)).any(axis=1).sum()):
+        raise InputError(f"evaluation: {unknown} of {count} buildings have no probability; leave them out")
+    p = damaged_probability(probabilities, scheme)
+    true, said = np.asarray(damaged, dtype=bool), p >= threshold
+    classes, decided = np.asarray(classes, dtype=np.intp), decide(probabilities, scheme, threshold)
+    names, index = np.unique(np.zeros(count, dtype=str) if block is None else block, return_inverse=True)
+    sample = _Sample(index.astype(np.intp), len(names), blocks_given=block is not None)
+    known = classes >= 0
+    confusion = np.zeros((len(scheme), len(scheme)), dtype=np.intp)
+    np.add.at(confusion, (classes[known], decided[known]), 1)
+    one_kind = "every building is damaged" if true.all() else None if true.any() else "no building is damaged"
+    kinds = {"damaged building": int(true.sum()), "intact building": int((~true).sum())}
+    everything = np.ones(count, dtype=bool)
+
+    def ranking(
+        measure: Callable[..., tuple[float, Values]], bounds: Callable[..., Bounds], least: int = intervals.LEAST
+    ) -> Estimate:
+        if one_kind is not None:
+            return Estimate(value=None, reason=one_kind)
+        return sample.estimate(measure(p, true)[0], kinds, everything, lambda: bounds(p, true, sample.block), least)
+
+    def f1(true: Flags, said: Flags, undefined: str) -> Estimate:
+        """2·TP / (true + said) (Van Rijsbergen 1979), from the share J = TP / (true or said): F1 = 2J / (1 + J)."""
+        both = sample.share(true & said, true | said, "building of the class or called so", undefined)
+        ends = (None if end is None else 2 * end / (1 + end) for end in (both.value, both.low, both.high))
+        return Estimate(**dict(zip(("value", "low", "high"), ends, strict=True)), reason=both.reason)
+
+    errors = (p - true) ** 2
     return Evaluation(
         n=count,
-        n_damaged=int(sample.damaged.sum()),
+        n_damaged=int(true.sum()),
         n_blocks=len(names),
-        n_bootstrap=n_bootstrap,
         scheme=scheme.name,
         statement=scheme.statement,
         threshold=float(threshold),
-        auroc=found["auroc"],
-        average_precision=found["average_precision"],
-        f1=found["f1"],
-        precision=found["precision"],
-        recall=found["recall"],
-        brier=found["brier"],
-        ece=found["ece"],
-        class_f1={name: found[f"class {name}"] for name in scheme.class_names},
+        auroc=ranking(intervals.auroc, intervals.auroc_bounds),
+        average_precision=ranking(intervals.mean_precision, intervals.mean_precision_bounds, 2 * intervals.LEAST),
+        f1=f1(true, said, "no building is damaged and none was called damaged"),
+        precision=sample.share(
+            true, said, "building called damaged", "no building was called damaged", intervals.USUAL_OF_TRUTH
+        ),
+        recall=sample.share(said, true, "damaged building", "no building is damaged"),
+        accuracy=sample.share(true == said, everything, "building", ""),
+        brier=sample.estimate(
+            float(errors.mean()), {"building": count}, everything, lambda: intervals.mean_bounds(errors, sample.block)
+        ),
+        ece=_ece(p, true, sample.block),
+        class_f1={
+            name: f1(
+                known & (classes == each),
+                known & (decided == each),
+                "no building is of this class and none was given it",
+            )
+            for each, name in enumerate(scheme.class_names)
+        },
         class_names=scheme.class_names,
-        confusion=tuple(tuple(int(value) for value in row) for row in matrix),
+        confusion=tuple(tuple(int(value) for value in row) for row in confusion),
     )
 
 
-def _with_intervals(
-    sample: _Sample,
-    metrics: Mapping[str, Callable[[_Sample], float]],
-    block_index: NDArray[np.intp],
-    n_blocks: int,
-    rng: np.random.Generator,
-    n_bootstrap: int,
-) -> dict[str, Estimate]:
-    members = [np.flatnonzero(block_index == block) for block in range(n_blocks)]
-    values: dict[str, list[float]] = {name: [] for name in metrics}
-    for _ in range(n_bootstrap if n_blocks > 1 else 0):
-        drawn = rng.integers(0, n_blocks, size=n_blocks)
-        resample = sample.take(np.concatenate([members[block] for block in drawn]))
-        for name, metric in metrics.items():
-            with suppress(_UndefinedMetricError):
-                values[name].append(metric(resample))
-    return {name: _estimate(sample, metric, values[name], n_blocks, n_bootstrap) for name, metric in metrics.items()}
+@dataclass(frozen=True)
+class _Sample:
+    """The spatial block of each building [N], 0 to `n_blocks` - 1."""
+
+    block: Blocks
+    n_blocks: int
+    blocks_given: bool
+
+    def share(
+        self, hits: Flags, of: Flags, kind: str, undefined: str, usual: float = intervals.USUAL_CORRELATION
+    ) -> Estimate:
+        """The share of the buildings `of` [N], which are of this kind, that are `hits` [N] too."""
+        if not of.any():
+            return Estimate(value=None, reason=undefined)
+        by_block = tuple(np.bincount(self.block, each, minlength=self.n_blocks) for each in (hits & of, of))
+        value = float(hits[of].mean())
+        return self.estimate(value, {kind: int(of.sum())}, of, lambda: intervals.share_bounds(*by_block, usual))
+
+    def estimate(
+        self,
+        value: float,
+        counts: dict[str, int],
+        of: Flags,
+        bounds: Callable[[], Bounds],
+        least: int = intervals.LEAST,
+    ) -> Estimate:
+        """The value with its bounds, or with why there are none."""
+        if not self.blocks_given:
+            return Estimate(value=value, reason="no interval: no spatial blocks were given")
+        lacking = intervals.LEAST_BLOCKS - len(np.unique(self.block[of]))
+        if reason := intervals.too_few(counts, lacking, least=least):
+            return Estimate(value=value, reason=reason)
+        try:
+            low, high = bounds()
+        except intervals.TooFewBlocksError as error:
+            return Estimate(value=value, reason=intervals.too_few({}, error.more))
+        return Estimate(value=value, low=low, high=high)
 
 
-def _estimate(
-    sample: _Sample, metric: Callable[[_Sample], float], resampled: list[float], n_blocks: int, n_bootstrap: int
-) -> Estimate:
-    try:
-        value = metric(sample)
-    except _UndefinedMetricError as error:
-        return Estimate(value=None, reason=str(error))
-    if n_bootstrap == 0:
-        return Estimate(value=value, reason="no interval: none was asked for")
-    if n_blocks == 1:
-        return Estimate(value=value, reason="no interval: all buildings are in one spatial block")
-    if 2 * len(resampled) < n_bootstrap:
-        return Estimate(
-            value=value,
-            reason=f"no interval: undefined on {n_bootstrap - len(resampled)} of {n_bootstrap} resamples of "
-            f"{n_blocks} spatial blocks",
-        )
-    low, high = np.percentile(resampled, INTERVAL_PERCENTILES)
-    return Estimate(value=value, low=float(low), high=float(high))
-
-
-def _needs_both(sample: _Sample) -> None:
-    if sample.damaged.all():
-        raise _UndefinedMetricError("every building is damaged")
-    if not sample.damaged.any():
-        raise _UndefinedMetricError("no building is damaged")
-
-
-def _auroc(sample: _Sample) -> float:
-    _needs_both(sample)
-    return float(roc_auc_score(sample.damaged, sample.p_damaged))
-
-
-def _average_precision(sample: _Sample) -> float:
-    _needs_both(sample)
-    return float(average_precision_score(sample.damaged, sample.p_damaged))
-
-
-def _f1(sample: _Sample) -> float:
-    if not (sample.damaged.any() or sample.called.any()):
-        raise _UndefinedMetricError("no building is damaged and none was called damaged")
-    return _f1_of(sample.damaged, sample.called)
-
-
-def _f1_of(true: NDArray[np.bool_], said: NDArray[np.bool_]) -> float:
-    """2·TP / (true + said), Van Rijsbergen 1979; scikit-learn's own takes a millisecond of checks each time."""
-    return float(2 * (true & said).sum() / (true.sum() + said.sum()))
-
-
-def _precision(sample: _Sample) -> float:
-    if not sample.called.any():
-        raise _UndefinedMetricError("no building was called damaged")
-    return float(sample.damaged[sample.called].mean())
-
-
-def _recall(sample: _Sample) -> float:
-    if not sample.damaged.any():
-        raise _UndefinedMetricError("no building is damaged")
-    return float(sample.called[sample.damaged].mean())
-
-
-def _brier(sample: _Sample) -> float:
-    return float(np.mean((sample.p_damaged - sample.damaged) ** 2))
-
-
-def _ece(sample: _Sample) -> float:
+def _ece(p: Values, damaged: Flags, block: Blocks) -> Estimate:
     """Σ_b n_b/N · |mean P(damaged) − share damaged| over 10 bins of equal width (Guo et al. 2017, eq. 3)."""
-    bins = np.minimum((sample.p_damaged * ECE_BINS).astype(np.intp), ECE_BINS - 1)
-    gap = np.bincount(bins, weights=sample.p_damaged - sample.damaged, minlength=ECE_BINS)
-    return float(np.abs(gap).sum() / len(bins))
-
-
-def _class_f1(index: int) -> Callable[[_Sample], float]:
-    def metric(sample: _Sample) -> float:
-        known = sample.classes >= 0
-        is_class, said_class = sample.classes[known] == index, sample.decided[known] == index
-        if not (is_class.any() or said_class.any()):
-            raise _UndefinedMetricError("no building is of this class and none was given it")
-        return _f1_of(is_class, said_class)
-
-    return metric
+    bins = np.minimum((p * ECE_BINS).astype(np.intp), ECE_BINS - 1)
+    value = float(np.abs(np.bincount(bins, weights=p - damaged)).sum() / len(p))
+    noise = intervals.calibration_noise(p, bins, block)
+    return Estimate(
+        value=value, reason=f"no interval: a sum of gaps that chance opens; up to {noise:.3f} if none were real"
+    )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration, calibrate, damaged_probability, scale_probabilities
-from damage_ssl.evaluation.metrics import INTERVAL_PERCENTILES, Estimate
+from damage_ssl.evaluation.metrics import Estimate
 from damage_ssl.evaluation.spatial_blocks import block_of
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path, read_json, write_json
@@ -37,6 +37,7 @@ SEPARATOR = "/"
 """Between the members' names in the plan's options: what no folder's name can hold."""
 
 RESAMPLES = 200
+INTERVAL_PERCENTILES = (2.5, 97.5)
 
 
 @dataclass(frozen=True, kw_only=True)
