@@ -55,11 +55,11 @@ if TYPE_CHECKING:
     from damage_ssl.patches.pairs import PairSet as PairSet
     from damage_ssl.patches.pairs import PairViews as PairViews
     from damage_ssl.patches.store import PatchStore as PatchStore
-    from damage_ssl.runs.best import best_run as best_run
     from damage_ssl.products.sampled_table import table_totals as table_totals
     from damage_ssl.products.totals import event_totals
     from damage_ssl.products.units import grid_units as grid_units
     from damage_ssl.products.units import read_units as read_units
+    from damage_ssl.runs.best import best_run as best_run
     from damage_ssl.runs.finished_run import FinishedRun as FinishedRun
     from damage_ssl.runs.run import Run as Run
     from damage_ssl.settings import FootprintSettings as FootprintSettings

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from damage_ssl.errors import InputError, WorkspaceError, nearest_name
-from damage_ssl.files import atomic_directory, link_or_copy, read_json, write_json
+from damage_ssl.events.rewriting import finish_rewriting, rewritten
+from damage_ssl.files import read_json, write_json
 from damage_ssl.footprints.footprint_set import FILES as FOOTPRINT_FILES
 from damage_ssl.footprints.footprint_set import (
     FOOTPRINTS_FILE,
@@ -101,11 +102,9 @@ class Event:
         if footprints is None:
             found, old_area = event._footprints_kept(scenes)
             area = area or old_area
-        with atomic_directory(event.path) as folder:
+        kept = {WHOLE_FOLDER} if footprints is None else set()
+        with rewritten(event.path, lambda folder: event.replaced_by(folder) - kept) as folder:
             write_event(folder, event, scenes, found, area, hazard or notes.hazard, notes.source)
-            if footprints is None and (event.path / WHOLE_FOLDER).is_dir():
-                shutil.copytree(event.path / WHOLE_FOLDER, folder / WHOLE_FOLDER, copy_function=link_or_copy)
-            event.keep_later_stages(folder)
         return event
 
     @classmethod
@@ -120,6 +119,7 @@ class Event:
             known = list_events(workspace)
             hint = nearest_name(name, known) if known else "there are none yet; create one with `damage-ssl init`"
             raise WorkspaceError(f"{workspace}: no event '{name}': {hint}")
+        finish_rewriting(event.path)
         return event
 
     def scenes(self, role: Role) -> list[Scene]:
@@ -286,21 +286,12 @@ class Event:
             )
         return event
 
-    def keep_later_stages(self, folder: Path) -> None:
-        """Bring labels, patches, runs and products of an older event of this name into the folder that replaces it.
+    def replaced_by(self, folder: Path) -> set[str]:
+        """What an event made anew in `folder` takes the place of; labels, patches, runs, products and others' files stay.
 
-        Images and grades that an xBD import wrote go with it; anything else that lies there is the user's and stays.
+        Images and grades that an xBD import wrote go with it.
         """
-        if not self.path.is_dir():
-            return
-        replaced = _MADE_HERE if self._has_imported_images() and not _points_into(folder, self.path) else _WRITTEN
-        for entry in sorted(self.path.iterdir()):
-            if entry.name in replaced or entry.name.startswith(".") or (folder / entry.name).exists():
-                continue
-            if entry.is_dir():
-                shutil.copytree(entry, folder / entry.name, copy_function=link_or_copy)
-            else:
-                link_or_copy(str(entry), str(folder / entry.name))
+        return _MADE_HERE if self._has_imported_images() and not _points_into(folder, self.path) else _WRITTEN
 
     def _has_imported_images(self) -> bool:
         try:

@@ -18,7 +18,8 @@ from damage_ssl.damage_scale import DamageGrade
 from damage_ssl.errors import InputError
 from damage_ssl.events.coverage import check_overlap
 from damage_ssl.events.event import Event, write_event
-from damage_ssl.files import atomic_directory, read_json
+from damage_ssl.events.rewriting import rewritten
+from damage_ssl.files import read_json
 from damage_ssl.footprints.cleaning import clean_footprints
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
 from damage_ssl.imagery.inspection import inspect_scene
@@ -108,7 +109,7 @@ def import_xbd(event: Event, xbd: Path) -> None:
         raise InputError(f"{xbd}: none of its {len(stems)} scenes has a building")
     raw = gpd.GeoDataFrame({"uid": list(polygons)}, geometry=list(polygons.values()), crs="EPSG:4326")
     found = clean_footprints(raw, xbd / "labels")
-    with atomic_directory(event.path) as folder:
+    with rewritten(event.path, event.replaced_by) as folder:
         scenes = [_write_scene(folder, event.path, xbd, *entry) for entry in placed]
         check_overlap(scenes, found)
         hazard = placed[0][2].metadata.get("disaster_type")
@@ -117,7 +118,6 @@ def import_xbd(event: Event, xbd: Path) -> None:
             writer = csv.writer(file)
             writer.writerow(["building_id", "grade"])
             writer.writerows((uid, grade) for uid, grade in grades.items() if grade != _UNCLASSIFIED)
-        event.keep_later_stages(folder)
 
 
 def _scene_stems(xbd: Path) -> list[str]:

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError, StorageError
-from tests.campaigns import campaign
 from damage_ssl.labels.label_log import LabelStore, NewLabel
+from tests.campaigns import campaign
 
 Open = Callable[[], LabelStore]
 
@@ -100,6 +100,7 @@ WRITER = """
 import sys
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.labels.label_log import LabelStore, NewLabel
+from tests.campaigns import campaign
 
 where, event, analyst, labels = sys.argv[1:]
 store = LabelStore(where, event=event)
