@@ -287,7 +287,7 @@ class Event:
         return event
 
     def replaced_by(self, folder: Path) -> set[str]:
-        """What an event made anew in `folder` takes the place of; labels, patches, runs, products and others' files stay.
+        """What an event made anew in `folder` takes the place of; labels, patches, runs and others' files stay.
 
         Images and grades that an xBD import wrote go with it.
         """

@@ -1,5 +1,6 @@
 """An event made anew under whoever works on it: labels are never moved, and a kill leaves the old event or the new."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -72,10 +73,8 @@ def test_kill_on_the_way_leaves_the_new_event(after: int, town: Town, monkeypatc
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", killed)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         town.create(hazard="fire", overwrite=True)
-    except KeyboardInterrupt:
-        pass
     monkeypatch.undo()
     opened = Event.open(town.workspace, "town")
     assert opened.hazard == "fire"
