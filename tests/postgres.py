@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ def _program(name: str) -> str | None:
     return str(installed[0]) if installed else shutil.which(name)
 
 
-def _as_database_user(command: list[str]) -> list[str]:
+def _database_user() -> dict[str, Any]:
     """PostgreSQL refuses to run as root; Debian's package brings a user for it."""
-    return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else command
+    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +48,15 @@ def postgres_server() -> Iterator[str]:
         str(data),
     ]
     try:
-        subprocess.run(_as_database_user(setup), check=True, capture_output=True, cwd=folder)
+        subprocess.run(setup, check=True, capture_output=True, cwd=folder, **_database_user())
         options = ["-c", "listen_addresses=127.0.0.1", "-p", str(port), "-k", str(folder), "-c", "fsync=off"]
         log = (folder / "log").open("wb")
         process = subprocess.Popen(
-            _as_database_user([server, "-D", str(data), *options]), stdout=log, stderr=subprocess.STDOUT, cwd=folder
+            [server, "-D", str(data), *options],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            **_database_user(),
         )
         try:
             _wait(port, process)

@@ -85,6 +85,7 @@ def test_processes_give_the_same_results_also_when_one_of_them_is_killed(tmp_pat
     assert (tmp_path / "killed").exists()
 
 
+@pytest.mark.long
 def test_work_that_kills_every_process_is_given_up_with_a_word_on_memory() -> None:
     with pytest.raises(WorkerError, match=r"killed 3 times over the same work \(task 3 of 4\).*--memory"):
         list(run_tasks(always_killed, range(4), Resources(workers=1)))
@@ -137,6 +138,7 @@ def test_killed_dask_worker_changes_no_byte(town: Town, client: Any, monkeypatch
     assert killed
 
 
+@pytest.mark.long
 def test_dask_workers_that_are_killed_again_and_again_end_the_work(client: Any) -> None:
     with pytest.raises(WorkerError, match="workers were lost"):
         list(run_tasks(always_killed, range(3), Resources(), client=client))

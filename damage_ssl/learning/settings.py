@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from damage_ssl.learning.algorithms.remedies.consistency import ConsistencyOptions
     from damage_ssl.learning.augmentation.views import ViewSettings
 
-SIZE_STEP_PX = 32
-"""Mixed sizes are multiples of it: the deepest stride of the encoders."""
-
 
 class TrainSettings(Settings, title="train"):
     """One training run. What concerns only some trainings goes into `options`, flat, by the names in `TrainingOptions`.
@@ -96,30 +93,16 @@ class NetworkOptions(Settings, title="training"):
     `efficientnet-lite0`, random for the others), `hub` fetches ImageNet weights of a `timm:` or `smp:` encoder.
     `head`: `hidden` has a hidden layer, `ordinal` is for classes in an order (`heads.py`).
     `closeup` is the share of the patch's side that is cut out of its middle as a view of its own, the whole patch then
-    being the context (0: none; not where the patches have a context view, which is used anyway). With `input_px_low`
-    and `input_px_high` each training batch is resized to a multiple of 32 px between them, at random (0: always
-    `input_px`); prediction stays at `input_px`.
+    being the context (0: none; not where the patches have a context view, which is used anyway).
     """
 
     weights: str = ""
     init: Literal["packaged", "hub"] = "packaged"
     head: Literal["linear", "hidden", "ordinal"] = "linear"
     closeup: float = Field(0.0, ge=0.0, le=0.9)
-    input_px_low: int = 0
-    input_px_high: int = 0
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        low, high = self.input_px_low, self.input_px_high
-        if (low or high) and not SIZE_STEP_PX <= low <= high:
-            raise ValueError(
-                f"input_px_low is {low}, input_px_high is {high}; both are needed, {SIZE_STEP_PX} or more, the low one "
-                "first"
-            )
-        if low and not mixed_sizes(low, high):
-            raise ValueError(
-                f"there is no multiple of {SIZE_STEP_PX} px from input_px_low {low} to input_px_high {high}"
-            )
         if self.weights and self.init == "hub":
             raise ValueError("'weights' and init 'hub' both say where the encoder starts; give one")
         return self
@@ -128,11 +111,6 @@ class NetworkOptions(Settings, title="training"):
     def given_start(self) -> bool:
         """True where the encoder starts from weights that its name does not bring along."""
         return bool(self.weights) or self.init == "hub"
-
-
-def mixed_sizes(low: int, high: int) -> list[int]:
-    """The multiples of `SIZE_STEP_PX` from `low` to `high`."""
-    return list(range(-(-low // SIZE_STEP_PX) * SIZE_STEP_PX, high + 1, SIZE_STEP_PX)) if low else []
 
 
 class FitOptions(Settings, title="training"):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from damage_ssl.cli.root import cli, spread_path_lists
-from damage_ssl.simulation.event import SimulatedEvent, simulate
-from damage_ssl.simulation.settings import SimulationSettings
+from damage_ssl.simulation.event import SimulatedEvent
+from tests.drawn_towns import drawn_town
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedEvent:
     """Ninety buildings after an earthquake."""
-    return simulate(tmp_path_factory.mktemp("simulated"), SimulationSettings(buildings=90, seed=3, damaged_share=0.4))
+    return drawn_town(tmp_path_factory, buildings=90, seed=3)
 
 
 def grades_of(truth: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from damage_ssl.simulation.event import SimulatedEvent
 from tests.cli.conftest import Outcome, grades_of, inputs_of, write_labels
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
@@ -44,7 +44,7 @@ def test_terminated_training_is_gone_on_with_under_the_same_name(
 
     wait_until(training)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 130
+    assert process.wait(timeout=300) == 130
     (stopped,) = runs_in(folder)
     status = stopped.status()
     assert status.state == "cancelled"

@@ -19,7 +19,7 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
     """One to four places with other bytes, fewer, or more; or an end that is missing."""
     data = bytearray(content)
     for _ in range(int(rng.integers(1, 5))):
-        at, size = int(rng.integers(len(data))), int(rng.integers(1, 30))
+        at, size = int(rng.integers(max(len(data), 1))), int(rng.integers(1, 30))
         what = rng.integers(4)
         if what == 0:
             data[at : at + size] = rng.bytes(size)

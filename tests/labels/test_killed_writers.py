@@ -25,7 +25,7 @@ for number in range(100_000):
 """
 
 
-@campaign(3, 100)
+@campaign(3, 40)
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 def test_no_confirmed_answer_is_lost_with_its_killed_writer(
     backend: str, rounds: int, tmp_path: Path, request: pytest.FixtureRequest

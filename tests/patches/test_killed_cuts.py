@@ -28,7 +28,7 @@ cut_patches(event, PatchSettings(size_px=32, align="off"))
 """
 
 
-@campaign(2, 60)
+@campaign(2, 25)
 def test_cut_that_was_killed_is_gone_on_with_to_the_same_store(rounds: int, town: Town) -> None:
     began = time.monotonic()
     whole = content(cut_patches(town.create("whole"), SMALL).path)

@@ -48,6 +48,7 @@ def test_worker_processes_predict_the_same_numbers(town: Town, tmp_path: Path) -
     assert told[-1] == (16, 16)
 
 
+@pytest.mark.long
 def test_dask_cluster_predicts_the_same_numbers(town: Town, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     store = cut_patches(town.create(), PatchSettings(size_px=32, align="off"))

@@ -85,6 +85,7 @@ def largest_difference(one: Run, other: Run) -> float:
     return max(float((first[name].double() - second[name].double()).abs().max()) for name in first)
 
 
+@pytest.mark.long
 def test_two_processes_that_torchrun_starts_end_with_the_weights_of_one(
     town: Event, north: Event, tmp_path: Path
 ) -> None:

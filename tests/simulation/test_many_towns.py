@@ -16,7 +16,7 @@ from damage_ssl.simulation.settings import HAZARDS, SimulationSettings
 from tests.campaigns import campaign
 
 
-@campaign(1, 25)
+@campaign(1, 12)
 @pytest.mark.parametrize("hazard", HAZARDS)
 def test_truth_footprints_and_pictures_fit_each_other(hazard: str, rounds: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(rounds)

@@ -1,6 +1,6 @@
 """A network as an algorithm sees it: views in, logits out, in the precision of the run.
 
-With mixed resolutions each training batch passes at another size; on CUDA passes may be compiled and replayed.
+On CUDA passes may be compiled and replayed.
 
 Several processes, begun by `torchrun`, train one network with every loss as one process would have it. Each draws the
 same batch and makes the same views; the rows of a pass through the network are divided between them and the logits
@@ -14,7 +14,7 @@ a step gets faster. Processes beside the first write nothing of value: give them
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,7 +29,7 @@ from damage_ssl.errors import SettingsError
 from damage_ssl.learning.algorithms.base import LossTerms, TrainingBatch
 from damage_ssl.learning.device import autocast
 from damage_ssl.learning.networks.pair_network import PairNetwork
-from damage_ssl.learning.settings import FitOptions, NetworkOptions, mixed_sizes
+from damage_ssl.learning.settings import FitOptions
 
 Features = Callable[[Tensor], Tensor]
 
@@ -234,27 +234,3 @@ class StepLoss(nn.Module):
     def in_world(self, world: World) -> nn.Module:
         """The same with gradients, after backward, that are the means over all processes."""
         return self if world.size == 1 else DistributedDataParallel(self)
-
-
-class MixedSizes:
-    """Draws the size that networks see a batch at; without a range in the options it draws nothing.
-
-    Student and average see one size in a step: their targets are of the same pixels. A graph that was captured or
-    compiled for one size does not fit another; leave both off with mixed sizes.
-    """
-
-    def __init__(self, options: NetworkOptions, networks: Sequence[PairNetwork]) -> None:
-        self._sizes = mixed_sizes(options.input_px_low, options.input_px_high)
-        self._networks = list(networks)
-
-    def draw(self, generator: torch.Generator) -> None:
-        """Take a size at random for the step that begins."""
-        if self._sizes:
-            chosen = self._sizes[int(torch.randint(len(self._sizes), (), generator=generator))]
-            for network in self._networks:
-                network.input_px = chosen
-
-    def restore(self) -> None:
-        """Back to the size of prediction."""
-        for network in self._networks:
-            network.input_px = network.spec.input_px

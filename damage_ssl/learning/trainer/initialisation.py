@@ -50,11 +50,6 @@ def network_spec(task: Task) -> NetworkSpec:
             f"{task.folder.name}: training: imbalance '{task.options.imbalance.imbalance}' needs a linear head; leave "
             f"out head '{options.head}' or imbalance"
         )
-    if options.input_px_low and task.options.fit.compile != "off":
-        raise SettingsError(
-            f"{task.folder.name}: training: a compiled network is for one size; leave out compile or input_px_low and "
-            "input_px_high"
-        )
     weights = _weights(task)
     return NetworkSpec(
         network=chosen.encoder,

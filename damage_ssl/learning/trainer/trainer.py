@@ -41,7 +41,6 @@ from damage_ssl.learning.tensor_files import (
 )
 from damage_ssl.learning.trainer.data import BalancedSampler, Task, TrainProgress, distinct, unlabelled_rows
 from damage_ssl.learning.trainer.forward_pass import (
-    MixedSizes,
     StepLoss,
     TrainedNetwork,
     begin_step,
@@ -108,7 +107,6 @@ class Trainer:
         self._loss = StepLoss(self.student, self._terms).in_world(self._world)
         self._optimizer = make_optimizer(self.student, task.settings, task.options.fit)
         self._ema = Ema(self.student, task.settings.ema_decay)
-        self._sizes = MixedSizes(task.options.network, [self.student, self._ema.network])
         self._start = {name: tensor.clone() for name, tensor in self.student.state_dict().items()}
         passes = passes_of(task.options.fit, task.device, where)
         self._student_logits = TrainedNetwork(self.student, task.device, precision, gradient=True, passes=passes)
@@ -191,12 +189,10 @@ class Trainer:
     def _one_step(self, share: float) -> Tensor:
         """One step of the source's number of updates; returns loss, supervised, unlabelled and mask rate [4]."""
         set_rate(self._optimizer, rate_factor(share, self.task.options.fit.warm_up))
-        self._sizes.draw(self._generators["batch"])
         updates = [self._one_update(share) for _ in range(self._source.updates)]
         self._ema.update(self.student, self.step)
         for labelled, target, _ in updates:
             self._learn_strengths(labelled, target)
-        self._sizes.restore()
         terms = [terms for _, _, terms in updates]
         return terms[0] if len(terms) == 1 else torch.stack(terms).mean(dim=0)
 

@@ -180,11 +180,6 @@ def settings_without_pixels(settings: TrainSettings, where: str) -> Settings:
             f"{where}: strong_policy 'ctaugment' learns while training, but the views of cached features are drawn "
             f"before it; leave it out, or {instead}"
         )
-    if options.network.input_px_low:
-        raise SettingsError(
-            f"{where}: input_px_low is {options.network.input_px_low}, but cached features are of one size; leave it "
-            f"out, or {instead}"
-        )
     needed, own = WITHOUT_PIXELS.get(settings.algorithm, {}), options.algorithm
     for name in needed.keys() & own.model_fields_set:
         if (value := getattr(own, name)) != needed[name]:

@@ -12,11 +12,11 @@ from damage_ssl import workflow
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_log import LabelStore, NewLabel
-from damage_ssl.simulation.event import SimulatedEvent, simulate
-from damage_ssl.simulation.settings import SimulationSettings
+from damage_ssl.simulation.event import SimulatedEvent
 from tests.app.browser.chromium import CHROMIUM, launch
 from tests.app.browser.screen import Screen, opened
 from tests.app.browser.server import REPOSITORY, App, running_app
+from tests.drawn_towns import drawn_town
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -52,9 +52,7 @@ class Drawn:
 @pytest.fixture(scope="package")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     """A simulated town of 72 buildings."""
-    files = simulate(
-        tmp_path_factory.mktemp("drawn") / "town", SimulationSettings(buildings=BUILDINGS, seed=5, damaged_share=0.4)
-    )
+    files = drawn_town(tmp_path_factory, BUILDINGS, seed=5)
     lines = files.truth.read_text(encoding="utf-8").splitlines()[1:]
     return Drawn(files, dict(line.split(",")[:2] for line in lines))  # type: ignore[misc]
 

@@ -100,8 +100,9 @@ class Screen:
     def press(self, key: str) -> None:
         """Press the Streamlit button of this key with the mouse."""
         button = self.page.locator(f".st-key-{key} button").first
+        button.wait_for()
+        self.settle()  # first: what is scrolled to must not be drawn anew meanwhile
         button.scroll_into_view_if_needed()
-        self.settle()
         button.click()
 
     def choose(self, key: str, option: str) -> None:
@@ -109,8 +110,9 @@ class Screen:
         from playwright.sync_api import TimeoutError
 
         box = self.page.locator(f".st-key-{key} input").first
-        box.scroll_into_view_if_needed()
+        box.wait_for()
         self.settle()
+        box.scroll_into_view_if_needed()
         wanted = self.page.get_by_role("option", name=option)
         for _ in range(5):
             box.click()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from app.state.sampling_shares import Shares, keep_shares
 from damage_ssl.labels.label_log import LabelStore
@@ -76,6 +77,7 @@ def test_colours_come_although_the_first_question_for_them_failed(
     assert len(asked) > 1
 
 
+@pytest.mark.long
 def test_live_model_that_appears_while_the_queue_is_asked_does_not_end_it(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn
 ) -> None:
@@ -104,7 +106,7 @@ def test_live_model_that_appears_while_the_queue_is_asked_does_not_end_it(
     except TimeoutError:
         page.set_default_timeout(120_000)
     assert len(asked) > 1
-    page.locator(".wb-model-name", has_text="Live model").wait_for()
+    page.locator(".wb-model-name", has_text="Live model").wait_for(timeout=600_000)  # made at low priority
     waiting, told = asked[1:], True
     for route in waiting:
         route.continue_()

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from damage_ssl.labels.label_log import LabelStore
 from damage_ssl.runs.run import runs_in
 from tests.app.browser.chromium import BROWSER
@@ -34,6 +36,7 @@ def test_labels_of_one_browser_appear_in_the_other(open_screen: Callable[..., Sc
     assert set(LabelStore(event.labels_path).log()["labeller"]) == {"Ana", "Ben"}
 
 
+@pytest.mark.long
 def test_both_browsers_see_the_same_job_and_a_second_start_is_refused(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn
 ) -> None:

@@ -1,4 +1,4 @@
-"""Fusion by name, close-up and context, mixed sizes, ordinal head: in the network, in training, from the checkpoint."""
+"""Fusion by name, close-up and context, ordinal head: in the network, in training, from the checkpoint."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,7 @@ from damage_ssl.learning.checkpoints import load_model
 from damage_ssl.learning.networks.fusion import CrossAttention, centre_crop
 from damage_ssl.learning.networks.pair_network import NetworkSpec, PairNetwork, build_network
 from damage_ssl.learning.predictor import load_predictor
-from damage_ssl.learning.settings import NetworkOptions, TrainSettings, mixed_sizes
-from damage_ssl.learning.trainer.forward_pass import MixedSizes
+from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.training import check_settings, train
 from damage_ssl.runs.run import Run
 from tests.learning.trainer.drawn_pairs import draw_pairs, targets_of
@@ -90,32 +89,12 @@ def test_the_close_up_goes_before_the_whole_patch_as_its_context() -> None:
     assert torch.equal(centre_crop(x, 0.5), x[..., 16:48, 16:48])
 
 
-def test_sizes_are_drawn_between_the_limits_and_put_back() -> None:
-    nets = [built(), built()]
-    sizes = MixedSizes(NetworkOptions(input_px_low=32, input_px_high=100), nets)
-    generator, seen = torch.Generator().manual_seed(0), set()
-    for _ in range(20):
-        sizes.draw(generator)
-        assert nets[0].input_px == nets[1].input_px
-        seen.add(nets[0].input_px)
-    sizes.restore()
-    assert seen == {32, 64, 96} and nets[0].input_px == 32
-
-
-def test_without_a_range_nothing_is_drawn() -> None:
-    generator = torch.Generator().manual_seed(0)
-    before = generator.get_state()
-    MixedSizes(NetworkOptions(), [built()]).draw(generator)
-    assert torch.equal(generator.get_state(), before) and mixed_sizes(0, 0) == []
-
-
 @pytest.mark.parametrize(
     "changes",
     [
         {"fusion": "cross-attention"},
         {"options": {"head": "ordinal"}},
         {"options": {"closeup": 0.5}, "algorithm": "supervised-weak"},
-        {"options": {"input_px_low": 32, "input_px_high": 64}},
     ],
 )
 def test_what_was_trained_is_what_the_checkpoint_gives(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -133,8 +112,6 @@ def test_what_was_trained_is_what_the_checkpoint_gives(changes: dict[str, Any], 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"input_px_low": 64}, "both are needed"),
-        ({"input_px_low": 40, "input_px_high": 60}, "no multiple of 32"),
         ({"closeup": 1.5}, "closeup"),
         ({"head": "ordered"}, "linear"),
         ({"weights": "a.safetensors", "init": "hub"}, "give one"),
@@ -143,11 +120,6 @@ def test_what_was_trained_is_what_the_checkpoint_gives(changes: dict[str, Any], 
 def test_impossible_options_are_refused_before_anything_begins(options: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         check_settings(settings(options=options), "test")
-
-
-def test_mixed_sizes_and_a_compiled_network_do_not_go_together(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="for one size"):
-        trained(tmp_path / "run", options={"input_px_low": 32, "input_px_high": 64, "compile": "reduce-overhead"})
 
 
 def test_an_ordinal_head_and_a_second_head_do_not_go_together(tmp_path: Path) -> None:

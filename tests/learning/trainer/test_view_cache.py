@@ -220,7 +220,6 @@ def test_a_pretrained_encoder_is_left_as_it_is(tmp_path: Path) -> None:
     [
         ("fixmatch", {"strong_policy": "ctaugment"}, "'ctaugment' learns while training"),
         ("remixmatch", {"rotation_weight": 0.5}, "there are only cached features; set it to 0, take another algorithm"),
-        ("fixmatch", {"input_px_low": 32, "input_px_high": 64}, "cached features are of one size"),
     ],
 )
 def test_what_needs_pixels_is_refused(algorithm: str, options: dict[str, Any], text: str, tmp_path: Path) -> None:
