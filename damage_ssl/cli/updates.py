@@ -112,6 +112,6 @@ def _say_addition(console: Console, event: Event, added: workflow.SceneAddition,
         )
     runs = [run for run in summary.runs if run.state == "finished"]
     if summary.assessable is not None:
-        kept = f"; {len(runs):,} finished runs stay, of the earlier pictures" if runs else ""
+        kept = f"; {', '.join(run.run_id for run in runs)} stay, of the earlier pictures" if runs else ""
         console.say(f"patches and maps are those of before until the patches are cut again{kept}")
     console.say(f"next: {summary.next_step}")
