@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from damage_ssl import workflow
 from damage_ssl.cli.root import cli, spread_path_lists
+from damage_ssl.events.event import Event
 from damage_ssl.simulation.event import SimulatedEvent
 from tests.drawn_towns import drawn_town
 
@@ -49,6 +52,22 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedEvent:
     """Ninety buildings after an earthquake."""
     return drawn_town(tmp_path_factory, buildings=90, seed=3)
+
+
+@pytest.fixture(scope="session")
+def cut_once(simulated: SimulatedEvent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with those buildings as the event `town`, its pairs cut; only to be copied."""
+    workspace = tmp_path_factory.mktemp("cut") / "w"
+    inputs = {"pre": [simulated.pre], "post": [simulated.post], "footprints": simulated.footprints}
+    workflow.cut_patches(Event.create(workspace, "town", **inputs))
+    return workspace
+
+
+@pytest.fixture
+def cut(cut_once: Path, tmp_path: Path) -> Path:
+    """A copy of that workspace, `w` in the test's own folder."""
+    shutil.copytree(cut_once, tmp_path / "w")
+    return tmp_path / "w"
 
 
 def grades_of(truth: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ import shapely
 from affine import Affine
 
 from damage_ssl.simulation.event import SimulatedEvent
-from tests.cli.conftest import Outcome, every_file, grades_of, inputs_of, write_labels
+from tests.cli.conftest import Outcome, every_file, grades_of, write_labels
 from tests.conftest import Town, square, write_polygons, write_tiff
 
 Run = Callable[..., Outcome]
@@ -92,12 +92,9 @@ def test_unusable_imagery_or_footprints_are_refused_and_nothing_is_written(
 
 
 @pytest.fixture
-def prepared(run: Run, simulated: SimulatedEvent, tmp_path: Path) -> Path:
+def prepared(cut: Path) -> Path:
     """A workspace with the simulated event, patches cut."""
-    at = ["--workspace", tmp_path / "w"]
-    assert run("init", "town", *inputs_of(simulated), *at).code == 0
-    assert run("patches", "town", *at).code == 0
-    return tmp_path / "w"
+    return cut
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,13 @@
 from pathlib import Path
 
 from damage_ssl.simulation.event import SimulatedEvent
-from tests.cli.conftest import inputs_of
 from tests.cli.test_main_job import Run, labels_from
 
 
 def test_a_head_on_cached_features_is_trained_exported_and_trained_again_on_the_same_features(
-    run: Run, simulated: SimulatedEvent, tmp_path: Path
+    run: Run, simulated: SimulatedEvent, cut: Path, tmp_path: Path
 ) -> None:
-    at = ["--workspace", tmp_path / "w"]
-    run("init", "town", *inputs_of(simulated), *at)
-    run("patches", "town", *at)
+    at = ["--workspace", cut]
     run("label", "import", "town", labels_from(simulated, tmp_path / "a.csv", 40), *at)
     settings = tmp_path / "quick.toml"
     settings.write_text(

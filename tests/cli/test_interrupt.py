@@ -11,7 +11,7 @@ from pathlib import Path
 
 from damage_ssl.runs.run import Run, RunStatus, runs_in
 from damage_ssl.simulation.event import SimulatedEvent
-from tests.cli.conftest import Outcome, grades_of, inputs_of, write_labels
+from tests.cli.conftest import Outcome, grades_of, write_labels
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 600) -> None:
@@ -26,11 +26,9 @@ def status_of(run: Run) -> RunStatus:
 
 
 def test_terminated_training_is_gone_on_with_under_the_same_name(
-    run: Callable[..., Outcome], simulated: SimulatedEvent, tmp_path: Path
+    run: Callable[..., Outcome], simulated: SimulatedEvent, cut: Path, tmp_path: Path
 ) -> None:
-    workspace = tmp_path / "w"
-    run("init", "town", *inputs_of(simulated), "--workspace", workspace)
-    run("patches", "town", "--workspace", workspace)
+    workspace = cut
     labels = write_labels(tmp_path / "labels.csv", dict(list(grades_of(simulated.truth).items())[:40]))
     run("label", "import", "town", labels, "--workspace", workspace)
     flags = ["--network", "small-cnn", "--steps", "24", "--workspace", str(workspace), "--json"]

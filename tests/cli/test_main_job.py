@@ -80,10 +80,8 @@ def test_assess_gives_a_map_that_evaluate_measures_on_unseen_buildings(
     }
 
 
-def test_train_takes_new_labels_into_a_new_run(run: Run, simulated: SimulatedEvent, tmp_path: Path) -> None:
-    at = ["--workspace", tmp_path / "w"]
-    run("init", "town", *inputs_of(simulated), *at)
-    run("patches", "town", *at)
+def test_train_takes_new_labels_into_a_new_run(run: Run, simulated: SimulatedEvent, cut: Path, tmp_path: Path) -> None:
+    at = ["--workspace", cut]
     run("label", "import", "town", labels_from(simulated, tmp_path / "a.csv", 40), *at)
     quick = ["--network", "small-cnn", "--steps", "3", *at, "--json"]
     first = run("train", "town", *quick)
@@ -95,11 +93,9 @@ def test_train_takes_new_labels_into_a_new_run(run: Run, simulated: SimulatedEve
 
 
 def test_label_next_proposes_unlabelled_buildings_and_export_writes_them_back(
-    run: Run, simulated: SimulatedEvent, tmp_path: Path
+    run: Run, simulated: SimulatedEvent, cut: Path, tmp_path: Path
 ) -> None:
-    at = ["--workspace", tmp_path / "w"]
-    run("init", "town", *inputs_of(simulated), *at)
-    run("patches", "town", *at)
+    at = ["--workspace", cut]
     labels = labels_from(simulated, tmp_path / "labels.csv", 30)
     run("label", "import", "town", labels, *at)
     proposed = {row["building_id"] for row in run("label", "next", "town", "-n", "10", *at, "--json").json["buildings"]}

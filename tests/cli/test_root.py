@@ -91,10 +91,8 @@ def test_help_loads_no_command(arguments: list[str]) -> None:
     assert not loaded & {*HEAVY, "numpy", "rich"}
 
 
-def test_short_commands_load_only_what_they_use(run: Run, simulated: SimulatedEvent, tmp_path: Path) -> None:
-    at = ["--workspace", str(tmp_path / "w")]
-    run("init", "town", *inputs_of(simulated), *at)
-    run("patches", "town", *at)
+def test_short_commands_load_only_what_they_use(run: Run, simulated: SimulatedEvent, cut: Path, tmp_path: Path) -> None:
+    at = ["--workspace", str(cut)]
     labels = write_labels(tmp_path / "labels.csv", dict(list(grades_of(simulated.truth).items())[:40]))
     run("label", "import", "town", labels, *at)
     assert loaded_by("status", "town", *at) & set(HEAVY) == {"sqlalchemy"}
