@@ -86,6 +86,11 @@ def too_few(counts: Mapping[str, int], more_blocks: int, *, least: int = LEAST) 
     return f"too few to say; {' and '.join(wanted)} would be enough" if wanted else None
 
 
+def by_block(hits: Flags, of: Flags, block: Blocks) -> tuple[Values, Values]:
+    """In each block [B]: how many of the buildings `of` [N] are `hits` [N] too, and how many there are."""
+    return np.bincount(block, hits & of).astype(float), np.bincount(block, of).astype(float)
+
+
 def share_inflation(hits: Values, of: Values, usual: float = USUAL_CORRELATION) -> Inflation:
     """Design effect of the share Σ hits / Σ of, a ratio of sums over blocks (Cochran 1977, eq. 6.13).
 

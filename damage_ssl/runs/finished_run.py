@@ -8,6 +8,7 @@ import pandas as pd
 
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.evaluation.metrics import enough_to_validate
 from damage_ssl.runs.kinds import kind_of
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import RunPlan, plan_of
@@ -80,7 +81,7 @@ class FinishedRun:
 
     @property
     def validated(self) -> bool:
-        return bool(self.plan.validation_id)
+        return enough_to_validate(self.plan.validation_class, len(self.scheme))
 
     @property
     def prediction(self) -> Prediction:
