@@ -24,7 +24,7 @@ from scipy.stats import rankdata
 USUAL_CORRELATION = 0.1
 """Mean of the correlation within blocks that is assumed before they are looked at; its prior is exponential."""
 
-USUAL_OF_TRUTH = 0.2
+USUAL_OF_TRUTH = 0.15
 """The same of what follows the share of damaged buildings, which varies more from block to block: precision."""
 
 Z2 = 1.959963984540054**2
