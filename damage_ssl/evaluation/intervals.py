@@ -204,6 +204,21 @@ def mean_precision_bounds(p: Values, damaged: Flags, block: Blocks) -> Bounds:
     return wilson_bounds(value, n, _inflation(found, of[of > 0], rough=0.7).squared)
 
 
+def paired_bounds(difference: float, influence: Values, block: Blocks) -> Bounds:
+    """Bounds of the difference between two measures of the same buildings, between -1 and 1: Student's.
+
+    Args:
+        difference: of the two.
+        influence: [N] what each building adds to it, of sum 0 (DeLong et al. 1988 do so for AUROC).
+        block: [N].
+    """
+    sums, of = np.bincount(block, influence), np.bincount(block)
+    variance = float(np.sum(influence**2))
+    found = float(np.sum(sums**2)) / variance * int((of > 0).sum()) / max(int((of > 0).sum()) - 1, 1)
+    half = float(np.sqrt(_inflation(found, of[of > 0], rough=0.3).squared * variance))
+    return max(difference - half, -1.0), min(difference + half, 1.0)
+
+
 def calibration_noise(p: Values, bins: Blocks, block: Blocks) -> float:
     """The expected calibration error that a perfectly calibrated map stays below in 95 of 100 such samples.
 

@@ -1,6 +1,6 @@
 """How good the assessment is, on buildings that were held out, with intervals by spatial blocks."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -90,16 +90,14 @@ class Evaluation:
         write_json(path, self.to_json())
 
 
-def enough_to_validate(classes: Iterable[int], n_classes: int) -> bool:
-    """Whether a map may be called validated: `LEAST_VALIDATED` buildings that its model has not learned from, and of
-    each class `intervals.LEAST` of them.
+def enough_to_validate(counts: Sequence[int]) -> bool:
+    """Whether a map may be called validated: `LEAST_VALIDATED` buildings that its model has not learned from, held out
+    or cross-fitted, and `intervals.LEAST` of them of each class.
 
     Args:
-        classes: class index of each such building: held out, or cross-fitted.
-        n_classes: how many classes there are.
+        counts: such buildings of each class.
     """
-    counts = np.bincount(np.fromiter(classes, dtype=np.intp), minlength=n_classes)
-    return bool(counts.sum() >= LEAST_VALIDATED and counts.min() >= intervals.LEAST)
+    return sum(counts) >= LEAST_VALIDATED and min(counts) >= intervals.LEAST
 
 
 def evaluate(

@@ -61,7 +61,7 @@ def _sizes(_event: Event, index: pd.DataFrame) -> NDArray[np.str_]:
         *(f"{low} to {high} m²" for low, high in pairwise(SIZES_M2)),
         f"{SIZES_M2[-1]} m² and more",
     ]
-    return np.array(names)[np.digitize(index["area_m2"].to_numpy(float), SIZES_M2)]
+    return np.asarray(np.array(names)[np.digitize(index["area_m2"].to_numpy(float), SIZES_M2)], dtype=str)
 
 
 def _scenes(_event: Event, index: pd.DataFrame) -> NDArray[np.str_]:
@@ -87,4 +87,4 @@ def _quality(event: Event, index: pd.DataFrame) -> NDArray[np.str_]:
             for column, limit in limits.values()
         ]
     )
-    return np.where(harm.max(axis=0) < 0.5, "clear", np.array(list(limits))[harm.argmax(axis=0)])
+    return np.asarray(np.where(harm.max(axis=0) < 0.5, "clear", np.array(list(limits))[harm.argmax(axis=0)]), dtype=str)

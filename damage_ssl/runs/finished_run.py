@@ -81,7 +81,7 @@ class FinishedRun:
 
     @property
     def validated(self) -> bool:
-        return enough_to_validate(self.plan.validation_class, len(self.scheme))
+        return enough_to_validate([self.plan.validation_class.count(each) for each in range(len(self.scheme))])
 
     @property
     def prediction(self) -> Prediction:
