@@ -121,9 +121,9 @@ def wilson_bounds(value: float, n: float, t2: float) -> Bounds:
     low, high = (middle - half) / (1 + t2 / n), (middle + half) / (1 + t2 / n)
     alike = n * Z2 / t2  # so many independent buildings tell as much
     hits, others = alike * value, alike * (1 - value)
-    if hits <= _RARE:
+    if hits <= min(_RARE, others):
         low = min(low, float(gammaincinv(hits, 0.05)) / alike) if hits > 0 else 0.0
-    if others <= _RARE:
+    if others <= min(_RARE, hits):
         high = max(high, 1 - float(gammaincinv(others, 0.05)) / alike) if others > 0 else 1.0
     return max(low, 0.0), min(high, 1.0)
 

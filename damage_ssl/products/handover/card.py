@@ -141,7 +141,8 @@ def _validation(facts: CardFacts) -> list[str]:
         return [*lines, "- no validation metrics"]
     if not enough_to_validate([sum(row) for row in facts.validation.confusion]):
         lines.append(
-            f"- not validated: too few buildings to check it on; {LEAST_VALIDATED} with {LEAST} of each class would be enough"
+            f"- not validated: too few buildings to check it on; {LEAST_VALIDATED} with {LEAST} of each class would be "
+            "enough"
         )
     return lines + [f"- {line}" for line in facts.validation.lines()]
 

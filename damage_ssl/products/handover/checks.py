@@ -92,8 +92,8 @@ def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Ha
     elif not model.validated:
         yield HandoverCheck(
             "Validation",
-            f"not validated: {validation.n:,} held-out buildings, {validation.n_damaged:,} of them damaged, are too few; "
-            f"{LEAST_VALIDATED} with {LEAST} of each class would be enough",
+            f"not validated: {validation.n:,} held-out buildings, {validation.n_damaged:,} of them damaged, are too "
+            f"few; {LEAST_VALIDATED} with {LEAST} of each class would be enough",
             "bad",
         )
     else:

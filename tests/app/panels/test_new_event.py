@@ -12,8 +12,8 @@ from app.jobs import event_jobs, job
 from app.jobs import inbox as inbox_module
 from app.panels.new_event import _plain, _side
 from app.state.event_view import view_of
-from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.errors import InputError
+from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.area import drawn_area, set_area, typed_area
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.files import write_json
