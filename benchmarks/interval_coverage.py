@@ -212,14 +212,16 @@ class Row:
         return self.covered / self.shown if self.shown >= 0.05 * self.repetitions else None
 
     def __str__(self) -> str:
-        def share(part: float, of: int) -> str:
-            return f"{100 * part / of:.1f}" if of >= 0.05 * self.repetitions else "–"
+        def share(part: float, of: int, least: float = 0.05) -> str:
+            return f"{100 * part / of:.1f}" if of >= least * self.repetitions else "–"
 
         few = 100 * (1 - self.shown / self.repetitions)
+        old = share(self.bootstrap_covered, self.bootstrap_shown, 0.0125)
         return (
             f"| {self.case} | {self.metric} | {self.truth:.3f} | {share(self.covered, self.shown)} | {few:.0f} | "
-            f"{self.width / max(self.shown, 1):.2f} | {share(self.bootstrap_covered, self.bootstrap_shown)} | "
-            f"{self.bootstrap_width / max(self.bootstrap_shown, 1):.2f} | {share(self.wald_covered, self.wald_shown)} |"
+            f"{self.width / max(self.shown, 1):.2f} | {old} | "
+            f"{self.bootstrap_width / max(self.bootstrap_shown, 1):.2f} | "
+            f"{share(self.wald_covered, self.wald_shown, 0.0125)} |"
         )
 
 
@@ -229,11 +231,12 @@ HEADER = (
 )
 
 
-def measure(case: Case, repetitions: int, rng: np.random.Generator, *, beside: bool = True) -> list[Row]:
-    """Draw again and again, and count how often each interval of `evaluate` holds the truth."""
+def measure(case: Case, repetitions: int, rng: np.random.Generator, *, beside: int = 0) -> list[Row]:
+    """Draw again and again, and count how often each interval of `evaluate` holds the truth, and on the first `beside`
+    draws those of Wald and of the bootstrap."""
     truth, threshold = case.truth(), case.threshold
     rows = {name: Row(str(case), name, truth[name], repetitions) for name in METRICS}
-    for _ in range(repetitions):
+    for repetition in range(repetitions):
         p, damaged, block = draw = case.draw(rng)
         found = evaluate(
             np.stack([1 - p, p], axis=1), damaged.astype(int), damaged, block.astype(str), scheme=_SCHEME,
@@ -248,7 +251,7 @@ def measure(case: Case, repetitions: int, rng: np.random.Generator, *, beside: b
                 row.too_low += truth[name] > estimate.high
                 row.width += estimate.high - estimate.low
                 row.points += estimate.high <= estimate.low
-        if beside:
+        if repetition < beside:
             for name, (low, high) in wald(draw, threshold).items():
                 rows[name].wald_shown += 1
                 rows[name].wald_covered += low <= truth[name] <= high
@@ -286,7 +289,11 @@ def summary(rows: list[Row]) -> Iterator[str]:
         of = [row for row in rows if row.metric == name]
         shown = np.array([100 * each.coverage for each in of if each.coverage is not None])
         old = np.array(
-            [100 * each.bootstrap_covered / each.bootstrap_shown for each in of if each.bootstrap_shown > 50]
+            [
+                100 * each.bootstrap_covered / each.bootstrap_shown
+                for each in of
+                if each.bootstrap_shown > 0.0125 * each.repetitions
+            ]
         )
         yield (
             f"| {name} | {len(shown)} | {shown.mean():.1f} | {shown.min():.1f} | {shown.max():.1f} | "
@@ -306,7 +313,7 @@ def main() -> None:
     rng = np.random.default_rng(given.seed)
     rows: list[Row] = []
     for case in cases()[: given.only]:
-        rows += measure(case, given.repetitions, rng)
+        rows += measure(case, given.repetitions, rng, beside=given.repetitions // 4)
         print(*rows[-len(METRICS) :], sep="\n", flush=True)
     audits = {n: measure_audit(n, given.repetitions, rng) for n in (10, 30, 100, 400)}
     audit = [

@@ -108,7 +108,7 @@ def train(
 
 
 @overload
-def evaluate(data: Event, truth: str | Path, run: Run | None = None, *, seed: int = 0) -> "EvaluationReport": ...
+def evaluate(data: Event, truth: str | Path, run: Run | None = None) -> "EvaluationReport": ...
 
 
 @overload
@@ -119,7 +119,6 @@ def evaluate(
     scheme: str = DEFAULT_SCHEME,
     threshold: float = 0.5,
     block: NDArray[np.str_] | None = None,
-    seed: int = 0,
 ) -> metrics.Evaluation: ...
 
 
@@ -131,7 +130,6 @@ def evaluate(
     scheme: str = DEFAULT_SCHEME,
     threshold: float = 0.5,
     block: NDArray[np.str_] | None = None,
-    seed: int = 0,
 ) -> "EvaluationReport | metrics.Evaluation":
     """Compare with known grades.
 
@@ -147,9 +145,8 @@ def evaluate(
         run: which run of the event; None: the newest finished one.
         scheme: the classes of the array's columns.
         threshold: damaged is P(damaged) ≥ threshold.
-        block: name of the spatial block of each row: neighbours are alike, so 95 % intervals come from resampling
-            whole blocks. None: no intervals.
-        seed: of the resampling.
+        block: name of the spatial block of each row: neighbours are alike, so 95 % intervals allow for those of a
+            block being right or wrong together. None: no intervals.
 
     Raises:
         InputError: the file cannot be read, a label is none, or nothing is left to measure on.
@@ -166,7 +163,7 @@ def evaluate(
     """
     if isinstance(data, Event):
         chosen = run or workflow.chosen_run(data, None)
-        return workflow.evaluate_event(data, Path(str(truth)), chosen, seed=seed)
+        return workflow.evaluate_event(data, Path(str(truth)), chosen)
     classes_of = scheme_named(scheme)
     if isinstance(truth, Path):
         raise InputError(f"{truth}: a file of grades is for an event; give a label for each row of the array")
@@ -177,9 +174,7 @@ def evaluate(
         np.asarray(data, dtype=np.float64)[known],
         classes[known],
         classes[known] >= classes_of.damaged_from,
-        np.zeros(int(known.sum()), dtype=str) if block is None else np.asarray(block)[known],
+        None if block is None else np.asarray(block)[known],
         scheme=classes_of,
         threshold=threshold,
-        rng=np.random.default_rng(seed),
-        n_bootstrap=0 if block is None else 200,
     )

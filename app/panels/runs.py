@@ -33,7 +33,9 @@ def outcome(report: run_reports.RunReport) -> None:
     else:
         summary = run_summary(report.run)
         score = validation_score(report.run)
-        damaged = Calibration.read(report.run.calibration_path).n_damaged
+        calibration = Calibration.read(report.run.calibration_path)
+        damaged = calibration.n_damaged
+        pairs = damaged * (calibration.n_validation - damaged)
         rows = [
             ("Trained on", f"{summary.trained_on:,} labels"),
             ("Checked on", f"{summary.validated_on:,} others, {damaged:,} damaged"),
@@ -42,10 +44,10 @@ def outcome(report: run_reports.RunReport) -> None:
             rows.insert(0, ("Score on held-out labels", f"{score:.2f}"))
         note("The last training is finished.", good=True)
         facts(rows)
-        if score is not None:
+        if score is not None and pairs:
             note(
                 f"Of a damaged and an intact building that it has not learned from, it puts the damaged one higher in "
-                f"{100 * score:.0f} of 100 cases (AUROC {score:.2f}; 0.50 is guessing)."
+                f"{score * pairs:,.0f} of {pairs:,} pairs (AUROC {score:.2f}; 0.50 is guessing)."
             )
         if summary.statement is not None:
             caution(summary.statement[:1].upper() + summary.statement[1:])

@@ -22,6 +22,7 @@ from damage_ssl.learning.device import keep_freed_memory
 from damage_ssl.learning.pair_tensor import pair_bytes
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
+from damage_ssl.products.groupings import groupings
 from damage_ssl.settings import SplitSettings
 
 PAIRS_SHOWN = 6
@@ -31,6 +32,15 @@ _STEPS = 1000
 def evaluate(
     event: EventName,
     truth: Annotated[Path, typer.Option(metavar="FILE", help="CSV with building_id,grade.")],
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Measure groups too, and say where the map is worse: any of size, scene, unit, source, quality, with "
+            "commas between.",
+        ),
+    ] = None,
+    units: Annotated[Path | None, typer.Option(metavar="FILE", help="The areas of --by unit: any vector file.")] = None,
     run_id: RunId = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -38,7 +48,10 @@ def evaluate(
     """Measure a run against known grades, leaving out every building that it was trained or calibrated on."""
     with command(json=json) as console:
         opened = Event.open(workspace, event)
-        report = workflow.evaluate_event(opened, truth, run=workflow.chosen_run(opened, run_id))
+        words = [word.strip() for word in (by or "").split(",") if word.strip()]
+        groups_of = groupings(opened, words, units) if words or units else None
+        run = workflow.chosen_run(opened, run_id)
+        report = workflow.evaluate_event(opened, truth, run, groups_of=groups_of)
         for line in report.lines():
             console.say(line)
         console.result(report.to_json())

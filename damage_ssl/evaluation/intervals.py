@@ -24,7 +24,7 @@ from scipy.stats import rankdata
 USUAL_CORRELATION = 0.1
 """Mean of the correlation within blocks that is assumed before they are looked at; its prior is exponential."""
 
-USUAL_OF_TRUTH = 0.2
+USUAL_OF_TRUTH = 0.15
 """The same of what follows the share of damaged buildings, which varies more from block to block: precision."""
 
 Z2 = 1.959963984540054**2
@@ -86,6 +86,11 @@ def too_few(counts: Mapping[str, int], more_blocks: int, *, least: int = LEAST) 
     return f"too few to say; {' and '.join(wanted)} would be enough" if wanted else None
 
 
+def by_block(hits: Flags, of: Flags, block: Blocks) -> tuple[Values, Values]:
+    """In each block [B]: how many of the buildings `of` [N] are `hits` [N] too, and how many there are."""
+    return np.bincount(block, hits & of).astype(float), np.bincount(block, of).astype(float)
+
+
 def share_inflation(hits: Values, of: Values, usual: float = USUAL_CORRELATION) -> Inflation:
     """Design effect of the share Σ hits / Σ of, a ratio of sums over blocks (Cochran 1977, eq. 6.13).
 
@@ -116,9 +121,9 @@ def wilson_bounds(value: float, n: float, t2: float) -> Bounds:
     low, high = (middle - half) / (1 + t2 / n), (middle + half) / (1 + t2 / n)
     alike = n * Z2 / t2  # so many independent buildings tell as much
     hits, others = alike * value, alike * (1 - value)
-    if hits <= _RARE:
+    if hits <= min(_RARE, others):
         low = min(low, float(gammaincinv(hits, 0.05)) / alike) if hits > 0 else 0.0
-    if others <= _RARE:
+    if others <= min(_RARE, hits):
         high = max(high, 1 - float(gammaincinv(others, 0.05)) / alike) if others > 0 else 1.0
     return max(low, 0.0), min(high, 1.0)
 
@@ -197,6 +202,21 @@ def mean_precision_bounds(p: Values, damaged: Flags, block: Blocks) -> Bounds:
     centre = (value * n + 0.5) / (n + 1)
     found = float(np.sum(np.bincount(block, influence) ** 2)) / (n * centre * (1 - centre)) * blocks / (blocks - 1)
     return wilson_bounds(value, n, _inflation(found, of[of > 0], rough=0.7).squared)
+
+
+def paired_bounds(difference: float, influence: Values, block: Blocks) -> Bounds:
+    """Bounds of the difference between two measures of the same buildings, between -1 and 1: Student's.
+
+    Args:
+        difference: of the two.
+        influence: [N] what each building adds to it, of sum 0 (DeLong et al. 1988 do so for AUROC).
+        block: [N].
+    """
+    sums, of = np.bincount(block, influence), np.bincount(block)
+    variance = float(np.sum(influence**2))
+    found = float(np.sum(sums**2)) / variance * int((of > 0).sum()) / max(int((of > 0).sum()) - 1, 1)
+    half = float(np.sqrt(_inflation(found, of[of > 0], rough=0.3).squared * variance))
+    return max(difference - half, -1.0), min(difference + half, 1.0)
 
 
 def calibration_noise(p: Values, bins: Blocks, block: Blocks) -> float:

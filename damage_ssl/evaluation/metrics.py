@@ -1,6 +1,6 @@
 """How good the assessment is, on buildings that were held out, with intervals by spatial blocks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from damage_ssl.evaluation.intervals import Blocks, Bounds, Flags, Values
 from damage_ssl.files import write_json
 
 ECE_BINS = 10
+LEAST_VALIDATED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +90,16 @@ class Evaluation:
         write_json(path, self.to_json())
 
 
+def enough_to_validate(counts: Sequence[int]) -> bool:
+    """Whether a map may be called validated: `LEAST_VALIDATED` buildings that its model has not learned from, held out
+    or cross-fitted, and `intervals.LEAST` of them of each class.
+
+    Args:
+        counts: such buildings of each class.
+    """
+    return sum(counts) >= LEAST_VALIDATED and min(counts) >= intervals.LEAST
+
+
 def evaluate(
     probabilities: NDArray[np.float64],
     classes: NDArray[np.integer],
@@ -128,7 +139,7 @@ def evaluate(
     true, said = np.asarray(damaged, dtype=bool), p >= threshold
     classes, decided = np.asarray(classes, dtype=np.intp), decide(probabilities, scheme, threshold)
     names, index = np.unique(np.zeros(count, dtype=str) if block is None else block, return_inverse=True)
-    sample = _Sample(index.astype(np.intp), len(names), blocks_given=block is not None)
+    sample = _Sample(index.astype(np.intp), blocks_given=block is not None)
     known = classes >= 0
     confusion = np.zeros((len(scheme), len(scheme)), dtype=np.intp)
     np.add.at(confusion, (classes[known], decided[known]), 1)
@@ -184,10 +195,9 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Sample:
-    """The spatial block of each building [N], 0 to `n_blocks` - 1."""
+    """The spatial block of each building [N], numbered from 0."""
 
     block: Blocks
-    n_blocks: int
     blocks_given: bool
 
     def share(
@@ -196,9 +206,9 @@ class _Sample:
         """The share of the buildings `of` [N], which are of this kind, that are `hits` [N] too."""
         if not of.any():
             return Estimate(value=None, reason=undefined)
-        by_block = tuple(np.bincount(self.block, each, minlength=self.n_blocks) for each in (hits & of, of))
+        counted = intervals.by_block(hits, of, self.block)
         value = float(hits[of].mean())
-        return self.estimate(value, {kind: int(of.sum())}, of, lambda: intervals.share_bounds(*by_block, usual))
+        return self.estimate(value, {kind: int(of.sum())}, of, lambda: intervals.share_bounds(*counted, usual))
 
     def estimate(
         self,

@@ -11,6 +11,7 @@ from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, Calibration, best_threshold, shrunk_threshold
 from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event
+from damage_ssl.evaluation.metrics import enough_to_validate
 from damage_ssl.runs.kinds import kind_of
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import RunPlan, plan_of
@@ -132,7 +133,7 @@ class FinishedRun:
 
     @property
     def validated(self) -> bool:
-        return bool(self.plan.validation_id)
+        return enough_to_validate([self.plan.validation_class.count(each) for each in range(len(self.scheme))])
 
     @property
     def prediction(self) -> Prediction:

@@ -137,7 +137,7 @@ class MapModel(Protocol):
 
     @property
     def validated(self) -> bool:
-        """True where it was checked on buildings held out from its training."""
+        """True where it was checked on enough buildings that it has not learned from (`metrics.enough_to_validate`)."""
 
     @property
     def run(self) -> Run | None:

@@ -1,15 +1,17 @@
 """Measuring a run against known grades, on buildings that it has not seen."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import InputError
+from damage_ssl.evaluation.groups import GroupReport, evaluate_groups
 from damage_ssl.evaluation.metrics import Evaluation, evaluate
 from damage_ssl.evaluation.spatial_blocks import block_of
 from damage_ssl.events.event import Event
@@ -27,7 +29,7 @@ class EvaluationReport:
     `seen`: trained or calibrated on; `not_assessed`: no usable imagery; `ungraded`: an answer that is no grade;
     `unknown`: not a building of the event. `unseen_blocks` is the evaluation on the blocks of `block_m` metres without
     any building that the run has seen, None where there are none with both classes. `statement` must be said where the
-    run's threshold comes from other events.
+    run's threshold comes from other events. `groups` is the evaluation by group, where it was asked for.
     """
 
     run_id: str
@@ -39,6 +41,7 @@ class EvaluationReport:
     ungraded: int
     unknown: int
     statement: str | None = None
+    groups: GroupReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, the evaluation's own at the top level."""
@@ -54,6 +57,7 @@ class EvaluationReport:
                 "ungraded": self.ungraded,
                 "unknown": self.unknown,
             },
+            **({} if self.groups is None else {"by": self.groups.to_json()}),
         }
 
     def lines(self) -> Iterator[str]:
@@ -73,10 +77,24 @@ class EvaluationReport:
                 f"on the {self.unseen_blocks.n:,} buildings in blocks of {self.block_m:g} m without any label: "
                 f"AUROC {self.unseen_blocks.auroc}"
             )
+        if self.groups is not None:
+            yield from self.groups.lines()
 
 
-def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> EvaluationReport:
+def evaluate_event(
+    event: Event,
+    truth: Path,
+    run: Run,
+    *,
+    groups_of: Callable[[NDArray[np.str_]], Mapping[str, NDArray[np.str_]]] | None = None,
+) -> EvaluationReport:
     """Measure a run's predictions, read under the event's definition, against a truth file (`building_id,grade`).
+
+    Args:
+        event: the event.
+        truth: the file.
+        run: the run.
+        groups_of: the groups of buildings, by id [N], to measure by themselves too (`products.groupings`).
 
     Raises:
         InputError: the file cannot be read, or no building in it is left to be measured on.
@@ -100,21 +118,25 @@ def evaluate_event(event: Event, truth: Path, run: Run, *, seed: int = 0) -> Eva
     measured["block"] = block_of(measured["x_m"].to_numpy(float), measured["y_m"].to_numpy(float), block_m)
     seen_rows = index[index["building_id"].isin(plan.train_id + plan.validation_id)]
     seen_blocks = block_of(seen_rows["x_m"].to_numpy(float), seen_rows["y_m"].to_numpy(float), block_m)
+    groups = None if groups_of is None else groups_of(measured["building_id"].to_numpy(str))
     apart = measured[~measured["block"].isin(seen_blocks)]
     return EvaluationReport(
         run_id=run.run_id,
-        evaluation=_evaluate(measured, scheme, threshold, seed),
-        unseen_blocks=_evaluate(apart, scheme, threshold, seed) if apart["damaged"].nunique() == 2 else None,
+        evaluation=_evaluate(measured, scheme, threshold),
+        unseen_blocks=_evaluate(apart, scheme, threshold) if apart["damaged"].nunique() == 2 else None,
         block_m=block_m,
         seen=int(seen.sum()),
         not_assessed=int((in_event & ~assessed & ~seen).sum()),
         ungraded=int((assessed & ~graded & ~seen).sum()),
         unknown=int((~in_event).sum()),
         statement=plan.statement,
+        groups=None
+        if groups is None
+        else evaluate_groups(*_arrays(measured, scheme), groups, scheme=scheme, threshold=threshold),
     )
 
 
-def validation_of(event: Event, model: FinishedRun, *, seed: int = 0) -> Evaluation | None:
+def validation_of(event: Event, model: FinishedRun) -> Evaluation | None:
     """The run on its own validation blocks, which chose its threshold; None where nothing was held out."""
     classes = model.held_out
     if not classes:
@@ -124,16 +146,20 @@ def validation_of(event: Event, model: FinishedRun, *, seed: int = 0) -> Evaluat
     index = PatchStore.open(event.patches_path).index()[["building_id", "x_m", "y_m"]]
     rows = held_out.merge(index, on="building_id").merge(model.predictions, on="building_id")
     rows["block"] = block_of(rows["x_m"].to_numpy(float), rows["y_m"].to_numpy(float), model.plan.block_m)
-    return _evaluate(rows, model.scheme, model.threshold, seed)
+    return _evaluate(rows, model.scheme, model.threshold)
 
 
-def _evaluate(rows: pd.DataFrame, scheme: ClassScheme, threshold: float, seed: int) -> Evaluation:
-    return evaluate(
+def _evaluate(rows: pd.DataFrame, scheme: ClassScheme, threshold: float) -> Evaluation:
+    return evaluate(*_arrays(rows, scheme), scheme=scheme, threshold=threshold)
+
+
+def _arrays(
+    rows: pd.DataFrame, scheme: ClassScheme
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_], NDArray[np.str_]]:
+    """Probabilities, classes, truth and blocks."""
+    return (
         class_probabilities(rows, scheme),
         rows["class_index"].to_numpy(np.int64),
         rows["damaged"].to_numpy(bool),
         rows["block"].to_numpy(str),
-        scheme=scheme,
-        threshold=threshold,
-        rng=np.random.default_rng(seed),
     )

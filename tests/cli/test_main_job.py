@@ -7,6 +7,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import pytest
+from shapely import box
 
 from damage_ssl.cli.root import spread_path_lists
 from damage_ssl.simulation.event import SimulatedEvent
@@ -70,6 +71,23 @@ def test_assess_gives_a_map_that_evaluate_measures_on_unseen_buildings(
     unseen = trained["assessable"] - report.json["left_out"]["seen"]
     assert report.json["n"] == unseen
     assert 0 <= report.json["auroc"]["value"] <= 1
+    assert "by" not in report.json
+
+    outlines = gpd.read_file(out)
+    west, south, east, north = outlines.total_bounds
+    half = (west + east) / 2
+    areas = gpd.GeoDataFrame({"name": ["West"]}, geometry=[box(west, south, half, north)], crs="EPSG:4326")
+    areas.to_crs(3857).to_file(tmp_path / "areas.gpkg")
+    grouped = ["evaluate", "town", "--truth", simulated.truth, "--by", "size,scene,unit,source,quality", *at]
+    by = run(*grouped, "--units", tmp_path / "areas.gpkg", "--json").json["by"]
+    for word in ("size", "scene", "unit", "source", "quality"):
+        assert sum(group["n"] for group in by["groups"] if group["by"] == word) == unseen
+    assert {group["name"] for group in by["groups"] if group["by"] == "unit"} == {"West", "outside"}
+    text = run(*grouped, "--units", tmp_path / "areas.gpkg").out
+    assert "unit West: " in text and by["note"] in text.replace("\n", " ")
+    unknown = run("evaluate", "town", "--truth", simulated.truth, "--by", "colour", *at)
+    assert unknown.code == 2 and "group by size, scene, source, quality, unit" in unknown.err
+    assert "--units FILE" in run(*grouped).err
 
     before = every_file(tmp_path / "w" / "town" / "runs")
     again = run(*command, "--json")

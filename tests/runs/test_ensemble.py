@@ -126,7 +126,6 @@ def test_gains_are_paired_and_negative_where_the_best_member_is_better() -> None
         block,
         {"good": 0.5, "noise": 0.5},
         threshold=0.5,
-        rng=rng,
     )
     assert measured.best == "good" and measured.n_blocks == 40
     gain = measured.gains["auroc"]
@@ -145,8 +144,26 @@ def test_gains_are_paired_and_negative_where_the_best_member_is_better() -> None
             "f1": f1_score(damaged, noise >= 0.5),
         }
     )
-    same = measure_gain({"good": good}, good, damaged, block, {"good": 0.5}, threshold=0.5, rng=rng)
-    assert same.gains["auroc"].low == same.gains["auroc"].high == 0
+    same = measure_gain({"good": good}, good, damaged, block, {"good": 0.5}, threshold=0.5)
+    assert same.gains["auroc"].value == 0 and same.gains["auroc"].low is None
+    assert same.gains["auroc"].reason == "no interval: the two differ on no building"
+
+
+def test_intervals_of_gains_hold_the_gain_there_is() -> None:
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(200):
+        damaged = np.arange(60) % 3 == 0
+        score = rng.normal(size=60) + 1.5 * damaged
+        noise = rng.normal(size=60)
+        # One score and a coarser one: AUROC Φ(1.5/√2) = 0.8556 and Φ(1.5/2) = 0.7734.
+        both = [1 / (1 + np.exp(-each)) for each in (score, score + noise)]
+        block = np.repeat(np.arange(12), 5).astype(str)
+        found = measure_gain({"coarse": both[1]}, both[0], damaged, block, {"coarse": 0.5}, threshold=0.5)
+        gain = found.gains["auroc"]
+        assert gain.low is not None and gain.high is not None
+        held += gain.low <= 0.8556 - 0.7734 <= gain.high
+    assert held >= 184  # 95 % are expected, within two and a half standard errors at least 92 %
 
 
 def test_pretraining_on_two_events_leaves_a_file_and_is_not_done_twice(event: Event, town: Town) -> None:

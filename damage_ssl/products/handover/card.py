@@ -9,7 +9,8 @@ import numpy as np
 
 from damage_ssl.damage_scale import ClassScheme, reason_words
 from damage_ssl.evaluation.calibration import Calibration
-from damage_ssl.evaluation.metrics import Evaluation
+from damage_ssl.evaluation.intervals import LEAST
+from damage_ssl.evaluation.metrics import LEAST_VALIDATED, Evaluation, enough_to_validate
 from damage_ssl.files import write_text
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.trained import TRAINED
@@ -138,6 +139,11 @@ def _validation(facts: CardFacts) -> list[str]:
     lines = [f"- threshold {facts.calibration.threshold:.3f}: {facts.calibration.method}"]
     if facts.validation is None:
         return [*lines, "- no validation metrics"]
+    if not enough_to_validate([sum(row) for row in facts.validation.confusion]):
+        lines.append(
+            f"- not validated: too few buildings to check it on; {LEAST_VALIDATED} with {LEAST} of each class would be "
+            "enough"
+        )
     return lines + [f"- {line}" for line in facts.validation.lines()]
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from damage_ssl.damage_scale import reason_words
 from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_of_map, taught_nothing
-from damage_ssl.evaluation.metrics import Estimate, Evaluation
+from damage_ssl.evaluation.intervals import LEAST
+from damage_ssl.evaluation.metrics import LEAST_VALIDATED, Estimate, Evaluation
 from damage_ssl.products.handover.card import FEW_VALIDATION_BUILDINGS
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.model import MapModel
@@ -86,8 +87,15 @@ def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Ha
     if not model.kind.is_probability:
         said = f"{model.kind.measure} without training: not a probability, not validated"
         yield HandoverCheck("Validation", said, "bad")
-    elif validation is None or not model.validated:
+    elif validation is None:
         yield HandoverCheck("Validation", "nothing was held out, so nobody knows how good the map is", "bad")
+    elif not model.validated:
+        yield HandoverCheck(
+            "Validation",
+            f"not validated: {validation.n:,} held-out buildings, {validation.n_damaged:,} of them damaged, are too "
+            f"few; {LEAST_VALIDATED} with {LEAST} of each class would be enough",
+            "bad",
+        )
     else:
         few = validation.n < FEW_VALIDATION_BUILDINGS
         yield HandoverCheck(

@@ -13,6 +13,7 @@ from app.jobs import inbox as inbox_module
 from app.panels.new_event import _plain, _side
 from app.state.event_view import view_of
 from damage_ssl.errors import InputError
+from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.area import drawn_area, set_area, typed_area
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.files import write_json
@@ -290,11 +291,14 @@ def test_event_without_outlines_takes_a_file_of_the_inbox(
 
 def test_finished_run_says_its_score_in_plain_words_with_the_count_it_rests_on(open_page: Open, town: Town) -> None:
     run = add_run(prepared_event(town), {"b03": 0.9})
-    run.log_metrics({"step": 1, "validation_auroc": 0.87})
+    run.log_metrics({"step": 1, "validation_auroc": 0.875})
+    Calibration(threshold=0.5, temperature=1.0, n_validation=10, n_damaged=4, method="by hand").write(
+        run.calibration_path
+    )
     page = open_page(step="train")
     assert not page.exception
     text = text_of(page)
-    assert "in 87 of 100 cases (AUROC 0.87" in text
+    assert "in 21 of 24 pairs (AUROC 0.88" in text
     assert "rests on 0 labels only" in text
     assert by_key(page.button, "to-map").label == "Show the map"
 

@@ -53,8 +53,8 @@ def run(tmp_path: Path) -> Run:
     return planned(tmp_path / "run", "fixmatch")
 
 
-def planned(folder: Path, algorithm: str) -> Run:
-    """A run that learned from a and was validated on b, whose threshold 30 buildings chose."""
+def planned(folder: Path, algorithm: str, *, held_out: int = 10) -> Run:
+    """A run that learned from a; b and others of each class were held out, and 30 buildings chose its threshold."""
     run = Run(folder)
     run.path.mkdir()
     plan = RunPlan(
@@ -62,8 +62,8 @@ def planned(folder: Path, algorithm: str) -> Run:
         split=SplitSettings(),
         train_id=("a",),
         train_class=(1,),
-        validation_id=("b",),
-        validation_class=(1,),
+        validation_id=("b", *(f"v{number}" for number in range(2 * held_out - 1))),
+        validation_class=(1,) * held_out + (0,) * held_out,
         block_m=150.0,
         patches_fingerprint="",
     )
@@ -101,7 +101,7 @@ def test_model_that_nothing_was_held_out_for_is_called_not_validated(run: Run, t
     assert "nobody knows" in of("Validation", handover_checks(table(), FinishedRun(run), log(), None)).text
 
 
-def test_figures_come_with_how_many_they_rest_on(run: Run) -> None:
+def test_figures_come_with_how_many_they_rest_on(run: Run, tmp_path: Path) -> None:
     p = np.array([0.1, 0.9, 0.8, 0.3])
     few = evaluate(
         np.stack([1 - p, p], axis=1),
@@ -110,7 +110,11 @@ def test_figures_come_with_how_many_they_rest_on(run: Run) -> None:
         np.array(list("abcd")),
         scheme=BINARY,
         threshold=0.5,
-        rng=np.random.default_rng(0),
+    )
+    unsure = handover_checks(table(), FinishedRun(planned(tmp_path / "few", "fixmatch", held_out=4)), log(), few)
+    assert of("Validation", unsure).state == "bad"
+    assert of("Validation", unsure).text == (
+        "not validated: 4 held-out buildings, 2 of them damaged, are too few; 20 with 5 of each class would be enough"
     )
     checks = handover_checks(table(), FinishedRun(run), log(), few)
     assert of("Validation", checks).text.startswith("AUROC 1.00")
