@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from damage_ssl.errors import DamageSSLError, WorkspaceError
-from damage_ssl.evaluation.metrics import Evaluation
+from damage_ssl.evaluation import intervals
+from damage_ssl.evaluation.metrics import LEAST_VALIDATED, Evaluation, enough_to_validate
 from damage_ssl.events.definition import damage_scheme, stated_scheme
 from damage_ssl.events.event import Event
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.runs.ensemble import ENSEMBLE, common_gain
 from damage_ssl.runs.finished_run import FinishedRun
-from damage_ssl.runs.model import VALIDATED_BUILDINGS, VALIDATED_PER_CLASS, is_validated
 from damage_ssl.runs.predictions import predicted_buildings
 from damage_ssl.runs.run import Run, named_run, runs_in
 from damage_ssl.runs.validation import validation_of
@@ -91,7 +91,7 @@ def best_model(event: Event) -> RunChoice:
     Of the runs that answer the event's definition of damaged, on the buildings that can be assessed now, it is the best
     validated one, else the newest; one that labels taught goes before one without labels. A newer validated run
     replaces an older one only where it is not worse: by AUROC on the buildings that both held out where these suffice
-    (`is_validated`), else by the lower end of its interval on its own. An ensemble is taken only with a measured gain
+    (`enough_to_validate`), else by the lower end of its interval on its own. An ensemble is taken only with a measured gain
     over its best member, and has to be better than what it replaces.
 
     Raises:
@@ -114,7 +114,7 @@ def best_model(event: Event) -> RunChoice:
         newest = models[-1]
         why = "the only one" if len(models) == 1 else f"the newest of {len(models)} finished ones"
         lacking = (
-            f"not validated (that takes {VALIDATED_BUILDINGS} held-out buildings, {VALIDATED_PER_CLASS} of each kind)"
+            f"not validated (that takes {LEAST_VALIDATED} buildings that it has not learned from, {intervals.LEAST} a class)"
         )
         return RunChoice(newest, f"run {newest.model_id}: {why}, {lacking}{aside}")
     best, found = validated[0]
@@ -192,7 +192,7 @@ def _replaces(newer: tuple[FinishedRun, Evaluation], older: tuple[FinishedRun, E
 
 
 def _is_validated(found: Evaluation) -> bool:
-    return is_validated(found.n, min(found.n_damaged, found.n - found.n_damaged))
+    return enough_to_validate([found.n - found.n_damaged, found.n_damaged])
 
 
 def _standing(found: Evaluation) -> tuple[float, float]:
@@ -206,7 +206,7 @@ def _on_common(newer: FinishedRun, older: FinishedRun) -> tuple[tuple[float, ...
     held_out = newer.held_out
     names = sorted(held_out.keys() & older.held_out.keys() - {*newer.plan.train_id, *older.plan.train_id})
     damaged = np.array([held_out[name] >= newer.scheme.damaged_from for name in names], dtype=bool)
-    if not is_validated(len(names), int(min(damaged.sum(), (~damaged).sum()))):
+    if not enough_to_validate([int((~damaged).sum()), int(damaged.sum())]):
         return None
     one, other = (
         float(roc_auc_score(damaged, model.predictions.set_index("building_id")["p_damaged"].loc[names]))

@@ -22,16 +22,6 @@ if TYPE_CHECKING:
     from damage_ssl.learning.trainer.data import TrainProgress
 
 
-VALIDATED_BUILDINGS = 20
-VALIDATED_PER_CLASS = 5
-"""A model counts as validated from so many buildings that it did not learn from, and so many of each kind."""
-
-
-def is_validated(buildings: int, rarer: int) -> bool:
-    """Whether so many held-out buildings, of which the rarer of damaged and intact has `rarer`, tell how good it is."""
-    return buildings >= VALIDATED_BUILDINGS and rarer >= VALIDATED_PER_CLASS
-
-
 class RunKind:
     """What a run is: how it is made, what its numbers mean, what must be said with them.
 
