@@ -90,8 +90,8 @@ def calibrate(
     log-odds(damaged) = s / T + b + c · chosen, by maximum a posteriori: s are the raw log-odds, T the temperature (Guo
     et al. 2017, arXiv:1706.04599, §4.2; log-normal prior around 1), b the intercept (Platt 1999; normal prior around
     0). c is what choosing labels did to their share of damaged ones (prior shift: Saerens et al. 2002, Neural
-    Computation 14, eq. 2.4). Labels drawn at random beside the chosen ones tell it, and it is left out of the map, which
-    so fits the event and not the labels. Without any drawn at random the labels' own share is taken.
+    Computation 14, eq. 2.4). Labels drawn at random beside the chosen ones tell it, and it is left out of the map,
+    which so fits the event and not the labels. Without any drawn at random the labels' own share is taken.
 
     The threshold maximises F1 of damaged, where chosen damaged labels weigh exp(-c): as many as the event has. Where
     few decide it is drawn towards the one with the highest F1 expected of the calibrated probabilities alone.
@@ -196,7 +196,9 @@ def damaged_probability(probabilities: NDArray[np.float64], scheme: ClassScheme)
     return np.asarray(np.minimum(probabilities[:, scheme.damaged_from :].sum(axis=1), 1.0), dtype=np.float64)
 
 
-def decide(probabilities: NDArray[np.float64], scheme: ClassScheme, threshold: float) -> NDArray[np.intp]:
+def decide(
+    probabilities: NDArray[np.float64], scheme: ClassScheme, threshold: float | NDArray[np.float64]
+) -> NDArray[np.intp]:
     """The class index of each building [N], such that class and verdict never contradict each other.
 
     It is the likeliest of the damaged classes if P(damaged) ≥ threshold, else the likeliest of the others.

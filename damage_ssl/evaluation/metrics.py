@@ -115,7 +115,7 @@ def evaluate(
     block: NDArray[np.str_],
     *,
     scheme: ClassScheme,
-    threshold: float,
+    threshold: float | NDArray[np.float64],
     rng: np.random.Generator,
     n_bootstrap: int = 200,
 ) -> Evaluation:
@@ -130,7 +130,7 @@ def evaluate(
         damaged: [N] truth.
         block: [N] name of each building's spatial block.
         scheme: the classes.
-        threshold: damaged is P(damaged) ≥ threshold.
+        threshold: damaged is P(damaged) ≥ threshold; [N] for one a building, the report then has their mean.
         rng: source of the resamples.
         n_bootstrap: how many resamples; 0 for no intervals.
 
@@ -179,7 +179,7 @@ def evaluate(
         n_bootstrap=n_bootstrap,
         scheme=scheme.name,
         statement=scheme.statement,
-        threshold=float(threshold),
+        threshold=float(np.mean(threshold)),
         auroc=found["auroc"],
         average_precision=found["average_precision"],
         f1=found["f1"],

@@ -7,7 +7,8 @@ from functools import cached_property
 import pandas as pd
 
 from damage_ssl.damage_scale import ClassScheme
-from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.evaluation.calibration import Calibration, prior_shift
+from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.kinds import kind_of
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import RunPlan, plan_of
@@ -80,7 +81,11 @@ class FinishedRun:
 
     @property
     def validated(self) -> bool:
-        return bool(self.plan.validation_id)
+        return bool(self.plan.validation_id or self.plan.fold)
+
+    @cached_property
+    def unseen(self) -> CrossFitted | None:
+        return CrossFitted.read(self.run, self.scheme)
 
     @property
     def prediction(self) -> Prediction:
@@ -92,7 +97,10 @@ class RunSummary:
     """What to say of a finished run.
 
     `trained_on` and `validated_on` count labelled buildings of all events, `trained_on_sources` those of other events,
-    by event. `statement` must be said beside the threshold where it comes from other events.
+    by event. Where it is `cross_fitted` the two are the same: each was checked by a training without it. `share` is the
+    share of damaged buildings that the probabilities are calibrated for, `share_em` the one that they speak for by
+    themselves (`calibration.prior_shift`: a check, applied nowhere); None where unknown. `statement` must be said
+    beside the threshold where it comes from other events.
     """
 
     run_id: str
@@ -105,21 +113,27 @@ class RunSummary:
     threshold_method: str
     trained_on_sources: Mapping[str, int] = field(default_factory=dict)
     statement: str | None = None
+    cross_fitted: bool = False
+    share: float | None = None
+    share_em: float | None = None
 
 
 def run_summary(run: Run) -> RunSummary:
     """What a finished run was made of, and how its threshold was chosen."""
     finished = FinishedRun(run)
-    plan, calibration = finished.plan, finished.calibration
+    plan, calibration, share = finished.plan, finished.calibration, finished.calibration.share
     return RunSummary(
         run_id=run.run_id,
         algorithm=plan.train.algorithm,
         network=plan.train.network,
         scheme=plan.scheme.statement,
         trained_on=len(plan.train_id) + sum(len(source.train_id) for source in plan.sources),
-        validated_on=len(plan.held_out),
+        validated_on=len(plan.checked),
         threshold=calibration.threshold,
         threshold_method=calibration.method,
         trained_on_sources={source.event: len(source.train_id) for source in plan.sources},
         statement=plan.statement,
+        cross_fitted=calibration.cross_fitted,
+        share=share,
+        share_em=None if share is None else prior_shift(finished.predictions["p_damaged"].to_numpy(float), share),
     )
