@@ -19,9 +19,9 @@ DEFAULT_THRESHOLD = 0.5
 SHRINKING_BUILDINGS = 10
 """With this many labels of the rarer kind the threshold goes half of the way (in log-odds) to the best on them."""
 
-_LOG_TEMPERATURE_SD = 0.5
-_BIAS_SD = 2.0
-_CHOSEN_SD = 2.0
+_LOG_TEMPERATURE_SD = 0.7
+_BIAS_SD = 3.0
+_CHOSEN_SD = 3.0
 _LEAST_P = 1e-12
 
 
@@ -107,23 +107,22 @@ def calibrate(
     damaged = true_class >= scheme.damaged_from
     drawn = np.zeros(len(damaged), dtype=bool) if random is None else np.asarray(random, dtype=bool)
     whose = "cross-fitted labels" if cross_fitted else "validation buildings"
-    facts = {
-        "n_validation": len(damaged),
-        "n_damaged": int(damaged.sum()),
-        "cross_fitted": cross_fitted,
-        "n_random": int(drawn.sum()),
-    }
+    plain = Calibration(
+        threshold=DEFAULT_THRESHOLD,
+        temperature=1.0,
+        bias=0.0,
+        n_validation=len(damaged),
+        n_damaged=int(damaged.sum()),
+        cross_fitted=cross_fitted,
+        n_random=int(drawn.sum()),
+        method="",
+    )
     if not damaged.any() or damaged.all():
         lacking = f"{len(damaged)} {whose} lack damaged or intact buildings" if len(damaged) else f"no {whose}"
-        return Calibration(
-            threshold=DEFAULT_THRESHOLD,
-            temperature=1.0,
-            bias=0.0,
-            method=f"threshold left at {DEFAULT_THRESHOLD} and probabilities as they are: {lacking}",
-            **facts,
-        )
+        said = f"threshold left at {DEFAULT_THRESHOLD} and probabilities as they are: {lacking}"
+        return replace(plain, method=said)
     temperature, bias, chosen_shift = _fit(_log_odds(probabilities, scheme), damaged, drawn)
-    fitted = Calibration(threshold=DEFAULT_THRESHOLD, temperature=temperature, bias=bias, method="", **facts)
+    fitted = replace(plain, temperature=temperature, bias=bias)
     p = damaged_probability(fitted.apply(probabilities, scheme), scheme)
     weight = np.where(damaged & ~drawn, np.exp(-chosen_shift), 1.0)
     deciding = int(min(damaged.sum(), (~damaged).sum()))

@@ -96,20 +96,17 @@ class CrossFitted:
         rows = self.known
         if not rows.any():
             return None
-        p, threshold = self.calibrated
-        common = {
-            "classes": self.classes[rows],
-            "damaged": self.classes[rows] >= self.scheme.damaged_from,
-            "block": np.array([block[each] for each in self.building_id[rows].tolist()]),
-            "scheme": self.scheme,
-        }
-        own = evaluate(p[rows], threshold=threshold[rows], rng=np.random.default_rng(seed), **common)
-        ranked = evaluate(
-            self.calibration.apply(self.probabilities[rows], self.scheme),
-            threshold=self.calibration.threshold,
-            rng=np.random.default_rng(seed),
-            **common,
-        )
+        calibrated, threshold = self.calibrated
+        classes = self.classes[rows]
+        blocks = np.array([block[each] for each in self.building_id[rows].tolist()])
+
+        def measured(p: NDArray[np.float64], cut: float | NDArray[np.float64]) -> Evaluation:
+            damaged, rng = classes >= self.scheme.damaged_from, np.random.default_rng(seed)
+            return evaluate(p, classes, damaged, blocks, scheme=self.scheme, threshold=cut, rng=rng)
+
+        own = measured(calibrated[rows], threshold[rows])
+        common = self.calibration
+        ranked = measured(common.apply(self.probabilities[rows], self.scheme), common.threshold)
         kept = {name: getattr(ranked, name) for name in ("threshold", "auroc", "average_precision")}
         return replace(own, **kept)
 

@@ -163,7 +163,11 @@ def plan_run(
         parts = BlockSplit(train=building_id, validation=building_id[:0], block_m=split.block_m)
     place, classes = labelled[["x_m", "y_m"]].to_numpy(float), labelled["class_index"].to_numpy(np.int64)
     hold_out, fold = not len(parts.validation), ()
-    if not hold_out and keeps_features(train) and (found := spatial_folds(*place.T, classes, split)) is not None:
+    if (
+        not hold_out
+        and keeps_features(train)
+        and (found := spatial_folds(place[:, 0], place[:, 1], classes, split)) is not None
+    ):
         fold = tuple(found[0].tolist())
         parts = BlockSplit(train=building_id, validation=building_id[:0], block_m=found[1])
     settings = source_settings or SourceSettings()
