@@ -19,6 +19,9 @@ DEFAULT_THRESHOLD = 0.5
 SHRINKING_BUILDINGS = 10
 """With this many labels of the rarer kind the threshold goes half of the way (in log-odds) to the best on them."""
 
+SLOWER_WITHOUT_RANDOM = 3
+"""Labels none of which was drawn at random are so many times fewer for the threshold: their F1 is not the event's."""
+
 _LOG_TEMPERATURE_SD = 0.7
 _BIAS_SD = 3.0
 _CHOSEN_SD = 3.0
@@ -94,7 +97,8 @@ def calibrate(
     which so fits the event and not the labels. Without any drawn at random the labels' own share is taken.
 
     The threshold maximises F1 of damaged, where chosen damaged labels weigh exp(-c): as many as the event has. Where
-    few decide it is drawn towards the one with the highest F1 expected of the calibrated probabilities alone.
+    few decide it is drawn towards the one with the highest F1 expected of the calibrated probabilities alone; more so,
+    and towards 0.5, where no label was drawn at random.
 
     Args:
         probabilities: [N, C] raw, each row sums to 1.
@@ -126,10 +130,14 @@ def calibrate(
     p = damaged_probability(fitted.apply(probabilities, scheme), scheme)
     weight = np.where(damaged & ~drawn, np.exp(-chosen_shift), 1.0)
     deciding = int(min(damaged.sum(), (~damaged).sum()))
-    best, expected = best_threshold(p, damaged, weight), best_threshold(p, p, weight)
+    best, expected = best_threshold(p, damaged, weight), DEFAULT_THRESHOLD
+    if drawn.any():
+        expected, slowly = best_threshold(p, p, weight), 1
+    else:
+        slowly = SLOWER_WITHOUT_RANDOM
     return replace(
         fitted,
-        threshold=shrunk_threshold(best, deciding, expected),
+        threshold=shrunk_threshold(best, deciding / slowly, expected),
         share=float(np.average(damaged, weights=weight)),
         method=_method(fitted, best, expected, deciding, whose),
     )
@@ -240,7 +248,7 @@ def best_threshold(
     return float(best[np.abs(best - 0.5).argmin()])
 
 
-def shrunk_threshold(best: float, deciding: int, expected: float = DEFAULT_THRESHOLD) -> float:
+def shrunk_threshold(best: float, deciding: float, expected: float = DEFAULT_THRESHOLD) -> float:
     """Between `expected` and `best` in log-odds: n / (n + 10) of the way, where n is `deciding`, the rarer kind's
     count."""
     share = deciding / (deciding + SHRINKING_BUILDINGS)
