@@ -103,14 +103,14 @@ def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Ha
 
 
 def _audit(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> HandoverCheck:
-    report = _audit_of(table, model, log)
+    report = audit_of_table(table, model, log)
     if report is None or not report.accuracy.n:
         return HandoverCheck("Audit", "none: judge a random sample (step 4) to know how right the map is", "look")
     said = f"verdicts right: {report.accuracy.sentence}"
     return HandoverCheck("Audit", said, "look" if report.accuracy.tells_little else "good")
 
 
-def _audit_of(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> AuditReport | None:
+def audit_of_table(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> AuditReport | None:
     """The audit of what the model says, on buildings that it says something of without having learned from them."""
     if model is None:
         return None
