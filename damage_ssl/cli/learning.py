@@ -324,15 +324,16 @@ def train_event(
         f"validated on {summary.validated_on} labelled buildings{_without(summary)}; damaged from "
         f"p = {summary.threshold:.2f} ({summary.threshold_method})"
     )
-    if summary.share is not None and summary.share_em is not None:
+    by_em = workflow.share_by_em(planned.run)
+    if summary.share is not None and by_em is not None:
         console.say(
-            f"probabilities are calibrated for {summary.share:.0%} damaged; by themselves they speak for "
-            f"{summary.share_em:.0%} (EM, Saerens 2002: a check, applied nowhere)"
+            f"probabilities are calibrated for {summary.share:.0%} damaged; by themselves they speak for {by_em:.0%} "
+            "(EM, Saerens 2002: a check, applied nowhere)"
         )
     if summary.statement is not None:
         console.warn(summary.statement)
     console.say(f"next: damage-ssl export {name} --out map.geojson --workspace {workspace}")
-    console.result(dataclasses.asdict(summary))
+    console.result({**dataclasses.asdict(summary), "share_by_em": by_em})
 
 
 def _feature_notes(event: Event) -> Any:

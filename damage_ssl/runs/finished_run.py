@@ -98,8 +98,7 @@ class RunSummary:
 
     `trained_on` and `validated_on` count labelled buildings of all events, `trained_on_sources` those of other events,
     by event. Where it is `cross_fitted` the two are the same: each was checked by a training without it. `share` is the
-    share of damaged buildings that the probabilities are calibrated for, `share_em` the one that they speak for by
-    themselves (`calibration.prior_shift`: a check, applied nowhere); None where unknown. `statement` must be said
+    share of damaged buildings that the probabilities are calibrated for, None where unknown. `statement` must be said
     beside the threshold where it comes from other events.
     """
 
@@ -115,13 +114,12 @@ class RunSummary:
     statement: str | None = None
     cross_fitted: bool = False
     share: float | None = None
-    share_em: float | None = None
 
 
 def run_summary(run: Run) -> RunSummary:
     """What a finished run was made of, and how its threshold was chosen."""
     finished = FinishedRun(run)
-    plan, calibration, share = finished.plan, finished.calibration, finished.calibration.share
+    plan, calibration = finished.plan, finished.calibration
     return RunSummary(
         run_id=run.run_id,
         algorithm=plan.train.algorithm,
@@ -134,6 +132,15 @@ def run_summary(run: Run) -> RunSummary:
         trained_on_sources={source.event: len(source.train_id) for source in plan.sources},
         statement=plan.statement,
         cross_fitted=calibration.cross_fitted,
-        share=share,
-        share_em=None if share is None else prior_shift(finished.predictions["p_damaged"].to_numpy(float), share),
+        share=calibration.share,
     )
+
+
+def share_by_em(run: Run) -> float | None:
+    """The share of damaged buildings that a run's probabilities speak for by themselves (`calibration.prior_shift`).
+
+    A check, applied nowhere; None where it is not known for which share they are calibrated.
+    """
+    model = FinishedRun(run)
+    share = model.calibration.share
+    return None if share is None else prior_shift(model.predictions["p_damaged"].to_numpy(float), share)

@@ -102,7 +102,8 @@ def test_run_on_kept_features_learns_from_all_labels_and_is_checked_on_all(label
     assert evaluation.f1.value == pytest.approx(f1 / ((p[:, 1] >= threshold).sum() + len(DESTROYED)))
     summary = workflow.run_summary(run)
     assert summary.cross_fitted and summary.trained_on == summary.validated_on == count
-    assert summary.share_em is not None and 0 < summary.share_em < 1
+    by_em = workflow.share_by_em(run)
+    assert by_em is not None and 0 < by_em < 1
     with pytest.raises(Exception, match=f"{count} were trained on"):
         evaluate_event(labelled, truth_of(labelled, tmp_path / "truth.csv"), run)
     assert workflow.start_run(labelled, FROZEN, SPLIT).done
