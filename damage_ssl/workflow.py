@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from damage_ssl.runs.ensemble import members_of as members_of
     from damage_ssl.runs.finished_run import RunSummary as RunSummary
     from damage_ssl.runs.finished_run import run_summary as run_summary
+    from damage_ssl.runs.finished_run import share_by_em as share_by_em
     from damage_ssl.runs.kinds import predict_event as predict_event
     from damage_ssl.runs.kinds import start_ensemble as start_ensemble
     from damage_ssl.runs.kinds import start_run as start_run
@@ -66,7 +67,7 @@ else:
         "runs.best": ("best_run", "chosen_run", "question_remark"),
         "runs.change_score": ("start_zero_label",),
         "runs.ensemble": ("common_gain", "gain_on_truth", "members_of"),
-        "runs.finished_run": ("RunSummary", "run_summary"),
+        "runs.finished_run": ("RunSummary", "run_summary", "share_by_em"),
         "runs.kinds": ("predict_event", "start_ensemble", "start_run", "train_run"),
         "runs.plan": ("RunPlan", "plan_of", "resumed_run"),
         "runs.trained": ("plan_run",),

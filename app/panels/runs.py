@@ -36,12 +36,13 @@ def outcome(report: run_reports.RunReport) -> None:
         calibration = Calibration.read(report.run.calibration_path)
         damaged = calibration.n_damaged
         pairs = damaged * (calibration.n_validation - damaged)
+        whose = "of them, each by a training without it" if summary.cross_fitted else "others"
         rows = [
             ("Trained on", f"{summary.trained_on:,} labels"),
-            ("Checked on", f"{summary.validated_on:,} others, {damaged:,} damaged"),
+            ("Checked on", f"{summary.validated_on:,} {whose}, {damaged:,} damaged"),
         ]
         if score is not None:
-            rows.insert(0, ("Score on held-out labels", f"{score:.2f}"))
+            rows.insert(0, ("Score on unseen labels", f"{score:.2f}"))
         note("The last training is finished.", good=True)
         facts(rows)
         if score is not None and pairs:

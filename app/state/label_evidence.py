@@ -8,33 +8,17 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from app.state.event_view import EventView, current_labels, kept_with_view, label_store
 from app.state.map_assessment import model_says
 from damage_ssl.damage_scale import ClassScheme
-from damage_ssl.evaluation.audit import (
-    AuditReport,
-    audit_answers,
-    audit_of_map,
-    skipped_before,
-    taught_nothing,
-    unseen_verdicts,
-)
-from damage_ssl.evaluation.calibration import damaged_probability
-from damage_ssl.evaluation.label_issues import (
-    contradicted_labels,
-    cross_validated,
-    judge_labels,
-    judge_unlearned,
-    labelled_blocks,
-)
+from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_of_map, skipped_before
+from damage_ssl.evaluation.label_issues import contradicted_labels, judge_unlearned
 from damage_ssl.events.event import Event
 from damage_ssl.labels.agreement import AnalystAgreement, Confusion, agreement, confusion, disputed, independent_answers
-from damage_ssl.runs.live import read_features, usable_labels
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import plan_of
-from damage_ssl.settings import SplitSettings
+from damage_ssl.runs.validation import fair_verdicts
 
 
 @lru_cache(maxsize=8)
@@ -76,48 +60,26 @@ def _contradictions(
     view: EventView, models: tuple[MapModel, ...], _stamps: tuple[str, ...], revision: int
 ) -> pd.DataFrame | None:
     labels = current_labels(view.event)[0]
-    return contradicted_labels({model.model_id: _judged(view, model, labels) for model in models}, labels)
+    return contradicted_labels({model.model_id: _judged(model, labels) for model in models}, labels)
 
 
-def _judged(view: EventView, model: MapModel, labels: pd.DataFrame) -> pd.DataFrame:
-    """How a model sees the labels that it has not learned from."""
-    if model.run is None:
-        building_id, classes, p = _out_of_fold(view, model, model.stamp)
-        return judge_labels(building_id, p, classes, model.scheme.class_names)
-    said = model.prediction
-    return judge_unlearned(labels, plan_of(model.run).train_id, said.building_id, said.probabilities, model.scheme)
-
-
-@kept_with_view(4)
-def _out_of_fold(
-    view: EventView, model: MapModel, _fitted: str
-) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.float64]]:
-    """The labelled buildings, their classes, and what the live model says when it learns from other blocks only."""
-    known = read_features(view.event, view.fingerprint)
-    labels = usable_labels(known, current_labels(view.event)[0], model.scheme)
-    building_id, features = known.building_id[labels.rows], known.values[labels.rows]
-    place = view.pairs[["x_m", "y_m"]].loc[building_id.tolist()].to_numpy(float)
-    block = labelled_blocks(place[:, 0], place[:, 1], SplitSettings().block_m)
-    return building_id, labels.classes, cross_validated(features, labels.classes, block, n_classes=len(model.scheme))
+def _judged(model: MapModel, labels: pd.DataFrame) -> pd.DataFrame:
+    """How a model sees the labels that it has not learned from, or as it does without them (cross-fitted)."""
+    said, unseen = model.prediction, model.unseen
+    learned = set() if model.run is None else set(plan_of(model.run).train_id)
+    p = said.probabilities
+    if unseen is not None:
+        p = unseen.in_place_of(said.building_id, p)
+        learned = (learned | set(unseen.building_id.tolist())) - set(unseen.building_id[unseen.known].tolist())
+    return judge_unlearned(labels, learned, said.building_id, p, model.scheme)
 
 
 def audit_of(view: EventView, model: MapModel, revision: int) -> AuditReport:
-    """What the audit says of a model's map.
-
-    A trained run is measured on audited buildings that it neither learned from nor was calibrated on; the live model,
-    which learns from every label, by what it says of each when it learns from other blocks only.
-    """
+    """What the audit says of a model's map, on audited buildings that it says something of without their labels."""
     answers = audited(view, revision)
     rows = np.array([view.position_of[each] for each in answers["building_id"]], dtype=np.intp)
-    building_id = view.building_id[rows]
     said = model_says(view, model).verdicts(model.scheme)[rows] == 1
-    if model.run is not None:
-        plan = plan_of(model.run)
-        fair = taught_nothing(building_id, plan.train_id, plan.validation_id)
-    else:
-        learned_id, _, p = _out_of_fold(view, model, model.stamp)
-        p_unseen = damaged_probability(p, model.scheme)
-        said, fair = unseen_verdicts(building_id, said, learned_id, p_unseen, model.threshold)
+    said, fair = fair_verdicts(model, view.building_id[rows], said)
     order = view.audit_order
     skipped = skipped_before(np.isin(order, rows))
     return audit_of_map(answers, said, fair, model.scheme, population=len(order), skipped=skipped)

@@ -89,10 +89,12 @@ def _rows_of(view: EventView, predicted: NDArray[np.str_]) -> NDArray[np.intp]:
 
 
 def validation(view: EventView, model: MapModel | None) -> Evaluation | None:
-    """A trained run measured on its held-out blocks (`validation_of`); None for a model without a run."""
-    return _validation(view, model, model.stamp) if isinstance(model, FinishedRun) else None
+    """A model measured on labels that it has not learned from; None where it has none."""
+    return None if model is None else _validation(view, model, model.stamp)
 
 
 @kept_with_view(8)
-def _validation(view: EventView, model: FinishedRun, predicted: str) -> Evaluation | None:
-    return validation_of(view.event, FinishedRun(model.run, model.definition))
+def _validation(view: EventView, model: MapModel, predicted: str) -> Evaluation | None:
+    return validation_of(
+        view.event, FinishedRun(model.run, model.definition) if isinstance(model, FinishedRun) else model
+    )

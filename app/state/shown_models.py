@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.state.event_view import EventView, current_labels, kept_with_view
+from app.state.label_evidence import label_log
 from app.state.map_assessment import model_says
 from damage_ssl.errors import DamageSSLError, LabelsError, WorkspaceError
 from damage_ssl.evaluation import label_issues
+from damage_ssl.evaluation.audit import drawn_at_random
 from damage_ssl.events.event import Event
 from damage_ssl.runs.best import best_run, runs_of_event
 from damage_ssl.runs.finished_run import FinishedRun
@@ -38,7 +40,9 @@ def live_model(view: EventView) -> LiveModel | None:
 @kept_with_view(2)
 def _fitted(view: EventView, features: str, revision: int) -> LiveModel:
     known = read_features(view.event, view.fingerprint)
-    prediction = fit_live(known, current_labels(view.event)[0], view.scheme)
+    drawn = drawn_at_random(label_log(view.event, revision))
+    labels = current_labels(view.event)[0]
+    prediction = fit_live(known, labels, view.scheme, place=view.pairs, random=drawn)
     return LiveModel(view.event, features, revision, prediction)
 
 

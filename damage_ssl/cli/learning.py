@@ -325,13 +325,19 @@ def train_event(
     summary = workflow.run_summary(planned.run)
     console.say(
         f"run {summary.run_id}: {summary.algorithm}, trained on {summary.trained_on}{_of_others(summary)} and "
-        f"validated on {summary.validated_on} labelled buildings; damaged from p = {summary.threshold:.2f} "
-        f"({summary.threshold_method})"
+        f"validated on {summary.validated_on} labelled buildings{_without(summary)}; damaged from "
+        f"p = {summary.threshold:.2f} ({summary.threshold_method})"
     )
+    by_em = workflow.share_by_em(planned.run)
+    if summary.share is not None and by_em is not None:
+        console.say(
+            f"probabilities are calibrated for {summary.share:.0%} damaged; by themselves they speak for {by_em:.0%} "
+            "(EM, Saerens 2002: a check, applied nowhere)"
+        )
     if summary.statement is not None:
         console.warn(summary.statement)
     console.say(f"next: damage-ssl export {name} --out map.geojson --workspace {workspace}")
-    console.result(dataclasses.asdict(summary))
+    console.result({**dataclasses.asdict(summary), "share_by_em": by_em})
 
 
 def _feature_notes(event: Event) -> Any:
@@ -340,6 +346,10 @@ def _feature_notes(event: Event) -> Any:
 
     path = features_path(event) / "features.json"
     return read_json(path) if path.exists() else None
+
+
+def _without(summary: workflow.RunSummary) -> str:
+    return " (the same, each by a training without it)" if summary.cross_fitted else ""
 
 
 def _of_others(summary: workflow.RunSummary) -> str:

@@ -40,7 +40,7 @@ from damage_ssl.events.inputs import EventInputs
 from damage_ssl.products.handover.pack import LABELS_ONLY, hand_over
 from damage_ssl.products.selection import Selection, classes_in
 from damage_ssl.runs.finished_run import FinishedRun
-from damage_ssl.runs.live import LIVE, live_model_of
+from damage_ssl.runs.live import LIVE
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import named_run
 
@@ -159,7 +159,7 @@ def _write_pack(
     console: Console, event: Event, out: Path | None, run_id: str | None, selection: Selection, licence: str | None
 ) -> None:
     """Write the pack under the event's products, and the whole map to `out` where that is asked for too."""
-    model = _model_of(console, event, run_id)
+    model = model_of(console, event, run_id)
     run = None if model is None else model.run
     if isinstance(model, FinishedRun) and (remark := workflow.question_remark(event, model)):
         console.warn(remark)
@@ -181,11 +181,11 @@ def _write_pack(
     )
 
 
-def _model_of(console: Console, event: Event, run_id: str | None) -> MapModel | None:
+def model_of(console: Console, event: Event, run_id: str | None) -> MapModel | None:
     """The model of a pack: a run's, `live`, or `labels-only` for none."""
     if run_id == LABELS_ONLY:
         return None
     if run_id == LIVE.name:
-        return live_model_of(event)
+        return livemodel_of(event)
     run = named_run(event, run_id) if run_id is not None else settle_run(console, event)[0]
     return None if run is None else FinishedRun.of_event(event, run)

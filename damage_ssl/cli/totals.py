@@ -8,15 +8,13 @@ import typer
 from damage_ssl import workflow
 from damage_ssl.cli.console import Console, command
 from damage_ssl.cli.options import WORKSPACE, Json, RunId, Workspace
-from damage_ssl.errors import InputError, WorkspaceError
+from damage_ssl.errors import InputError
 from damage_ssl.evaluation.total import Total, Totals
 from damage_ssl.events.event import Event
 
 if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
-
-    from damage_ssl.runs.model import MapModel
 
 
 def totals(
@@ -93,10 +91,11 @@ def totals(
                 name=table.stem,
             )
         else:
+            from damage_ssl.cli.products import model_of
             from damage_ssl.products.totals import event_totals
 
             opened = Event.open(workspace, str(event))
-            model = _model_of(opened, run_id)
+            model = model_of(console, opened, run_id)
             whole = workflow.export_table(opened, model)
             units = _units(whole, by, grid, by_id, by_name)
             found = event_totals(opened, model, whole, units=units)
@@ -105,25 +104,6 @@ def totals(
             _write(found, units, out)
             console.say(f"{len(found.units):,} units written to {out}")
         console.result(found.to_json())
-
-
-def _model_of(event: Event, run_id: str | None) -> "MapModel | None":
-    """The model whose map is counted: as in a pack, a run's, `live`, or `labels-only` for none."""
-    from damage_ssl.products.handover.pack import LABELS_ONLY
-    from damage_ssl.runs.finished_run import FinishedRun
-    from damage_ssl.runs.live import LIVE, live_model_of
-    from damage_ssl.runs.run import latest_finished
-
-    if run_id == LABELS_ONLY:
-        return None
-    if run_id == LIVE.name:
-        return live_model_of(event)
-    if run_id is not None:
-        return FinishedRun(workflow.chosen_run(event, run_id))
-    try:
-        return FinishedRun(latest_finished(event.runs_path))
-    except WorkspaceError:
-        return None
 
 
 def _units(
@@ -151,7 +131,7 @@ def _read_map(path: Path) -> "pd.DataFrame":
             found = gpd.read_file(path)
         except Exception as error:
             raise InputError(f"{path}: cannot be read as a map ({error}); give CSV or GeoJSON") from None
-        return found.to_crs("EPSG:4326") if isinstance(found, gpd.GeoDataFrame) and found.crs is not None else found
+        return found.to_crs("EPSG:4326") if isinstance(found, gpd.GeoDataFrame) and found.crs is not None else found  # type: ignore[no-any-return]
     table = _read_csv(path)
     if {"lon", "lat"} <= set(table.columns):
         points = gpd.points_from_xy(table["lon"].astype(float), table["lat"].astype(float))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.evaluation.intervals import Z2, wilson_bounds
+from damage_ssl.labels.sampling import RANDOM
 from damage_ssl.labels.schema import WITHDRAWN
 
 AUDIT = "audit"
@@ -44,6 +45,17 @@ def inclusion_probability(order: NDArray[np.intp], rows: NDArray[np.intp]) -> ND
     place = np.empty(int(order.max(initial=-1)) + 1, dtype=np.intp)
     place[order] = np.arange(len(order))
     return (place[rows] + 1) / max(len(order), 1)
+
+
+def drawn_at_random(log: pd.DataFrame) -> set[str]:
+    """Buildings that the queue or the audit drew at random and somebody answered, whatever was said of them since.
+
+    They tell the event's share of damaged buildings; others were chosen, by how they look or where they lie.
+
+    Args:
+        log: all rows (`LabelStore.log`).
+    """
+    return set(log.loc[log["drawn"].isin([RANDOM, AUDIT]) & (log["value"] != WITHDRAWN), "building_id"])
 
 
 def audit_answers(log: pd.DataFrame) -> pd.DataFrame:
@@ -172,7 +184,7 @@ def audit_of_map(
     Args:
         answers: n of `audit_answers`.
         said: [n] the map calls the building damaged.
-        fair: [n] it says so without having known the answer (`taught_nothing`, `unseen_verdicts`).
+        fair: [n] it says so without having known the answer (`taught_nothing`, `validation.fair_verdicts`).
         scheme: what damaged means.
         population: how many buildings the sample was drawn from.
         skipped: passed over.
@@ -194,32 +206,6 @@ def audit_of_map(
 def taught_nothing(building_id: NDArray[np.str_], *known: Collection[str]) -> NDArray[np.bool_]:
     """Which buildings [n] are in none of the collections that taught a model or chose its threshold."""
     return ~np.isin(building_id, [building for each in known for building in each])
-
-
-def unseen_verdicts(
-    building_id: NDArray[np.str_],
-    said: NDArray[np.bool_],
-    learned_id: NDArray[np.str_],
-    p_unseen: NDArray[np.float64],
-    threshold: float,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """What a model that learns from every label says of audited buildings without having known their answer.
-
-    Args:
-        building_id: [n] audited.
-        said: [n] whether it calls each damaged, having learned from what it will.
-        learned_id: [m] buildings that it learned from.
-        p_unseen: [m] its P(damaged) of each when it learns from others only (`label_issues.cross_validated`); NaN
-            where it then cannot say.
-        threshold: damaged is P(damaged) ≥ threshold.
-
-    Returns:
-        Whether it calls each damaged, and whether that is fair: [n] each.
-    """
-    judged = dict(zip(learned_id.tolist(), p_unseen.tolist(), strict=True))
-    unseen = np.array([judged.get(each, np.nan) for each in building_id.tolist()], dtype=np.float64)
-    learned = np.isin(building_id, learned_id)
-    return np.where(learned, unseen >= threshold, said), ~learned | np.isfinite(unseen)
 
 
 def skipped_before(audited: NDArray[np.bool_]) -> int:

@@ -17,7 +17,6 @@ from damage_ssl.learning.features.linear_probe import fit_linear_probe
 CONTRADICTED = "contradicted"
 """What `drawn` says of an answer that was given with the models' contradiction in view."""
 
-FOLDS = 5
 MIN_BLOCKS = 3
 _HALVINGS = 3
 _LEAST_P = 1e-6
@@ -49,27 +48,22 @@ def labelled_blocks(x_m: NDArray[np.float64], y_m: NDArray[np.float64], block_m:
 def cross_validated(
     features: NDArray[np.float32],
     classes: NDArray[np.int64],
-    block: NDArray[np.str_],
+    fold: NDArray[np.intp],
     *,
     n_classes: int,
-    folds: int = FOLDS,
 ) -> NDArray[np.float64]:
-    """What the linear probe says of each labelled building when it learns only from labels of other blocks.
-
-    Blocks are dealt, the fullest first, to the fold with the fewest buildings.
+    """What the linear probe says of each labelled building when it learns only from labels of other folds.
 
     Args:
         features: [n, D] of the labelled buildings, standardised.
         classes: [n], 0 to C - 1.
-        block: [n] name of each building's spatial block.
+        fold: [n] the part that each is held out with (`spatial_blocks.block_folds`).
         n_classes: C.
-        folds: how many parts; fewer where there are fewer blocks.
 
     Returns:
-        [n, C] probabilities; NaN for a building whose other blocks hold labels of fewer than two classes.
+        [n, C] probabilities; NaN for a building whose other folds hold labels of fewer than two classes.
     """
     judged = np.full((len(classes), n_classes), np.nan)
-    fold = _fold_of(block, folds)
     for held in np.unique(fold):
         learned = fold != held
         if len(np.unique(classes[learned])) < 2:
@@ -220,17 +214,6 @@ def distance_to_threshold(p_damaged: NDArray[np.float64], threshold: float) -> N
     """
     p, cut = (np.clip(value, _LEAST_P, 1 - _LEAST_P) for value in (p_damaged, np.float64(threshold)))
     return np.asarray(np.abs(np.log(p / (1 - p)) - np.log(cut / (1 - cut))), dtype=np.float64)
-
-
-def _fold_of(block: NDArray[np.str_], folds: int) -> NDArray[np.intp]:
-    """The fold of each building [n]."""
-    names, row, count = np.unique(block, return_inverse=True, return_counts=True)
-    held = np.zeros(max(min(folds, len(names)), 1), dtype=np.intp)
-    fold = np.zeros(len(names), dtype=np.intp)
-    for index in np.argsort(-count, kind="stable"):
-        fold[index] = held.argmin()
-        held[fold[index]] += count[index]
-    return np.asarray(fold[row], dtype=np.intp)
 
 
 def _entropy_bits(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -107,7 +107,7 @@ def evaluate(
     block: NDArray[np.str_] | None,
     *,
     scheme: ClassScheme,
-    threshold: float,
+    threshold: float | NDArray[np.float64],
 ) -> Evaluation:
     """Compare calibrated probabilities with the truth.
 
@@ -120,7 +120,7 @@ def evaluate(
         damaged: [N] truth.
         block: [N] name of each building's spatial block; None: no intervals.
         scheme: the classes.
-        threshold: damaged is P(damaged) ≥ threshold.
+        threshold: damaged is P(damaged) ≥ threshold; [N] for one a building, the report then has their mean.
 
     Raises:
         InputError: no buildings, arrays of different lengths, or probabilities that are no numbers.
@@ -167,7 +167,7 @@ def evaluate(
         n_blocks=len(names),
         scheme=scheme.name,
         statement=scheme.statement,
-        threshold=float(threshold),
+        threshold=float(np.mean(threshold)),
         auroc=ranking(intervals.auroc, intervals.auroc_bounds),
         average_precision=ranking(intervals.mean_precision, intervals.mean_precision_bounds, 2 * intervals.LEAST),
         f1=f1(true, said, "no building is damaged and none was called damaged"),

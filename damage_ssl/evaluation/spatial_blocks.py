@@ -1,4 +1,5 @@
-"""Spatial blocks: neighbours look alike and share scenes, so train and validation are divided by whole blocks."""
+"""Spatial blocks: neighbours look alike and share scenes, so labels are divided by whole blocks: into train and
+validation, or into folds of which each is held out once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from numpy.typing import NDArray
 
 from damage_ssl.errors import LabelsError
 from damage_ssl.settings import SplitSettings
+
+FOLDS = 5
+"""Parts of the labels that are held out in turn, where there are as many blocks."""
 
 _RESTARTS = 64
 _HALVINGS = 3
@@ -109,6 +113,56 @@ def split_by_position(
             if halving == _HALVINGS:
                 raise
     raise AssertionError("unreachable")
+
+
+def block_folds(block: NDArray[np.str_], class_index: NDArray[np.int64], folds: int = FOLDS) -> NDArray[np.intp]:
+    """The fold [N] of each labelled building: whole blocks, dealt so that each fold gets its share of every class.
+
+    The block with most goes first, each to the fold where the squared shares of the classes grow least, of equal
+    ones to the emptiest. Fewer folds where there are fewer blocks.
+
+    Args:
+        block: [N] name of each building's block.
+        class_index: [N] its class.
+        folds: how many.
+    """
+    names, row = np.unique(block, return_inverse=True)
+    classes, column = np.unique(class_index, return_inverse=True)
+    table = np.zeros((len(names), len(classes)))
+    np.add.at(table, (row, column), 1.0)
+    table /= np.maximum(table.sum(axis=0), 1.0)
+    held = np.zeros((max(min(folds, len(names)), 1), len(classes)))
+    fold = np.zeros(len(names), dtype=np.intp)
+    for index in np.argsort(-table.sum(axis=1), kind="stable"):
+        grown = (table[index] * (2 * held + table[index])).sum(axis=1)
+        fold[index] = (grown + 1e-3 * held.sum(axis=1)).argmin()
+        held[fold[index]] += table[index]
+    return np.asarray(fold[row], dtype=np.intp)
+
+
+def spatial_folds(
+    x_m: NDArray[np.float64], y_m: NDArray[np.float64], class_index: NDArray[np.int64], settings: SplitSettings
+) -> tuple[NDArray[np.intp], float] | None:
+    """`block_folds` on blocks of `settings.block_m`, halved up to three times until every fold leaves enough to learn.
+
+    Args:
+        x_m: [N] easting in one projected CRS, metres.
+        y_m: [N] northing, metres.
+        class_index: [N] class of each building.
+        settings: block size, and how many of each class must lie outside every fold (`min_train_per_class`).
+
+    Returns:
+        The fold of each building [N] and the block size that was used; None where no size works.
+    """
+    for halving in range(_HALVINGS + 1):
+        block_m = settings.block_m / 2**halving
+        fold = block_folds(block_of(x_m, y_m, block_m), class_index)
+        counts = np.array(
+            [[(class_index[fold != each] == c).sum() for c in np.unique(class_index)] for each in set(fold)]
+        )
+        if counts.size and counts.min() >= settings.min_train_per_class:
+            return fold, block_m
+    return None
 
 
 def _best_blocks(

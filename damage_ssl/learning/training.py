@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import SettingsError, nearest_name
@@ -30,7 +32,16 @@ from damage_ssl.learning.trainer.view_sources import settings_without_pixels
 from damage_ssl.learning.training_folder import State, TrainingFolder
 from damage_ssl.patches.pairs import PairSet
 
-__all__ = ["Targets", "TrainProgress", "algorithm_names", "check_settings", "train", "train_in_memory"]
+__all__ = [
+    "Targets",
+    "TrainProgress",
+    "algorithm_names",
+    "check_settings",
+    "cross_fit",
+    "keeps_features",
+    "train",
+    "train_in_memory",
+]
 
 
 def train(
@@ -102,6 +113,65 @@ def train_in_memory(
         folder.path.mkdir()
         train(pairs, targets, settings, folder, progress=progress, cache=cache)
         return load_predictor(folder, settings.device)
+
+
+def keeps_features(settings: TrainSettings) -> bool:
+    """True where only a head is trained, on features that stay as they are: training once more takes seconds."""
+    return settings.algorithm in FROZEN or is_cached(settings.network)
+
+
+def cross_fit(
+    pairs: PairSet,
+    targets: Targets,
+    fold: NDArray[np.integer],
+    settings: TrainSettings,
+    folder: TrainingFolder,
+    *,
+    on_fold: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    cache: Path | None = None,
+) -> NDArray[np.float64] | None:
+    """What the same training says of each labelled building without the labels of its fold: raw probabilities [n, C].
+
+    The trainings are in folders of `folder`, so that one that was killed goes on where it was, to the same result.
+
+    Args:
+        pairs: those of the training.
+        targets: n labelled buildings to train on.
+        fold: [n] the part that each is left out with; -1: it is learned from in all of them.
+        settings: of the training.
+        folder: the training's own.
+        on_fold: told how many parts are done, and of how many.
+        should_stop: as in `train`.
+        cache: as in `train`.
+
+    Returns:
+        [n, C], NaN for fold -1; None where it was stopped.
+
+    Raises:
+        As `train`.
+    """
+    said = np.full((len(fold), len(scheme_named(settings.scheme))), np.nan)
+    parts = np.unique(fold[fold >= 0])
+    for done, each in enumerate(parts):
+        held = fold == each
+        part = TrainingFolder(folder.path / f"fold-{each}")
+        part.path.mkdir(exist_ok=True)
+        others = replace(
+            targets,
+            train_id=targets.train_id[~held],
+            train_class=targets.train_class[~held],
+            validation_id=targets.train_id[held],
+            validation_class=targets.train_class[held],
+        )
+        train(pairs, others, settings, part, should_stop=should_stop, cache=cache)
+        if not part.checkpoint_path.exists():
+            return None
+        model = load_predictor(part, settings.device)
+        said[held] = model.predict(pairs.take(pairs.rows_of(targets.train_id[held])))
+        if on_fold is not None:
+            on_fold(done + 1, len(parts))
+    return said
 
 
 def check_settings(settings: TrainSettings, where: str) -> None:

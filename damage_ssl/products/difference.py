@@ -31,7 +31,7 @@ from damage_ssl.products.map_style import LegendEntry
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.predictions import class_probabilities
-from damage_ssl.runs.run import Run, chosen_run
+from damage_ssl.runs.run import Run, named_run
 
 Answers = Literal["then", "now"]
 """Which answers of analysts count on the earlier side: those given by the time its run finished, or all of them."""
@@ -133,7 +133,7 @@ def model_of_run(event: Event, run_id: str) -> FinishedRun:
     Raises:
         WorkspaceError: there is no such run, or it has not finished.
     """
-    return FinishedRun(chosen_run(event, run_id))
+    return FinishedRun.of_event(event, named_run(event, run_id))
 
 
 def difference_of(event: Event, before: FinishedRun, after: MapModel, *, answers: Answers = "then") -> RunDifference:

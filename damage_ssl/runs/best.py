@@ -91,8 +91,8 @@ def best_model(event: Event) -> RunChoice:
     Of the runs that answer the event's definition of damaged, on the buildings that can be assessed now, it is the best
     validated one, else the newest; one that labels taught goes before one without labels. A newer validated run
     replaces an older one only where it is not worse: by AUROC on the buildings that both held out where these suffice
-    (`enough_to_validate`), else by the lower end of its interval on its own. An ensemble is taken only with a measured gain
-    over its best member, and has to be better than what it replaces.
+    (`enough_to_validate`), else by the lower end of its interval on its own. An ensemble is taken only with a measured
+    gain over its best member, and has to be better than what it replaces.
 
     Raises:
         WorkspaceError: the event's definition is damaged.
@@ -113,9 +113,7 @@ def best_model(event: Event) -> RunChoice:
     if not validated:
         newest = models[-1]
         why = "the only one" if len(models) == 1 else f"the newest of {len(models)} finished ones"
-        lacking = (
-            f"not validated (that takes {LEAST_VALIDATED} buildings that it has not learned from, {intervals.LEAST} a class)"
-        )
+        lacking = f"not validated (that takes {LEAST_VALIDATED} unseen labels, {intervals.LEAST} a class)"
         return RunChoice(newest, f"run {newest.model_id}: {why}, {lacking}{aside}")
     best, found = validated[0]
     beaten: list[str] = []

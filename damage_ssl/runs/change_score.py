@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from damage_ssl.errors import DamageSSLError
-from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, Calibration, calibrate, scale_probabilities
+from damage_ssl.evaluation.audit import drawn_at_random
+from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, Calibration, calibrate
 from damage_ssl.events.definition import damage_scheme
-from damage_ssl.events.event import Event
+from damage_ssl.events.event import Event, open_labels
 from damage_ssl.files import atomic_path, write_json
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
@@ -164,6 +165,7 @@ def start_zero_label(event: Event, *, seed: int = 0, run_id: str | None = None) 
         validation_class=tuple(int(index) for index in labelled["class_index"]),
         block_m=split.block_m,
         patches_fingerprint=store.fingerprint,
+        random_id=tuple(sorted(drawn_at_random(open_labels(event).log()) & set(labelled["building_id"]))),
     )
     return planned_run(event, plan, run_id=run_id)
 
@@ -190,8 +192,9 @@ def _scored(
     if plan.validation_id:
         row_of = {building: row for row, building in enumerate(building_id.tolist())}
         rows_seen = np.array([row_of[building] for building in plan.validation_id], dtype=np.intp)
-        calibration = calibrate(probabilities[rows_seen], np.array(plan.validation_class), plan.scheme)
-    table = prediction_table(building_id, scale_probabilities(probabilities, calibration.temperature), plan.scheme)
+        drawn = np.isin(plan.validation_id, plan.random_id)
+        calibration = calibrate(probabilities[rows_seen], np.array(plan.validation_class), plan.scheme, random=drawn)
+    table = prediction_table(building_id, calibration.apply(probabilities, plan.scheme), plan.scheme)
     write_json(run.path / "change.json", {**vars(scale), "level": unit.level.tolist()})
     calibration.write(run.calibration_path)
     with atomic_path(run.predictions_path) as temporary:

@@ -1,7 +1,8 @@
 """Several finished runs as one predictor: a run of its own, the mean of its members' calibrated probabilities.
 
 Averaging networks that err differently lowers the error (Lakshminarayanan et al. 2017, arXiv:1612.01474, §2.4). Its
-temperature and threshold come from the buildings that every member held out: none of them was trained on by any.
+calibration comes from the buildings that every member held out, or predicted without having learned from them
+(cross-fitting).
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.evaluation.calibration import Calibration, calibrate, damaged_probability, scale_probabilities
+from damage_ssl.evaluation.calibration import Calibration, calibrate, damaged_probability
 from damage_ssl.evaluation.intervals import (
     LEAST_BLOCKS,
     TooFewBlocksError,
@@ -25,13 +26,14 @@ from damage_ssl.evaluation.intervals import (
     too_few,
 )
 from damage_ssl.evaluation.metrics import Estimate
-from damage_ssl.evaluation.spatial_blocks import block_of
+from damage_ssl.evaluation.spatial_blocks import block_folds, block_of
 from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_path, read_json, write_json
 from damage_ssl.labels.label_csv import known_grades
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
+from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
 from damage_ssl.runs.predictions import class_probabilities, prediction_table, read_predictions
@@ -102,12 +104,19 @@ class EnsembleKind(RunKind):
         """
         plan, members = plan_of(run), members_of(event, run)
         building_id, each = _predictions(members, plan.scheme, progress)
-        mean = each.mean(axis=0)
-        rows = _rows_of(building_id, plan.validation_id)
-        classes = np.array(plan.validation_class, dtype=np.int64)
-        calibration = calibrate(mean[rows], classes, plan.scheme)
-        p = scale_probabilities(mean, calibration.temperature)
-        gain = _gain_on(event, run, members, (building_id, each, p), plan.validation_id, _damaged(plan), calibration)
+        fitted = [CrossFitted.read(member, plan.scheme) for member in members]
+        blind = np.stack(
+            [p if own is None else own.in_place_of(building_id, p) for own, p in zip(fitted, each, strict=True)]
+        )
+        unseen = _unseen(event, plan, blind.mean(axis=0)[_rows_of(building_id, plan.validation_id)])
+        if any(own is not None for own in fitted):
+            unseen.write(run)
+            calibration = unseen.calibration
+        else:
+            calibration = calibrate(unseen.probabilities, unseen.classes, plan.scheme, random=unseen.random)
+        p, common = (calibration.apply(said.mean(axis=0), plan.scheme) for said in (each, blind))
+        predicted = (building_id, blind, common)
+        gain = _gain_on(event, run, members, predicted, plan.validation_id, _damaged(plan), calibration)
         method = f"mean of {len(members)} runs; {calibration.method}; {gain.sentence}"
         Calibration(**{**asdict(calibration), "method": method}).write(run.calibration_path)
         write_json(run.path / ENSEMBLE_FILE, {"members": [each.run_id for each in members], "common": asdict(gain)})
@@ -137,8 +146,10 @@ def start_ensemble(event: Event, runs: Sequence[Run], *, run_id: str | None = No
     plans = [plan_of(run) for run in runs]
     for run, plan in zip(runs, plans, strict=True):
         _check_member(event, run, plan, plans[0], runs[0])
-    trained = {building for plan in plans for building in plan.train_id}
-    held_out = set.intersection(*(set(plan.validation_id) for plan in plans)) - trained
+    trained = {building for plan in plans if not plan.fold for building in plan.train_id}
+    held_out = (
+        set.intersection(*(set(plan.checked) & {*plan.train_id, *plan.validation_id} for plan in plans)) - trained
+    )
     class_of: dict[str, int] = {}
     for plan in plans:  # where labels were changed between trainings, the last one's count
         class_of |= dict(zip(plan.train_id + plan.validation_id, plan.train_class + plan.validation_class, strict=True))
@@ -160,8 +171,24 @@ def start_ensemble(event: Event, runs: Sequence[Run], *, run_id: str | None = No
         validation_class=tuple(class_of[building] for building in common),
         block_m=max(plan.block_m for plan in plans),
         patches_fingerprint=plans[0].patches_fingerprint,
+        random_id=tuple(sorted(held_out.intersection(*(plan.random_id for plan in plans)))),
     )
     return planned_run(event, plan, run_id=run_id)
+
+
+def _unseen(event: Event, plan: RunPlan, probabilities: NDArray[np.float64]) -> CrossFitted:
+    """The labels that no member has seen, or each predicted without, in folds of their own."""
+    index = PatchStore.open(event.patches_path).index().set_index("building_id").loc[list(plan.validation_id)]
+    classes = np.array(plan.validation_class, dtype=np.int64)
+    block = block_of(index["x_m"].to_numpy(float), index["y_m"].to_numpy(float), plan.block_m)
+    return CrossFitted(
+        scheme=plan.scheme,
+        building_id=np.array(plan.validation_id, dtype=str),
+        classes=classes,
+        fold=block_folds(block, classes),
+        random=np.isin(plan.validation_id, plan.random_id),
+        probabilities=probabilities,
+    )
 
 
 def members_of(event: Event, run: Run) -> list[Run]:

@@ -6,12 +6,21 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme
-from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, Calibration, best_threshold, shrunk_threshold
+from damage_ssl.evaluation.calibration import (
+    DEFAULT_THRESHOLD,
+    Calibration,
+    best_threshold,
+    damaged_probability,
+    prior_shift,
+    shrunk_threshold,
+)
+from damage_ssl.evaluation.metrics import enough_to_validate
 from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event
-from damage_ssl.evaluation.metrics import enough_to_validate
+from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.kinds import kind_of
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import RunPlan, plan_of
@@ -76,28 +85,44 @@ class FinishedRun:
     def calibration(self) -> Calibration:
         """Temperature, threshold, and what they were chosen on."""
         own = Calibration.read(self.run.calibration_path)
-        if self.scheme.damaged_grades == self.plan.scheme.damaged_grades or not self.plan.validation_id:
+        if self.scheme.damaged_grades == self.plan.scheme.damaged_grades:
             return own
-        held_out, said = self.held_out, self.prediction
-        known = np.isin(said.building_id, list(held_out))
-        p = said.p_damaged[known]
-        damaged = np.array([held_out[name] >= self.scheme.damaged_from for name in said.building_id[known]], dtype=bool)
+        p, classes = self._unlearned
+        if not len(p):
+            return own
+        damaged = classes >= self.scheme.damaged_from
         deciding = int(min(damaged.sum(), (~damaged).sum()))
         threshold = shrunk_threshold(best_threshold(p, damaged), deciding) if deciding else DEFAULT_THRESHOLD
         method = (
             f"trained on {self.plan.scheme.name}, read as {self.scheme.name}: threshold chosen anew on {len(p)} "
-            f"held-out buildings; {own.method}"
+            f"buildings that it had not learned from; {own.method}"
         )
         return replace(own, threshold=threshold, n_damaged=int(damaged.sum()), method=method)
+
+    @property
+    def _unlearned(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """P(damaged), calibrated, and the class, of each label that had no part in its own prediction."""
+        scheme, seen = self._classes
+        if (own := self._own_unseen) is not None:
+            found = self._summed(own.calibrated[0][own.known])
+            return damaged_probability(found, scheme), np.array(seen)[own.classes[own.known]]
+        held_out, said = self.held_out, self.prediction
+        known = np.isin(said.building_id, list(held_out))
+        classes = np.array([held_out[name] for name in said.building_id[known]], dtype=np.int64)
+        return said.p_damaged[known], classes
+
+    def _summed(self, own: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities of the classes of `scheme` from those that it was trained on."""
+        scheme, seen = self._classes
+        return np.stack([own[:, np.array(seen) == index].sum(axis=1) for index in range(len(scheme))], axis=1)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """The table that the run wrote, a row for each assessed building; see `predictions.prediction_table`."""
-        table, (scheme, seen) = read_predictions(self.run), self._classes
+        table, scheme = read_predictions(self.run), self.scheme
         if scheme.class_names == self.plan.scheme.class_names:
             return table
-        own = class_probabilities(table, self.plan.scheme)
-        summed = np.stack([own[:, np.array(seen) == index].sum(axis=1) for index in range(len(scheme))], axis=1)
+        summed = self._summed(class_probabilities(table, self.plan.scheme))
         return prediction_table(table["building_id"].to_numpy(str), summed, scheme)
 
     @cached_property
@@ -133,7 +158,23 @@ class FinishedRun:
 
     @property
     def validated(self) -> bool:
-        return enough_to_validate([self.plan.validation_class.count(each) for each in range(len(self.scheme))])
+        classes = (
+            list(self.held_out.values()) if self.unseen is None else self.unseen.classes[self.unseen.known].tolist()
+        )
+        return enough_to_validate([classes.count(each) for each in range(len(self.scheme))])
+
+    @cached_property
+    def _own_unseen(self) -> CrossFitted | None:
+        return CrossFitted.read(self.run, self.plan.scheme)
+
+    @cached_property
+    def unseen(self) -> CrossFitted | None:
+        own, (scheme, seen) = self._own_unseen, self._classes
+        if own is None or scheme.class_names == own.scheme.class_names:
+            return own
+        return replace(
+            own, scheme=scheme, classes=np.array(seen)[own.classes], probabilities=self._summed(own.probabilities)
+        )
 
     @property
     def prediction(self) -> Prediction:
@@ -145,7 +186,9 @@ class RunSummary:
     """What to say of a finished run.
 
     `trained_on` and `validated_on` count labelled buildings of all events, `trained_on_sources` those of other events,
-    by event. `statement` must be said beside the threshold where it comes from other events.
+    by event. Where it is `cross_fitted` the two are the same: each was checked by a training without it. `share` is the
+    share of damaged buildings that the probabilities are calibrated for, None where unknown. `statement` must be said
+    beside the threshold where it comes from other events.
     """
 
     run_id: str
@@ -158,6 +201,8 @@ class RunSummary:
     threshold_method: str
     trained_on_sources: Mapping[str, int] = field(default_factory=dict)
     statement: str | None = None
+    cross_fitted: bool = False
+    share: float | None = None
 
 
 def run_summary(run: Run) -> RunSummary:
@@ -170,9 +215,21 @@ def run_summary(run: Run) -> RunSummary:
         network=plan.train.network,
         scheme=plan.scheme.statement,
         trained_on=len(plan.train_id) + sum(len(source.train_id) for source in plan.sources),
-        validated_on=len(plan.held_out),
+        validated_on=len(plan.checked),
         threshold=calibration.threshold,
         threshold_method=calibration.method,
         trained_on_sources={source.event: len(source.train_id) for source in plan.sources},
         statement=plan.statement,
+        cross_fitted=calibration.cross_fitted,
+        share=calibration.share,
     )
+
+
+def share_by_em(run: Run) -> float | None:
+    """The share of damaged buildings that a run's probabilities speak for by themselves (`calibration.prior_shift`).
+
+    A check, applied nowhere; None where it is not known for which share they are calibrated.
+    """
+    model = FinishedRun(run)
+    share = model.calibration.share
+    return None if share is None else prior_shift(model.predictions["p_damaged"].to_numpy(float), share)

@@ -4,9 +4,9 @@
 milliseconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
-from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, damaged_probability, normalised_entropy
+from damage_ssl.evaluation.audit import drawn_at_random
+from damage_ssl.evaluation.calibration import Calibration, calibrate, damaged_probability, normalised_entropy
+from damage_ssl.evaluation.label_issues import cross_validated, labelled_blocks
 from damage_ssl.evaluation.learning_curve import LearningCurve, outlook
+from damage_ssl.evaluation.spatial_blocks import block_folds
 from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.files import locked, read_json
@@ -29,9 +32,11 @@ from damage_ssl.learning.features.linear_probe import (
 )
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
+from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.predictions import Prediction
 from damage_ssl.runs.run import Run
+from damage_ssl.settings import SplitSettings
 
 
 class LiveKind(RunKind):
@@ -40,7 +45,7 @@ class LiveKind(RunKind):
     name = "live"
     title = "Live model"
     statement = (
-        "NOT VALIDATED: the numbers come from a quick model fitted while labelling. Nothing was held out to check it; "
+        "NOT VALIDATED: the numbers come from a quick model fitted while labelling, checked on its own labels only; "
         "use it to see where to look, and train a run before anybody decides by it."
     )
     exportable = False
@@ -184,10 +189,18 @@ class LiveLabels:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LivePrediction(Prediction):
-    """What a live model says; not calibrated, since nothing was held out."""
+    """What a live model says, calibrated by its labels as it sees them without having learned from them."""
 
     learned_from: Mapping[str, int]
     """Its labels per class."""
+    unseen: CrossFitted | None = None
+    """Its labels, each from the labels of other spatial blocks; None where their places are not known."""
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The map and the threshold; as they are and 0.5 without cross-fitted labels."""
+        nothing = np.zeros((0, len(self.scheme)))
+        return self.unseen.calibration if self.unseen else calibrate(nothing, np.zeros(0, dtype=np.int64), self.scheme)
 
 
 def usable_labels(features: EventFeatures, current: pd.DataFrame, scheme: ClassScheme) -> LiveLabels:
@@ -203,8 +216,22 @@ def usable_labels(features: EventFeatures, current: pd.DataFrame, scheme: ClassS
     return LiveLabels(rows=np.array(rows, dtype=np.intp), classes=np.array(classes, dtype=np.int64))
 
 
-def fit_live(features: EventFeatures, current: pd.DataFrame, scheme: ClassScheme) -> LivePrediction:
-    """Fit on the current labels and predict every assessed building.
+def fit_live(
+    features: EventFeatures,
+    current: pd.DataFrame,
+    scheme: ClassScheme,
+    *,
+    place: pd.DataFrame | None = None,
+    random: Collection[str] = (),
+) -> LivePrediction:
+    """Fit on the current labels, cross-fit and calibrate, and predict every assessed building.
+
+    Args:
+        features: of the event.
+        current: the labels (`LabelStore.current`).
+        scheme: the classes.
+        place: `x_m`, `y_m` of each assessed building, by id; None: nothing is cross-fitted or calibrated.
+        random: the labelled buildings that were drawn at random (`audit.drawn_at_random`).
 
     Raises:
         LabelsError: fewer than two classes of the scheme are labelled.
@@ -218,6 +245,9 @@ def fit_live(features: EventFeatures, current: pd.DataFrame, scheme: ClassScheme
     fitted = fit_linear_probe(features.values, labels.rows, labels.classes)
     probabilities = np.zeros((len(fitted), len(scheme)))
     probabilities[:, : fitted.shape[1]] = fitted  # it knows no classes above the highest labelled one
+    unseen = None if place is None else _cross_fitted(features, labels, scheme, place, random)
+    if unseen is not None:
+        probabilities = unseen.calibration.apply(probabilities, scheme)
     return LivePrediction(
         scheme=scheme,
         building_id=features.building_id,
@@ -225,12 +255,29 @@ def fit_live(features: EventFeatures, current: pd.DataFrame, scheme: ClassScheme
         p_damaged=damaged_probability(probabilities, scheme),
         uncertainty=normalised_entropy(probabilities),
         learned_from=counts,
+        unseen=unseen,
+    )
+
+
+def _cross_fitted(
+    features: EventFeatures, labels: LiveLabels, scheme: ClassScheme, place: pd.DataFrame, random: Collection[str]
+) -> CrossFitted:
+    building_id = features.building_id[labels.rows]
+    at = place.loc[building_id.tolist(), ["x_m", "y_m"]].to_numpy(float)
+    fold = block_folds(labelled_blocks(at[:, 0], at[:, 1], SplitSettings().block_m), labels.classes)
+    return CrossFitted(
+        scheme=scheme,
+        building_id=building_id,
+        classes=labels.classes,
+        fold=fold,
+        random=np.isin(building_id, list(random)),
+        probabilities=cross_validated(features.values[labels.rows], labels.classes, fold, n_classes=len(scheme)),
     )
 
 
 @dataclass(frozen=True)
 class LiveModel:
-    """The frozen features of an event with a classifier on its labels of one revision; not calibrated.
+    """The frozen features of an event with a classifier on its labels of one revision.
 
     `features` changes when the features change; `prediction` is what it says, fitted by whoever made it.
     """
@@ -262,7 +309,7 @@ class LiveModel:
 
     @property
     def threshold(self) -> float:
-        return DEFAULT_THRESHOLD
+        return self.prediction.calibration.threshold
 
     @property
     def statement(self) -> str | None:
@@ -271,6 +318,10 @@ class LiveModel:
     @property
     def validated(self) -> bool:
         return False
+
+    @property
+    def unseen(self) -> CrossFitted | None:
+        return self.prediction.unseen
 
     @property
     def run(self) -> Run | None:
@@ -293,7 +344,9 @@ def live_model_of(event: Event) -> LiveModel:
     """
     features, labels = read_features(event), open_labels(event)
     revision = labels.revision()
-    prediction = fit_live(features, labels.current(), damage_scheme(event))
+    place = PatchStore.open(event.patches_path).index().set_index("building_id")
+    drawn = drawn_at_random(labels.log())
+    prediction = fit_live(features, labels.current(), damage_scheme(event), place=place, random=drawn)
     return LiveModel(event, features_version(event), revision, prediction)
 
 

@@ -12,6 +12,7 @@ from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import SettingsError
 from damage_ssl.events.event import Event
 from damage_ssl.progress import ProgressCallback
+from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.predictions import Prediction
 from damage_ssl.runs.run import Run
 from damage_ssl.settings import Resources
@@ -128,6 +129,10 @@ class MapModel(Protocol):
     @property
     def validated(self) -> bool:
         """True where it was checked on enough buildings that it has not learned from (`metrics.enough_to_validate`)."""
+
+    @property
+    def unseen(self) -> CrossFitted | None:
+        """What it says of its labels without having learned from them; None where it was not cross-fitted."""
 
     @property
     def run(self) -> Run | None:

@@ -27,7 +27,11 @@ class RunPlan:
     """All that determines a run's weights: settings, who is trained on, who is held out, which pixels.
 
     Classes are indices of `scheme`; ids are the event's own. `sources` are other events whose labelled buildings are
-    learned from too. Two plans with the same fingerprint give the same run, so it is not trained twice.
+    learned from too. Either `validation_id` are held out, or nobody is and `fold` says with which part each of
+    `train_id` is left out of one of the trainings that only check the run (cross-fitting). `random_id` are the labelled
+    ones drawn at random over the event.
+
+    Two plans with the same fingerprint give the same run, so it is not trained twice.
     """
 
     train: TrainSettings
@@ -40,6 +44,8 @@ class RunPlan:
     patches_fingerprint: str
     version: str = __version__
     sources: tuple[SourcePlan, ...] = ()
+    fold: tuple[int, ...] = ()
+    random_id: tuple[str, ...] = ()
 
     @property
     def scheme(self) -> ClassScheme:
@@ -58,6 +64,11 @@ class RunPlan:
         for source in self.sources:
             found |= dict(zip(source.joint_validation_id, source.validation_class, strict=True))
         return found
+
+    @property
+    def checked(self) -> dict[str, int]:
+        """The class of each label that chooses calibration and threshold: all own ones if cross-fitted, or held out."""
+        return dict(zip(self.train_id, self.train_class, strict=True)) if self.fold else self.held_out
 
     @property
     def statement(self) -> str | None:
@@ -83,8 +94,9 @@ class RunPlan:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, read back by `from_json`."""
         values = {**asdict(self), "train": self.train.model_dump(), "split": self.split.model_dump()}
-        if not self.sources:
-            del values["sources"]  # as in plans of versions that knew none
+        for name in ("sources", "fold", "random_id"):  # as in plans of versions that knew none
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod

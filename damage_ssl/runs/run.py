@@ -70,6 +70,11 @@ class Run(TrainingFolder):
         return self.path / "calibration.json"
 
     @property
+    def cross_fitted_path(self) -> Path:
+        """Parquet table of labels: building_id, class_index, fold, raw probabilities without the labels of the fold."""
+        return self.path / "cross_fitted.parquet"
+
+    @property
     def status_path(self) -> Path:
         return self.path / "status.json"
 

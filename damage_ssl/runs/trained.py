@@ -3,6 +3,7 @@
 Predicting holds a chunk of buildings in memory at a time.
 """
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -15,16 +16,18 @@ from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import LabelsError, WorkspaceError
-from damage_ssl.evaluation.calibration import Calibration, calibrate, scale_probabilities
-from damage_ssl.evaluation.spatial_blocks import BlockSplit, split_by_position
+from damage_ssl.evaluation.audit import drawn_at_random
+from damage_ssl.evaluation.calibration import Calibration, calibrate
+from damage_ssl.evaluation.spatial_blocks import BlockSplit, spatial_folds, split_by_position
 from damage_ssl.events.definition import state_scheme, stated_scheme, training_scheme
-from damage_ssl.events.event import Event
+from damage_ssl.events.event import Event, open_labels
 from damage_ssl.files import atomic_path
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.parallel import run_tasks
 from damage_ssl.patches.pairs import PairSet, PairSource
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
+from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
 from damage_ssl.runs.predictions import CHUNK_BUILDINGS, prediction_table, scheme_of
@@ -67,7 +70,7 @@ class TrainedKind(RunKind):
         pairs = patches.load(np.concatenate([_buildings_in_memory(plan, store), targets.foreign_id]))
         train(pairs, targets, plan.train, run, progress=progress, should_stop=should_stop, cache=event.path / "views")
         if run.status().state == "trained":
-            calibrate_as_planned(run, patches)
+            calibrate_as_planned(event, run, patches, pairs, should_stop)
 
     def predict(
         self,
@@ -80,7 +83,7 @@ class TrainedKind(RunKind):
     ) -> pd.DataFrame:
         store, status = PatchStore.open(event.patches_path), run.status()
         if not run.calibration_path.exists():
-            calibrate_as_planned(run, joint_patches(event, store, plan_of(run).sources))
+            calibrate_as_planned(event, run, joint_patches(event, store, plan_of(run).sources))
         table = predict_run(run, store, progress=progress, resources=resources, client=client)
         run.set_status("finished", step=status.step, steps=status.steps)
         return table
@@ -132,14 +135,17 @@ def plan_run(
 ) -> RunPlan:
     """Decide who is trained on and who is held out, from the labels as they are now.
 
-    With `sources`, other events of the workspace by name, their labelled buildings are trained on too. The event's own
-    labels are held out where they suffice for it; where they do not, all of them are trained on and some of the
-    sources' are held out instead.
+    A training that only fits a head to kept features learns from all labels and is checked by cross-fitting
+    (`RunPlan.fold`); of any other a share of the labels is held out. With `sources`, other events of the workspace by
+    name, their labelled buildings are trained on too. The event's own labels are held out where they suffice for it;
+    where they do not, all of them are trained on and some of the sources' are held out instead.
 
     Raises:
         LabelsError: no usable labels, one class only, or too few to train and validate.
         WorkspaceError, InputError: a source cannot be used; see `plan_sources`.
     """
+    from damage_ssl.learning.training import keeps_features
+
     scheme = scheme_named(train.scheme)
     labelled = labelled_buildings(event, store, scheme)
     if labelled.empty and not sources:
@@ -162,7 +168,15 @@ def plan_run(
         if not sources:
             raise
         parts = BlockSplit(train=building_id, validation=building_id[:0], block_m=split.block_m)
-    hold_out = not len(parts.validation)
+    place, classes = labelled[["x_m", "y_m"]].to_numpy(float), labelled["class_index"].to_numpy(np.int64)
+    hold_out, fold = not len(parts.validation), ()
+    if (
+        not hold_out
+        and keeps_features(train)
+        and (found := spatial_folds(place[:, 0], place[:, 1], classes, split)) is not None
+    ):
+        fold = tuple(found[0].tolist())
+        parts = BlockSplit(train=building_id, validation=building_id[:0], block_m=found[1])
     settings = source_settings or SourceSettings()
     others = plan_sources(event, store, sources, scheme, split, settings, train.seed, hold_out=hold_out)
     class_of = dict(zip(building_id.tolist(), labelled["class_index"].tolist(), strict=True))
@@ -176,6 +190,8 @@ def plan_run(
         block_m=parts.block_m,
         patches_fingerprint=store.fingerprint,
         sources=others,
+        fold=fold,
+        random_id=tuple(sorted(drawn_at_random(open_labels(event).log()) & class_of.keys())),
     )
 
 
@@ -205,38 +221,77 @@ class ProbabilityModel(Protocol):
     def predict(self, pairs: PairSet) -> NDArray[np.float64]: ...
 
 
-def calibrate_as_planned(run: Run, patches: JointPatches) -> None:
-    """Calibrate a run on the buildings that its plan held out."""
-    plan = plan_of(run)
-    held_out = plan.held_out
-    classes = np.array(list(held_out.values()), dtype=np.int64)
-    found = calibrate_run(run, patches, np.array(list(held_out), dtype=str), classes)
-    if judges := ", ".join(source.event for source in plan.sources if source.validation_id):
-        replace(found, method=f"{found.method}; all of other events: {judges}").write(run.calibration_path)
-
-
-def calibrate_run(
+def calibrate_as_planned(
+    event: Event,
     run: Run,
-    store: IndexedPairs,
-    validation_id: NDArray[np.str_],
-    validation_class: NDArray[np.integer],
-    *,
-    predictor: ProbabilityModel | None = None,
-) -> Calibration:
-    """Choose temperature and threshold on the run's validation buildings and write `run.calibration_path`.
+    patches: JointPatches,
+    pairs: PairSet | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> None:
+    """Calibrate a run on the labels that its plan holds out, or on all of them by cross-fitting.
 
-    Raises:
-        WorkspaceError: the run has no weights.
+    `pairs` are those that it was trained on, for whoever has them. Where `should_stop` ends the cross-fitting, the run
+    is left as `cancelled`, to be gone on with.
     """
-    model = predictor or _load(run)
-    probabilities = (
-        _predict(model, store, np.asarray(validation_id))
-        if len(validation_id)
-        else np.empty((0, len(model.class_names)), dtype=np.float64)
+    plan = plan_of(run)
+    unseen = CrossFitted.read(run, plan.scheme) if plan.fold else None
+    if plan.fold and unseen is None:
+        unseen = _cross_fitted(event, run, patches, pairs, should_stop)
+        if unseen is None:
+            return
+        unseen.write(run)
+        for folder in run.path.glob("fold-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+    if unseen is not None:
+        found = unseen.calibration
+        run.log_metrics({"step": run.status().step, "validation_auroc": unseen.auroc})
+    else:
+        building_id = np.array(list(plan.held_out), dtype=str)
+        classes = np.array(list(plan.held_out.values()), dtype=np.int64)
+        probabilities = _predict(_load(run), patches, building_id)
+        found = calibrate(probabilities, classes, plan.scheme, random=np.isin(building_id, plan.random_id))
+    if judges := ", ".join(source.event for source in plan.sources if source.validation_id):
+        found = replace(found, method=f"{found.method}; all of other events: {judges}")
+    found.write(run.calibration_path)
+
+
+def _cross_fitted(
+    event: Event,
+    run: Run,
+    patches: JointPatches,
+    pairs: PairSet | None,
+    should_stop: Callable[[], bool] | None,
+) -> CrossFitted | None:
+    """The run's labels without having learned from them; None, and the run cancelled, where it was stopped."""
+    from damage_ssl.learning.training import cross_fit
+
+    plan, status = plan_of(run), run.status()
+    targets, cache = plan.targets(), event.path / "views"
+    if pairs is None:
+        store = PatchStore.open(event.patches_path)
+        pairs = patches.load(np.concatenate([_buildings_in_memory(plan, store), targets.foreign_id]))
+    fold = np.full(len(targets.train_id), -1)
+    fold[: len(plan.fold)] = plan.fold  # own labels come first
+    settings = plan.train.replace(steps=max(status.step, 1), minutes=None)  # the steps that the run had time for
+
+    def say(done: int, parts: int) -> None:
+        message = f"checked on labels that it has not learned from: part {done} of {parts}"
+        run.set_status("trained", step=status.step, steps=status.steps, message=message)
+
+    said = cross_fit(pairs, targets, fold, settings, run, on_fold=say, should_stop=should_stop, cache=cache)
+    if said is None:
+        message = "stopped; train again to go on"
+        run.set_status("cancelled", step=status.step, steps=status.steps, message=message)
+        return None
+    own = fold >= 0
+    return CrossFitted(
+        scheme=plan.scheme,
+        building_id=targets.train_id[own],
+        classes=targets.train_class[own],
+        fold=fold[own],
+        random=np.isin(targets.train_id[own], plan.random_id),
+        probabilities=said[own],
     )
-    calibration = calibrate(probabilities, validation_class, scheme_of(model.class_names))
-    calibration.write(run.calibration_path)
-    return calibration
 
 
 def predict_run(
@@ -252,7 +307,7 @@ def predict_run(
     """Predict every assessed building and write `run.predictions_path` (Parquet, atomically).
 
     Args:
-        run: a finished run; its calibration is applied (temperature 1 if it has none).
+        run: a finished run; its calibration is applied, if it has one.
         store: the event's patches; `chunk` buildings, neighbours in the store, are read at a time.
         progress: told (buildings done, buildings in all) after each chunk.
         predictor: the model, if it is loaded already; it then predicts in this process.
@@ -282,10 +337,11 @@ def predict_run(
         work = partial(_predict_elsewhere, run, store)
         scheme = scheme_of(_load(run).class_names)
     parts = list(run_tasks(work, chunks, resources, progress, sizes=[len(part) for part in chunks], client=client))
-    temperature = Calibration.read(run.calibration_path).temperature if run.calibration_path.exists() else 1.0
     probabilities = np.empty((len(building_id), len(scheme)), dtype=np.float64)
     if parts:
-        probabilities[stored] = scale_probabilities(np.concatenate(parts), temperature)
+        probabilities[stored] = np.concatenate(parts)
+    if run.calibration_path.exists():
+        probabilities = Calibration.read(run.calibration_path).apply(probabilities, scheme)
     table = prediction_table(building_id, probabilities, scheme)
     with atomic_path(run.predictions_path) as temporary:
         table.to_parquet(temporary, index=False)

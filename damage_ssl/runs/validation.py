@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import InputError
+from damage_ssl.evaluation.audit import taught_nothing
 from damage_ssl.evaluation.groups import GroupReport, evaluate_groups
 from damage_ssl.evaluation.metrics import Evaluation, evaluate
 from damage_ssl.evaluation.spatial_blocks import block_of
@@ -18,8 +19,11 @@ from damage_ssl.events.event import Event
 from damage_ssl.labels.label_csv import known_grades
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.model import MapModel
+from damage_ssl.runs.plan import plan_of
 from damage_ssl.runs.predictions import class_probabilities
 from damage_ssl.runs.run import Run
+from damage_ssl.settings import SplitSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,17 +140,44 @@ def evaluate_event(
     )
 
 
-def validation_of(event: Event, model: FinishedRun) -> Evaluation | None:
-    """The run on its own validation blocks, which chose its threshold; None where nothing was held out."""
-    classes = model.held_out
-    if not classes:
+def validation_of(event: Event, model: MapModel) -> Evaluation | None:
+    """A model on labels that it has not learned from: all of them, cross-fitted, or its validation blocks, which chose
+    its threshold. None where there are none."""
+    index = PatchStore.open(event.patches_path).index()[["building_id", "x_m", "y_m"]]
+    plan = model.plan if isinstance(model, FinishedRun) else None
+    if (unseen := model.unseen) is not None:
+        place = index[index["building_id"].isin(unseen.building_id)]
+        block_m = SplitSettings().block_m if plan is None else plan.block_m
+        block = block_of(place["x_m"].to_numpy(float), place["y_m"].to_numpy(float), block_m)
+        return unseen.evaluation(dict(zip(place["building_id"], block.tolist(), strict=True)))
+    if not isinstance(model, FinishedRun) or not (classes := model.held_out):
         return None
     held_out = pd.DataFrame({"building_id": list(classes), "class_index": list(classes.values())})
     held_out["damaged"] = held_out["class_index"] >= model.scheme.damaged_from
-    index = PatchStore.open(event.patches_path).index()[["building_id", "x_m", "y_m"]]
     rows = held_out.merge(index, on="building_id").merge(model.predictions, on="building_id")
     rows["block"] = block_of(rows["x_m"].to_numpy(float), rows["y_m"].to_numpy(float), model.plan.block_m)
     return _evaluate(rows, model.scheme, model.threshold)
+
+
+def fair_verdicts(
+    model: MapModel, building_id: NDArray[np.str_], said: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether a model calls buildings damaged, for those that it learned from as it would without (cross-fitted).
+
+    Args:
+        model: whose verdicts.
+        building_id: [n].
+        said: [n] its verdicts of the map.
+
+    Returns:
+        The verdicts, and which of them were given without the building's own label: [n] each.
+    """
+    unseen = model.unseen
+    known = [] if model.run is None else [*plan_of(model.run).train_id, *plan_of(model.run).validation_id]
+    if unseen is None:
+        return said, taught_nothing(building_id, known) & (model.run is not None)
+    cross_fitted = np.isin(building_id, unseen.building_id[unseen.known])
+    return unseen.verdicts(building_id, said), cross_fitted | taught_nothing(building_id, known, unseen.building_id)
 
 
 def _evaluate(rows: pd.DataFrame, scheme: ClassScheme, threshold: float) -> Evaluation:

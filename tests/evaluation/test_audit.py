@@ -11,12 +11,13 @@ from damage_ssl.evaluation.audit import (
     audit_order,
     audit_report,
     audited_rows,
+    drawn_at_random,
     inclusion_probability,
     skipped_before,
     taught_nothing,
-    unseen_verdicts,
     wilson,
 )
+from damage_ssl.labels.schema import WITHDRAWN
 
 IDS = np.array([f"b{number:04d}" for number in range(2000)])
 
@@ -135,13 +136,10 @@ def test_map_is_measured_on_graded_answers_that_taught_it_nothing() -> None:
     assert (report.no_grade, report.learned, report.population, report.skipped) == (1, 2, 50, 3)
 
 
-def test_model_that_learned_an_answer_is_asked_as_if_it_had_not() -> None:
-    said, fair = unseen_verdicts(
-        np.array(["new", "learned", "alone"]),
-        np.array([True, True, True]),
-        np.array(["alone", "learned", "other"]),
-        np.array([np.nan, 0.2, 0.9]),
-        0.5,
-    )
-    assert said[fair].tolist() == [True, False]
-    assert fair.tolist() == [True, True, False]
+def test_random_and_audited_buildings_stay_random_whatever_is_said_of_them_later() -> None:
+    log = pd.DataFrame(
+        [("a", "random", "intact"), ("a", "map", "damaged"), ("b", "spread", "intact"), ("b", "audit", "intact"),
+         ("c", "uncertain", "damaged"), ("d", "random", WITHDRAWN)],
+        columns=["building_id", "drawn", "value"],
+    )  # fmt: skip
+    assert drawn_at_random(log) == {"a", "b"}

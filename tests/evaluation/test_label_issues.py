@@ -20,6 +20,7 @@ from damage_ssl.evaluation.label_issues import (
     labelled_blocks,
     verdict_disagreement,
 )
+from damage_ssl.evaluation.spatial_blocks import block_folds
 
 NAMES = ("intact", "damaged")
 
@@ -37,29 +38,30 @@ def test_model_is_not_asked_about_a_label_that_it_has_learned() -> None:
     features = np.array([[-1.0], [-0.9], [-1.1], [1.0], [0.9], [1.1], [1.05]], dtype=np.float32)
     classes = np.array([0, 0, 0, 1, 1, 1, 0])
     block = np.array(["a", "b", "c", "a", "b", "c", "d"])
-    p = cross_validated(features, classes, block, n_classes=2, folds=4)
+    fold = block_folds(block, classes, 4)
+    p = cross_validated(features, classes, fold, n_classes=2)
     np.testing.assert_allclose(p.sum(axis=1), 1.0)
     assert p[6, 1] > 0.9
-    again = cross_validated(features, np.array([0, 0, 0, 1, 1, 1, 1]), block, n_classes=2, folds=4)
+    again = cross_validated(features, np.array([0, 0, 0, 1, 1, 1, 1]), fold, n_classes=2)
     np.testing.assert_array_equal(p[6], again[6])  # its own label does not reach its judgement
 
 
 def test_building_is_not_judged_where_the_other_blocks_hold_one_class() -> None:
     features = np.array([[-1.0], [-1.0], [1.0]], dtype=np.float32)
-    p = cross_validated(features, np.array([0, 0, 1]), np.array(["a", "b", "c"]), n_classes=2)
+    p = cross_validated(features, np.array([0, 0, 1]), np.array([0, 1, 2]), n_classes=2)
     assert np.isnan(p[2]).all()  # learned from two intact ones only
     assert np.isfinite(p[:2]).all()
 
 
 def test_labels_of_one_block_are_not_judged() -> None:
     features = np.array([[-1.0], [1.0]], dtype=np.float32)
-    p = cross_validated(features, np.array([0, 1]), np.array(["a", "a"]), n_classes=2)
+    p = cross_validated(features, np.array([0, 1]), np.array([0, 0]), n_classes=2)
     assert np.isnan(p).all()
 
 
 def test_class_that_a_fold_never_saw_has_probability_zero() -> None:
     features = np.array([[-1.0], [0.0], [-1.0], [0.0], [5.0]], dtype=np.float32)
-    p = cross_validated(features, np.array([0, 1, 0, 1, 2]), np.array(["a", "a", "b", "b", "c"]), n_classes=3)
+    p = cross_validated(features, np.array([0, 1, 0, 1, 2]), np.array([0, 0, 1, 1, 2]), n_classes=3)
     assert p[4, 2] == 0.0
     assert p[4].sum() == pytest.approx(1.0)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from damage_ssl.errors import LabelsError
-from damage_ssl.evaluation.spatial_blocks import block_of, split_by_position, split_labelled
+from damage_ssl.evaluation.spatial_blocks import FOLDS, block_of, spatial_folds, split_by_position, split_labelled
 from damage_ssl.settings import SplitSettings
 
 SETTINGS = SplitSettings(block_m=150, validation_share=0.25, min_train_per_class=3, min_validation_per_class=2)
@@ -81,3 +81,25 @@ def test_smallest_permitted_numbers_are_reached() -> None:
     block = np.array([f"{n // 2}_0" for n in range(10)])
     split = split_labelled(ids, block, np.arange(10) % 2, SETTINGS, np.random.default_rng(0))
     assert (len(split.train), len(split.validation)) == (6, 4)
+
+
+def test_folds_are_whole_blocks_and_each_gets_its_share_of_both_classes() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0, 1000, (2, 200))
+    classes = (x > 700).astype(np.int64)  # the damaged ones lie together
+    found = spatial_folds(x, y, classes, SplitSettings(block_m=100.0))
+    assert found is not None
+    fold, block_m = found
+    block = block_of(x, y, block_m)
+    assert all(len(set(fold[block == each])) == 1 for each in set(block))
+    assert len(set(fold)) == FOLDS
+    for each in range(FOLDS):
+        share = [(fold[classes == c] == each).mean() for c in (0, 1)]
+        assert share == pytest.approx([0.2, 0.2], abs=0.12)
+
+
+def test_blocks_of_folds_are_halved_until_enough_is_left_and_none_is_said_where_that_fails() -> None:
+    x, classes = np.array([5.0, 15.0, 25.0, 35.0, 45.0, 55.0]), np.array([0, 1, 0, 1, 0, 1])
+    found = spatial_folds(x, np.zeros(6), classes, SplitSettings(block_m=80.0, min_train_per_class=2))
+    assert found is not None and found[1] < 80.0
+    assert spatial_folds(x, np.zeros(6), classes, SplitSettings(block_m=80.0, min_train_per_class=3)) is None

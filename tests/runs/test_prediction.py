@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import SCHEMES, scheme_named
 from damage_ssl.errors import StorageError, WorkspaceError
-from damage_ssl.evaluation.calibration import Calibration, shrunk_threshold
+from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.runs.predictions import (
     class_probabilities,
@@ -20,7 +20,7 @@ from damage_ssl.runs.predictions import (
     scheme_of,
 )
 from damage_ssl.runs.run import Run
-from damage_ssl.runs.trained import calibrate_run, predict_run
+from damage_ssl.runs.trained import predict_run
 
 GRADES = scheme_named("grades")
 
@@ -104,18 +104,6 @@ def test_temperature_of_the_run_is_applied(run: Run) -> None:
     # odds 9 : 1 become 3 : 1.
     assert table.loc["b90", "p_damaged"] == pytest.approx(0.75)
     assert table.loc["b50", "uncertainty"] == pytest.approx(1.0)
-
-
-def test_calibrating_a_run_writes_its_threshold(run: Run) -> None:
-    ids, classes = np.array(["b10", "b70", "b30", "b60"]), np.array([0, 1, 0, 1])
-    calibration = calibrate_run(run, FakeStore(80), ids, classes, predictor=FakeModel())
-    assert calibration.threshold == pytest.approx(shrunk_threshold(0.45, 2))
-    assert Calibration.read(run.calibration_path) == calibration
-
-
-def test_run_without_validation_buildings_is_calibrated_to_one_half(run: Run) -> None:
-    empty = np.array([], dtype=str)
-    assert calibrate_run(run, FakeStore(5), empty, np.array([], dtype=int), predictor=FakeModel()).threshold == 0.5
 
 
 def test_event_without_an_assessed_building_gives_an_empty_table_with_its_columns(run: Run) -> None:

@@ -159,10 +159,16 @@ def _caveats(facts: CardFacts) -> list[str]:
             0, f"`p_damaged` is a {facts.kind.measure} between 0 and 1, not a probability: do not add it up."
         )
     if facts.calibration is not None and facts.calibration.n_validation and facts.validation is not None:
-        caveats.append(
-            "The threshold was chosen on the validation buildings, so the numbers above are somewhat optimistic; "
-            "`damage-ssl evaluate` with independent labels is the honest measure."
-        )
+        if not facts.calibration.cross_fitted:
+            caveats.append(
+                "The threshold was chosen on the validation buildings, so the numbers above are somewhat optimistic; "
+                "`damage-ssl evaluate` with independent labels is the honest measure."
+            )
+        if facts.kind.is_probability and not facts.calibration.n_random:
+            caveats.append(
+                "No label that calibrated `p_damaged` was drawn at random: the probabilities fit the labels' share of "
+                "damaged buildings, not the event's."
+            )
         if facts.calibration.n_validation < FEW_VALIDATION_BUILDINGS:
             caveats.append(
                 f"Only {_count(facts.calibration.n_validation, 'building')} decided the threshold: label more to "

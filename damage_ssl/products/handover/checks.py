@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from damage_ssl.damage_scale import reason_words
-from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_of_map, taught_nothing
+from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_of_map
 from damage_ssl.evaluation.intervals import LEAST
 from damage_ssl.evaluation.metrics import LEAST_VALIDATED, Estimate, Evaluation
 from damage_ssl.products.handover.card import FEW_VALIDATION_BUILDINGS
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.model import MapModel
+from damage_ssl.runs.validation import fair_verdicts
 
 State = Literal["good", "look", "bad"]
 """`good`: nothing to do; `look`: the receiver should know; `bad`: better mended first."""
@@ -77,10 +78,14 @@ def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Ha
         yield HandoverCheck("Model", "none: the map holds coverage and your labels only", "look")
         return
     if not isinstance(model, FinishedRun):
-        yield HandoverCheck("Model", "live model, not validated: train a run before anybody decides by this map", "bad")
+        said = "live model, not validated: train a run before anybody decides by this map"
+        if validation is not None:
+            said += f" (each label as it sees it without having learned from it: {_figures(validation)})"
+        yield HandoverCheck("Model", said, "bad")
         return
     calibration = model.calibration
-    decided = f"chosen on {calibration.n_validation:,} held-out buildings, {calibration.n_damaged:,} of them damaged"
+    unseen = "cross-fitted labels" if calibration.cross_fitted else "held-out buildings"
+    decided = f"chosen on {calibration.n_validation:,} {unseen}, {calibration.n_damaged:,} of them damaged"
     chosen = decided if calibration.n_validation else calibration.method
     few_damaged = calibration.n_validation > 0 and calibration.n_damaged < FEW_DAMAGED
     yield HandoverCheck("Threshold", f"{calibration.threshold:.2f}, {chosen}", "look" if few_damaged else "good")
@@ -100,32 +105,28 @@ def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Ha
         few = validation.n < FEW_VALIDATION_BUILDINGS
         yield HandoverCheck(
             "Validation",
-            f"AUROC {_rounded(validation.auroc)}, F1 {_rounded(validation.f1)} on {validation.n:,} held-out buildings"
-            f"{': few, so take it as rough' if few else ''}",
+            f"{_figures(validation)} on {validation.n:,} {unseen}{': few, so take it as rough' if few else ''}",
             "look" if few else "good",
         )
 
 
 def _audit(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> HandoverCheck:
-    report = _audit_of(table, model, log)
+    report = audit_of_table(table, model, log)
     if report is None or not report.accuracy.n:
         return HandoverCheck("Audit", "none: judge a random sample (step 4) to know how right the map is", "look")
     said = f"verdicts right: {report.accuracy.sentence}"
     return HandoverCheck("Audit", said, "look" if report.accuracy.tells_little else "good")
 
 
-def _audit_of(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> AuditReport | None:
-    """The audit of what the model says, on buildings that it did not learn from."""
+def audit_of_table(table: pd.DataFrame, model: MapModel | None, log: pd.DataFrame) -> AuditReport | None:
+    """The audit of what the model says, on buildings that it says something of without having learned from them."""
     if model is None:
         return None
     answers = audit_answers(log)
     p_damaged = pd.to_numeric(table.set_index("building_id")["p_damaged"]).reindex(answers["building_id"])
-    fair = p_damaged.notna().to_numpy()
-    if isinstance(model, FinishedRun):
-        plan = model.plan
-        fair = fair & taught_nothing(answers["building_id"].to_numpy(str), plan.train_id, plan.validation_id)
     said = p_damaged.to_numpy(float, na_value=np.nan) >= model.threshold
-    return audit_of_map(answers, said, fair, model.scheme, population=len(table))
+    said, fair = fair_verdicts(model, answers["building_id"].to_numpy(str), said)
+    return audit_of_map(answers, said, fair & p_damaged.notna().to_numpy(), model.scheme, population=len(table))
 
 
 def _freshness(model: MapModel | None, log: pd.DataFrame, now: float) -> Iterator[HandoverCheck]:
@@ -150,6 +151,10 @@ def _age(seconds: float) -> str:
     return (
         f"{seconds / 60:.0f} minutes" if hours < 2 else f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
     )
+
+
+def _figures(validation: Evaluation) -> str:
+    return f"AUROC {_rounded(validation.auroc)}, F1 {_rounded(validation.f1)}"
 
 
 def _rounded(estimate: Estimate) -> str:

@@ -15,8 +15,9 @@ from damage_ssl.events.event import Event
 from damage_ssl.files import write_json
 from damage_ssl.labels.schema import LABEL_COLUMNS
 from damage_ssl.learning.settings import TrainSettings
-from damage_ssl.products.handover.checks import HandoverCheck, handover_checks
+from damage_ssl.products.handover.checks import HandoverCheck, audit_of_table, handover_checks
 from damage_ssl.runs.change_score import CHANGE_SCORE
+from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.live import LiveModel, LivePrediction
 from damage_ssl.runs.plan import RunPlan
@@ -122,6 +123,37 @@ def test_figures_come_with_how_many_they_rest_on(run: Run, tmp_path: Path) -> No
     assert of("Validation", checks).state == "look"
     assert of("Validation", handover_checks(table(), FinishedRun(run), log(), replace(few, n=400))).state == "good"
     assert of("Threshold", checks).text == "0.50, chosen on 30 held-out buildings, 12 of them damaged"
+
+
+def test_audit_of_the_live_model_asks_it_as_if_it_had_not_learned_the_answers(tmp_path: Path) -> None:
+    p = np.array([0.9, 0.8, 0.1, 0.2])
+    unseen = CrossFitted(
+        scheme=BINARY,
+        building_id=np.array(["a", "b", "c"]),
+        classes=np.array([1, 1, 0]),
+        fold=np.array([0, 1, 2]),
+        random=np.ones(3, dtype=bool),
+        # without its answer a looks intact, and nothing can be said of c
+        probabilities=np.array([[0.99, 0.01], [0.01, 0.99], [np.nan, np.nan]]),
+    )
+    said = LivePrediction(
+        scheme=BINARY,
+        building_id=np.array(list("abcd")),
+        probabilities=np.stack([1 - p, p], axis=1),
+        p_damaged=p,
+        uncertainty=p,
+        learned_from={},
+        unseen=unseen,
+    )
+    model = LiveModel(Event(tmp_path, "e"), "features", 1, said)
+    then = "2026-01-01T00:00:00Z"
+    answers = [("a", "destroyed"), ("b", "destroyed"), ("c", "no-damage"), ("d", "no-damage")]
+    report = audit_of_table(table(), model, log(*((*each, AUDIT, then) for each in answers)))
+    assert report is not None and report.learned == 1  # c
+    assert report.accuracy.n == 3 and report.accuracy.hits == 2  # not a, whose answer it had learned by heart
+    plain = LiveModel(Event(tmp_path, "e"), "features", 1, replace(said, unseen=None))
+    report = audit_of_table(table(), plain, log(*((*each, AUDIT, then) for each in answers)))
+    assert report is not None and not report.accuracy.n  # who knows what it learned from
 
 
 def test_audit_leaves_out_what_the_model_learned_from(run: Run) -> None:
