@@ -50,6 +50,7 @@ def test_the_main_job_makes_a_map_whose_auroc_is_as_said_and_does_nothing_twice(
     assert again["report"].evaluation == found["report"].evaluation
 
 
+@pytest.mark.long
 def test_the_new_algorithm_is_trained_by_its_name_and_no_method_guesses(place: Path) -> None:
     from damage_ssl import ALGORITHMS
 
