@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -74,20 +74,9 @@ class FinishedRun:
     @cached_property
     def calibration(self) -> Calibration:
         """Temperature, threshold, and what they were chosen on."""
-        own = Calibration.read(self.run.calibration_path)
         if self.scheme.damaged_grades == self.plan.scheme.damaged_grades or not self.plan.validation_id:
-            return own
-        held_out, said = self.held_out, self.prediction
-        known = np.isin(said.building_id, list(held_out))
-        p = said.p_damaged[known]
-        damaged = np.array([held_out[name] >= self.scheme.damaged_from for name in said.building_id[known]], dtype=bool)
-        deciding = int(min(damaged.sum(), (~damaged).sum()))
-        threshold = shrunk_threshold(best_threshold(p, damaged), deciding) if deciding else DEFAULT_THRESHOLD
-        method = (
-            f"trained on {self.plan.scheme.name}, read as {self.scheme.name}: threshold chosen anew on {len(p)} "
-            f"held-out buildings; {own.method}"
-        )
-        return replace(own, threshold=threshold, n_damaged=int(damaged.sum()), method=method)
+            return Calibration.read(self.run.calibration_path)
+        return _calibrated_anew(self.run, self.scheme, self.stamp)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -137,6 +126,23 @@ class FinishedRun:
     @property
     def prediction(self) -> Prediction:
         return Prediction.of_table(FinishedRun(self.run, self.definition).predictions, self.scheme)
+
+
+@lru_cache(maxsize=64)  # the app opens a run at each look at a page
+def _calibrated_anew(run: Run, scheme: ClassScheme, predicted: str) -> Calibration:
+    """A run's calibration under a scheme in which damaged begins at another grade than where it was trained."""
+    model, own = FinishedRun(run, scheme), Calibration.read(run.calibration_path)
+    held_out, said = model.held_out, model.prediction
+    known = np.isin(said.building_id, list(held_out))
+    p = said.p_damaged[known]
+    damaged = np.array([held_out[name] >= scheme.damaged_from for name in said.building_id[known]], dtype=bool)
+    deciding = int(min(damaged.sum(), (~damaged).sum()))
+    threshold = shrunk_threshold(best_threshold(p, damaged), deciding) if deciding else DEFAULT_THRESHOLD
+    method = (
+        f"trained on {model.plan.scheme.name}, read as {scheme.name}: threshold chosen anew on {len(p)} held-out "
+        f"buildings; {own.method}"
+    )
+    return replace(own, threshold=threshold, n_damaged=int(damaged.sum()), method=method)
 
 
 @dataclass(frozen=True, kw_only=True)
