@@ -17,6 +17,7 @@ from damage_ssl.errors import InputError
 from damage_ssl.events.definition import damage_scheme, stated_scheme
 from damage_ssl.events.event import LABELS_URL, Event
 from damage_ssl.events.event import open_labels as open_labels
+from damage_ssl.events.licence import record_licence
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.run import runs_in
@@ -137,7 +138,7 @@ def create_event(workspace: Path, name: str, inputs: "EventInputs", *, overwrite
         return event
     if not inputs.pre or not inputs.post:
         raise InputError("init: give --pre and --post (or --from-xbd with an xBD folder, or --from-catalog)")
-    return Event.create(
+    event = Event.create(
         workspace,
         name,
         pre=inputs.pre,
@@ -150,6 +151,9 @@ def create_event(workspace: Path, name: str, inputs: "EventInputs", *, overwrite
         footprint_settings=inputs.footprint_settings,
         overwrite=overwrite,
     )
+    if inputs.licence is not None:
+        record_licence(event, inputs.licence)
+    return event
 
 
 def made_from(
