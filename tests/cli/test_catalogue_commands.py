@@ -20,8 +20,8 @@ from damage_ssl.cli.imagery import Wanted
 from damage_ssl.cli.place import Place
 from damage_ssl.events.catalogue import PACKAGED, find_event
 from damage_ssl.events.event import Event
-from damage_ssl.events.licence import recorded_licence
 from damage_ssl.events.imagery_search import ImageryFound
+from damage_ssl.events.licence import recorded_licence
 from damage_ssl.events.static_catalogue import ImageryScene
 from damage_ssl.geography import BoundingBox
 from tests.cli.conftest import Outcome, every_file
