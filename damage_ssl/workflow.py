@@ -323,10 +323,13 @@ def next_to_label(event: Event, count: int, rng: "np.random.Generator") -> "pd.D
     import pandas as pd
 
     from damage_ssl.labels.sampling import next_buildings
-    from damage_ssl.runs.best import best_model
     from damage_ssl.runs.live import features_ready, read_features
 
-    model = best_model(event).model
+    model = None
+    if any(run.finished for run in runs_in(event.runs_path)):  # the choice among runs needs scikit-learn
+        from damage_ssl.runs.best import best_model
+
+        model = best_model(event).model
     uncertainty = None if model is None else model.predictions.set_index("building_id")["uncertainty"]
     cluster = None
     if features_ready(event):
