@@ -18,6 +18,7 @@ from damage_ssl.errors import InputError
 from damage_ssl.events.definition import damage_scheme, stated_scheme
 from damage_ssl.events.event import LABELS_URL, Event
 from damage_ssl.events.event import open_labels as open_labels
+from damage_ssl.events.licence import record_licence
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.run import runs_in
@@ -156,7 +157,7 @@ def create_event(workspace: Path, name: str, inputs: "EventInputs", *, overwrite
         return event
     if not inputs.pre or not inputs.post:
         raise InputError("init: give --pre and --post (or --from-xbd with an xBD folder, or --from-catalog)")
-    return Event.create(
+    event = Event.create(
         workspace,
         name,
         pre=inputs.pre,
@@ -169,6 +170,9 @@ def create_event(workspace: Path, name: str, inputs: "EventInputs", *, overwrite
         footprint_settings=inputs.footprint_settings,
         overwrite=overwrite,
     )
+    if inputs.licence is not None:
+        record_licence(event, inputs.licence)
+    return event
 
 
 def made_from(
@@ -338,10 +342,13 @@ def next_to_label(event: Event, count: int, rng: "np.random.Generator") -> "pd.D
     import pandas as pd
 
     from damage_ssl.labels.sampling import next_buildings
-    from damage_ssl.runs.best import best_model
     from damage_ssl.runs.live import features_ready, read_features
 
-    model = best_model(event).model
+    model = None
+    if any(run.finished for run in runs_in(event.runs_path)):  # the choice among runs needs scikit-learn
+        from damage_ssl.runs.best import best_model
+
+        model = best_model(event).model
     uncertainty = None if model is None else model.predictions.set_index("building_id")["uncertainty"]
     cluster = None
     if features_ready(event):

@@ -139,6 +139,7 @@ def inputs_from_catalog(console: Console, workspace: Path, event_id: str, inputs
         footprints=inputs.footprints or found.footprints,
         aoi=inputs.aoi or found.aoi,
         hazard=inputs.hazard or event.hazard,
+        licence=None if inputs.pre or inputs.post else event.licence,  # of other rasters it says nothing
     )
 
 

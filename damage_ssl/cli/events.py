@@ -86,6 +86,7 @@ def init(
 
             inputs = inputs_from_catalog(console, workspace, from_catalog, inputs)
         make_event(console, workspace, event, inputs, scheme=scheme, overwrite=overwrite)
+        settle_definition(console, Event.open(workspace, event))
 
 
 def define(
@@ -165,7 +166,6 @@ def make_event(
     event = workflow.create_event(workspace, name, inputs, overwrite=overwrite)
     if scheme is not None:
         state_scheme(event, scheme)
-    settle_definition(console, event)
     summary = workflow.event_status(event)
     scenes = f"{summary.pre_scenes} pre and {summary.post_scenes} post scenes"
     console.say(f"event '{name}': {summary.footprints:,} footprints, {scenes}")

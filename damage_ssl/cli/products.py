@@ -40,7 +40,7 @@ from damage_ssl.events.inputs import EventInputs
 from damage_ssl.products.handover.pack import LABELS_ONLY, hand_over
 from damage_ssl.products.selection import Selection, classes_in
 from damage_ssl.runs.finished_run import FinishedRun
-from damage_ssl.runs.live import LIVE
+from damage_ssl.runs.live import LIVE, live_model_of
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import named_run
 
@@ -186,6 +186,6 @@ def model_of(console: Console, event: Event, run_id: str | None) -> MapModel | N
     if run_id == LABELS_ONLY:
         return None
     if run_id == LIVE.name:
-        return livemodel_of(event)
+        return live_model_of(event)
     run = named_run(event, run_id) if run_id is not None else settle_run(console, event)[0]
     return None if run is None else FinishedRun.of_event(event, run)

@@ -124,18 +124,18 @@ def _units(
 
 def _read_map(path: Path) -> "pd.DataFrame":
     """A map of any tool: a vector file in WGS 84, or CSV, with points where it has `lon` and `lat`."""
-    import geopandas as gpd
+    from geopandas import GeoDataFrame, points_from_xy
+
+    from damage_ssl.footprints.reader import read_vector
 
     if path.suffix.lower() != ".csv":
-        try:
-            found = gpd.read_file(path)
-        except Exception as error:
-            raise InputError(f"{path}: cannot be read as a map ({error}); give CSV or GeoJSON") from None
-        return found.to_crs("EPSG:4326") if isinstance(found, gpd.GeoDataFrame) and found.crs is not None else found  # type: ignore[no-any-return]
+        found = read_vector(path, "map")
+        wgs84: pd.DataFrame = found if found.crs is None else found.to_crs("EPSG:4326")
+        return wgs84
     table = _read_csv(path)
     if {"lon", "lat"} <= set(table.columns):
-        points = gpd.points_from_xy(table["lon"].astype(float), table["lat"].astype(float))
-        return gpd.GeoDataFrame(table, geometry=points, crs="EPSG:4326")
+        points = points_from_xy(table["lon"].astype(float), table["lat"].astype(float))
+        table = GeoDataFrame(table, geometry=points, crs="EPSG:4326")
     return table
 
 

@@ -220,7 +220,7 @@ def _free_id(wanted: str, taken: set[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class EventInputs:
-    """What `init` and `assess` are given to describe an event."""
+    """What `init` and `assess` are given to describe an event; `licence` is that of rasters of the catalogue."""
 
     pre: list[str]
     post: list[str]
@@ -230,4 +230,5 @@ class EventInputs:
     pre_datetime: str | None = None
     post_datetime: str | None = None
     from_xbd: Path | None = None
+    licence: str | None = None
     footprint_settings: FootprintSettings = dataclasses.field(default_factory=FootprintSettings)

@@ -80,7 +80,7 @@ def read_aoi(path: Path) -> BaseGeometry:
         InputError: the file cannot be read, has no known CRS or holds no polygons.
     """
     path = Path(path)
-    raw = to_wgs84(_read_vector(path, "AOI"), path)
+    raw = to_wgs84(read_vector(path, "AOI"), path)
     raw = raw[~(raw.geometry.isna() | raw.geometry.is_empty)]
     if raw.empty or not set(raw.geom_type) <= {"Polygon", "MultiPolygon"}:
         raise InputError(f"{path}: an AOI is one or more polygons; found {counted(raw.geom_type) or 'nothing'}")
@@ -166,7 +166,12 @@ def _nothing_inside(into: FootprintCandidates, path: Path) -> InputError:
     )
 
 
-def _read_vector(path: Path, what: str) -> gpd.GeoDataFrame:
+def read_vector(path: Path, what: str) -> gpd.GeoDataFrame:
+    """A vector file as it is, with all its columns and in its own CRS; `what` says in messages what is to be in it.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read, has no geometry, or refers to something else.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the {what} file's path")
     try:

@@ -38,12 +38,8 @@ def read_units(path: str | Path, *, id_column: str | None = None, name_column: s
     Raises:
         InputError: no such file, none of its areas can be used, or it lacks the column.
     """
-    try:
-        table = gpd.read_file(path)
-    except Exception as error:
-        raise InputError(f"{path}: cannot be read as a file of areas ({error}); give GeoJSON or GeoPackage") from None
-    table = gpd.GeoDataFrame(table) if "geometry" not in table else table
-    if "geometry" not in table or not len(table):
+    table = read_vector(Path(path), "areas")
+    if not len(table):
         raise InputError(f"{path}: holds no areas; give a file of polygons")
     columns = [str(name) for name in table.columns if name != table.geometry.name]
     if table.crs is None:

@@ -35,8 +35,8 @@ def runs_of_event(event: Event) -> RunsOfEvent:
     """Every finished run, sorted by what it can say.
 
     A run that tells damaged from intact by the event's definition, but not the grades that the event asks for, answers
-    where no run has them; and where nobody has stated a definition, runs of another one than the default answer where
-    there are no others, as in events of older versions.
+    where no run has them; and where nobody has stated a definition, trained runs of another one than the default answer
+    where there are no others, as in events of older versions.
 
     Raises:
         WorkspaceError: the event's definition is damaged.
@@ -58,11 +58,14 @@ def runs_of_event(event: Event) -> RunsOfEvent:
             continue
         fitting = whole if own == scheme else coarse if own.damaged_grades == scheme.damaged_grades else others
         fitting.append(model)
-    answering = whole or coarse
-    aside = [*(coarse if whole else []), *others]
-    if not answering and stated_scheme(event) is None:
-        answering, aside = others, []
-    return RunsOfEvent(tuple(answering), tuple(sorted(aside, key=lambda each: each.run.begun)), tuple(unreadable))
+    answering, aside = whole or coarse, [*(coarse if whole else []), *others]
+    if stated_scheme(event) is None and not any(model.kind.learns for model in answering):
+        answering, aside = [*answering, *others], []
+    return RunsOfEvent(_in_order(answering), _in_order(aside), tuple(unreadable))
+
+
+def _in_order(models: Sequence[FinishedRun]) -> tuple[FinishedRun, ...]:
+    return tuple(sorted(models, key=lambda each: each.run.begun))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -84,24 +84,13 @@ class FinishedRun:
     @cached_property
     def calibration(self) -> Calibration:
         """Temperature, threshold, and what they were chosen on."""
-        own = Calibration.read(self.run.calibration_path)
         if self.scheme.damaged_grades == self.plan.scheme.damaged_grades:
-            return own
-        p, classes = self._unlearned
-        if not len(p):
-            return own
-        damaged = classes >= self.scheme.damaged_from
-        deciding = int(min(damaged.sum(), (~damaged).sum()))
-        threshold = shrunk_threshold(best_threshold(p, damaged), deciding) if deciding else DEFAULT_THRESHOLD
-        method = (
-            f"trained on {self.plan.scheme.name}, read as {self.scheme.name}: threshold chosen anew on {len(p)} "
-            f"buildings that it had not learned from; {own.method}"
-        )
-        return replace(own, threshold=threshold, n_damaged=int(damaged.sum()), method=method)
+            return Calibration.read(self.run.calibration_path)
+        return _calibrated_anew(self.run, self.scheme, self.stamp)
 
     @property
-    def _unlearned(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """P(damaged), calibrated, and the class, of each label that had no part in its own prediction."""
+    def unlearned(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """P(damaged), calibrated, and the class, of each label that had no part in its own prediction: [n] each."""
         scheme, seen = self._classes
         if (own := self._own_unseen) is not None:
             found = self._summed(own.calibrated[0][own.known])
@@ -179,6 +168,23 @@ class FinishedRun:
     @property
     def prediction(self) -> Prediction:
         return Prediction.of_table(FinishedRun(self.run, self.definition).predictions, self.scheme)
+
+
+@lru_cache(maxsize=64)  # the app opens a run at each look at a page
+def _calibrated_anew(run: Run, scheme: ClassScheme, predicted: str) -> Calibration:
+    """A run's calibration under a scheme in which damaged begins at another grade than where it was trained."""
+    model, own = FinishedRun(run, scheme), Calibration.read(run.calibration_path)
+    p, classes = model.unlearned
+    if not len(p):
+        return own
+    damaged = classes >= scheme.damaged_from
+    deciding = int(min(damaged.sum(), (~damaged).sum()))
+    threshold = shrunk_threshold(best_threshold(p, damaged), deciding) if deciding else DEFAULT_THRESHOLD
+    method = (
+        f"trained on {model.plan.scheme.name}, read as {scheme.name}: threshold chosen anew on {len(p)} buildings that "
+        f"it had not learned from; {own.method}"
+    )
+    return replace(own, threshold=threshold, n_damaged=int(damaged.sum()), method=method)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from damage_ssl.cli.place import Place
 from damage_ssl.events.catalogue import PACKAGED, find_event
 from damage_ssl.events.event import Event
 from damage_ssl.events.imagery_search import ImageryFound
+from damage_ssl.events.licence import recorded_licence
 from damage_ssl.events.static_catalogue import ImageryScene
 from damage_ssl.geography import BoundingBox
 from tests.cli.conftest import Outcome, every_file
@@ -94,6 +95,7 @@ def test_sample_event_is_drawn_and_set_up_in_one_command(run: Run, tmp_path: Pat
     assert len(Event.open(tmp_path, "practice").footprints()) == 600
     event = Event.open(tmp_path, "practice")
     assert event.hazard == "earthquake"
+    assert recorded_licence(event) == "Apache-2.0"
     assert "truth.csv" in outcome.out
     entry = find_event("simulated-earthquake", PACKAGED)
     assert list(entry.bbox) == [round(float(value), 5) for value in event.footprints().total_bounds]
@@ -117,6 +119,7 @@ def test_init_from_a_real_event_takes_the_given_rasters_and_the_catalogues_hazar
     outcome = run("init", "t", "--from-catalog", "maui-2023", *inputs, "--workspace", town.workspace)
     assert outcome.code == 0, outcome.err
     assert Event.open(town.workspace, "t").hazard == "fire"
+    assert recorded_licence(Event.open(town.workspace, "t")) is None  # the catalogue knows nothing of these rasters
 
 
 def test_own_event_is_added_listed_and_made_again_from_the_catalogue(run: Run, town: Town) -> None:

@@ -61,7 +61,7 @@ def test_assess_gives_a_map_that_evaluate_measures_on_unseen_buildings(
     assert by_model
     assert all(0 <= p["p_damaged"] <= 1 and abs(p["p_damaged"] + p["p_intact"] - 1) < 1e-6 for p in by_model)
     assert all(p["damaged"] == (p["p_damaged"] >= p["threshold"]) for p in by_model)
-    by_hand = {p["building_id"]: p["damage_class"] for p in assessed if p["label_source"] == "analyst"}
+    by_hand = {p["building_id"]: p["analyst_class"] for p in assessed if p["label_source"] == "analyst"}
     truth = grades_of(simulated.truth)
     assert by_hand and all(truth[building] == given for building, given in by_hand.items())
 

@@ -119,7 +119,7 @@ def test_an_ensemble_without_a_gain_is_not_taken_because_it_is_the_newest(event:
         gains = {} if value is None else {"auroc": {"value": value, "low": None, "high": None}}
         (ensemble.path / "ensemble.json").write_text(json.dumps({"members": [], "common": gain | {"gains": gains}}))
 
-    for value in (None, 0.0, -0.1):
+    for value in (None, 0.0):
         gained(value)
         run, why = best_run(event)
         assert run.run_id == "member" and "no gain over its best member: mean" in why
@@ -187,7 +187,8 @@ def test_where_grades_are_asked_for_a_binary_run_answers_until_there_is_one_of_g
 
 def test_an_event_of_an_older_version_shows_the_runs_that_it_has(event: Event, tmp_path: Path) -> None:
     assert not (event.path / "damage_definition.json").exists()
-    finished_run(event, "minor", saying(0), scheme="binary-minor")
+    finished_run(event, "minor", saying(0), scheme="binary-minor", begun=1)
+    finished_run(event, "change", saying(0), algorithm="perceptual-change", begun=2)
     summary = workflow.export_event(event, tmp_path / "map.geojson")
     assert summary.run_id == "minor" and "minor-damage or worse" in summary.scheme
     assert summary.remark is not None and "another question" in summary.remark

@@ -62,7 +62,10 @@ def test_overview_tile_shows_classes_and_follows_filter_and_labels(event: Event,
     assert {rgb("damaged"), rgb("intact")} <= colours(answer.body)
     assert colours(server.get(f"{url}&class=damaged&not_assessed=0").body) == {rgb("damaged")}
     label_store(event).add("b05", LabelValue.MINOR_DAMAGE, labeller="a", drawn="map", inclusion_probability=None)
-    assert rgb("minor-damage") in colours(server.get(f"{url}&v=2").body)
+    assert rgb("minor-damage") not in colours(server.get(f"{url}&v=2").body)  # it counts as intact in this map
+    assert rgb("minor-damage") in colours(server.get(f"{url.replace('result', 'labels')}&v=2").body)
+    label_store(event).add("b05", LabelValue.UNCLEAR, labeller="a", drawn="map", inclusion_probability=None)
+    assert rgb("unclear") in colours(server.get(f"{url}&v=3").body)
 
 
 def test_overview_tile_elsewhere_is_empty_and_impossible_ones_are_refused(server: Server) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from damage_ssl import workflow
 from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_log import LabelStore
 from damage_ssl.runs.finished_run import FinishedRun
@@ -244,7 +245,8 @@ def _is_whole_map(collection: dict[str, Any], event: Event, run_id: str, correct
         if grade is not None and row["assessed"]:
             assert row["label_source"] == "analyst"
             assert row["edited"] == table.loc[building, "edited"]  # whether it changes the model's class
-            assert row["damage_class"] == grade.label
+            assert row["analyst_class"] == grade.label
+            assert row["damage_class"] == damage_scheme(event).class_of(LabelValue(said[building]))
         if row["assessed"]:
             assert row["run_id"] == run_id
             assert 0 <= row["p_damaged"] <= 1  # the prediction is kept beside the analyst's grade

@@ -12,9 +12,11 @@ from app.jobs import event_jobs, job
 from app.jobs import inbox as inbox_module
 from app.panels.new_event import _plain, _side
 from app.state.event_view import view_of
+from damage_ssl.damage_scale import SCHEMES
 from damage_ssl.errors import InputError
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.area import drawn_area, set_area, typed_area
+from damage_ssl.events.definition import stated_scheme
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.files import write_json
 from damage_ssl.registration.manual_shift import ManualShift, set_manual_shift
@@ -337,3 +339,29 @@ def test_area_narrowed_after_the_pairs_were_cut_leaves_them_usable(open_page: Op
     page = open_page(step="event")
     assert not page.exception
     assert "Can be assessed</dt><dd>8</dd>" in text_of(page)
+
+
+def test_new_event_states_what_counts_as_damaged(open_page: Open, town: Town) -> None:
+    page = filled(open_page())
+    assert by_key(page.selectbox, "new-scheme").value == "binary-major"
+    by_key(page.selectbox, "new-scheme").set_value("binary-minor")
+    by_key(page.button, "create-event").click().run()
+    assert ended("quake").state == "done"
+    assert stated_scheme(Event.open(town.workspace, "quake")) == SCHEMES["binary-minor"]
+
+
+def test_label_step_asks_once_what_counts_and_says_what_a_change_makes_stale(open_page: Open, town: Town) -> None:
+    event = prepared_event(town)
+    run = add_run(event, {"b01": 0.9}).run_id
+    page = open_page(event="town", step="label")
+    assert "Nobody has said yet what counts as damaged" in text_of(page)
+    by_key(page.radio, "definition-town-binary-major").set_value("binary-minor").run()
+    by_key(page.button, "definition-state").click().run()
+    assert not page.exception and not page.error
+    assert stated_scheme(event) == SCHEMES["binary-minor"]
+    said = text_of(page)
+    assert "Damaged means minor damage, major damage and destroyed" in said and "Nobody has said" not in said
+    assert f"Run {run}: stale" in said
+    train = open_page(event="town", step="train")
+    assert "Damaged means minor damage" in text_of(train)
+    assert "train-scheme" not in {each.key for each in train.selectbox}  # there is no second place to choose it

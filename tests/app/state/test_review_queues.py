@@ -226,7 +226,7 @@ def test_correction_overrides_the_product_and_leaves_the_prediction(
     corrected, untouched = (
         next(each for each in features if each["id"] == name)["properties"] for name in ("b01", "b02")
     )
-    assert (corrected["damage_class"], corrected["damaged"], corrected["p_damaged"]) == ("no-damage", False, 0.96)
+    assert (corrected["damage_class"], corrected["damaged"], corrected["p_damaged"]) == ("intact", False, 0.96)
     assert (corrected["edited"], corrected["label_source"], corrected["labeller"]) == (True, "analyst", "ana")
     assert (untouched["damage_class"], untouched["p_damaged"]) == ("damaged", 0.91)
     assert (untouched["edited"], untouched["label_source"]) == (False, "model")
