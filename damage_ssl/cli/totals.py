@@ -145,17 +145,20 @@ def _units(
 def _read_map(path: Path) -> "pd.DataFrame":
     """A map of any tool: a vector file in WGS 84, or CSV, with points where it has `lon` and `lat`."""
     import geopandas as gpd
+    import pandas as pd
 
     if path.suffix.lower() != ".csv":
         try:
-            found = gpd.read_file(path)
+            found: pd.DataFrame = gpd.read_file(path)
         except Exception as error:
             raise InputError(f"{path}: cannot be read as a map ({error}); give CSV or GeoJSON") from None
-        return found.to_crs("EPSG:4326") if isinstance(found, gpd.GeoDataFrame) and found.crs is not None else found
+        if isinstance(found, gpd.GeoDataFrame) and found.crs is not None:
+            found = found.to_crs("EPSG:4326")
+        return found
     table = _read_csv(path)
     if {"lon", "lat"} <= set(table.columns):
         points = gpd.points_from_xy(table["lon"].astype(float), table["lat"].astype(float))
-        return gpd.GeoDataFrame(table, geometry=points, crs="EPSG:4326")
+        return pd.DataFrame(table).pipe(gpd.GeoDataFrame, geometry=points, crs="EPSG:4326")
     return table
 
 
@@ -163,7 +166,7 @@ def _read_csv(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+        table: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error})") from None
     if len(table) and all(pd.isna(value) or str(value).startswith("#") for value in table.iloc[0]):

@@ -86,6 +86,14 @@ def table_totals(
 
     Raises:
         InputError: a column is missing, ids are doubled or not in the table, an answer is none.
+
+    Examples:
+        >>> import pandas as pd
+        >>> theirs = pd.DataFrame({"building_id": range(400), "burnt": [row % 4 == 0 for row in range(400)]})
+        >>> checked = pd.DataFrame({"building_id": range(0, 400, 10), "grade": [1, 0] * 20})
+        >>> found = table_totals(theirs, checked, scheme=scheme_named("binary-major"), damaged="burnt")
+        >>> found.total.model_count, found.total.damaged, found.total.answers
+        (100, 100, 40)
     """
     _has(table, "map", [each for each in (building_id, score, damaged, assessed) if each is not None])
     _has(sample, "sample", [building_id, answer])

@@ -43,7 +43,7 @@ class CountedBuildings:
         """Those of an exported table (`export_table`)."""
         p = table["p_damaged"].to_numpy(float)
         if "model_damaged" in table:
-            flagged: NDArray[np.bool_] = table["model_damaged"].eq(True).to_numpy(bool)
+            flagged: NDArray[np.bool_] = _is_true(table["model_damaged"])
         else:
             flagged = p >= table["threshold"].to_numpy(float)
         has_model = bool(np.isfinite(p).any())
@@ -51,10 +51,14 @@ class CountedBuildings:
         return cls(
             building_id=table["building_id"].to_numpy(str),
             assessed=assessed,
-            damaged=table["damaged"].eq(True).to_numpy(bool),
+            damaged=_is_true(table["damaged"]),
             flagged=flagged if has_model else None,
             candidate=np.isfinite(p) if has_model else assessed,
         )
+
+
+def _is_true(column: "pd.Series[bool]") -> NDArray[np.bool_]:
+    return column.eq(True).fillna(False).to_numpy(bool)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
