@@ -158,7 +158,7 @@ def _read_map(path: Path) -> "pd.DataFrame":
     table = _read_csv(path)
     if {"lon", "lat"} <= set(table.columns):
         points = gpd.points_from_xy(table["lon"].astype(float), table["lat"].astype(float))
-        return pd.DataFrame(table).pipe(gpd.GeoDataFrame, geometry=points, crs="EPSG:4326")
+        table = gpd.GeoDataFrame(table, geometry=points, crs="EPSG:4326")
     return table
 
 

@@ -52,7 +52,7 @@ def mid_p_bounds(hits: NDArray[np.float64], n: NDArray[np.float64]) -> tuple[NDA
     some_hits, some_rest = np.where(some, hits, 1.0), np.where(lacking, rest, 1.0)
     target = np.stack([np.full(hits.shape, _TAIL), np.full(hits.shape, 1 - _TAIL)])
     low, high = np.zeros(target.shape), np.ones(target.shape)
-    for _ in range(34):
+    for _ in range(28):
         p = (low + high) / 2
         more = np.where(lacking, betainc(hits + 1, some_rest, p), 0.0)
         as_many = np.where(some, betainc(some_hits, rest + 1, p), 1.0)
