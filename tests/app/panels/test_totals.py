@@ -54,7 +54,7 @@ def text_of(page: AppTest) -> str:
 
 
 def test_headline_is_what_random_answers_say_with_bounds(asked: Event) -> None:
-    add_run(asked)
+    add_run(asked, {"b00": 0.9, "b03": 0.8})
     found = totals_of(view_of("town"), None)
     total = found.total
     assert (total.answers, total.assessed) == (12, 16)
@@ -65,7 +65,7 @@ def test_headline_is_what_random_answers_say_with_bounds(asked: Event) -> None:
 
 
 def test_without_random_answers_the_headline_is_called_a_count(event: Event) -> None:
-    add_run(event)
+    add_run(event, {"b00": 0.9})
     page = text_of(opened())
     assert "of 16 buildings damaged" in page
     assert "A count of the model&#x27;s verdicts, not an estimate. 10 more random answers would give" in page
