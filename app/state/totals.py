@@ -43,6 +43,7 @@ def _totals(
     damaged = [code for code, name in enumerate(CLASSES) if scheme.is_damaged(LabelValue(name))]
     buildings = CountedBuildings(
         building_id=view.building_id,
+        position_of=view.position_of,
         assessed=standing.assessed,
         damaged=np.isin(standing.damage_class, damaged),
         flagged=None if model is None else model_says(view, model).verdicts(scheme) == 1,

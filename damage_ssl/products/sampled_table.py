@@ -116,7 +116,12 @@ def table_totals(
     looked = looked & ~np.isin(ids, no_grade.index[no_grade.to_numpy(bool)].to_numpy(str))
     has_map = score is not None or damaged is not None
     buildings = CountedBuildings(
-        building_id=ids, assessed=looked, damaged=said, flagged=said if has_map else None, candidate=looked
+        building_id=ids,
+        position_of={building: row for row, building in enumerate(ids.tolist())},
+        assessed=looked,
+        damaged=said,
+        flagged=said if has_map else None,
+        candidate=looked,
     )
     evidence = evidence_of(log, scheme, buildings)
     assisting = p if score is not None else said.astype(float) if damaged is not None else None

@@ -1,6 +1,6 @@
 """Totals of a map's buildings as rows: of the whole, of each grade, of each unit, and what a person is told of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +33,8 @@ class CountedBuildings:
     """
 
     building_id: NDArray[np.str_]
+    position_of: Mapping[str, int]
+    """The row of each."""
     assessed: NDArray[np.bool_]
     damaged: NDArray[np.bool_]
     flagged: NDArray[np.bool_] | None
@@ -48,8 +50,10 @@ class CountedBuildings:
             flagged = p >= table["threshold"].to_numpy(float)
         has_model = bool(np.isfinite(p).any())
         assessed = table["assessed"].to_numpy(bool)
+        building_id = table["building_id"].to_numpy(str)
         return cls(
-            building_id=table["building_id"].to_numpy(str),
+            building_id=building_id,
+            position_of={building: row for row, building in enumerate(building_id.tolist())},
             assessed=assessed,
             damaged=_is_true(table["damaged"]),
             flagged=flagged if has_model else None,
@@ -78,12 +82,14 @@ class Evidence:
 
 def evidence_of(log: pd.DataFrame, scheme: ClassScheme, buildings: CountedBuildings) -> Evidence:
     """The random answers of a log about these buildings; rows of others are left out."""
-    log = log[log["building_id"].isin(buildings.building_id)].reset_index(drop=True)
-    ids = buildings.building_id[buildings.assessed]
-    graded = np.isfinite(_truth(log, ids, scheme.is_damaged))
-    return Evidence(
-        log=log, scheme=scheme, drawn=sample_of_log(log, ids, graded, buildings.candidate[buildings.assessed])
-    )
+    known = np.array([building in buildings.position_of for building in log["building_id"]], dtype=bool)
+    log = log[known].reset_index(drop=True)
+    graded = np.isfinite(_truth(log, buildings, scheme.is_damaged))
+    place = np.cumsum(buildings.assessed) - 1
+    position = np.array([buildings.position_of[building] for building in log["building_id"]], dtype=np.intp)
+    row_of = np.where(buildings.assessed[position], place[position], -1)
+    drawn = sample_of_log(log, row_of, graded, buildings.candidate[buildings.assessed])
+    return Evidence(log=log, scheme=scheme, drawn=drawn)
 
 
 def totals_of(name: str, buildings: CountedBuildings, evidence: Evidence, units: AssignedUnits | None) -> Totals:
@@ -91,11 +97,11 @@ def totals_of(name: str, buildings: CountedBuildings, evidence: Evidence, units:
 
     The units' totals are estimated each by itself and need not add up to the whole.
     """
-    ids, scheme = buildings.building_id[buildings.assessed], evidence.scheme
+    scheme, size = evidence.scheme, int(buildings.assessed.sum())
     sample, score = evidence.drawn.sample, None
     if evidence.p_damaged is not None and evidence.fair is not None:
         sample, score = sample.without(~evidence.fair), evidence.p_damaged[buildings.assessed]
-    truth = _truth(evidence.log, ids, scheme.is_damaged)
+    truth = _truth(evidence.log, buildings, scheme.is_damaged)
     part = score_parts(score, sample)
     lacking = too_few(sample)
     whole = None if lacking else estimate_total(sample, truth, part)
@@ -103,8 +109,8 @@ def totals_of(name: str, buildings: CountedBuildings, evidence: Evidence, units:
         Total(
             unit_id=None,
             name=name,
-            assessed=len(ids),
-            not_assessed=len(buildings.assessed) - len(ids),
+            assessed=size,
+            not_assessed=len(buildings.assessed) - size,
             damaged=None,
             damaged_low=None,
             damaged_high=None,
@@ -122,7 +128,7 @@ def totals_of(name: str, buildings: CountedBuildings, evidence: Evidence, units:
         rows = _of_units(total, buildings, units, _UnitEvidence(sample, truth, score, part, whole, evidence.words))
     return Totals(
         total=total,
-        grades=() if whole is None else _of_grades(total, evidence, ids, sample, part),
+        grades=() if whole is None else _of_grades(total, evidence, buildings, sample, part),
         units=rows,
         statement=statement_of(total),
         next_step=_next_step(total, whole, sample),
@@ -130,13 +136,14 @@ def totals_of(name: str, buildings: CountedBuildings, evidence: Evidence, units:
 
 
 def _truth(
-    log: pd.DataFrame, building_id: NDArray[np.str_], verdict: Callable[[LabelValue], bool | None]
+    log: pd.DataFrame, buildings: CountedBuildings, verdict: Callable[[LabelValue], bool | None]
 ) -> NDArray[np.float64]:
-    """[N] 1, 0 or NaN by the current label; `verdict` gives True, False or None of a label's value."""
-    values = current_values(log)
-    found = {value: verdict(LabelValue(value)) for value in values.unique()}
-    number = {value: np.nan if so is None else float(so) for value, so in found.items()}
-    return np.asarray(values.map(number).astype(float).reindex(pd.Index(building_id)), dtype=np.float64)
+    """[N] 1, 0 or NaN of the assessed buildings by the current label; `verdict` judges a label's value."""
+    truth = np.full(len(buildings.assessed), np.nan)
+    for building, value in current_values(log).items():
+        so = verdict(LabelValue(value))
+        truth[buildings.position_of[str(building)]] = np.nan if so is None else so
+    return truth[buildings.assessed]
 
 
 def _stated(total: Total, found: Estimate | None) -> Total:
@@ -146,15 +153,15 @@ def _stated(total: Total, found: Estimate | None) -> Total:
 
 
 def _of_grades(
-    total: Total, evidence: Evidence, ids: NDArray[np.str_], sample: RandomSample, part: NDArray[np.intp]
+    total: Total, evidence: Evidence, buildings: CountedBuildings, sample: RandomSample, part: NDArray[np.intp]
 ) -> tuple[Total, ...]:
     """A total for each grade, where every random answer is a grade."""
-    said = current_values(evidence.log).reindex(pd.Index(ids[sample.row]))
-    if any(LabelValue(value).grade is None for value in said):
+    graded = np.isfinite(_truth(evidence.log, buildings, lambda value: None if value.grade is None else True))
+    if not graded[sample.row].all():
         return ()
     rows = []
     for grade in DamageGrade:
-        truth = _truth(evidence.log, ids, _is_grade(grade))
+        truth = _truth(evidence.log, buildings, _is_grade(grade))
         known = np.isfinite(truth[sample.known_row])
         of_grade = replace(sample, known_row=sample.known_row[known], known_at=sample.known_at[known])
         named = replace(total, unit_id=grade.label, name=grade.label, model_count=None)

@@ -28,7 +28,7 @@ def read(log: pd.DataFrame, *, ungraded: tuple[int, ...] = (), unseen: tuple[int
     graded[list(ungraded)] = False
     candidate = np.ones(len(IDS), dtype=bool)
     candidate[list(unseen)] = False
-    return sample_of_log(log, IDS, graded, candidate)
+    return sample_of_log(log, pd.Index(IDS).get_indexer(pd.Index(log["building_id"])), graded, candidate)
 
 
 def test_only_draws_by_design_count_and_the_rest_is_known() -> None:
