@@ -178,7 +178,9 @@ def _say(console: Console, found: Totals) -> None:
     total = found.total
     console.say(found.statement)
     console.say(f"{total.assessed:,} buildings assessed, {total.not_assessed:,} not; {total.method}")
-    for row in (*found.grades, *found.units):
+    for row in found.grades:
+        console.say(f"  {row.name}: {row.damaged:,} ({row.damaged_low:,}–{row.damaged_high:,})")
+    for row in found.units:
         console.say(f"  {row.name}: {_row(row)}")
     if found.units:
         console.say("units are estimated each by itself and need not add up to the total")

@@ -25,7 +25,7 @@ _PARTS_FROM = (16, 40, 100, 250)
 """From so many answers on the buildings are in two parts, three …"""
 
 _TAIL = 0.025
-_Z95 = 1.959963984540054
+Z95 = 1.959963984540054
 _CERTAIN = 1e12
 
 
@@ -193,10 +193,11 @@ def _effective_answers(
     between = float((np.bincount(sample.cluster, spread) ** 2).sum()) * draws / max(draws - 1, 1)
     plain = float((count**2 * share * (1 - share) / kish).sum())
     effect = max(between / plain, 1.0) if plain > 0 else sample.n / draws
-    return kish / effect * ((_Z95 / _t95(draws - 1)) ** 2 if sample.is_clustered else 1.0)
+    return kish / effect * ((Z95 / t95(draws - 1)) ** 2 if sample.is_clustered else 1.0)
 
 
-def _t95(degrees: int) -> float:
+def t95(degrees: int) -> float:
+    """Student's t at 97.5 %."""
     from scipy.special import stdtrit
 
     return float(stdtrit(max(degrees, 1), 1 - _TAIL))

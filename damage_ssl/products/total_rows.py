@@ -247,7 +247,7 @@ def _method(sample: RandomSample, found: Estimate, words: str) -> str:
         drawn = "simple random sample"
     else:
         drawn = "random draws weighted by 1 / probability"
-    helped = f", post-stratified by P(damaged) ({words}) in {found.parts} parts" if found.parts > 1 else ""
+    helped = f", post-stratified by score ({words}) in {found.parts} parts" if found.parts > 1 else ""
     return f"{drawn}{helped}; 95 % mid-P bounds"
 
 
