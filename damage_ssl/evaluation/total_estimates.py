@@ -96,7 +96,7 @@ def _lloyd_edges(ordered: NDArray[np.float64], parts: int) -> NDArray[np.float64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Estimate:
+class TotalEstimate:
     """An estimated total of buildings with its bounds, and the shares [H] in the parts that it was put together of."""
 
     value: float
@@ -123,7 +123,7 @@ def too_few(sample: RandomSample) -> str | None:
     return None
 
 
-def estimate_total(sample: RandomSample, truth: NDArray[np.float64], part: NDArray[np.intp]) -> Estimate:
+def estimate_total(sample: RandomSample, truth: NDArray[np.float64], part: NDArray[np.intp]) -> TotalEstimate:
     """How many of the buildings are so, from random answers in parts.
 
     Each part's share has a mid-P interval on its effective answers: fewer where weights or clusters make them worth
@@ -152,7 +152,7 @@ def estimate_total(sample: RandomSample, truth: NDArray[np.float64], part: NDArr
     high = value + float(np.sqrt(((count * (upper - share)) ** 2).sum()))
     seen, most = float((truth == 1).sum()), float(sample.size - (truth == 0).sum())
     bounds = np.clip([np.floor(low + 1e-6), value, np.ceil(high - 1e-6)], seen, most).tolist()
-    return Estimate(low=bounds[0], value=bounds[1], high=bounds[2], share=share, effective=effective)
+    return TotalEstimate(low=bounds[0], value=bounds[1], high=bounds[2], share=share, effective=effective)
 
 
 def _left_and_known(
@@ -203,7 +203,7 @@ def t95(degrees: int) -> float:
     return float(stdtrit(max(degrees, 1), 1 - _TAIL))
 
 
-def answers_for(within: float, estimate: Estimate, sample: RandomSample) -> int | None:
+def answers_for(within: float, estimate: TotalEstimate, sample: RandomSample) -> int | None:
     """How many more random answers would tell the total to ± `within` of itself; None where nobody can say yet.
 
     The variance of a total falls with 1/n - 1/N; the half-width now says how large it is.

@@ -11,7 +11,7 @@ from damage_ssl.damage_scale import ClassScheme, DamageGrade, LabelValue
 from damage_ssl.evaluation.random_sample import LogSample, RandomSample, current_values, sample_of_log
 from damage_ssl.evaluation.small_areas import pooled_units
 from damage_ssl.evaluation.total import Total, Totals
-from damage_ssl.evaluation.total_estimates import Estimate, answers_for, estimate_total, score_parts, too_few
+from damage_ssl.evaluation.total_estimates import TotalEstimate, answers_for, estimate_total, score_parts, too_few
 from damage_ssl.products.units import OUTSIDE, AssignedUnits
 
 OWN_ANSWERS = 30
@@ -146,7 +146,7 @@ def _truth(
     return truth[buildings.assessed]
 
 
-def _stated(total: Total, found: Estimate | None) -> Total:
+def _stated(total: Total, found: TotalEstimate | None) -> Total:
     if found is None:
         return total
     return replace(total, damaged=round(found.value), damaged_low=int(found.low), damaged_high=int(found.high))
@@ -180,7 +180,7 @@ class _UnitEvidence:
     truth: NDArray[np.float64]
     score: NDArray[np.float64] | None
     part: NDArray[np.intp]
-    whole: Estimate | None
+    whole: TotalEstimate | None
     words: str
 
 
@@ -240,7 +240,7 @@ def _of_units(
     return tuple(rows)
 
 
-def _method(sample: RandomSample, found: Estimate, words: str) -> str:
+def _method(sample: RandomSample, found: TotalEstimate, words: str) -> str:
     if sample.is_clustered:
         drawn = f"{sample.clusters} random draws of tiles and buildings, by the variance between them"
     elif sample.has_equal_chances:
@@ -277,7 +277,7 @@ def statement_of(total: Total) -> str:
     return f"{flags}The map counts {total.damaged or 0:,} of {total.assessed:,} as damaged: a count without bounds."
 
 
-def _next_step(total: Total, found: Estimate | None, sample: RandomSample) -> str | None:
+def _next_step(total: Total, found: TotalEstimate | None, sample: RandomSample) -> str | None:
     if not total.assessed:
         return None
     if found is None:

@@ -9,7 +9,7 @@ from benchmarks.total_coverage import score_of, singly, tiles, town
 from damage_ssl.evaluation.random_sample import FROM_ALL, RandomSample
 from damage_ssl.evaluation.small_areas import pooled_units
 from damage_ssl.evaluation.total_estimates import (
-    Estimate,
+    TotalEstimate,
     answers_for,
     estimate_total,
     mid_p_bounds,
@@ -32,7 +32,9 @@ def sample_of(rows: list[int], size: int, **changes: object) -> RandomSample:
     return RandomSample(**(values | changes))  # type: ignore[arg-type]
 
 
-def estimated(sample: RandomSample, damaged: NDArray[np.bool_], score: NDArray[np.float64] | None = None) -> Estimate:
+def estimated(
+    sample: RandomSample, damaged: NDArray[np.bool_], score: NDArray[np.float64] | None = None
+) -> TotalEstimate:
     truth = np.full(sample.size, np.nan)
     truth[sample.row] = damaged[sample.row]
     truth[sample.known_row] = damaged[sample.known_row]
@@ -157,7 +159,7 @@ def test_too_few_says_what_would_be_enough() -> None:
 def test_answers_for_follows_one_over_n() -> None:
     """Half-width 40 % of the total from 25 of a million: sixteen times as many for 10 %."""
     none = np.zeros(1)
-    found = Estimate(value=1000, low=600, high=1400, share=none, effective=none)
+    found = TotalEstimate(value=1000, low=600, high=1400, share=none, effective=none)
     sample = sample_of([*range(25)], 1_000_000)
     assert answers_for(0.1, found, sample) == pytest.approx(15 * 25, abs=1)
     assert answers_for(0.5, found, sample) == 0
