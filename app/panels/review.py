@@ -11,6 +11,7 @@ from app.components.widgets import facts, note
 from app.state.event_view import EventView
 from app.state.label_evidence import agreement_of, answer_counts, audit_of, confusion_of
 from app.state.review_queues import CHECKS, QueueState, case_of, queue_states
+from app.state.totals import totals_of
 from damage_ssl.evaluation.audit import AuditReport, Share
 from damage_ssl.labels.agreement import Confusion, kappa_words
 from damage_ssl.products.map_style import colour_of, name_of
@@ -32,9 +33,11 @@ def show(view: EventView, model: MapModel | None, labeller: str) -> None:
     with st.container(key="checks"):
         for kind, state in queue_states(case).items():
             _queue(kind, state, chosen=kind == chosen)
-            if kind == "audit" and model is not None and state.done:
+            if kind == "audit" and (kind == chosen or state.done):
                 with st.container(key="audit-says"):
-                    _audit(audit_of(view, model, case.revision), model)
+                    if model is not None and state.done:
+                        _audit(audit_of(view, model, case.revision), model)
+                    note(totals_of(view, model).next_step or "")
     if chosen is None:
         note("Choose a queue. Its first building opens beside the map; answer with the keys, → skips.")
     with st.expander("Agreement between analysts"):

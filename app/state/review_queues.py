@@ -226,7 +226,8 @@ CHECKS: Mapping[str, ReviewQueue] = {
     ),
     "audit": ReviewQueue(
         title="Random audit",
-        purpose="Buildings drawn by chance, judged blind: the only fair way to say how right the map is.",
+        purpose="Buildings drawn by chance, judged blind: the only fair way to say how right the map is, and "
+        "how many are damaged.",
         drawn=AUDIT,
         rows=_audit,
         why=lambda _case, _row: "Random audit: what the model and others say is hidden until you answer.",

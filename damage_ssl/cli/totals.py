@@ -143,7 +143,7 @@ def _read_csv(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+        table: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error})") from None
     if len(table) and all(pd.isna(value) or str(value).startswith("#") for value in table.iloc[0]):
@@ -155,7 +155,9 @@ def _say(console: Console, found: Totals) -> None:
     total = found.total
     console.say(found.statement)
     console.say(f"{total.assessed:,} buildings assessed, {total.not_assessed:,} not; {total.method}")
-    for row in (*found.grades, *found.units):
+    for row in found.grades:
+        console.say(f"  {row.name}: {row.damaged:,} ({row.damaged_low:,}–{row.damaged_high:,})")
+    for row in found.units:
         console.say(f"  {row.name}: {_row(row)}")
     if found.units:
         console.say("units are estimated each by itself and need not add up to the total")

@@ -112,7 +112,7 @@ def current_values(log: pd.DataFrame) -> "pd.Series[str]":
 
 
 def sample_of_log(
-    log: pd.DataFrame, building_id: NDArray[np.str_], graded: NDArray[np.bool_], candidate: NDArray[np.bool_]
+    log: pd.DataFrame, row_of: NDArray[np.intp], graded: NDArray[np.bool_], candidate: NDArray[np.bool_]
 ) -> LogSample:
     """Read the random draws out of a log.
 
@@ -122,13 +122,12 @@ def sample_of_log(
     strata) each draw counts 1 / probability (Hájek 1971). A building that was drawn twice counts once, as audited.
 
     Args:
-        log: all rows, oldest first (`LabelStore.log`).
-        building_id: [N] the assessed buildings.
-        graded: [N] those with a grade or verdict now.
+        log: all rows about the map's buildings, oldest first (`LabelStore.log`), L.
+        row_of: [L] the row 0 to N - 1 among the assessed buildings of what each speaks of, -1 for one not assessed.
+        graded: [N] the assessed buildings with a grade or verdict now.
         candidate: [N] those that a draw could take: with a pair of pictures.
     """
     log = log.reset_index(drop=True)
-    row_of = pd.Index(building_id).get_indexer(pd.Index(log["building_id"].astype(str)))
     given = (log["value"] != WITHDRAWN).to_numpy(bool)
     design, unusable = _by_design(log)
     design &= given
@@ -138,27 +137,28 @@ def sample_of_log(
     # An audit's answer goes before, since it is of all buildings; else the first draw is the one that found it.
     drawn = drawn.drop_duplicates("building_id", keep="first")
     at = drawn.index.to_numpy(np.intp)
-    inside = row_of[at] >= 0
-    usable = inside & np.append(graded, False)[row_of[at]]
-    everyone = _drawn_from_all(drawn, at, first_given, len(building_id))
+    usable = np.append(graded, False)[row_of[at]]  # -1 is the last
+    everyone = _drawn_from_all(drawn, at, first_given, len(graded))
+    ungraded = int((~usable).sum())
     drawn, at, everyone = drawn[usable], at[usable], everyone[usable]
     rows = row_of[at]
-    labelled_before = np.searchsorted(np.sort(first_given.to_numpy()), at)
     known = graded.copy()
     known[rows] = False
     known_row = np.flatnonzero(known)
-    known_at = first_given.reindex(building_id[known_row]).fillna(0).to_numpy(np.intp)
+    first_at = np.full(len(graded), len(log), dtype=np.intp)
+    spoken = np.flatnonzero(given & (row_of >= 0))
+    np.minimum.at(first_at, row_of[spoken], spoken)
+    labelled_before = np.searchsorted(np.sort(first_given.to_numpy()), at)
     sample = RandomSample(
-        size=len(building_id),
+        size=len(graded),
         row=rows,
-        weight=_weights(drawn, len(building_id) - labelled_before),
+        weight=_weights(drawn, len(graded) - labelled_before),
         cluster=_clusters(drawn),
         after=np.where(everyone, FROM_ALL, at),
         known_row=known_row,
-        known_at=np.where(candidate[known_row], known_at, NEVER_DRAWN),
+        known_at=np.where(candidate[known_row], first_at[known_row], NEVER_DRAWN),
     )
-    # One that was drawn and is no longer assessed was answered without a grade; one that the event lacks says nothing.
-    return LogSample(sample=sample, ungraded=_ungraded(log, audit, design, building_id, graded), unusable=unusable)
+    return LogSample(sample=sample, ungraded=ungraded, unusable=unusable)
 
 
 def _by_design(log: pd.DataFrame) -> tuple[NDArray[np.bool_], int]:
@@ -171,18 +171,6 @@ def _by_design(log: pd.DataFrame) -> tuple[NDArray[np.bool_], int]:
         has |= np.isfinite(p)
     said = log["drawn"].isin([RANDOM, AUDIT]).to_numpy(bool) & (log["cluster_id"] == "").to_numpy(bool)
     return (has | said) & ~odd, int(odd.sum())
-
-
-def _ungraded(
-    log: pd.DataFrame,
-    audit: pd.DataFrame,
-    design: NDArray[np.bool_],
-    building_id: NDArray[np.str_],
-    graded: NDArray[np.bool_],
-) -> int:
-    """Buildings that were drawn and have no grade now."""
-    drawn = {*audit["building_id"], *log["building_id"][design]}
-    return len(drawn - set(building_id[graded].tolist()))
 
 
 def _drawn_from_all(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from damage_ssl.evaluation.random_sample import RandomSample
-from damage_ssl.evaluation.total_estimates import Estimate, mid_p_bounds
+from damage_ssl.evaluation.total_estimates import Z95, TotalEstimate, mid_p_bounds, t95
 
 _SPREADS = np.linspace(0.0, 0.6, 61)
 """Standard deviations between units that are weighed against each other."""
@@ -27,7 +27,7 @@ def pooled_units(
     truth: NDArray[np.float64],
     part: NDArray[np.intp],
     unit: NDArray[np.intp],
-    whole: Estimate,
+    whole: TotalEstimate,
     units: int,
 ) -> UnitEstimates:
     """The composite estimator of Fay & Herriot (1979, JASA 74, p. 269) on what the model's parts leave over.
@@ -53,6 +53,7 @@ def pooled_units(
     own = np.bincount(unit[drawn], noise[drawn], minlength=units) / np.maximum(answers, 1) ** 2
     own *= max(sample.n / float(whole.effective.sum()), 1.0)  # clusters and weights
     difference, doubt = _differences(over, own, answers)
+    doubt *= (t95(int((answers > 0).sum()) - 1) / Z95) ** 2  # how far units differ is known from so many only
 
     unknown = inside & np.isnan(truth)
     left = np.bincount(unit[unknown], minlength=units)

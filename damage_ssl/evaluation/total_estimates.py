@@ -25,7 +25,7 @@ _PARTS_FROM = (16, 40, 100, 250)
 """From so many answers on the buildings are in two parts, three …"""
 
 _TAIL = 0.025
-_Z95 = 1.959963984540054
+Z95 = 1.959963984540054
 _CERTAIN = 1e12
 
 
@@ -52,7 +52,7 @@ def mid_p_bounds(hits: NDArray[np.float64], n: NDArray[np.float64]) -> tuple[NDA
     some_hits, some_rest = np.where(some, hits, 1.0), np.where(lacking, rest, 1.0)
     target = np.stack([np.full(hits.shape, _TAIL), np.full(hits.shape, 1 - _TAIL)])
     low, high = np.zeros(target.shape), np.ones(target.shape)
-    for _ in range(34):
+    for _ in range(28):
         p = (low + high) / 2
         more = np.where(lacking, betainc(hits + 1, some_rest, p), 0.0)
         as_many = np.where(some, betainc(some_hits, rest + 1, p), 1.0)
@@ -96,7 +96,7 @@ def _lloyd_edges(ordered: NDArray[np.float64], parts: int) -> NDArray[np.float64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Estimate:
+class TotalEstimate:
     """An estimated total of buildings with its bounds, and the shares [H] in the parts that it was put together of."""
 
     value: float
@@ -123,7 +123,7 @@ def too_few(sample: RandomSample) -> str | None:
     return None
 
 
-def estimate_total(sample: RandomSample, truth: NDArray[np.float64], part: NDArray[np.intp]) -> Estimate:
+def estimate_total(sample: RandomSample, truth: NDArray[np.float64], part: NDArray[np.intp]) -> TotalEstimate:
     """How many of the buildings are so, from random answers in parts.
 
     Each part's share has a mid-P interval on its effective answers: fewer where weights or clusters make them worth
@@ -152,7 +152,7 @@ def estimate_total(sample: RandomSample, truth: NDArray[np.float64], part: NDArr
     high = value + float(np.sqrt(((count * (upper - share)) ** 2).sum()))
     seen, most = float((truth == 1).sum()), float(sample.size - (truth == 0).sum())
     bounds = np.clip([np.floor(low + 1e-6), value, np.ceil(high - 1e-6)], seen, most).tolist()
-    return Estimate(low=bounds[0], value=bounds[1], high=bounds[2], share=share, effective=effective)
+    return TotalEstimate(low=bounds[0], value=bounds[1], high=bounds[2], share=share, effective=effective)
 
 
 def _left_and_known(
@@ -193,16 +193,17 @@ def _effective_answers(
     between = float((np.bincount(sample.cluster, spread) ** 2).sum()) * draws / max(draws - 1, 1)
     plain = float((count**2 * share * (1 - share) / kish).sum())
     effect = max(between / plain, 1.0) if plain > 0 else sample.n / draws
-    return kish / effect * ((_Z95 / _t95(draws - 1)) ** 2 if sample.is_clustered else 1.0)
+    return kish / effect * ((Z95 / t95(draws - 1)) ** 2 if sample.is_clustered else 1.0)
 
 
-def _t95(degrees: int) -> float:
+def t95(degrees: int) -> float:
+    """Student's t at 97.5 %."""
     from scipy.special import stdtrit
 
     return float(stdtrit(max(degrees, 1), 1 - _TAIL))
 
 
-def answers_for(within: float, estimate: Estimate, sample: RandomSample) -> int | None:
+def answers_for(within: float, estimate: TotalEstimate, sample: RandomSample) -> int | None:
     """How many more random answers would tell the total to ± `within` of itself; None where nobody can say yet.
 
     The variance of a total falls with 1/n - 1/N; the half-width now says how large it is.

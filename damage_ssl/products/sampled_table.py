@@ -86,6 +86,14 @@ def table_totals(
 
     Raises:
         InputError: a column is missing, ids are doubled or not in the table, an answer is none.
+
+    Examples:
+        >>> import pandas as pd
+        >>> theirs = pd.DataFrame({"building_id": range(400), "burnt": [row % 4 == 0 for row in range(400)]})
+        >>> checked = pd.DataFrame({"building_id": range(0, 400, 10), "grade": [1, 0] * 20})
+        >>> found = table_totals(theirs, checked, scheme=scheme_named("binary-major"), damaged="burnt")
+        >>> found.total.model_count, found.total.damaged, found.total.answers
+        (100, 100, 40)
     """
     _has(table, "map", [each for each in (building_id, score, damaged, assessed) if each is not None])
     _has(sample, "sample", [building_id, answer])
@@ -108,7 +116,12 @@ def table_totals(
     looked = looked & ~np.isin(ids, no_grade.index[no_grade.to_numpy(bool)].to_numpy(str))
     has_map = score is not None or damaged is not None
     buildings = CountedBuildings(
-        building_id=ids, assessed=looked, damaged=said, flagged=said if has_map else None, candidate=looked
+        building_id=ids,
+        position_of={building: row for row, building in enumerate(ids.tolist())},
+        assessed=looked,
+        damaged=said,
+        flagged=said if has_map else None,
+        candidate=looked,
     )
     evidence = evidence_of(log, scheme, buildings)
     assisting = p if score is not None else said.astype(float) if damaged is not None else None

@@ -1,6 +1,6 @@
 """Totals of a map's buildings as rows: of the whole, of each grade, of each unit, and what a person is told of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from damage_ssl.damage_scale import ClassScheme, DamageGrade, LabelValue
 from damage_ssl.evaluation.random_sample import LogSample, RandomSample, current_values, sample_of_log
 from damage_ssl.evaluation.small_areas import pooled_units
 from damage_ssl.evaluation.total import Total, Totals
-from damage_ssl.evaluation.total_estimates import Estimate, answers_for, estimate_total, score_parts, too_few
+from damage_ssl.evaluation.total_estimates import TotalEstimate, answers_for, estimate_total, score_parts, too_few
 from damage_ssl.products.units import OUTSIDE, AssignedUnits
 
 OWN_ANSWERS = 30
@@ -33,6 +33,8 @@ class CountedBuildings:
     """
 
     building_id: NDArray[np.str_]
+    position_of: Mapping[str, int]
+    """The row of each."""
     assessed: NDArray[np.bool_]
     damaged: NDArray[np.bool_]
     flagged: NDArray[np.bool_] | None
@@ -43,18 +45,24 @@ class CountedBuildings:
         """Those of an exported table (`export_table`)."""
         p = table["p_damaged"].to_numpy(float)
         if "model_damaged" in table:
-            flagged: NDArray[np.bool_] = table["model_damaged"].eq(True).to_numpy(bool)
+            flagged: NDArray[np.bool_] = _is_true(table["model_damaged"])
         else:
             flagged = p >= table["threshold"].to_numpy(float)
         has_model = bool(np.isfinite(p).any())
         assessed = table["assessed"].to_numpy(bool)
+        building_id = table["building_id"].to_numpy(str)
         return cls(
-            building_id=table["building_id"].to_numpy(str),
+            building_id=building_id,
+            position_of={building: row for row, building in enumerate(building_id.tolist())},
             assessed=assessed,
-            damaged=table["damaged"].eq(True).to_numpy(bool),
+            damaged=_is_true(table["damaged"]),
             flagged=flagged if has_model else None,
             candidate=np.isfinite(p) if has_model else assessed,
         )
+
+
+def _is_true(column: "pd.Series[bool]") -> NDArray[np.bool_]:
+    return column.eq(True).fillna(False).to_numpy(bool)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,12 +82,14 @@ class Evidence:
 
 def evidence_of(log: pd.DataFrame, scheme: ClassScheme, buildings: CountedBuildings) -> Evidence:
     """The random answers of a log about these buildings; rows of others are left out."""
-    log = log[log["building_id"].isin(buildings.building_id)].reset_index(drop=True)
-    ids = buildings.building_id[buildings.assessed]
-    graded = np.isfinite(_truth(log, ids, scheme.is_damaged))
-    return Evidence(
-        log=log, scheme=scheme, drawn=sample_of_log(log, ids, graded, buildings.candidate[buildings.assessed])
-    )
+    known = np.array([building in buildings.position_of for building in log["building_id"]], dtype=bool)
+    log = log[known].reset_index(drop=True)
+    graded = np.isfinite(_truth(log, buildings, scheme.is_damaged))
+    place = np.cumsum(buildings.assessed) - 1
+    position = np.array([buildings.position_of[building] for building in log["building_id"]], dtype=np.intp)
+    row_of = np.where(buildings.assessed[position], place[position], -1)
+    drawn = sample_of_log(log, row_of, graded, buildings.candidate[buildings.assessed])
+    return Evidence(log=log, scheme=scheme, drawn=drawn)
 
 
 def totals_of(name: str, buildings: CountedBuildings, evidence: Evidence, units: AssignedUnits | None) -> Totals:
@@ -87,11 +97,11 @@ def totals_of(name: str, buildings: CountedBuildings, evidence: Evidence, units:
 
     The units' totals are estimated each by itself and need not add up to the whole.
     """
-    ids, scheme = buildings.building_id[buildings.assessed], evidence.scheme
+    scheme, size = evidence.scheme, int(buildings.assessed.sum())
     sample, score = evidence.drawn.sample, None
     if evidence.p_damaged is not None and evidence.fair is not None:
         sample, score = sample.without(~evidence.fair), evidence.p_damaged[buildings.assessed]
-    truth = _truth(evidence.log, ids, scheme.is_damaged)
+    truth = _truth(evidence.log, buildings, scheme.is_damaged)
     part = score_parts(score, sample)
     lacking = too_few(sample)
     whole = None if lacking else estimate_total(sample, truth, part)
@@ -99,8 +109,8 @@ def totals_of(name: str, buildings: CountedBuildings, evidence: Evidence, units:
         Total(
             unit_id=None,
             name=name,
-            assessed=len(ids),
-            not_assessed=len(buildings.assessed) - len(ids),
+            assessed=size,
+            not_assessed=len(buildings.assessed) - size,
             damaged=None,
             damaged_low=None,
             damaged_high=None,
@@ -118,7 +128,7 @@ def totals_of(name: str, buildings: CountedBuildings, evidence: Evidence, units:
         rows = _of_units(total, buildings, units, _UnitEvidence(sample, truth, score, part, whole, evidence.words))
     return Totals(
         total=total,
-        grades=() if whole is None else _of_grades(total, evidence, ids, sample, part),
+        grades=() if whole is None else _of_grades(total, evidence, buildings, sample, part),
         units=rows,
         statement=statement_of(total),
         next_step=_next_step(total, whole, sample),
@@ -126,31 +136,32 @@ def totals_of(name: str, buildings: CountedBuildings, evidence: Evidence, units:
 
 
 def _truth(
-    log: pd.DataFrame, building_id: NDArray[np.str_], verdict: Callable[[LabelValue], bool | None]
+    log: pd.DataFrame, buildings: CountedBuildings, verdict: Callable[[LabelValue], bool | None]
 ) -> NDArray[np.float64]:
-    """[N] 1, 0 or NaN by the current label; `verdict` gives True, False or None of a label's value."""
-    values = current_values(log)
-    found = {value: verdict(LabelValue(value)) for value in values.unique()}
-    number = {value: np.nan if so is None else float(so) for value, so in found.items()}
-    return np.asarray(values.map(number).astype(float).reindex(pd.Index(building_id)), dtype=np.float64)
+    """[N] 1, 0 or NaN of the assessed buildings by the current label; `verdict` judges a label's value."""
+    truth = np.full(len(buildings.assessed), np.nan)
+    for building, value in current_values(log).items():
+        so = verdict(LabelValue(value))
+        truth[buildings.position_of[str(building)]] = np.nan if so is None else so
+    return truth[buildings.assessed]
 
 
-def _stated(total: Total, found: Estimate | None) -> Total:
+def _stated(total: Total, found: TotalEstimate | None) -> Total:
     if found is None:
         return total
     return replace(total, damaged=round(found.value), damaged_low=int(found.low), damaged_high=int(found.high))
 
 
 def _of_grades(
-    total: Total, evidence: Evidence, ids: NDArray[np.str_], sample: RandomSample, part: NDArray[np.intp]
+    total: Total, evidence: Evidence, buildings: CountedBuildings, sample: RandomSample, part: NDArray[np.intp]
 ) -> tuple[Total, ...]:
     """A total for each grade, where every random answer is a grade."""
-    said = current_values(evidence.log).reindex(pd.Index(ids[sample.row]))
-    if any(LabelValue(value).grade is None for value in said):
+    graded = np.isfinite(_truth(evidence.log, buildings, lambda value: None if value.grade is None else True))
+    if not graded[sample.row].all():
         return ()
     rows = []
     for grade in DamageGrade:
-        truth = _truth(evidence.log, ids, _is_grade(grade))
+        truth = _truth(evidence.log, buildings, _is_grade(grade))
         known = np.isfinite(truth[sample.known_row])
         of_grade = replace(sample, known_row=sample.known_row[known], known_at=sample.known_at[known])
         named = replace(total, unit_id=grade.label, name=grade.label, model_count=None)
@@ -169,7 +180,7 @@ class _UnitEvidence:
     truth: NDArray[np.float64]
     score: NDArray[np.float64] | None
     part: NDArray[np.intp]
-    whole: Estimate | None
+    whole: TotalEstimate | None
     words: str
 
 
@@ -229,14 +240,14 @@ def _of_units(
     return tuple(rows)
 
 
-def _method(sample: RandomSample, found: Estimate, words: str) -> str:
+def _method(sample: RandomSample, found: TotalEstimate, words: str) -> str:
     if sample.is_clustered:
         drawn = f"{sample.clusters} random draws of tiles and buildings, by the variance between them"
     elif sample.has_equal_chances:
         drawn = "simple random sample"
     else:
         drawn = "random draws weighted by 1 / probability"
-    helped = f", post-stratified by P(damaged) ({words}) in {found.parts} parts" if found.parts > 1 else ""
+    helped = f", post-stratified by score ({words}) in {found.parts} parts" if found.parts > 1 else ""
     return f"{drawn}{helped}; 95 % mid-P bounds"
 
 
@@ -266,7 +277,7 @@ def statement_of(total: Total) -> str:
     return f"{flags}The map counts {total.damaged or 0:,} of {total.assessed:,} as damaged: a count without bounds."
 
 
-def _next_step(total: Total, found: Estimate | None, sample: RandomSample) -> str | None:
+def _next_step(total: Total, found: TotalEstimate | None, sample: RandomSample) -> str | None:
     if not total.assessed:
         return None
     if found is None:

@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError, nearest_name
+from damage_ssl.footprints.reader import read_vector
 
 OUTSIDE = "outside all units"
 """The name of the last row, of buildings that lie in no unit."""
@@ -37,6 +38,13 @@ def read_units(path: str | Path, *, id_column: str | None = None, name_column: s
 
     Raises:
         InputError: no such file, none of its areas can be used, or it lacks the column.
+
+    Examples:
+        >>> squares = grid_units(event.footprints().geometry, 200)
+        >>> squares.to_file("squares.geojson", driver="GeoJSON")
+        >>> areas = read_units("squares.geojson", name_column="unit_id")
+        >>> len(areas) == len(squares), list(areas.columns)
+        (True, ['unit_id', 'name', 'note', 'geometry'])
     """
     table = read_vector(Path(path), "areas")
     if not len(table):
@@ -83,6 +91,10 @@ def grid_units(buildings: gpd.GeoSeries, side_m: float = 500.0) -> gpd.GeoDataFr
 
     Raises:
         InputError: the side is not more than 0.
+
+    Examples:
+        >>> len(grid_units(event.footprints().geometry, 10_000.0)) >= 1
+        True
     """
     if not side_m > 0:
         raise InputError(f"grid: a side of {side_m} m; give more than 0")

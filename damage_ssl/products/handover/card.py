@@ -11,6 +11,7 @@ from damage_ssl.damage_scale import ClassScheme, reason_words
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.evaluation.intervals import LEAST
 from damage_ssl.evaluation.metrics import LEAST_VALIDATED, Evaluation, enough_to_validate
+from damage_ssl.evaluation.total import Totals
 from damage_ssl.files import write_text
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.trained import TRAINED
@@ -37,6 +38,7 @@ class CardFacts:
     validation: Evaluation | None = None
     statement: str | None = None
     source_label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    totals: Totals | None = None
 
 
 def run_card(product: gpd.GeoDataFrame, facts: CardFacts) -> str:
@@ -58,6 +60,7 @@ def run_card(product: gpd.GeoDataFrame, facts: CardFacts) -> str:
         *_imagery(product, "post"),
         "## Result",
         *_result(product),
+        *_totals(facts.totals),
         "## Coverage",
         *_coverage(product),
         "## Labels",
@@ -109,6 +112,20 @@ def _result(product: gpd.GeoDataFrame) -> list[str]:
         *(f"- {name}: {int(count):,}" for name, count in classes.items()),
         f"- answered by an analyst: {by_analyst:,}",
     ]
+
+
+def _totals(totals: Totals | None) -> list[str]:
+    """What random answers say of how many there are, with the bounds of each grade and unit."""
+    if totals is None or not totals.total.answers:
+        return [] if totals is None else ["- no random answers, so the count has no bounds"]
+    lines = [f"- {totals.statement}", f"- how: {totals.total.method}"]
+    lines += [f"- {totals.total.note}"] if totals.total.note else []
+    rows = [
+        f"  - {row.name}: {row.damaged:,} ({row.damaged_low:,}–{row.damaged_high:,}) of {row.assessed:,}"
+        for row in (*totals.grades, *totals.units)
+        if row.damaged is not None and row.damaged_low is not None and row.damaged_high is not None
+    ]
+    return [*lines, "- each by itself; they need not add up to the total", *rows] if rows else lines
 
 
 def _coverage(product: gpd.GeoDataFrame) -> list[str]:

@@ -1,7 +1,7 @@
 """The damage map as a file: the table of a run, its metadata, its card."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from damage_ssl.patches.store import PatchStore
 from damage_ssl.products.formats import Metadata, write_product
 from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
+from damage_ssl.products.totals import event_totals
 from damage_ssl.runs.best import best_model, question_remark
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.kinds import kind_of
@@ -86,7 +87,8 @@ def export_event(
     table = export_table(event, model)
     write_product(table, Path(out), metadata=_metadata(event, model, licence))
     if model is not None:
-        write_card(model.run.path / "card.md", table, card_facts(event, model))
+        facts = replace(card_facts(event, model), totals=event_totals(event, model, table))
+        write_card(model.run.path / "card.md", table, facts)
     assessed = int(table["assessed"].sum())
     return ExportSummary(
         out=str(out),

@@ -9,7 +9,7 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.handover.map_export import card_facts, export_table
 from damage_ssl.products.handover.receiver_note import PackFacts, readme
 from damage_ssl.products.selection import Selection
+from damage_ssl.products.totals import event_totals
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import RunPlan
@@ -224,12 +225,13 @@ def hand_over(
     if (found := open_pack(folder)) is not None:
         return found
     finished = model if isinstance(model, FinishedRun) else None
+    table = export_table(event, model) if table is None else table
     return write_pack(
         folder,
-        export_table(event, model) if table is None else table,
+        table,
         open_labels(event).current(),
         selection,
-        card=_card_facts(event, model),
+        card=replace(_card_facts(event, model), totals=event_totals(event, model, table)),
         facts=_facts(event, model, licence),
         settings={} if finished is None else _settings(finished.plan),
     )
