@@ -31,7 +31,7 @@ def map_bounds(facts: HandoverFacts, *, margin: float = 0.03) -> Bounds:
     areas = [facts.aoi, *(scene.extent for scene in facts.post_scenes)]
     extents += [np.array(area.bounds) for area in areas if area is not None]
     extent = next((each for each in extents if np.isfinite(each).all()), np.zeros(4))
-    left, bottom, right, top = to_mercator(extent[[0, 2]], extent[[1, 3]]).T.ravel()
+    left, bottom, right, top = to_mercator(extent[[0, 2]], extent[[1, 3]]).ravel()
     x, y = (left + right) / 2, (bottom + top) / 2
     half_x, half_y = (max(side, _LEAST_M) * (0.5 + margin) for side in (right - left, top - bottom))
     return float(x - half_x), float(y - half_y), float(x + half_x), float(y + half_y)

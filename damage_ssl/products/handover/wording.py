@@ -12,11 +12,13 @@ from damage_ssl.evaluation.total import Total
 from damage_ssl.imagery.scene import Scene
 from damage_ssl.languages import Language, language_named, translator
 from damage_ssl.products.handover.facts import HandoverFacts
-from damage_ssl.products.map_style import LEGEND, legend_key
+from damage_ssl.products.map_style import LEGEND, NO_RESULT, NOT_ASSESSED, legend_key
 
 Say = Callable[[str], str]
 
 _MOST_SCENES = 3
+_UNKNOWN = (NOT_ASSESSED, NO_RESULT)
+_LEGEND_ORDER = (*(key for key in reversed(LEGEND) if key not in _UNKNOWN), *_UNKNOWN)
 _HAZARDS = (
     "conflict", "cyclone", "earthquake", "explosion", "fire", "flood", "hurricane", "landslide", "storm", "tornado",
     "tsunami", "volcano", "wildfire", "wind",
@@ -78,9 +80,11 @@ class Wording:
     shown: str | None
     legend: tuple[LegendRow, ...]
     legend_title: str
+    definition: str | None
     unit_heads: tuple[str, ...]
     units: tuple[UnitRow, ...]
     notes: tuple[str, ...]
+    more_units: str
     not_assessed: Section
     reasons: tuple[tuple[str, str], ...]
     sure: Section
@@ -110,9 +114,11 @@ def wording_of(facts: HandoverFacts) -> Wording:
         shown=_shown(facts, language, _),
         legend=_legend(facts, language, _),
         legend_title=_("Buildings on this map"),
+        definition=None if facts.scheme is None else _(facts.scheme.statement).capitalize() + ".",
         unit_heads=(_("Area"), _("Assessed"), _("Damaged"), _("Share"), _("Not assessed")),
         units=tuple(_unit_row(each, language, _) for each in (*_by_damage(facts.totals.units), total)),
         notes=tuple(dict.fromkeys(f"{each.name}: {each.note}" for each in facts.totals.units if each.note)),
+        more_units=_("and {count} more areas, which stand in the other files of this pack"),
         not_assessed=Section(_("Not assessed, and why"), _not_assessed(total, language, _)),
         reasons=_reasons(facts, language, _),
         sure=Section(_("How sure is this?"), tuple(_sure(facts, _))),
@@ -131,7 +137,7 @@ def _headline(total: Total, language: Language, _: Say) -> tuple[str, str, str, 
     if total.damaged is None:
         return "?", _("damaged buildings: too few answers to say"), of, _("Nobody can say yet how many it is.")
     if total.damaged_low is None or total.damaged_high is None:
-        label = _("buildings called damaged by people") if total.model_count is None else _("buildings flagged damaged")
+        label = _("buildings called damaged by people") if total.model_count is None else _("buildings flagged as damaged by the computer model")
         basis = _("This is a count, not an estimate: how far off it may be is not known, because no random sample was "
                   "checked.")  # fmt: skip
         return n(total.damaged), label, of, basis
@@ -180,7 +186,7 @@ def _legend(facts: HandoverFacts, language: Language, _: Say) -> tuple[LegendRow
             )
     return tuple(
         LegendRow(key, _(entry.title), entry.colour, language.number(counts[key]))
-        for key, entry in reversed(LEGEND.items())
+        for key, entry in sorted(LEGEND.items(), key=lambda each: _LEGEND_ORDER.index(each[0]))
         if counts[key] or (facts.scheme is not None and key in facts.scheme.class_names)
     )
 
@@ -194,11 +200,11 @@ def _unit_row(total: Total, language: Language, _: Say) -> UnitRow:
     is_event = total.unit_id is None
     damaged, share = "–", "–"
     if total.damaged is not None:
-        damaged, share = n(total.damaged), "" if total.share is None else f"{total.share:.0%}"
+        damaged, share = n(total.damaged), "" if total.share is None else f"{100 * total.share:.0f}\u00a0%"
         if total.damaged_low is not None and total.damaged_high is not None and total.assessed:
             damaged += f" ({n(total.damaged_low)}–{n(total.damaged_high)})"
             low, high = total.damaged_low / total.assessed, total.damaged_high / total.assessed
-            share += f" ({100 * low:.0f}–{high:.0%})"
+            share += f" ({100 * low:.0f}–{100 * high:.0f}\u00a0%)"
     elif total.assessed:
         damaged = _("too few answers")
     name = _("Whole event") if is_event else total.name
@@ -251,8 +257,6 @@ def _method(facts: HandoverFacts, language: Language, _: Say) -> list[str]:
         _("Each building outline was compared in an image from before and one from after. A computer model learned "
           "from a few buildings that people judged, and judged the others. Where people answered, that counts."),
     ]  # fmt: skip
-    if facts.scheme is not None:
-        lines.append(_("What counts: {definition}.").format(definition=_(facts.scheme.statement)))
     lines.append(
         _("Technical name: {method}; run {run}.").format(
             method=language.inside(facts.method), run=language.inside(facts.run_id or "–")

@@ -6,7 +6,9 @@
   const stage = document.querySelector('.stage');
   const map = L.map('map', { zoomSnap: 0.25, zoomAnimation: false, fadeAnimation: false, attributionControl: false, maxZoom: 21, preferCanvas: true });
   L.control.scale({ imperial: false, maxWidth: 140 }).addTo(map);
-  map.fitBounds(data.bounds, { animate: false });
+  const fit = () => map.fitBounds(data.bounds, { animate: false });
+  fit();
+  document.querySelector('.fit').addEventListener('click', fit);
 
   function h(tag, props, ...children) {
     const element = Object.assign(document.createElement(tag), props);
