@@ -17,12 +17,13 @@ LOCALE = Path(__file__).parent / "locale"
 
 @dataclass(frozen=True)
 class Language:
-    """A language: its code (ISO 639-1), its own name, whether it is written from right to left, the thousands' mark."""
+    """A language: its code (ISO 639-1), its own name, direction of writing, the marks of thousands and of lists."""
 
     code: str
     name: str
     right_to_left: bool = False
     thousands: str = ","
+    comma: str = ", "
 
     def number(self, value: int) -> str:
         """A whole number with its thousands marked; digits are Western in every language, as on the map's files."""
@@ -42,7 +43,7 @@ LANGUAGES: Mapping[str, Language] = {
         Language("en", "English"),
         Language("fr", "Français", thousands="\u202f"),
         Language("es", "Español", thousands="\u202f"),
-        Language("ar", "العربية", right_to_left=True),
+        Language("ar", "العربية", right_to_left=True, comma="، "),
     )
 }
 

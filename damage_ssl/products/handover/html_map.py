@@ -149,6 +149,7 @@ def _buildings(table: "gpd.GeoDataFrame", origin: tuple[int, int], say: Any) -> 
     return {
         "id": table["building_id"].astype(str).tolist(),
         "code": codes_with("result", plain, answer).tolist(),
+        "damaged": table["damaged"].eq(True).fillna(False).astype(int).tolist(),
         "state": [states.index(key) for key in keys],
         "states": [say(LEGEND[key].title) for key in states],
         "score": [None if np.isnan(value) else round(value, 3) for value in p.tolist()],
@@ -246,7 +247,7 @@ def _font_of(wording: Wording) -> bytes:
     from fontTools import subset
     from matplotlib import get_data_path
 
-    options = subset.Options(flavor="woff", layout_features=["*"])
+    options = subset.Options(flavor="woff", layout_features=["*"], drop_tables=[*subset.Options().drop_tables, "FFTM"])
     font = subset.load_font(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), options)
     subsetter = subset.Subsetter(options)
     subsetter.populate(unicodes=[*range(0x0600, 0x0700), *range(0x2066, 0x206A), 0x200F])

@@ -27,7 +27,7 @@ _QUALITIES = (75, 60, 45, 30)
 def map_bounds(facts: HandoverFacts, *, margin: float = 0.03) -> Bounds:
     """What the map shows, EPSG:3857: the chosen buildings, else all, else the area of interest, with a margin."""
     shapes = facts.table.geometry.to_numpy()
-    extents = [shapely.total_bounds(shapes[facts.rows]), shapely.total_bounds(shapes)]
+    extents = [shapely.total_bounds(each) for each in (shapes[facts.rows], shapes) if len(each)]
     areas = [facts.aoi, *(scene.extent for scene in facts.post_scenes)]
     extents += [np.array(area.bounds) for area in areas if area is not None]
     extent = next((each for each in extents if np.isfinite(each).all()), np.zeros(4))

@@ -6,6 +6,7 @@ WeasyPrint (needs Pango from the system), ReportLab (its shaping of Arabic is a 
 """
 
 import io
+import unicodedata
 import warnings
 from datetime import datetime
 from pathlib import Path
@@ -51,9 +52,10 @@ class ReportPage(FPDF):
     def readable(self, text: str, instead: str | None = None) -> str:
         """A text with an empty box for each letter that the font lacks, or another text in its place."""
         known = self.fonts["letters"].cmap  # type: ignore[union-attr]
-        if all(ord(letter) in known for letter in text):
-            return text
-        return instead or "".join(letter if ord(letter) in known else "□" for letter in text)
+        lacking = {letter for letter in text if ord(letter) not in known and unicodedata.category(letter) != "Cf"}
+        if lacking and instead:
+            return instead
+        return "".join("□" if letter in lacking else letter for letter in text)
 
     def put(
         self, text: str, size: float, *, bold: bool = False, colour: tuple[int, int, int] = _INK, gap: float = 0.0,
@@ -88,13 +90,14 @@ def write_report(path: Path, facts: HandoverFacts) -> None:
     wording, template = wording_of(facts), read_template(facts.template)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # within fpdf2 and fontTools
-        picture: list[tuple[MapFrame, bytes]] = []
+        page = ReportPage(wording)
+        page.set_creation_date(datetime.fromisoformat(facts.created))
+        page.set_creator(f"damage_ssl {facts.version}")
+        page.set_author(template.organisation or "damage_ssl")
+        _first_page(page, facts, template)
         for size, units in _FITS:
-            page = ReportPage(wording)
-            page.set_creation_date(datetime.fromisoformat(facts.created))
-            page.set_creator(f"damage_ssl {facts.version}")
-            page.set_author(template.organisation or "damage_ssl")
-            _first_page(page, facts, template, picture)
+            page.pages.pop(2, None)  # the last try, which was too long
+            page.page = 1
             _second_page(page, wording, template, size, units)
             if page.get_y() <= _BOTTOM:
                 break
@@ -103,26 +106,24 @@ def write_report(path: Path, facts: HandoverFacts) -> None:
         temporary.write_bytes(data)
 
 
-def _first_page(
-    page: ReportPage, facts: HandoverFacts, template: Template, picture: list[tuple[MapFrame, bytes]]
-) -> None:
+def _first_page(page: ReportPage, facts: HandoverFacts, template: Template) -> None:
     wording = page.wording
     page.add_page()
     beside = _logo(page, template)
     page.put(wording.title, 18, bold=True, **beside)
-    page.put(wording.subtitle, 9.5, colour=_SOFT, gap=0.5, **beside)
+    page.put(" · ".join(wording.subtitle), 9.5, colour=_SOFT, gap=0.5, **beside)
     page.set_y(max(page.get_y() + 2, 24))
     page.put(wording.number, 34, bold=True, colour=_RED)
     page.put(wording.number_label, 13, bold=True)
-    page.put(wording.bounds, 10.5, gap=0.5)
+    if wording.bounds:
+        page.put(wording.bounds, 13, bold=True, gap=0.5)
+    page.put(wording.among, 10.5, gap=0.5)
     page.put(wording.basis, 9, colour=_SOFT, gap=0.5)
     if wording.shown:
         page.put(wording.shown, 9, bold=True, gap=1)
     top, legend_mm = page.get_y() + 3, 6.0 * -(-len(wording.legend) // 4) + 7
-    if not picture:
-        frame = MapFrame.showing(map_bounds(facts), _MARGIN, top, _WIDTH, _BOTTOM - 3 - legend_mm - top)
-        picture.append((frame, map_picture(facts, frame)))
-    frame, data = picture[0]
+    frame = MapFrame.showing(map_bounds(facts), _MARGIN, top, _WIDTH, _BOTTOM - 3 - legend_mm - top)
+    data = map_picture(facts, frame)
     page.image(io.BytesIO(data), frame.x, frame.y, frame.width, frame.height, alt_text=wording.title)
     draw_furniture(page, facts, frame, north="N")
     page.set_y(frame.y + frame.height + 2)
@@ -176,7 +177,7 @@ def _second_page(page: ReportPage, wording: Wording, template: Template, size: f
     _totals(page, wording, size, most_units)
     for note in wording.notes[:3]:
         page.put(note, size - 1, colour=_SOFT)
-    reasons = "; ".join(f"{reason}: {count}" for reason, count in wording.reasons)
+    reasons = " · ".join(f"{reason}: {count}" for reason, count in wording.reasons)
     _section(page, wording.not_assessed, size, reasons)
     for part in (wording.sure, wording.not_for, wording.method, wording.images, wording.licence):
         _section(page, part, size)
@@ -192,7 +193,7 @@ def _totals(page: ReportPage, wording: Wording, size: float, most_units: int) ->
     *units, event = wording.units
     left = len(units) - most_units
     shown = [*units[:most_units], event]
-    widths = [58, 28, 44, 34, 22]
+    widths = [52, 24, 48, 40, 22]
     turn = (lambda cells: list(cells)[::-1]) if page.rtl else list
     page.set_font("letters", size=size)
     page.set_text_color(*_INK)
@@ -211,16 +212,21 @@ def _totals(page: ReportPage, wording: Wording, size: float, most_units: int) ->
         for row in shown:
             page.set_font("letters", "B" if row is event else "", size)
             name = page.readable(row.name, row.unit_id)
-            table.row(turn([name[:60], row.assessed, row.damaged, row.share, row.not_assessed]))
+            damaged, share = (
+                f"{value} ({bounds})" if bounds else value
+                for value, bounds in ((row.damaged, row.bounds), (row.share, row.share_bounds))
+            )
+            table.row(turn([name[:60], row.assessed, damaged, share, row.not_assessed]))
     if left > 0:
         page.put(wording.more_units.format(count=wording.language.number(left)), size - 1, colour=_SOFT)
 
 
 def _section(page: ReportPage, section: Section, size: float, *more: str) -> None:
     page.put(section.title, size + 1.5, bold=True, gap=2.2)
+    mark = "\u200f• " if page.rtl else "• "
     for line in (*section.lines, *more):
         if line:
-            page.put(f"• {line}" if len(section.lines) > 2 else line, size, gap=0.5)
+            page.put(f"{mark}{line}" if len(section.lines) > 2 else line, size, gap=0.5)
 
 
 def _footer(page: ReportPage, template: Template, number: int) -> None:

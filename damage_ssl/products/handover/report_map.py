@@ -122,9 +122,7 @@ def map_picture(facts: HandoverFacts, frame: MapFrame) -> bytes:
             outlines = areas.geometry.to_numpy() if hasattr(areas, "geometry") else np.array([areas])
             edges = shapely.get_parts(shapely.boundary(shapely.transform(outlines, lambda xy: to_mercator(*xy.T))))
             for edge in edges:
-                axes.plot(
-                    *shapely.get_coordinates(edge).T, color="#17212b", linewidth=width, ls=style, zorder=50
-                )
+                axes.plot(*shapely.get_coordinates(edge).T, color="#17212b", linewidth=width, ls=style, zorder=50)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     file = io.BytesIO()
@@ -164,9 +162,9 @@ def _graticule(page: "ReportPage", frame: MapFrame) -> None:
             a, b = frame.on_page(fixed, across) if is_lon else frame.on_page(across, fixed)
             page.line(*a, *b)
             text = f"{abs(degree):.{digits}f}° {ends[0] if degree >= 0 else ends[1]}"
-            if is_lon:
+            if is_lon and a[0] < frame.x + frame.width - 15:
                 page.note(a[0] + 0.6, frame.y + frame.height - 3.4, text)
-            else:
+            elif not is_lon and a[1] < frame.y + frame.height - 26:
                 page.note(frame.x + 0.6, a[1] + 0.4, text)
 
 

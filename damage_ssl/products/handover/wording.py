@@ -43,13 +43,15 @@ class LegendRow:
 
 @dataclass(frozen=True)
 class UnitRow:
-    """A unit or a grade in the table of totals, its numbers as they are printed."""
+    """A unit or a grade in the table of totals, its numbers as they are printed; bounds are empty where there are none."""
 
     unit_id: str | None
     name: str
     assessed: str
     damaged: str
+    bounds: str
     share: str
+    share_bounds: str
     not_assessed: str
 
 
@@ -65,17 +67,18 @@ class Section:
 class Wording:
     """What is said, in the order in which it is read.
 
-    `number` with its `number_label` is the headline, `bounds` how far off it may be, `basis` what it rests on; `shown`
-    is None where every building is shown. `units` are of the table with the heads `unit_heads`, the event first;
-    `reasons` are what was not assessed, with counts.
+    `number` with its `number_label` is the headline, `bounds` how far off it may be, `among` of how many, `basis` what
+    it rests on; `shown` is None where every building is shown. `units` are of the table with the heads `unit_heads`,
+    the event last; `reasons` are what was not assessed, with counts.
     """
 
     language: Language
     title: str
-    subtitle: str
+    subtitle: tuple[str, ...]
     number: str
     number_label: str
-    bounds: str
+    bounds: str | None
+    among: str
     basis: str
     shown: str | None
     legend: tuple[LegendRow, ...]
@@ -103,25 +106,31 @@ def wording_of(facts: HandoverFacts) -> Wording:
     language, _ = language_named(facts.language), translator(facts.language)
     total = facts.totals.total
     number, label, bounds, basis = _headline(total, language, _)
+    among = _("of {assessed} assessed buildings; {left} more could not be assessed").format(
+        assessed=language.number(total.assessed), left=language.number(total.not_assessed)
+    )
     return Wording(
         language=language,
         title=_("Building damage: {place}").format(place=language.inside(facts.event_name)),
-        subtitle=" · ".join(_subtitle(facts, language, _)),
+        subtitle=tuple(_subtitle(facts, language, _)),
         number=number,
         number_label=label,
         bounds=bounds,
+        among=among,
         basis=basis,
         shown=_shown(facts, language, _),
         legend=_legend(facts, language, _),
         legend_title=_("Buildings on this map"),
-        definition=None if facts.scheme is None else _(facts.scheme.statement).capitalize() + ".",
+        definition=None if facts.scheme is None else _sentence(_(facts.scheme.statement)),
         unit_heads=(_("Area"), _("Assessed"), _("Damaged"), _("Share"), _("Not assessed")),
         units=tuple(_unit_row(each, language, _) for each in (*_by_damage(facts.totals.units), total)),
-        notes=tuple(dict.fromkeys(f"{each.name}: {each.note}" for each in facts.totals.units if each.note)),
+        notes=tuple(
+            dict.fromkeys(language.inside(f"{each.name}: {each.note}") for each in facts.totals.units if each.note)
+        ),
         more_units=_("and {count} more areas, which stand in the other files of this pack"),
         not_assessed=Section(_("Not assessed, and why"), _not_assessed(total, language, _)),
         reasons=_reasons(facts, language, _),
-        sure=Section(_("How sure is this?"), tuple(_sure(facts, _))),
+        sure=Section(_("How sure is this?"), tuple(_sure(facts, language, _))),
         not_for=Section(_("What not to use it for"), _not_for(_)),
         method=Section(_("How it was made"), tuple(_method(facts, language, _))),
         images=Section(_("Images"), tuple(_images(facts, language, _))),
@@ -129,25 +138,30 @@ def wording_of(facts: HandoverFacts) -> Wording:
     )
 
 
-def _headline(total: Total, language: Language, _: Say) -> tuple[str, str, str, str]:
+def _headline(total: Total, language: Language, _: Say) -> tuple[str, str, str | None, str]:
     n = language.number
-    of = _("of {assessed} assessed buildings; {left} more could not be assessed").format(
-        assessed=n(total.assessed), left=n(total.not_assessed)
-    )
     if total.damaged is None:
-        return "?", _("damaged buildings: too few answers to say"), of, _("Nobody can say yet how many it is.")
+        return "?", _("damaged buildings: too few answers to say"), None, _("Nobody can say yet how many it is.")
     if total.damaged_low is None or total.damaged_high is None:
-        label = _("buildings called damaged by people") if total.model_count is None else _("buildings flagged as damaged by the computer model")
+        label = (
+            _("buildings called damaged by people")
+            if total.model_count is None
+            else _("buildings flagged as damaged by the computer model")
+        )
         basis = _("This is a count, not an estimate: how far off it may be is not known, because no random sample was "
                   "checked.")  # fmt: skip
-        return n(total.damaged), label, of, basis
+        return n(total.damaged), label, None, basis
     bounds = _("95 % sure: between {low} and {high}").format(low=n(total.damaged_low), high=n(total.damaged_high))
     basis = _("Estimated from {answers} answers by people on randomly drawn buildings.").format(
         answers=n(total.answers)
     )
     if total.model_count is not None:
         basis += " " + _("The computer model alone flags {count}.").format(count=n(total.model_count))
-    return n(total.damaged), _("damaged buildings (estimate)"), f"{bounds}, {of}", basis
+    return n(total.damaged), _("damaged buildings (estimate)"), bounds, basis
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _subtitle(facts: HandoverFacts, language: Language, _: Say) -> list[str]:
@@ -198,17 +212,17 @@ def _by_damage(units: Sequence[Total]) -> list[Total]:
 def _unit_row(total: Total, language: Language, _: Say) -> UnitRow:
     n = language.number
     is_event = total.unit_id is None
-    damaged, share = "–", "–"
+    damaged, share, bounds, share_bounds = "–", "–", "", ""
     if total.damaged is not None:
-        damaged, share = n(total.damaged), "" if total.share is None else f"{100 * total.share:.0f}\u00a0%"
+        damaged, share = n(total.damaged), "–" if total.share is None else f"{100 * total.share:.0f}\u00a0%"
         if total.damaged_low is not None and total.damaged_high is not None and total.assessed:
-            damaged += f" ({n(total.damaged_low)}–{n(total.damaged_high)})"
+            bounds = f"{n(total.damaged_low)}–{n(total.damaged_high)}"
             low, high = total.damaged_low / total.assessed, total.damaged_high / total.assessed
-            share += f" ({100 * low:.0f}–{100 * high:.0f}\u00a0%)"
+            share_bounds = f"{100 * low:.0f}–{100 * high:.0f}\u00a0%"
     elif total.assessed:
         damaged = _("too few answers")
     name = _("Whole event") if is_event else total.name
-    return UnitRow(total.unit_id, name, n(total.assessed), damaged, share, n(total.not_assessed))
+    return UnitRow(total.unit_id, name, n(total.assessed), damaged, bounds, share, share_bounds, n(total.not_assessed))
 
 
 def _not_assessed(total: Total, language: Language, _: Say) -> tuple[str, ...]:
@@ -227,7 +241,7 @@ def _reasons(facts: HandoverFacts, language: Language, _: Say) -> tuple[tuple[st
     return tuple((_(reason_words(str(reason))), language.number(int(count))) for reason, count in counts.items())
 
 
-def _sure(facts: HandoverFacts, _: Say) -> list[str]:
+def _sure(facts: HandoverFacts, language: Language, _: Say) -> list[str]:
     total = facts.totals.total
     lines = []
     if total.damaged is None or total.damaged_low is None:
@@ -237,7 +251,7 @@ def _sure(facts: HandoverFacts, _: Say) -> list[str]:
     if any(unit.damaged_low is None for unit in facts.totals.units):
         lines.append(_("Areas with too few answers have no bounds, or no number at all."))
     if facts.statement:
-        lines.append(facts.statement)
+        lines.append(language.inside(facts.statement))
     lines.append(_("A single building can be wrong even where the total is right."))
     return lines
 
@@ -271,12 +285,12 @@ def _images(facts: HandoverFacts, language: Language, _: Say) -> list[str]:
         _("After: {scenes}").format(scenes=_scenes(facts.post_scenes, language, _)),
     ]
     known = [scene.scene_id for scene in (*facts.pre_scenes, *facts.post_scenes)]
-    return lines + [line for line in facts.imagery if not any(scene_id in line for scene_id in known)]
+    return lines + [language.inside(line) for line in facts.imagery if not any(scene_id in line for scene_id in known)]
 
 
 def _scenes(scenes: Sequence[Scene], language: Language, _: Say) -> str:
     said = [
-        ", ".join([
+        language.comma.join([
             language.inside(f"{scene.datetime:%Y-%m-%d}") if scene.datetime is not None else _("date unknown"),
             *([language.inside(scene.sensor)] if scene.sensor else []),
             _("{size} m a pixel").format(size=f"{scene.gsd_m:.2f}"),
@@ -285,7 +299,7 @@ def _scenes(scenes: Sequence[Scene], language: Language, _: Say) -> str:
     ]  # fmt: skip
     said = list(dict.fromkeys(said))
     more = len(said) - _MOST_SCENES
-    return "; ".join(said[:_MOST_SCENES] + ([_("and {count} more").format(count=more)] if more > 0 else [])) or "–"
+    return " · ".join(said[:_MOST_SCENES] + ([_("and {count} more").format(count=more)] if more > 0 else [])) or "–"
 
 
 def _licence(facts: HandoverFacts, language: Language, _: Say) -> list[str]:

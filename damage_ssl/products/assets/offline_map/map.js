@@ -3,6 +3,7 @@
   'use strict';
   const data = JSON.parse(document.getElementById('data').textContent);
   const { words, buildings } = data;
+  const FAR_M_A_PIXEL = 2.5;
   const stage = document.querySelector('.stage');
   const map = L.map('map', { zoomSnap: 0.25, zoomAnimation: false, fadeAnimation: false, attributionControl: false, maxZoom: 21, preferCanvas: true });
   L.control.scale({ imperial: false, maxWidth: 140 }).addTo(map);
@@ -31,9 +32,15 @@
   const polygons = new Array(buildings.id.length);
   const bare = !data.pictures;
   const looks = data.styles.map((style) => ({
-    renderer: outlines, color: bare && style.line === style.fill ? '#4a545e' : style.line, opacity: style.line_opacity, weight: bare && !style.dashed ? style.width / 2 : style.width,
-    fillColor: style.fill, fillOpacity: bare && !style.dashed ? 0.95 : style.fill_opacity, dashArray: style.dashed ? '3 3' : null,
+    renderer: outlines, color: style.line, opacity: style.line_opacity, weight: style.width, fillColor: style.fill,
+    fillOpacity: bare && !style.dashed ? 0.95 : style.fill_opacity, dashArray: style.dashed ? '3 3' : null,
   }));
+  /* From afar a building is a dot: all of it in its colour, damaged ones bigger, no rims. */
+  const fromAfar = (i) => {
+    const style = data.styles[buildings.code[i]];
+    return style.dashed ? { weight: 0.6 } : { color: style.fill, weight: buildings.damaged[i] ? 2 : 0.7, fillOpacity: 1 };
+  };
+  const isFar = () => 40075017 * Math.cos(map.getCenter().lat * Math.PI / 180) / 256 / 2 ** map.getZoom() > FAR_M_A_PIXEL;
   const order = buildings.id.map((_, i) => i).sort((a, b) => data.styles[buildings.code[a]].rank - data.styles[buildings.code[b]].rank || a - b);
 
   function factsOf(i) {
@@ -64,10 +71,16 @@
     L.popup({ maxWidth: 320, autoPanPadding: [20, 60] }).setLatLng(bounds.getCenter()).setContent(factsOf(i)).openOn(map);
   }
 
+  let far = isFar();
   for (const i of order) {
-    polygons[i] = L.polygon(ringsOf(buildings.shape[i]), looks[buildings.code[i]]).on('click', () => open(i));
+    polygons[i] = L.polygon(ringsOf(buildings.shape[i]), { ...looks[buildings.code[i]], ...(far ? fromAfar(i) : {}) }).on('click', () => open(i));
     polygons[i].addTo(map);
   }
+  map.on('zoomend', () => {
+    if (far === isFar()) return;
+    far = !far;
+    for (const i of order) polygons[i].setStyle(far ? fromAfar(i) : looks[buildings.code[i]]);
+  });
 
   /* units, area of interest */
   const under = map.createPane('under');
@@ -121,7 +134,6 @@
 
   /* pictures and their swipe */
   const container = map.getContainer();
-  container.classList.toggle('bare', bare);
   if (data.pictures) {
     const handle = document.querySelector('.swipe');
     const panes = {};

@@ -1,0 +1,122 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+from PIL import Image
+
+from damage_ssl.errors import InputError
+from damage_ssl.evaluation.total import Totals
+from damage_ssl.languages import LANGUAGES
+from damage_ssl.products.handover.report import write_report
+from damage_ssl.products.handover.report_map import MapFrame, countries, round_length
+from tests.products.handover.drawn_facts import buildings, drawn_facts, total
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # within rasterio
+POPPLER = pytest.mark.skipif(not shutil.which("pdftotext"), reason="poppler-utils are not installed")
+
+
+def pages_of(path: Path) -> list[str]:
+    """The text of each page, without the marks of direction."""
+    text = subprocess.run(["pdftotext", "-layout", path, "-"], check=True, capture_output=True, text=True).stdout
+    plain = "".join(letter for letter in text if ord(letter) not in {*range(0x202A, 0x202F), *range(0x2066, 0x206A)})
+    return plain.replace("\u202f", " ").replace("\u00a0", " ").split("\f")[:-1]
+
+
+def report(folder: Path, **changes: object) -> list[str]:
+    write_report(folder / "report.pdf", drawn_facts(folder, **changes))
+    return pages_of(folder / "report.pdf")
+
+
+@POPPLER
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_report_has_two_pages_with_the_numbers_in_every_language(tmp_path: Path, language: str) -> None:
+    first, second = report(tmp_path, language=language)
+    assert "412" in first and "351" in first and "478" in first
+    assert "drawn town" in first
+    numbers = ("301 (255–347)", "30 % (26–35 %)") if language != "ar" else ("301", "255", "347", "35")
+    assert [each for each in numbers if each not in second] == []
+    assert "2017-10-11" in second
+    assert "AUROC 0.91 (0.80–0.97)" in second
+    said = {
+        "en": "too few answers",
+        "fr": "trop peu de réponses",
+        "es": "muy pocas respuestas",
+        "ar": "إجابات قليلة جدًا",
+    }
+    assert said[language] in second
+
+
+@POPPLER
+def test_arabic_is_shaped_and_starts_at_the_right(tmp_path: Path) -> None:
+    report(tmp_path, language="ar")
+    subprocess.run(["pdftoppm", "-r", "40", "-png", "-l", "1", tmp_path / "report.pdf", tmp_path / "page"], check=True)
+    (picture,) = tmp_path.glob("page*.png")
+    dark = np.asarray(Image.open(picture).convert("L"))[: 297 // 3, :] < 160
+    across = np.flatnonzero(dark[:50].any(axis=0)) / dark.shape[1]
+    assert across.max() > 0.9
+    assert across.min() > 0.3
+
+
+@POPPLER
+def test_a_hundred_units_and_long_texts_still_make_two_pages(tmp_path: Path) -> None:
+    units = tuple(total(f"u{n}", f"Municipality of the very long name {n}", 300, 200, 400) for n in range(100))
+    pages = report(
+        tmp_path,
+        totals=Totals(total=total(None, "town", 412, 351, 478), units=units),
+        units=None,
+        statement="A long sentence on how it was checked. " * 40,
+        imagery=["a line of credits " * 20] * 3,
+        language="fr",
+    )
+    assert len(pages) == 2
+    assert "autres zones" in pages[1]
+
+
+@POPPLER
+def test_without_bounds_the_report_calls_it_a_count(tmp_path: Path) -> None:
+    first, _ = report(tmp_path, totals=Totals(total=total(None, "town", 333, None, None)), units=None)
+    assert "count, not an estimate" in first
+
+
+@POPPLER
+def test_letters_that_the_font_lacks_leave_the_id_in_the_table(tmp_path: Path) -> None:
+    said = total("NP-03", "काठमाडौँ", 300, 200, 400)
+    _, second = report(tmp_path, totals=Totals(total=total(None, "town", 412, 351, 478), units=(said,)), units=None)
+    assert "NP-03" in second
+
+
+def test_an_empty_filter_and_an_empty_event_make_a_report(tmp_path: Path) -> None:
+    write_report(tmp_path / "a.pdf", drawn_facts(tmp_path, rows=np.array([], dtype=int)))
+    nobody = buildings().iloc[:0]
+    facts = drawn_facts(tmp_path, table=buildings(), units=None)
+    facts = type(facts)(**{**vars(facts), "table": nobody, "rows": np.array([], dtype=int), "shows_imagery": False})
+    write_report(tmp_path / "b.pdf", facts)
+    assert (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_an_unknown_language_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="language 'de' is unknown"):
+        write_report(tmp_path / "report.pdf", drawn_facts(tmp_path, language="de"))
+    assert not (tmp_path / "report.pdf").exists()
+
+
+def test_scale_of_the_map_is_true_to_a_geodesic() -> None:
+    corners = gpd.GeoSeries.from_xy([-122.75, -122.70], [38.45, 38.45], crs=4326)
+    ends = corners.to_crs(3857)
+    frame = MapFrame.showing((ends.x[0], ends.y[0] - 2000, ends.x[1], ends.y[1] + 2000), 0, 0, 100, 100)
+    truth_m = corners.to_crs(corners.estimate_utm_crs()).distance(corners.to_crs(corners.estimate_utm_crs())[0])[1]
+    assert frame.metres_a_mm * 100 == pytest.approx(truth_m, rel=0.005)
+    west, east = frame.on_page(corners.x.to_numpy(), corners.y.to_numpy())
+    assert (west[0], east[0]) == pytest.approx((0, 100))
+
+
+@pytest.mark.parametrize(("most", "length"), [(1.0, 1), (4.9, 2), (99, 50), (0.03, 0.02), (1000, 1000)])
+def test_scale_bars_have_round_lengths(most: float, length: float) -> None:
+    assert round_length(most) == pytest.approx(length)
+
+
+def test_the_inset_has_the_countries_of_natural_earth() -> None:
+    assert len(countries()) > 150
