@@ -101,12 +101,15 @@ def map_data(facts: HandoverFacts, wording: Wording, settings: OfflineMapSetting
     say = translator(facts.language)
     as_grid = len(rows) > settings.most_outlines
     drawn = _damaged_first(table, rows, settings.most_outlines) if as_grid else rows
+    words = interface_words(say)
+    if as_grid and len(drawn) < int(table["damaged"].eq(True).to_numpy(bool, na_value=False)[rows].sum()):
+        words["gridNote"] = words["gridNoteSome"].format(count=wording.language.number(len(drawn)))
     west, south, east, north = degrees_of(map_bounds(facts))
     origin = (round(west * _DEGREE_STEPS), round(south * _DEGREE_STEPS))
     threshold = table["threshold"].dropna() if "threshold" in table else pd.Series(dtype=float)
     return {
         "language": wording.language.code,
-        "words": interface_words(say),
+        "words": words,
         "bounds": [[south, west], [north, east]],
         "pictures": _pictures(facts, settings),
         "styles": [asdict(style) for style in STYLES],
@@ -255,4 +258,5 @@ def _font_of(wording: Wording) -> bytes:
     file = io.BytesIO()
     font.flavor = "woff"
     font.save(file)
+    font.close()
     return file.getvalue()

@@ -43,7 +43,7 @@ class LegendRow:
 
 @dataclass(frozen=True)
 class UnitRow:
-    """A unit or a grade in the table of totals, its numbers as they are printed; bounds are empty where there are none."""
+    """A unit or a grade in the table of totals, its numbers as they are printed; no bounds are an empty text."""
 
     unit_id: str | None
     name: str
@@ -316,7 +316,7 @@ def _licence(facts: HandoverFacts, language: Language, _: Say) -> list[str]:
 
 def interface_words(_: Say) -> dict[str, str]:
     """What the offline map's buttons and facts of a building are called, by their name in its script."""
-    return {
+    return {  # fmt: skip
         "search": _("Find a building by its id"),
         "notFound": _("No building with this id is drawn here"),
         "before": _("Before"),
@@ -346,4 +346,8 @@ def interface_words(_: Say) -> dict[str, str]:
         "map": _("Map of the buildings"),
         "ramp": _("damaged share of assessed buildings"),
         "gridNote": _("Too many buildings to draw each: squares count them all, outlines are of damaged ones only."),
+        "gridNoteSome": _(
+            "Too many buildings to draw each: squares count them all, outlines are of the {count} damaged "
+            "ones that the model is surest of."
+        ),
     }
