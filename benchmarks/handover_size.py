@@ -1,6 +1,7 @@
 """How long report and offline map of a very large event take, and how big they get.
 
-`python -m benchmarks.handover_size`: 20,000 and 300,000 drawn buildings of six towns, a third of them damaged; nothing here needs imagery, whose pictures are bounded by a setting of their own.
+`python -m benchmarks.handover_size`: 20,000 and 300,000 drawn buildings of six towns, a third of them damaged. No
+imagery: the bytes of its pictures are bounded by a setting of their own.
 """
 
 import argparse

@@ -126,7 +126,7 @@ def map_data(facts: HandoverFacts, wording: Wording, settings: OfflineMapSetting
 
 def _damaged_first(table: "gpd.GeoDataFrame", rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     """The damaged of the chosen rows; where they are too many, those that the model is surest of."""
-    damaged = rows[table["damaged"].eq(True).to_numpy(bool, na_value=False)[rows]]
+    damaged: NDArray[np.intp] = rows[table["damaged"].eq(True).to_numpy(bool, na_value=False)[rows]]
     if len(damaged) <= most:
         return damaged
     p = pd.to_numeric(table["p_damaged"]).to_numpy(float, na_value=0.0)[damaged]

@@ -63,8 +63,7 @@ def overview_picture(scenes: Sequence[Scene], bounds: Bounds, *, side_px: int, m
     picture = crop(scenes, bounds, wgs84, **size)
     if not picture.data:
         return None
-    with Image.open(io.BytesIO(picture.data)) as image:
-        image.load()
+    image: Image.Image = Image.open(io.BytesIO(picture.data))
     while True:
         for quality in _QUALITIES:
             file = io.BytesIO()

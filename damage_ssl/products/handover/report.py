@@ -6,79 +6,23 @@ WeasyPrint (needs Pango from the system), ReportLab (its shaping of Arabic is a 
 """
 
 import io
-import unicodedata
 import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fpdf import FPDF
-from fpdf.enums import XPos, YPos
-
 from damage_ssl.files import atomic_path
 from damage_ssl.products.handover.facts import HandoverFacts
 from damage_ssl.products.handover.overview import map_bounds
 from damage_ssl.products.handover.report_map import MapFrame, draw_furniture, map_picture
+from damage_ssl.products.handover.report_page import INK, MARGIN, RED, SOFT, WIDTH, ReportPage
 from damage_ssl.products.handover.template import Template, read_template
 from damage_ssl.products.handover.wording import Section, Wording, wording_of
 from damage_ssl.products.map_style import NO_RESULT, NOT_ASSESSED
 
-_MARGIN, _WIDTH, _BOTTOM = 12.0, 186.0, 283.0
-_INK, _SOFT, _RED = (23, 33, 43), (83, 96, 108), (163, 33, 61)
+_BOTTOM = 283.0
 _FITS = ((10.5, 12), (9.5, 12), (9.0, 14), (8.5, 12), (8.0, 10), (7.5, 8), (7.0, 6), (6.0, 4), (5.0, 3))
 """Size of the second page's text in points and how many units its table names, until all of it fits."""
-_MOST_CHARACTERS = 420
-
-
-class ReportPage(FPDF):
-    """A page with this report's letters and direction of writing."""
-
-    def __init__(self, wording: Wording) -> None:
-        from matplotlib import get_data_path
-
-        super().__init__(format="A4")
-        self.wording = wording
-        self.rtl = wording.language.right_to_left
-        self.start, self.end = ("R", "L") if self.rtl else ("L", "R")
-        folder = Path(get_data_path()) / "fonts" / "ttf"
-        self.add_font("letters", "", folder / "DejaVuSans.ttf")
-        self.add_font("letters", "B", folder / "DejaVuSans-Bold.ttf")
-        self.set_text_shaping(True)
-        self.set_auto_page_break(False)
-        self.set_margins(_MARGIN, 10)
-        self.set_lang(wording.language.code)
-        self.set_title(wording.title)
-
-    def readable(self, text: str, instead: str | None = None) -> str:
-        """A text with an empty box for each letter that the font lacks, or another text in its place."""
-        known = self.fonts["letters"].cmap  # type: ignore[union-attr]
-        lacking = {letter for letter in text if ord(letter) not in known and unicodedata.category(letter) != "Cf"}
-        if lacking and instead:
-            return instead
-        return "".join("□" if letter in lacking else letter for letter in text)
-
-    def put(
-        self, text: str, size: float, *, bold: bool = False, colour: tuple[int, int, int] = _INK, gap: float = 0.0,
-        width: float = _WIDTH, x: float = _MARGIN,
-    ) -> None:  # fmt: skip
-        """A paragraph below the last one, from the side where the language begins."""
-        self.set_font("letters", "B" if bold else "", size)
-        self.set_text_color(*colour)
-        self.set_xy(x, self.get_y() + gap)
-        short = text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
-        self.multi_cell(width, size * 0.46, self.readable(short), align=self.start, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-
-    def note(self, x: float, y: float, text: str, *, size: float = 6, centred: bool = False) -> None:
-        """A short text on the map, on a pale ground; its upper left corner or its middle at (x, y)."""
-        self.set_font("letters", size=size)
-        width, height = self.get_string_width(text) + 1, size * 0.42
-        x, y = (x - width / 2, y - height / 2) if centred else (x, y)
-        with self.local_context(fill_opacity=0.75):
-            self.set_fill_color(255, 255, 255)
-            self.rect(x, y, width, height, style="F")
-        self.set_text_color(*_INK)
-        self.set_xy(x, y)
-        self.cell(width, height, text, align="C")
 
 
 def write_report(path: Path, facts: HandoverFacts) -> None:
@@ -111,18 +55,18 @@ def _first_page(page: ReportPage, facts: HandoverFacts, template: Template) -> N
     page.add_page()
     beside = _logo(page, template)
     page.put(wording.title, 18, bold=True, **beside)
-    page.put(" · ".join(wording.subtitle), 9.5, colour=_SOFT, gap=0.5, **beside)
+    page.put(" · ".join(wording.subtitle), 9.5, colour=SOFT, gap=0.5, **beside)
     page.set_y(max(page.get_y() + 2, 24))
-    page.put(wording.number, 34, bold=True, colour=_RED)
+    page.put(wording.number, 34, bold=True, colour=RED)
     page.put(wording.number_label, 13, bold=True)
     if wording.bounds:
         page.put(wording.bounds, 13, bold=True, gap=0.5)
     page.put(wording.among, 10.5, gap=0.5)
-    page.put(wording.basis, 9, colour=_SOFT, gap=0.5)
+    page.put(wording.basis, 9, colour=SOFT, gap=0.5)
     if wording.shown:
         page.put(wording.shown, 9, bold=True, gap=1)
     top, legend_mm = page.get_y() + 3, 6.0 * -(-len(wording.legend) // 4) + 7
-    frame = MapFrame.showing(map_bounds(facts), _MARGIN, top, _WIDTH, _BOTTOM - 3 - legend_mm - top)
+    frame = MapFrame.showing(map_bounds(facts), MARGIN, top, WIDTH, _BOTTOM - 3 - legend_mm - top)
     data = map_picture(facts, frame)
     page.image(io.BytesIO(data), frame.x, frame.y, frame.width, frame.height, alt_text=wording.title)
     draw_furniture(page, facts, frame, north="N")
@@ -136,7 +80,7 @@ def _logo(page: ReportPage, template: Template) -> dict[str, Any]:
     if not (template.logo or template.organisation):
         return {}
     wide = 44.0
-    x = _MARGIN if page.rtl else _MARGIN + _WIDTH - wide
+    x = MARGIN if page.rtl else MARGIN + WIDTH - wide
     if template.logo:
         page.image(io.BytesIO(template.logo), x, 9, wide, 14, keep_aspect_ratio=True, alt_text=template.organisation)
     else:
@@ -144,15 +88,15 @@ def _logo(page: ReportPage, template: Template) -> dict[str, Any]:
         page.set_font("letters", "B", 10)
         page.multi_cell(wide, 4.6, page.readable(str(template.organisation)[:90]), align=page.end)
     page.set_y(10)
-    return {"width": _WIDTH - wide - 4, "x": _MARGIN + (wide + 4 if page.rtl else 0)}
+    return {"width": WIDTH - wide - 4, "x": MARGIN + (wide + 4 if page.rtl else 0)}
 
 
 def _legend(page: ReportPage) -> None:
     """Colour, name and count of each state, four in a row."""
-    top, column = page.get_y(), _WIDTH / 4
+    top, column = page.get_y(), WIDTH / 4
     for at, row in enumerate(page.wording.legend):
         across = at % 4
-        x = _MARGIN + column * (3 - across if page.rtl else across)
+        x = MARGIN + column * (3 - across if page.rtl else across)
         y = top + 6.0 * (at // 4)
         page.set_fill_color(row.colour)
         page.set_draw_color(70, 80, 90)
@@ -161,13 +105,13 @@ def _legend(page: ReportPage) -> None:
         page.set_dash_pattern(*((0.6, 0.5) if hollow else (0, 0)))
         page.rect(x + column - 6 if page.rtl else x, y, 6, 3.6, style="D" if hollow else "DF")
         page.set_font("letters", size=8.5)
-        page.set_text_color(*_INK)
+        page.set_text_color(*INK)
         page.set_xy(x if page.rtl else x + 7, y - 0.3)
         page.cell(column - 7, 4.2, f"{row.name}: {row.count}", align=page.start)
     page.set_dash_pattern()
     page.set_y(top + 6.0 * -(-len(page.wording.legend) // 4))
     if page.wording.definition:
-        page.put(page.wording.definition, 8.5, colour=_SOFT)
+        page.put(page.wording.definition, 8.5, colour=SOFT)
 
 
 def _second_page(page: ReportPage, wording: Wording, template: Template, size: float, most_units: int) -> None:
@@ -176,14 +120,14 @@ def _second_page(page: ReportPage, wording: Wording, template: Template, size: f
     page.set_y(page.get_y() + 2)
     _totals(page, wording, size, most_units)
     for note in wording.notes[:3]:
-        page.put(note, size - 1, colour=_SOFT)
+        page.put(note, size - 1, colour=SOFT)
     reasons = " · ".join(f"{reason}: {count}" for reason, count in wording.reasons)
     _section(page, wording.not_assessed, size, reasons)
     for part in (wording.sure, wording.not_for, wording.method, wording.images, wording.licence):
         _section(page, part, size)
     for text in (template.disclaimer, template.contact):
         if text:
-            page.put(text, size, colour=_SOFT, gap=1.5)
+            page.put(text, size, colour=SOFT, gap=1.5)
     end = page.get_y()
     _footer(page, template, 2)
     page.set_y(end)
@@ -196,12 +140,12 @@ def _totals(page: ReportPage, wording: Wording, size: float, most_units: int) ->
     widths = [52, 24, 48, 40, 22]
     turn = (lambda cells: list(cells)[::-1]) if page.rtl else list
     page.set_font("letters", size=size)
-    page.set_text_color(*_INK)
+    page.set_text_color(*INK)
     page.set_draw_color(190, 198, 206)
     page.set_fill_color(255, 255, 255)
     page.set_line_width(0.15)
     with page.table(
-        width=_WIDTH,
+        width=WIDTH,
         col_widths=turn(widths),
         text_align=turn([page.start, "R", "R", "R", "R"]),
         line_height=size * 0.5,
@@ -218,7 +162,7 @@ def _totals(page: ReportPage, wording: Wording, size: float, most_units: int) ->
             )
             table.row(turn([name[:60], row.assessed, damaged, share, row.not_assessed]))
     if left > 0:
-        page.put(wording.more_units.format(count=wording.language.number(left)), size - 1, colour=_SOFT)
+        page.put(wording.more_units.format(count=wording.language.number(left)), size - 1, colour=SOFT)
 
 
 def _section(page: ReportPage, section: Section, size: float, *more: str) -> None:
@@ -232,4 +176,4 @@ def _section(page: ReportPage, section: Section, size: float, *more: str) -> Non
 def _footer(page: ReportPage, template: Template, number: int) -> None:
     page.set_y(286)
     parts = [template.organisation, page.wording.licence.lines[-1], f"{number} / 2"]
-    page.put(" · ".join(part for part in parts if part), 7, colour=_SOFT)
+    page.put(" · ".join(part for part in parts if part), 7, colour=SOFT)

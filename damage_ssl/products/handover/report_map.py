@@ -8,7 +8,6 @@ import io
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
@@ -22,10 +21,8 @@ from damage_ssl.products.handover.overview import (
     shapes_in_mercator,
     to_mercator,
 )
+from damage_ssl.products.handover.report_page import ReportPage
 from damage_ssl.products.map_style import LEGEND, NO_RESULT, NOT_ASSESSED, legend_key
-
-if TYPE_CHECKING:
-    from damage_ssl.products.handover.report import ReportPage
 
 _DPI = 220
 _PICTURE_PX, _PICTURE_BYTES = 1_400, 4_000_000
@@ -102,7 +99,7 @@ def map_picture(facts: HandoverFacts, frame: MapFrame) -> bytes:
             mine = shapes[(states == state) & (damaged == is_damaged)]
             if len(shapes) > _MOST_OUTLINES and not is_damaged:
                 points = shapely.get_coordinates(shapely.centroid(mine))
-                axes.scatter(*points.T, s=0.3, c=colour, linewidths=0, zorder=0 if hollow else rank)
+                axes.scatter(points[:, 0], points[:, 1], s=0.3, c=colour, linewidths=0, zorder=0 if hollow else rank)
                 continue
             parts = shapely.get_parts(mine)
             rings = [shapely.get_coordinates(part.exterior) for part in parts if part.geom_type == "Polygon"]
@@ -126,11 +123,12 @@ def map_picture(facts: HandoverFacts, frame: MapFrame) -> bytes:
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
+    FigureCanvasAgg(figure)
+    figure.savefig(file, format="png", facecolor=figure.get_facecolor())
     return file.getvalue()
 
 
-def draw_furniture(page: "ReportPage", facts: HandoverFacts, frame: MapFrame, *, north: str) -> None:
+def draw_furniture(page: ReportPage, facts: HandoverFacts, frame: MapFrame, *, north: str) -> None:
     """Graticule, names of units, scale bar, north and inset over a picture that is placed already."""
     with page.rect_clip(frame.x, frame.y, frame.width, frame.height):
         _graticule(page, frame)
@@ -149,7 +147,7 @@ def round_length(most: float) -> float:
     return float(max(step * power for step in _STEPS if step * power <= most * (1 + 1e-9)))
 
 
-def _graticule(page: "ReportPage", frame: MapFrame) -> None:
+def _graticule(page: ReportPage, frame: MapFrame) -> None:
     west, south, east, north = degrees_of(frame.bounds)
     step = round_length(max(east - west, north - south) / 3)
     digits = max(0, -int(np.floor(np.log10(step))))
@@ -168,17 +166,17 @@ def _graticule(page: "ReportPage", frame: MapFrame) -> None:
                 page.note(frame.x + 0.6, a[1] + 0.4, text)
 
 
-def _names(page: "ReportPage", facts: HandoverFacts, frame: MapFrame) -> None:
+def _names(page: ReportPage, facts: HandoverFacts, frame: MapFrame) -> None:
     assert facts.units is not None
     points = shapely.point_on_surface(facts.units.geometry.to_numpy())
     places = frame.on_page(shapely.get_x(points), shapely.get_y(points))
     biggest = np.argsort(-shapely.area(facts.units.geometry.to_numpy()), kind="stable")[:_MOST_NAMES]
     for at in biggest:
         name = page.readable(str(facts.units["name"].iloc[at]), str(facts.units["unit_id"].iloc[at]))
-        page.note(*places[at], name, size=7, centred=True)
+        page.note(places[at, 0], places[at, 1], name, size=7, centred=True)
 
 
-def _scale_and_north(page: "ReportPage", frame: MapFrame, north: str) -> None:
+def _scale_and_north(page: ReportPage, frame: MapFrame, north: str) -> None:
     length_m = round_length(frame.metres_a_mm * min(50.0, frame.width / 3))
     length_mm = length_m / frame.metres_a_mm
     x, y = frame.x + 4, frame.y + frame.height - 16
@@ -210,7 +208,7 @@ def countries() -> NDArray[np.object_]:
     return shapes
 
 
-def _inset(page: "ReportPage", frame: MapFrame) -> None:
+def _inset(page: ReportPage, frame: MapFrame) -> None:
     """Where in the world the map lies: ten degrees to each side of it."""
     if not len(countries()):
         return

@@ -18,7 +18,7 @@ Say = Callable[[str], str]
 
 _MOST_SCENES = 3
 _UNKNOWN = (NOT_ASSESSED, NO_RESULT)
-_LEGEND_ORDER = (*(key for key in reversed(LEGEND) if key not in _UNKNOWN), *_UNKNOWN)
+_LEGEND_ORDER = (*(key for key in reversed(list(LEGEND)) if key not in _UNKNOWN), *_UNKNOWN)
 _HAZARDS = (
     "conflict", "cyclone", "earthquake", "explosion", "fire", "flood", "hurricane", "landslide", "storm", "tornado",
     "tsunami", "volcano", "wildfire", "wind",
@@ -316,7 +316,7 @@ def _licence(facts: HandoverFacts, language: Language, _: Say) -> list[str]:
 
 def interface_words(_: Say) -> dict[str, str]:
     """What the offline map's buttons and facts of a building are called, by their name in its script."""
-    return {  # fmt: skip
+    return {
         "search": _("Find a building by its id"),
         "notFound": _("No building with this id is drawn here"),
         "before": _("Before"),
