@@ -52,18 +52,32 @@ def degrees_of(bounds: Bounds) -> Bounds:
 def overview_picture(scenes: Sequence[Scene], bounds: Bounds, *, side_px: int, most_bytes: int) -> bytes | None:
     """The scenes within bounds as WebP of at most `side_px` a side and `most_bytes`; None where they have no pixels.
 
-    Compressed harder first, then made smaller, until it fits; never finer than the finest scene.
+    Compressed harder first, then made smaller, until it fits; never finer than the finest scene. Scenes first in the
+    list lie on top; each is read only where it lies, so that many small scenes cost no more than one big one.
     """
-    width_m, height_m = bounds[2] - bounds[0], bounds[3] - bounds[1]
-    wgs84 = degrees_of(bounds)
-    true_m = max(width_m, height_m) * np.cos(np.radians((wgs84[1] + wgs84[3]) / 2))
+    left, bottom, right, top = bounds
+    width_m, height_m = right - left, top - bottom
+    _, south, _, north = degrees_of(bounds)
+    true_m = max(width_m, height_m) * np.cos(np.radians((south + north) / 2))
     side_px = min(side_px, max(64, int(true_m / min((scene.gsd_m for scene in scenes), default=1.0))))
-    per_m = side_px / max(width_m, height_m)
-    size = {"width_px": max(1, round(width_m * per_m)), "height_px": max(1, round(height_m * per_m))}
-    picture = crop(scenes, bounds, wgs84, **size)
-    if not picture.data:
+    metres = max(width_m, height_m) / side_px
+    size = (max(1, round(width_m / metres)), max(1, round(height_m / metres)))
+    image = Image.new("RGBA", size)
+    for scene in reversed(scenes):
+        west, south, east, north = scene.extent.bounds
+        corners = to_mercator(np.array([west, east]), np.array([south, north]))
+        (x0, y1), (x1, y0) = (corners - (left, top)) / (metres, -metres)
+        x0, y0 = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
+        x1, y1 = min(size[0], int(np.ceil(x1))), min(size[1], int(np.ceil(y1)))
+        if x0 >= x1 or y0 >= y1:
+            continue
+        part = (left + x0 * metres, top - y1 * metres, left + x1 * metres, top - y0 * metres)
+        picture = crop([scene], part, degrees_of(part), width_px=x1 - x0, height_px=y1 - y0)
+        if picture.data:
+            with Image.open(io.BytesIO(picture.data)) as piece:
+                image.alpha_composite(piece.convert("RGBA"), (x0, y0))
+    if image.getextrema()[3] == (0, 0):
         return None
-    image: Image.Image = Image.open(io.BytesIO(picture.data))
     while True:
         for quality in _QUALITIES:
             file = io.BytesIO()

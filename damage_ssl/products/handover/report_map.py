@@ -28,6 +28,8 @@ _DPI = 220
 _PICTURE_PX, _PICTURE_BYTES = 1_400, 4_000_000
 _MOST_OUTLINES = 40_000
 """Above, buildings that are not damaged are points."""
+_DOT = {"intact": "#86aec2", "no-damage": "#86aec2"}
+"""Colours too pale for a point."""
 _MOST_NAMES = 30
 _STEPS = (1, 2, 5)
 
@@ -99,7 +101,14 @@ def map_picture(facts: HandoverFacts, frame: MapFrame) -> bytes:
             mine = shapes[(states == state) & (damaged == is_damaged)]
             if len(shapes) > _MOST_OUTLINES and not is_damaged:
                 points = shapely.get_coordinates(shapely.centroid(mine))
-                axes.scatter(points[:, 0], points[:, 1], s=0.3, c=colour, linewidths=0, zorder=0 if hollow else rank)
+                axes.scatter(
+                    points[:, 0],
+                    points[:, 1],
+                    s=0.8,
+                    c=_DOT.get(state, colour),
+                    linewidths=0,
+                    zorder=0 if hollow else rank,
+                )
                 continue
             parts = shapely.get_parts(mine)
             rings = [shapely.get_coordinates(part.exterior) for part in parts if part.geom_type == "Polygon"]
@@ -209,14 +218,14 @@ def countries() -> NDArray[np.object_]:
 
 
 def _inset(page: ReportPage, frame: MapFrame) -> None:
-    """Where in the world the map lies: ten degrees to each side of it."""
+    """Where in the world the map lies: 1,800 km to each side of it."""
     if not len(countries()):
         return
     width, height = 40.0, 30.0
     west, south, east, north = degrees_of(frame.bounds)
     lon, lat = (west + east) / 2, (south + north) / 2
     x, y = to_mercator(np.array([lon]), np.array([lat]))[0]
-    reach = 1.2e6 / float(np.cos(np.radians(lat)))
+    reach = 1.8e6 / float(np.cos(np.radians(lat)))
     bounds = (x - reach, y - reach * height / width, x + reach, y + reach * height / width)
     inset = MapFrame(frame.x + frame.width - width, frame.y, width, height, bounds)
     with page.rect_clip(inset.x, inset.y, width, height):

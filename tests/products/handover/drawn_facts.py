@@ -19,10 +19,11 @@ from tests.conftest import CORNER_X, CORNER_Y, GSD_M, SIDE_PX, UTM, square, text
 HOSTILE = "</script><script>window.harmed=1</script><img src=x onerror='window.harmed=1'>"
 
 
-def scene(path: Path, role: Role, day: str, seed: int) -> Scene:
-    """A scene of the test town with random colours."""
-    write_tiff(path, texture(seed))
-    x, y, side = CORNER_X, CORNER_Y, SIDE_PX * GSD_M
+def scene(path: Path, role: Role, day: str, seed: int, column: int = 0) -> Scene:
+    """A scene of the test town with random colours, or of what lies so many towns east of it."""
+    side = SIDE_PX * GSD_M
+    x, y = CORNER_X + column * side, CORNER_Y
+    write_tiff(path, texture(seed), transform=Affine(GSD_M, 0, x, 0, -GSD_M, y))
     extent = gpd.GeoSeries([box(x, y - side, x + side, y)], crs=UTM).to_crs(4326).iloc[0]
     return Scene(
         scene_id=path.stem, role=role, href=str(path), datetime=parse_time(day, "here"), sensor="GEOEYE01",

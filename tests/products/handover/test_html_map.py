@@ -1,3 +1,4 @@
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -5,14 +6,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas as gpd
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from damage_ssl.evaluation.total import Totals
+from damage_ssl.imagery.scene import Scene
 from damage_ssl.products.handover.html_map import OfflineMapSettings, write_html_map
 from damage_ssl.products.handover.overview import map_bounds, overview_picture
 from tests.app.browser.chromium import CHROMIUM, launch
-from tests.products.handover.drawn_facts import HOSTILE, buildings, drawn_facts, total
+from tests.conftest import texture
+from tests.products.handover.drawn_facts import HOSTILE, buildings, drawn_facts, scene, total
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -82,6 +88,24 @@ def test_pictures_stay_out_without_the_licence_and_within_their_size(tmp_path: P
     facts = drawn_facts(tmp_path)
     picture = overview_picture(facts.pre_scenes, map_bounds(facts), side_px=2000, most_bytes=3000)
     assert picture is not None and len(picture) <= 3000
+
+
+def test_each_scene_of_a_picture_lies_where_it_was_taken(tmp_path: Path) -> None:
+    west, east = (scene(tmp_path / f"{at}.tif", "post", "2017-10-11", at + 3, column=at) for at in (0, 1))
+    corners = gpd.GeoSeries([west.extent, east.extent], crs=4326).to_crs(3857).total_bounds
+
+    def drawn(*scenes: Scene) -> NDArray[np.float64]:
+        data = overview_picture(scenes, tuple(corners), side_px=480, most_bytes=1_000_000)
+        return np.asarray(Image.open(io.BytesIO(data or b"")).convert("RGBA"), dtype=float)
+
+    both, left, right = drawn(west, east), drawn(west), drawn(east)
+    assert left[120, 100, 3] == 255 and left[120, 380, 3] == 0
+    assert right[120, 100, 3] == 0 and right[120, 380, 3] == 255
+    truth = texture(3).mean(axis=0)
+    np.testing.assert_allclose(both[60:180, 60:180, :3].mean(), truth[60:180, 60:180].mean(), atol=4)
+    for alone in (left, right):
+        inside = alone[..., 3] == 255
+        assert np.abs(both[inside] - alone[inside]).mean() < 6
 
 
 def test_no_answers_no_units_no_buildings_still_make_a_page(tmp_path: Path) -> None:
