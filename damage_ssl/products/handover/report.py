@@ -127,7 +127,7 @@ def _second_page(page: ReportPage, wording: Wording, template: Template, size: f
         _section(page, part, size)
     for text in (template.disclaimer, template.contact):
         if text:
-            page.put(text, size, colour=SOFT, gap=1.5)
+            page.put(wording.language.inside(text), size, colour=SOFT, gap=1.5)
     end = page.get_y()
     _footer(page, template, 2)
     page.set_y(end)
@@ -167,13 +167,13 @@ def _totals(page: ReportPage, wording: Wording, size: float, most_units: int) ->
 
 def _section(page: ReportPage, section: Section, size: float, *more: str) -> None:
     page.put(section.title, size + 1.5, bold=True, gap=2.2)
-    mark = "\u200f• " if page.rtl else "• "
     for line in (*section.lines, *more):
         if line:
-            page.put(f"{mark}{line}" if len(section.lines) > 2 else line, size, gap=0.5)
+            page.put(f"• {line}" if len(section.lines) > 2 else line, size, gap=0.5)
 
 
 def _footer(page: ReportPage, template: Template, number: int) -> None:
     page.set_y(286)
-    parts = [template.organisation, page.wording.licence.lines[-1], f"{number} / 2"]
+    organisation = template.organisation and page.wording.language.inside(template.organisation)
+    parts = [organisation, page.wording.licence.lines[-1], f"{number} / 2"]
     page.put(" · ".join(part for part in parts if part), 7, colour=SOFT)

@@ -50,6 +50,7 @@ class ReportPage(FPDF):
         self.set_text_color(*colour)
         self.set_xy(x, self.get_y() + gap)
         short = text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"
+        short = f"\u200f{short}" if self.rtl else short  # also where it begins with a name in Latin letters
         self.multi_cell(width, size * 0.46, self.readable(short), align=self.start, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def note(self, x: float, y: float, text: str, *, size: float = 6, centred: bool = False) -> None:

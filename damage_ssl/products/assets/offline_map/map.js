@@ -68,7 +68,7 @@
   function open(i) {
     const bounds = polygons[i].getBounds();
     if (!bounds.isValid()) return;
-    L.popup({ maxWidth: 320, autoPanPadding: [20, 60] }).setLatLng(bounds.getCenter()).setContent(factsOf(i)).openOn(map);
+    L.popup({ maxWidth: 380, autoPanPadding: [20, 60] }).setLatLng(bounds.getCenter()).setContent(factsOf(i)).openOn(map);
   }
 
   let far = isFar();
@@ -120,7 +120,7 @@
     const label = () => {
       labels.clearLayers();
       const [south, west, , east] = data.grid.cells[0] ?? [0, 0, 0, 0];
-      if (map.latLngToLayerPoint([south, east]).x - map.latLngToLayerPoint([south, west]).x < 34) return;
+      if (map.latLngToLayerPoint([south, east]).x - map.latLngToLayerPoint([south, west]).x < 26) return;
       const view = map.getBounds();
       for (const [s, w, n, e, , , damaged] of data.grid.cells) {
         if (!damaged || !view.intersects([[s, w], [n, e]])) continue;
@@ -142,6 +142,9 @@
       panes[role].style.zIndex = 210 + 10 * at;
       if (data.pictures[role]) L.imageOverlay(data.pictures[role], data.bounds, { pane: role }).addTo(map);
     }
+    map.createPane('swipe').style.zIndex = 650; // below the facts of a building
+    map.getPane('swipe').append(handle);
+    L.DomEvent.disableClickPropagation(handle);
     const both = Boolean(data.pictures.pre && data.pictures.post);
     let share = 0.5;
     let mode = both ? 'swipe' : data.pictures.post ? 'post' : 'pre';
@@ -153,7 +156,7 @@
       const box = (left, right) => `polygon(${left}px ${a.y}px, ${right}px ${a.y}px, ${right}px ${b.y}px, ${left}px ${b.y}px)`;
       panes.pre.style.clipPath = mode === 'swipe' ? box(a.x, x) : mode === 'pre' ? '' : 'inset(100%)';
       panes.post.style.clipPath = mode === 'swipe' ? box(x, b.x) : mode === 'post' ? '' : 'inset(100%)';
-      handle.style.left = `${100 * share}%`;
+      Object.assign(handle.style, { left: `${x}px`, top: `${a.y}px`, height: `${size.y}px` });
       handle.setAttribute('aria-valuenow', String(Math.round(100 * share)));
     };
     const set = (wanted) => {
