@@ -76,7 +76,7 @@ def overview_picture(scenes: Sequence[Scene], bounds: Bounds, *, side_px: int, m
         if picture.data:
             with Image.open(io.BytesIO(picture.data)) as piece:
                 image.alpha_composite(piece.convert("RGBA"), (x0, y0))
-    if image.getextrema()[3] == (0, 0):
+    if image.getbbox() is None:  # transparent all over
         return None
     while True:
         for quality in _QUALITIES:

@@ -134,9 +134,8 @@ def _second_page(page: ReportPage, wording: Wording, template: Template, size: f
 
 
 def _totals(page: ReportPage, wording: Wording, size: float, most_units: int) -> None:
-    *units, event = wording.units
-    left = len(units) - most_units
-    shown = [*units[:most_units], event]
+    left = len(wording.units) - most_units
+    shown = [*wording.units[:most_units], *wording.event]
     widths = [52, 24, 48, 40, 22]
     turn = (lambda cells: list(cells)[::-1]) if page.rtl else list
     page.set_font("letters", size=size)
@@ -154,7 +153,7 @@ def _totals(page: ReportPage, wording: Wording, size: float, most_units: int) ->
     ) as table:
         table.row(turn(wording.unit_heads))
         for row in shown:
-            page.set_font("letters", "B" if row is event else "", size)
+            page.set_font("letters", "B" if row is wording.event[0] else "", size)
             name = page.readable(row.name, row.unit_id)
             damaged, share = (
                 f"{value} ({bounds})" if bounds else value

@@ -96,7 +96,7 @@ def map_picture(facts: HandoverFacts, frame: MapFrame) -> bytes:
     damaged = chosen["damaged"].eq(True).to_numpy(bool, na_value=False)
     for rank, (state, entry) in enumerate(LEGEND.items(), start=2):
         hollow = state in (NOT_ASSESSED, NO_RESULT)
-        colour = "#545d66" if state == NO_RESULT else entry.colour
+        colour = entry.colour if state != NO_RESULT else "#545d66"
         for is_damaged in (False, True):
             mine = shapes[(states == state) & (damaged == is_damaged)]
             if len(shapes) > _MOST_OUTLINES and not is_damaged:
@@ -112,14 +112,14 @@ def map_picture(facts: HandoverFacts, frame: MapFrame) -> bytes:
                 continue
             parts = shapely.get_parts(mine)
             rings = [shapely.get_coordinates(part.exterior) for part in parts if part.geom_type == "Polygon"]
-            line = colour if hollow or is_damaged else "#5b7686"
+            line = "#3b444c" if hollow else colour if is_damaged else "#5b7686"
             axes.add_collection(
                 PolyCollection(
                     rings,
                     facecolors="none" if hollow else colour,
                     edgecolors=line,
-                    linewidths=0.9 if is_damaged else 0.3,
-                    linestyles=":" if hollow else "-",
+                    linewidths=0.9 if is_damaged else 0.6 if hollow else 0.3,
+                    linestyles="--" if hollow else "-",
                     zorder=20 + rank if is_damaged else rank,
                 )
             )

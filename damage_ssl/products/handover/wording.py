@@ -69,7 +69,7 @@ class Wording:
 
     `number` with its `number_label` is the headline, `bounds` how far off it may be, `among` of how many, `basis` what
     it rests on; `shown` is None where every building is shown. `units` are of the table with the heads `unit_heads`,
-    the event last; `reasons` are what was not assessed, with counts.
+    then `event` with its grades; `reasons` are what was not assessed, with counts.
     """
 
     language: Language
@@ -86,6 +86,7 @@ class Wording:
     definition: str | None
     unit_heads: tuple[str, ...]
     units: tuple[UnitRow, ...]
+    event: tuple[UnitRow, ...]
     notes: tuple[str, ...]
     more_units: str
     not_assessed: Section
@@ -123,7 +124,8 @@ def wording_of(facts: HandoverFacts) -> Wording:
         legend_title=_("Buildings on this map"),
         definition=None if facts.scheme is None else _sentence(_(facts.scheme.statement)),
         unit_heads=(_("Area"), _("Assessed"), _("Damaged"), _("Share"), _("Not assessed")),
-        units=tuple(_unit_row(each, language, _) for each in (*_by_damage(facts.totals.units), total)),
+        units=tuple(_unit_row(each, language, _) for each in _by_damage(facts.totals.units)),
+        event=tuple(_unit_row(each, language, _) for each in (total, *facts.totals.grades)),
         notes=tuple(
             dict.fromkeys(language.inside(f"{each.name}: {each.note}") for each in facts.totals.units if each.note)
         ),
@@ -211,7 +213,6 @@ def _by_damage(units: Sequence[Total]) -> list[Total]:
 
 def _unit_row(total: Total, language: Language, _: Say) -> UnitRow:
     n = language.number
-    is_event = total.unit_id is None
     damaged, share, bounds, share_bounds = "–", "–", "", ""
     if total.damaged is not None:
         damaged, share = n(total.damaged), "–" if total.share is None else f"{100 * total.share:.0f}\u00a0%"
@@ -221,7 +222,9 @@ def _unit_row(total: Total, language: Language, _: Say) -> UnitRow:
             share_bounds = f"{100 * low:.0f}–{100 * high:.0f}\u00a0%"
     elif total.assessed:
         damaged = _("too few answers")
-    name = _("Whole event") if is_event else total.name
+    name = total.name if total.unit_id is not None else _("Whole event")
+    if total.unit_id is None and total.name in LEGEND:
+        name = f"– {_(LEGEND[total.name].title)}"
     return UnitRow(total.unit_id, name, n(total.assessed), damaged, bounds, share, share_bounds, n(total.not_assessed))
 
 

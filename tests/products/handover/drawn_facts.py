@@ -83,6 +83,7 @@ def drawn_facts(folder: Path, **changes: Any) -> HandoverFacts:
         "selection_words": "every building",
         "totals": Totals(
             total=total(None, "drawn town", 412, 351, 478),
+            grades=(total(None, "destroyed", 77, 55, 99),),
             units=(total("w", "West & <b>Side</b>", 301, 255, 347), total("e", "East", None, None, None)),
         ),
         "units": gpd.GeoDataFrame(
