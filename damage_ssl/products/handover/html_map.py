@@ -186,6 +186,7 @@ def _rings(shapes: NDArray[np.object_], origin: tuple[int, int]) -> list[list[li
 
 def _grid(table: "gpd.GeoDataFrame", rows: NDArray[np.intp], cell_m: float) -> dict[str, Any]:
     """Counts by cell: [south, west, north, east, buildings, assessed, damaged], cells without buildings left out."""
+    rows = rows[table[["lon", "lat"]].notna().all(axis=1).to_numpy()[rows]]
     lon, lat = (table[name].to_numpy(float)[rows] for name in ("lon", "lat"))
     assessed = table["assessed"].to_numpy(bool)[rows]
     damaged = table["damaged"].eq(True).to_numpy(bool, na_value=False)[rows]

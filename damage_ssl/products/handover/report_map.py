@@ -177,12 +177,12 @@ def _graticule(page: ReportPage, frame: MapFrame) -> None:
 
 def _names(page: ReportPage, facts: HandoverFacts, frame: MapFrame) -> None:
     assert facts.units is not None
-    points = shapely.point_on_surface(facts.units.geometry.to_numpy())
-    places = frame.on_page(shapely.get_x(points), shapely.get_y(points))
-    biggest = np.argsort(-shapely.area(facts.units.geometry.to_numpy()), kind="stable")[:_MOST_NAMES]
-    for at in biggest:
+    area = np.nan_to_num(shapely.area(facts.units.geometry.to_numpy()))
+    biggest = np.argsort(-area, kind="stable")[: min(_MOST_NAMES, np.count_nonzero(area))]
+    points = shapely.get_coordinates(shapely.point_on_surface(facts.units.geometry.to_numpy()[biggest]))
+    for at, place in zip(biggest, frame.on_page(*points.T), strict=True):
         name = page.readable(str(facts.units["name"].iloc[at]), str(facts.units["unit_id"].iloc[at]))
-        page.note(places[at, 0], places[at, 1], name, size=7, centred=True)
+        page.note(place[0], place[1], name, size=7, centred=True)
 
 
 def _scale_and_north(page: ReportPage, frame: MapFrame, north: str) -> None:

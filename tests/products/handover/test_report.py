@@ -7,6 +7,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 from PIL import Image
+from shapely.geometry import Polygon
 
 from damage_ssl.errors import InputError
 from damage_ssl.evaluation.total import Totals
@@ -95,6 +96,12 @@ def test_an_empty_filter_and_an_empty_event_make_a_report(tmp_path: Path) -> Non
     facts = type(facts)(**{**vars(facts), "table": nobody, "rows": np.array([], dtype=int), "shows_imagery": False})
     write_report(tmp_path / "b.pdf", facts)
     assert (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_units_without_a_shape_are_left_unnamed(tmp_path: Path) -> None:
+    units = gpd.GeoDataFrame({"unit_id": ["a", "b"], "name": ["A", "B"]}, geometry=[Polygon(), None], crs=4326)
+    write_report(tmp_path / "report.pdf", drawn_facts(tmp_path, units=units, shows_imagery=False))
+    assert (tmp_path / "report.pdf").stat().st_size > 1000
 
 
 def test_an_unknown_language_names_the_known_ones(tmp_path: Path) -> None:
