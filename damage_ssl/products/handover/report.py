@@ -14,13 +14,16 @@ from typing import Any
 from damage_ssl.files import atomic_path
 from damage_ssl.products.handover.facts import HandoverFacts
 from damage_ssl.products.handover.overview import map_bounds
-from damage_ssl.products.handover.report_map import MapFrame, draw_furniture, map_picture
+from damage_ssl.products.handover.report_map import MapFrame, draw_inset, draw_over, draw_scale, map_picture
 from damage_ssl.products.handover.report_page import INK, MARGIN, RED, SOFT, WIDTH, ReportPage
 from damage_ssl.products.handover.template import Template, read_template
 from damage_ssl.products.handover.wording import Section, Wording, wording_of
 from damage_ssl.products.map_style import NO_RESULT, NOT_ASSESSED
 
 _BOTTOM = 283.0
+_INSET_MM, _SCALE_MM = 42.0, 50.0
+_COLUMNS, _ROW_MM = 3, 6.0
+"""Of the legend."""
 _FITS = ((10.5, 12), (9.5, 12), (9.0, 14), (8.5, 12), (8.0, 10), (7.5, 8), (7.0, 6), (6.0, 4), (5.0, 3))
 """Size of the second page's text in points and how many units its table names, until all of it fits."""
 
@@ -57,20 +60,25 @@ def _first_page(page: ReportPage, facts: HandoverFacts, template: Template) -> N
     page.put(wording.title, 18, bold=True, **beside)
     page.put(" · ".join(wording.subtitle), 9.5, colour=SOFT, gap=0.5, **beside)
     page.set_y(max(page.get_y() + 2, 24))
-    page.put(wording.number, 34, bold=True, colour=RED)
-    page.put(wording.number_label, 13, bold=True)
+    start, bounds = page.get_y(), map_bounds(facts)
+    draw_inset(page, bounds, MARGIN if page.rtl else MARGIN + WIDTH - _INSET_MM, start, _INSET_MM, 0.7 * _INSET_MM)
+    beside = {"width": WIDTH - _INSET_MM - 4, "x": MARGIN + (_INSET_MM + 4 if page.rtl else 0)}
+    page.put(wording.number, 34, bold=True, colour=RED, **beside)
+    page.put(wording.number_label, 13, bold=True, **beside)
     if wording.bounds:
-        page.put(wording.bounds, 13, bold=True, gap=0.5)
-    page.put(wording.among, 10.5, gap=0.5)
-    page.put(wording.basis, 9, colour=SOFT, gap=0.5)
+        page.put(wording.bounds, 13, bold=True, gap=0.5, **beside)
+    page.put(wording.among, 10.5, gap=0.5, **beside)
+    page.put(wording.basis, 9, colour=SOFT, gap=0.5, **beside)
     if wording.shown:
-        page.put(wording.shown, 9, bold=True, gap=1)
-    top, legend_mm = page.get_y() + 3, 6.0 * -(-len(wording.legend) // 4) + 7
-    frame = MapFrame.showing(map_bounds(facts), MARGIN, top, WIDTH, _BOTTOM - 3 - legend_mm - top)
+        page.put(wording.shown, 9, bold=True, gap=1, **beside)
+    top = max(page.get_y(), start + 0.7 * _INSET_MM) + 3
+    legend_mm = max(10, _ROW_MM * -(-len(wording.legend) // _COLUMNS)) + 7
+    frame = MapFrame.showing(bounds, MARGIN, top, WIDTH, _BOTTOM - 3 - legend_mm - top)
     data = map_picture(facts, frame)
     page.image(io.BytesIO(data), frame.x, frame.y, frame.width, frame.height, alt_text=wording.title)
-    draw_furniture(page, facts, frame, north="N")
+    draw_over(page, facts, frame)
     page.set_y(frame.y + frame.height + 2)
+    draw_scale(page, frame, MARGIN if page.rtl else MARGIN + WIDTH - _SCALE_MM, page.get_y(), _SCALE_MM)
     _legend(page)
     _footer(page, template, 1)
 
@@ -92,24 +100,24 @@ def _logo(page: ReportPage, template: Template) -> dict[str, Any]:
 
 
 def _legend(page: ReportPage) -> None:
-    """Colour, name and count of each state, four in a row."""
-    top, column = page.get_y(), WIDTH / 4
+    """Colour, name and count of each state, in rows beside the scale."""
+    top, column = page.get_y(), (WIDTH - _SCALE_MM - 2) / _COLUMNS
     for at, row in enumerate(page.wording.legend):
-        across = at % 4
-        x = MARGIN + column * (3 - across if page.rtl else across)
-        y = top + 6.0 * (at // 4)
+        x = MARGIN + column * (at % _COLUMNS)
+        x = 2 * MARGIN + WIDTH - column - x if page.rtl else x
+        y = top + _ROW_MM * (at // _COLUMNS)
         page.set_fill_color(row.colour)
         page.set_draw_color(70, 80, 90)
         page.set_line_width(0.2)
         hollow = row.key in (NOT_ASSESSED, NO_RESULT)
         page.set_dash_pattern(*((0.6, 0.5) if hollow else (0, 0)))
         page.rect(x + column - 6 if page.rtl else x, y, 6, 3.6, style="D" if hollow else "DF")
-        page.set_font("letters", size=8.5)
+        page.set_font("letters", size=8)
         page.set_text_color(*INK)
         page.set_xy(x if page.rtl else x + 7, y - 0.3)
         page.cell(column - 7, 4.2, f"{row.name}: {row.count}", align=page.start)
     page.set_dash_pattern()
-    page.set_y(top + 6.0 * -(-len(page.wording.legend) // 4))
+    page.set_y(max(top + 10, top + _ROW_MM * -(-len(page.wording.legend) // _COLUMNS)))
     if page.wording.definition:
         page.put(page.wording.definition, 8.5, colour=SOFT)
 

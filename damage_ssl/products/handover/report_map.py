@@ -137,14 +137,12 @@ def map_picture(facts: HandoverFacts, frame: MapFrame) -> bytes:
     return file.getvalue()
 
 
-def draw_furniture(page: ReportPage, facts: HandoverFacts, frame: MapFrame, *, north: str) -> None:
-    """Graticule, names of units, scale bar, north and inset over a picture that is placed already."""
+def draw_over(page: ReportPage, facts: HandoverFacts, frame: MapFrame) -> None:
+    """Graticule, names of units and the frame over a picture that is placed already."""
     with page.rect_clip(frame.x, frame.y, frame.width, frame.height):
         _graticule(page, frame)
         if facts.units is not None:
             _names(page, facts, frame)
-    _scale_and_north(page, frame, north)
-    _inset(page, frame)
     page.set_draw_color(23, 33, 43)
     page.set_line_width(0.3)
     page.rect(frame.x, frame.y, frame.width, frame.height)
@@ -171,7 +169,7 @@ def _graticule(page: ReportPage, frame: MapFrame) -> None:
             text = f"{abs(degree):.{digits}f}° {ends[0] if degree >= 0 else ends[1]}"
             if is_lon and a[0] < frame.x + frame.width - 15:
                 page.note(a[0] + 0.6, frame.y + frame.height - 3.4, text)
-            elif not is_lon and a[1] < frame.y + frame.height - 26:
+            elif not is_lon and a[1] < frame.y + frame.height - 8:
                 page.note(frame.x + 0.6, a[1] + 0.4, text)
 
 
@@ -185,24 +183,22 @@ def _names(page: ReportPage, facts: HandoverFacts, frame: MapFrame) -> None:
         page.note(place[0], place[1], name, size=7, centred=True)
 
 
-def _scale_and_north(page: ReportPage, frame: MapFrame, north: str) -> None:
-    length_m = round_length(frame.metres_a_mm * min(50.0, frame.width / 3))
+def draw_scale(page: ReportPage, frame: MapFrame, x: float, y: float, width: float) -> None:
+    """Scale bar and north arrow of a frame, within `width` mm from (x, y), beside the map so that they hide nothing."""
+    length_m = round_length(frame.metres_a_mm * (width - 12))
     length_mm = length_m / frame.metres_a_mm
-    x, y = frame.x + 4, frame.y + frame.height - 16
-    page.set_fill_color(255, 255, 255)
-    page.rect(x - 2, y - 6.5, length_mm + 20, 14, style="F")
     page.set_fill_color(23, 33, 43)
     page.set_draw_color(23, 33, 43)
     page.set_line_width(0.25)
-    page.rect(x, y + 3, length_mm / 2, 1.6, style="DF")
-    page.rect(x + length_mm / 2, y + 3, length_mm / 2, 1.6)
+    page.rect(x, y + 4.4, length_mm / 2, 1.6, style="DF")
+    page.rect(x + length_mm / 2, y + 4.4, length_mm / 2, 1.6)
     page.set_text_color(23, 33, 43)
     page.set_font("letters", size=8)
-    page.text(x, y + 1.6, f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m")
-    tip = x + length_mm + 11
-    page.polygon([(tip, y - 5), (tip + 2.6, y + 3), (tip, y + 1.2), (tip - 2.6, y + 3)], style="F")
-    page.set_font("letters", "B", 9)
-    page.text(tip - 1.2, y + 6.6, north)
+    page.text(x, y + 3, f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m")
+    tip = x + length_mm + 7
+    page.polygon([(tip, y - 0.5), (tip + 2.4, y + 6), (tip, y + 4.6), (tip - 2.4, y + 6)], style="F")
+    page.set_font("letters", "B", 8)
+    page.text(tip - 1.1, y + 9, "N")
 
 
 @lru_cache(maxsize=1)
@@ -217,24 +213,23 @@ def countries() -> NDArray[np.object_]:
     return shapes
 
 
-def _inset(page: ReportPage, frame: MapFrame) -> None:
-    """Where in the world the map lies: 1,800 km to each side of it."""
+def draw_inset(page: ReportPage, bounds: Bounds, x: float, y: float, width: float, height: float) -> None:
+    """Where in the world the map lies, 1,800 km to each side of it; nothing where there are no countries to draw."""
     if not len(countries()):
         return
-    width, height = 40.0, 30.0
-    west, south, east, north = degrees_of(frame.bounds)
+    west, south, east, north = degrees_of(bounds)
     lon, lat = (west + east) / 2, (south + north) / 2
-    x, y = to_mercator(np.array([lon]), np.array([lat]))[0]
+    mid_x, mid_y = to_mercator(np.array([lon]), np.array([lat]))[0]
     reach = 1.8e6 / float(np.cos(np.radians(lat)))
-    bounds = (x - reach, y - reach * height / width, x + reach, y + reach * height / width)
-    inset = MapFrame(frame.x + frame.width - width, frame.y, width, height, bounds)
+    tall = reach * height / width
+    inset = MapFrame(x, y, width, height, (mid_x - reach, mid_y - tall, mid_x + reach, mid_y + tall))
     with page.rect_clip(inset.x, inset.y, width, height):
         page.set_fill_color(214, 228, 238)
         page.rect(inset.x, inset.y, width, height, style="F")
         page.set_fill_color(250, 248, 240)
         page.set_draw_color(130, 130, 130)
         page.set_line_width(0.12)
-        seen = shapely.clip_by_rect(countries(), lon - 30, max(lat - 25, -84), lon + 30, min(lat + 25, 84))
+        seen = shapely.clip_by_rect(countries(), lon - 60, max(lat - 40, -84), lon + 60, min(lat + 40, 84))
         for part in shapely.get_parts(seen[~shapely.is_empty(seen)]):
             if part.geom_type == "Polygon":
                 page.polygon(inset.on_page(*shapely.get_coordinates(part.exterior).T).tolist(), style="DF")
