@@ -1,1 +1,1 @@
-"""Components of the page, with what they need from other projects in `vendor`."""
+"""Components of the page."""

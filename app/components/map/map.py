@@ -8,12 +8,13 @@ from typing import Any
 
 import streamlit as st
 
+from damage_ssl.products.assets import LEAFLET
+
 _HERE = Path(__file__).parent
-_LEAFLET = _HERE.parent / "vendor" / "leaflet"
 
 ASSETS: dict[str, tuple[Path, str]] = {
     **{path.name: (path, "text/javascript") for path in sorted(_HERE.rglob("*.js"))},
-    "leaflet.js": (_LEAFLET / "leaflet.js", "text/javascript"),
+    "leaflet.js": (LEAFLET / "leaflet.js", "text/javascript"),
 }
 """The scripts that the browser may ask for, by their own name, which is unique; nothing else is served."""
 
@@ -93,7 +94,7 @@ def _component() -> Any:
       return code.then((module) => module.mount(component));
     }}"""
     sheets = [
-        _LEAFLET / "leaflet.css",
+        LEAFLET / "leaflet.css",
         _HERE / "map.css",
         *sorted(set(_HERE.rglob("*.css")) - {_HERE / "map.css"}, key=lambda p: p.name),
     ]
