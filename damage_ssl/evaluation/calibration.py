@@ -19,6 +19,10 @@ DEFAULT_THRESHOLD = 0.5
 SHRINKING_BUILDINGS = 10
 """With this many labels of the rarer kind the threshold goes half of the way (in log-odds) to the best on them."""
 
+FEWEST_FOR_MAP = 5
+FEWEST_RANDOM_FOR_MAP = 20
+"""With fewer labels of the rarer kind and fewer drawn at random the probabilities stay as they are."""
+
 SLOWER_WITHOUT_RANDOM = 3
 """Labels none of which was drawn at random are so many times fewer for the threshold: their F1 is not the event's."""
 
@@ -125,11 +129,13 @@ def calibrate(
         lacking = f"{len(damaged)} {whose} lack damaged or intact buildings" if len(damaged) else f"no {whose}"
         said = f"threshold left at {DEFAULT_THRESHOLD} and probabilities as they are: {lacking}"
         return replace(plain, method=said)
-    temperature, bias, chosen_shift = _fit(_log_odds(probabilities, scheme), damaged, drawn)
-    fitted = replace(plain, temperature=temperature, bias=bias)
+    deciding = int(min(damaged.sum(), (~damaged).sum()))
+    chosen_shift, fitted = 0.0, plain
+    if deciding >= FEWEST_FOR_MAP or plain.n_random >= FEWEST_RANDOM_FOR_MAP:
+        temperature, bias, chosen_shift = _fit(_log_odds(probabilities, scheme), damaged, drawn)
+        fitted = replace(plain, temperature=temperature, bias=bias)
     p = damaged_probability(fitted.apply(probabilities, scheme), scheme)
     weight = np.where(damaged & ~drawn, np.exp(-chosen_shift), 1.0)
-    deciding = int(min(damaged.sum(), (~damaged).sum()))
     best, expected = best_threshold(p, damaged, weight), DEFAULT_THRESHOLD
     if drawn.any():
         expected, slowly = best_threshold(p, p, weight), 1
@@ -264,10 +270,14 @@ def _method(fitted: Calibration, best: float, expected: float, deciding: int, wh
         if fitted.n_random
         else "none of them drawn at random, so the share of damaged buildings is that of the labels, not the event's"
     )
+    probabilities = (
+        "probabilities left as they are, for so few labels"
+        if fitted.temperature == 1.0 and fitted.bias == 0.0
+        else f"temperature {fitted.temperature:.2f} and intercept {fitted.bias:+.2f} by the same labels, {drawn}"
+    )
     return (
         f"threshold with the highest F1 on {fitted.n_validation} {whose} ({best:.2f}), drawn towards {expected:.2f} "
-        f"because the rarer kind has {deciding}; temperature {fitted.temperature:.2f} and intercept {fitted.bias:+.2f} "
-        f"by the same labels, {drawn}"
+        f"because the rarer kind has {deciding}; {probabilities}"
     )
 
 
