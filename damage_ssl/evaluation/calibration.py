@@ -19,15 +19,18 @@ DEFAULT_THRESHOLD = 0.5
 SHRINKING_BUILDINGS = 10
 """With this many labels of the rarer kind the threshold goes half of the way (in log-odds) to the best on them."""
 
+FEWEST_RANDOM = 20
+"""Fewer labels drawn at random say too little of the event's share of damaged buildings: they count as chosen ones."""
+
 FEWEST_FOR_MAP = 5
-FEWEST_RANDOM_FOR_MAP = 20
-"""With fewer labels of the rarer kind and fewer drawn at random the probabilities stay as they are."""
+"""With fewer labels of the rarer kind, and not enough at random, the probabilities stay as they are."""
 
 SLOWER_WITHOUT_RANDOM = 3
 """Labels none of which was drawn at random are so many times fewer for the threshold: their F1 is not the event's."""
 
 _LOG_TEMPERATURE_SD = 0.7
 _BIAS_SD = 3.0
+_BIAS_SD_WITHOUT_RANDOM = 1.0
 _CHOSEN_SD = 3.0
 _LEAST_P = 1e-12
 
@@ -97,7 +100,7 @@ def calibrate(
     log-odds(damaged) = s / T + b + c · chosen, by maximum a posteriori: s are the raw log-odds, T the temperature (Guo
     et al. 2017, arXiv:1706.04599, §4.2; log-normal prior around 1), b the intercept (Platt 1999; normal prior around
     0). c is what choosing labels did to their share of damaged ones (prior shift: Saerens et al. 2002, Neural
-    Computation 14, eq. 2.4). Labels drawn at random beside the chosen ones tell it, and it is left out of the map,
+    Computation 14, eq. 2.4). `FEWEST_RANDOM` or more drawn at random beside the chosen ones tell it, and it is left out of the map,
     which so fits the event and not the labels. Without any drawn at random the labels' own share is taken.
 
     The threshold maximises F1 of damaged, where chosen damaged labels weigh exp(-c): as many as the event has. Where
@@ -131,13 +134,15 @@ def calibrate(
         return replace(plain, method=said)
     deciding = int(min(damaged.sum(), (~damaged).sum()))
     chosen_shift, fitted = 0.0, plain
-    if deciding >= FEWEST_FOR_MAP or plain.n_random >= FEWEST_RANDOM_FOR_MAP:
+    told = plain.n_random >= FEWEST_RANDOM
+    drawn = drawn & told
+    if told or deciding >= FEWEST_FOR_MAP:
         temperature, bias, chosen_shift = _fit(_log_odds(probabilities, scheme), damaged, drawn)
         fitted = replace(plain, temperature=temperature, bias=bias)
     p = damaged_probability(fitted.apply(probabilities, scheme), scheme)
     weight = np.where(damaged & ~drawn, np.exp(-chosen_shift), 1.0)
     best, expected = best_threshold(p, damaged, weight), DEFAULT_THRESHOLD
-    if drawn.any():
+    if told:
         expected, slowly = best_threshold(p, p, weight), 1
     else:
         slowly = SLOWER_WITHOUT_RANDOM
@@ -267,8 +272,9 @@ def _method(fitted: Calibration, best: float, expected: float, deciding: int, wh
     """How a calibration came about, for a person."""
     drawn = (
         f"{fitted.n_random} of them drawn at random, which say the event's share of damaged buildings"
-        if fitted.n_random
-        else "none of them drawn at random, so the share of damaged buildings is that of the labels, not the event's"
+        if fitted.n_random >= FEWEST_RANDOM
+        else f"{fitted.n_random or 'none'} of them drawn at random ({FEWEST_RANDOM} would tell the event's share of "
+        "damaged buildings), so it is that of the labels, not the event's"
     )
     probabilities = (
         "probabilities left as they are, for so few labels"
@@ -289,7 +295,8 @@ def _fit(
 
     chosen = (~drawn).astype(float) if drawn.any() else np.zeros(len(drawn))
     sign = np.where(damaged, 1.0, -1.0)
-    deviation = np.array([_LOG_TEMPERATURE_SD, _BIAS_SD, _CHOSEN_SD])
+    bias_sd = _BIAS_SD if drawn.any() else _BIAS_SD_WITHOUT_RANDOM
+    deviation = np.array([_LOG_TEMPERATURE_SD, bias_sd, _CHOSEN_SD])
 
     def cost(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         scaled = log_odds * np.exp(-x[0])
