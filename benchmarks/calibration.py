@@ -7,6 +7,7 @@ folder with `<event>/labels.csv`. Each draw labels `--chosen` buildings a class 
 
 - before: three quarters of the labels are learned from, the last quarter chooses temperature and threshold, by
   `evaluation/calibration.py` as it was in `--before` (a commit, read with git).
+- quarter: the same quarter, with the map and threshold of now: what becomes of runs that are not cross-fitted.
 - after: all labels are learned from, and calibrated by what a training without its fold says of each.
 
 Measured on all graded buildings without a label, which count by class as many as the event has (labels chosen by class
@@ -166,14 +167,22 @@ def ece(p: np.ndarray, damaged: np.ndarray, weight: np.ndarray) -> float:
     return float(np.abs(np.bincount(place, weight * (damaged - p), 10)).sum() / weight.sum())
 
 
-def before(buildings: Buildings, fit: Fit, rows: np.ndarray, seed: int, old: ModuleType) -> tuple[np.ndarray, float]:
+def before(
+    buildings: Buildings, fit: Fit, rows: np.ndarray, drawn: np.ndarray, seed: int, old: ModuleType
+) -> dict[str, tuple[np.ndarray, float]]:
+    """Calibrated P(damaged) and threshold of `before` and `quarter`."""
     names = np.array(SCHEME.class_names)[buildings.classes[rows]]
     at = buildings.x_m[rows], buildings.y_m[rows]
     parts = split_by_position(buildings.building_id[rows], *at, names, SPLIT, np.random.default_rng(seed))
-    held = rows[np.isin(buildings.building_id[rows], parts.validation)]
+    out = np.isin(buildings.building_id[rows], parts.validation)
+    held = rows[out]
     raw = fit(np.setdiff1d(rows, held), seed)
     found = old.calibrate(raw[held], buildings.classes[held], SCHEME)
-    return old.scale_probabilities(raw, found.temperature)[:, 1], found.threshold
+    now = calibrate(raw[held], buildings.classes[held], SCHEME, random=drawn[out])
+    return {
+        "before": (old.scale_probabilities(raw, found.temperature)[:, 1], found.threshold),
+        "quarter": (now.apply(raw, SCHEME)[:, 1], now.threshold),
+    }
 
 
 def after(
@@ -212,12 +221,12 @@ def main() -> None:
         for method in options.methods:
             fit = METHODS[method](buildings)
             for random in options.random:
-                rows_of: dict[str, list[dict[str, float]]] = {"before": [], "after": []}
+                rows_of: dict[str, list[dict[str, float]]] = {"before": [], "quarter": [], "after": []}
                 spent = []
                 for seed in range(options.draws):
                     rows, drawn = draw(buildings, options.chosen, random, seed)
-                    p, threshold = before(buildings, fit, rows, seed, old)
-                    rows_of["before"].append(scores(buildings, p, threshold, rows))
+                    for when, said in before(buildings, fit, rows, drawn, seed, old).items():
+                        rows_of[when].append(scores(buildings, *said, rows))
                     p, threshold, seconds = after(buildings, fit, rows, drawn, seed)
                     rows_of["after"].append(scores(buildings, p, threshold, rows))
                     spent.append(seconds)

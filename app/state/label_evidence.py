@@ -69,7 +69,8 @@ def _judged(model: MapModel, labels: pd.DataFrame) -> pd.DataFrame:
     learned = set() if model.run is None else set(plan_of(model.run).train_id)
     p = said.probabilities
     if unseen is not None:
-        p = unseen.in_place_of(said.building_id, p)
+        # raw: calibrated for an event with little damage, every damaged label would be doubted
+        p = unseen.in_place_of(said.building_id, p, calibrated=False)
         learned = (learned | set(unseen.building_id.tolist())) - set(unseen.building_id[unseen.known].tolist())
     return judge_unlearned(labels, learned, said.building_id, p, model.scheme)
 

@@ -19,11 +19,18 @@ DEFAULT_THRESHOLD = 0.5
 SHRINKING_BUILDINGS = 10
 """With this many labels of the rarer kind the threshold goes half of the way (in log-odds) to the best on them."""
 
+FEWEST_RANDOM = 20
+"""Fewer labels drawn at random say too little of the event's share of damaged buildings: they count as chosen ones."""
+
+FEWEST_FOR_MAP = 5
+"""With fewer labels of the rarer kind, and not enough at random, the probabilities stay as they are."""
+
 SLOWER_WITHOUT_RANDOM = 3
 """Labels none of which was drawn at random are so many times fewer for the threshold: their F1 is not the event's."""
 
 _LOG_TEMPERATURE_SD = 0.7
 _BIAS_SD = 3.0
+_BIAS_SD_WITHOUT_RANDOM = 1.0
 _CHOSEN_SD = 3.0
 _LEAST_P = 1e-12
 
@@ -93,7 +100,7 @@ def calibrate(
     log-odds(damaged) = s / T + b + c · chosen, by maximum a posteriori: s are the raw log-odds, T the temperature (Guo
     et al. 2017, arXiv:1706.04599, §4.2; log-normal prior around 1), b the intercept (Platt 1999; normal prior around
     0). c is what choosing labels did to their share of damaged ones (prior shift: Saerens et al. 2002, Neural
-    Computation 14, eq. 2.4). Labels drawn at random beside the chosen ones tell it, and it is left out of the map,
+    Computation 14, eq. 2.4). `FEWEST_RANDOM` or more drawn at random beside the chosen ones tell it, and it is left out of the map,
     which so fits the event and not the labels. Without any drawn at random the labels' own share is taken.
 
     The threshold maximises F1 of damaged, where chosen damaged labels weigh exp(-c): as many as the event has. Where
@@ -125,13 +132,17 @@ def calibrate(
         lacking = f"{len(damaged)} {whose} lack damaged or intact buildings" if len(damaged) else f"no {whose}"
         said = f"threshold left at {DEFAULT_THRESHOLD} and probabilities as they are: {lacking}"
         return replace(plain, method=said)
-    temperature, bias, chosen_shift = _fit(_log_odds(probabilities, scheme), damaged, drawn)
-    fitted = replace(plain, temperature=temperature, bias=bias)
+    deciding = int(min(damaged.sum(), (~damaged).sum()))
+    chosen_shift, fitted = 0.0, plain
+    told = plain.n_random >= FEWEST_RANDOM
+    drawn = drawn & told
+    if told or deciding >= FEWEST_FOR_MAP:
+        temperature, bias, chosen_shift = _fit(_log_odds(probabilities, scheme), damaged, drawn)
+        fitted = replace(plain, temperature=temperature, bias=bias)
     p = damaged_probability(fitted.apply(probabilities, scheme), scheme)
     weight = np.where(damaged & ~drawn, np.exp(-chosen_shift), 1.0)
-    deciding = int(min(damaged.sum(), (~damaged).sum()))
     best, expected = best_threshold(p, damaged, weight), DEFAULT_THRESHOLD
-    if drawn.any():
+    if told:
         expected, slowly = best_threshold(p, p, weight), 1
     else:
         slowly = SLOWER_WITHOUT_RANDOM
@@ -261,13 +272,18 @@ def _method(fitted: Calibration, best: float, expected: float, deciding: int, wh
     """How a calibration came about, for a person."""
     drawn = (
         f"{fitted.n_random} of them drawn at random, which say the event's share of damaged buildings"
-        if fitted.n_random
-        else "none of them drawn at random, so the share of damaged buildings is that of the labels, not the event's"
+        if fitted.n_random >= FEWEST_RANDOM
+        else f"{fitted.n_random or 'none'} of them drawn at random ({FEWEST_RANDOM} would tell the event's share of "
+        "damaged buildings), so it is that of the labels, not the event's"
+    )
+    probabilities = (
+        "probabilities left as they are, for so few labels"
+        if fitted.temperature == 1.0 and fitted.bias == 0.0
+        else f"temperature {fitted.temperature:.2f} and intercept {fitted.bias:+.2f} by the same labels, {drawn}"
     )
     return (
         f"threshold with the highest F1 on {fitted.n_validation} {whose} ({best:.2f}), drawn towards {expected:.2f} "
-        f"because the rarer kind has {deciding}; temperature {fitted.temperature:.2f} and intercept {fitted.bias:+.2f} "
-        f"by the same labels, {drawn}"
+        f"because the rarer kind has {deciding}; {probabilities}"
     )
 
 
@@ -279,7 +295,8 @@ def _fit(
 
     chosen = (~drawn).astype(float) if drawn.any() else np.zeros(len(drawn))
     sign = np.where(damaged, 1.0, -1.0)
-    deviation = np.array([_LOG_TEMPERATURE_SD, _BIAS_SD, _CHOSEN_SD])
+    bias_sd = _BIAS_SD if drawn.any() else _BIAS_SD_WITHOUT_RANDOM
+    deviation = np.array([_LOG_TEMPERATURE_SD, bias_sd, _CHOSEN_SD])
 
     def cost(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         scaled = log_odds * np.exp(-x[0])

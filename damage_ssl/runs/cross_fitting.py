@@ -109,11 +109,16 @@ class CrossFitted:
         kept = {name: getattr(ranked, name) for name in ("threshold", "auroc", "average_precision")}
         return replace(own, **kept)
 
-    def in_place_of(self, building_id: NDArray[np.str_], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The model's probabilities [N, C] with the cross-fitted ones, calibrated, in place of those of its labels."""
+    def in_place_of(
+        self, building_id: NDArray[np.str_], probabilities: NDArray[np.float64], *, calibrated: bool = True
+    ) -> NDArray[np.float64]:
+        """The model's probabilities [N, C] with the cross-fitted ones in place of those of its labels.
+
+        They are `calibrated`, or raw: as likely as the classes are to a model that takes them to be as frequent.
+        """
         found, rows = probabilities.copy(), pd.Index(building_id.astype(object)).get_indexer(self.building_id)
         use = self.known & (rows >= 0)
-        found[rows[use]] = self.calibrated[0][use]
+        found[rows[use]] = (self.calibrated[0] if calibrated else self.probabilities)[use]
         return found
 
     def verdicts(self, building_id: NDArray[np.str_], said: NDArray[np.bool_]) -> NDArray[np.bool_]:

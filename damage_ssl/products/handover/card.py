@@ -8,7 +8,7 @@ import geopandas as gpd
 import numpy as np
 
 from damage_ssl.damage_scale import ClassScheme, reason_words
-from damage_ssl.evaluation.calibration import Calibration
+from damage_ssl.evaluation.calibration import FEWEST_RANDOM, Calibration
 from damage_ssl.evaluation.intervals import LEAST
 from damage_ssl.evaluation.metrics import LEAST_VALIDATED, Evaluation, enough_to_validate
 from damage_ssl.evaluation.total import Totals
@@ -181,10 +181,11 @@ def _caveats(facts: CardFacts) -> list[str]:
                 "The threshold was chosen on the validation buildings, so the numbers above are somewhat optimistic; "
                 "`damage-ssl evaluate` with independent labels is the honest measure."
             )
-        if facts.kind.is_probability and not facts.calibration.n_random:
+        if facts.kind.is_probability and facts.calibration.n_random < FEWEST_RANDOM:
             caveats.append(
-                "No label that calibrated `p_damaged` was drawn at random: the probabilities fit the labels' share of "
-                "damaged buildings, not the event's."
+                f"Of the labels that calibrated `p_damaged` {facts.calibration.n_random} were drawn at random "
+                f"({FEWEST_RANDOM} are needed): the probabilities fit the labels' share of damaged buildings, not the "
+                "event's."
             )
         if facts.calibration.n_validation < FEW_VALIDATION_BUILDINGS:
             caveats.append(
