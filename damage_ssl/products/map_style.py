@@ -11,12 +11,15 @@ to browsers as data. `qgis_style` makes the styles of QGIS of it.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import LabelValue
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,16 @@ def legend_key(damage_class: str | None, *, assessed: bool) -> str:
     if damage_class is not None and damage_class in LEGEND:
         return damage_class
     return NO_RESULT if assessed else NOT_ASSESSED
+
+
+def legend_keys(table: "pd.DataFrame") -> list[str]:
+    """The key of each row of a product; an answer that has no class in its scheme is drawn as it was given."""
+    nothing = [None] * len(table)
+    columns = (table.get(name, nothing) for name in ("damage_class", "analyst_class", "assessed"))
+    return [
+        legend_key(given if isinstance(given, str) else said if said in LEGEND else None, assessed=bool(seen))
+        for given, said, seen in zip(*columns, strict=True)
+    ]
 
 
 def class_colour(damage_class: str | None, *, assessed: bool = True) -> str:

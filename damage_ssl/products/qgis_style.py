@@ -18,7 +18,8 @@ _HATCHED = {NOT_ASSESSED, NO_RESULT}
 _POLYGON, _LINE = "2", "1"
 _DARK, _ARROW = "#10151b", "#1d4ed8"
 
-_BY_CLASS = f"coalesce(\"damage_class\", if(\"assessed\", '{NO_RESULT}', '{NOT_ASSESSED}'))"
+_ANSWER = "coalesce(attribute('analyst_class'), '" + NO_RESULT + "')"  # null too where there is no such column
+_BY_CLASS = f'coalesce("damage_class", if("assessed", {_ANSWER}, \'{NOT_ASSESSED}\'))'
 _BY_SHARE = 'if("damaged_share" is null, \'\', to_string(least(4, floor(5 * "damaged_share"))))'
 
 
@@ -74,12 +75,17 @@ RENDERERS: Mapping[str, tuple[str, Callable[[], ElementTree.Element]]] = {
 
 def layer_qml(layer: str) -> str:
     """The style of a layer of a hand-over, as QGIS reads it from a `.qml` or from the table `layer_styles`."""
-    geometry, renderer = RENDERERS[layer]
     root = ElementTree.Element("qgis", version="3.22", styleCategories="Symbology")
-    root.append(renderer())
-    ElementTree.SubElement(root, "layerGeometryType").text = geometry
+    add_renderer(root, layer)
     ElementTree.indent(root, " ")
     return DOCTYPE + ElementTree.tostring(root, "unicode") + "\n"
+
+
+def add_renderer(parent: ElementTree.Element, layer: str) -> None:
+    """Put a layer's renderer and type of geometry into a style or a project."""
+    geometry, renderer = RENDERERS[layer]
+    parent.append(renderer())
+    ElementTree.SubElement(parent, "layerGeometryType").text = geometry
 
 
 def damage_qml() -> str:

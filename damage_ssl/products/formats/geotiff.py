@@ -19,7 +19,7 @@ from damage_ssl.files import atomic_path
 from damage_ssl.grid import crs_of_epsg, utm_epsg
 from damage_ssl.products.formats import Metadata, ProductWriter
 from damage_ssl.products.formats.ogr import checked, gdal_errors
-from damage_ssl.products.map_style import LEGEND, NO_RESULT, NOT_ASSESSED, legend_key
+from damage_ssl.products.map_style import LEGEND, NO_RESULT, NOT_ASSESSED, legend_keys
 
 CODES: Mapping[str, int] = {
     key: code
@@ -76,13 +76,7 @@ def _drawn(table: gpd.GeoDataFrame) -> tuple[NDArray[np.object_], NDArray[np.uin
     """The shapes in UTM, their codes, and the zone; in the order in which they are drawn."""
     first = shapely.point_on_surface(table.geometry.iloc[0]) if len(table) else shapely.Point(0, 0)
     epsg = utm_epsg(first.x, first.y)
-    nothing = [None] * len(table)
-    classes, assessed = table.get("damage_class", nothing), table.get("assessed", nothing)
-    keys = [
-        legend_key(name if isinstance(name, str) else None, assessed=bool(seen))
-        for name, seen in zip(classes, assessed, strict=True)
-    ]
-    codes = np.array([CODES[key] for key in keys], dtype=np.uint8)
+    codes = np.array([CODES[key] for key in legend_keys(table)], dtype=np.uint8)
     order = np.argsort(codes, kind="stable")
     return table.geometry.to_crs(crs_of_epsg(epsg)).to_numpy()[order], codes[order], epsg
 

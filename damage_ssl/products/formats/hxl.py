@@ -35,6 +35,11 @@ TAGS: Mapping[str, str] = {
     "ems_damage_gra": "#impact+building+ems",
     "unosat_class": "#impact+building+unosat",
     "fema_class": "#impact+building+fema",
+    "damaged_low": "#impact+building+damaged+min",
+    "damaged_high": "#impact+building+damaged+max",
+    "damaged_share": "#impact+building+damaged+share",
+    "damaged_share_low": "#impact+building+damaged+share+min",
+    "damaged_share_high": "#impact+building+damaged+share+max",
     "unit_id": "#adm+code",
     "name": "#adm+name",
 }

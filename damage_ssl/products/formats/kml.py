@@ -19,7 +19,7 @@ from damage_ssl.files import atomic_path
 from damage_ssl.products.formats import Metadata, ProductWriter
 from damage_ssl.products.formats.geojson import DECIMALS, plain_values
 from damage_ssl.products.formats.ogr import LAYER, checked, parts
-from damage_ssl.products.map_style import LEGEND, NO_RESULT, NOT_ASSESSED, legend_key
+from damage_ssl.products.map_style import LEGEND, NO_RESULT, NOT_ASSESSED, legend_keys
 
 _CHUNK = 2000
 _TYPES = {"f": "double", "i": "int", "b": "bool"}
@@ -72,14 +72,9 @@ def _type(column: pd.Series) -> str:
 def _placemarks(part: gpd.GeoDataFrame) -> Iterator[str]:
     names = list(part.columns.drop(part.geometry.name))
     rounded = shapely.transform(shapely.force_2d(part.geometry.to_numpy()), lambda xy: np.round(xy, DECIMALS))
-    nothing = [None] * len(part)
-    classes, assessed = (plain_values(part[name]) if name in part else nothing for name in ("damage_class", "assessed"))
     titles = part["building_id"] if "building_id" in part else range(len(part))
     rows = zip(*(_cells(part[name]) for name in names), strict=True) if names else [()] * len(part)
-    for title, damage_class, seen, shape, row in zip(
-        titles, classes, assessed, shapely.orient_polygons(rounded), rows, strict=True
-    ):
-        style = legend_key(damage_class, assessed=bool(seen))
+    for title, style, shape, row in zip(titles, legend_keys(part), shapely.orient_polygons(rounded), rows, strict=True):
         yield (
             f"<Placemark><name>{_text(title)}</name><styleUrl>#{style}</styleUrl>"
             f'<ExtendedData><SchemaData schemaUrl="#{LAYER}">{"".join(row)}</SchemaData></ExtendedData>'
