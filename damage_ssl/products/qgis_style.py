@@ -20,7 +20,7 @@ _DARK, _ARROW = "#10151b", "#1d4ed8"
 
 _ANSWER = "coalesce(attribute('analyst_class'), '" + NO_RESULT + "')"  # null too where there is no such column
 _BY_CLASS = f'coalesce("damage_class", if("assessed", {_ANSWER}, \'{NOT_ASSESSED}\'))'
-_BY_SHARE = 'if("damaged_share" is null, \'\', to_string(least(4, floor(5 * "damaged_share"))))'
+_BY_SHARE = 'if("damaged_share" is null, \'\', to_string(min(4, floor(5 * "damaged_share"))))'
 
 
 @dataclass(frozen=True)

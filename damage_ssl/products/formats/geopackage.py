@@ -2,11 +2,12 @@
 
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
-import pandas as pd
 
 from damage_ssl.errors import StorageError
 from damage_ssl.files import atomic_path
@@ -48,7 +49,9 @@ def write_geopackage(
         for name, table in {LAYER: product, **(layers or {})}.items():
             known: dict[str, Any] = {"dataset_metadata": said} if name == LAYER and said else {}
             single = _one_kind(checked(table, path))
-            write_layer(single, temporary, "GPKG", layer=name, by_parts=True, SPATIAL_INDEX="YES", **known)
+            write_layer(
+                single, temporary, "GPKG", layer=name, by_parts=True, SPATIAL_INDEX="YES", VERSION="1.2", **known
+            )
         _add_styles(temporary, [LAYER, *(layers or {})])
 
 
@@ -64,9 +67,9 @@ def _one_kind(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 
 def _add_styles(path: Path, layers: list[str]) -> None:
-    now = pd.Timestamp.now("UTC").strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     try:
-        with sqlite3.connect(path) as database:
+        with closing(sqlite3.connect(path)) as database, database:
             database.executescript(_STYLES)
             for layer in layers:
                 geometry = database.execute(
@@ -78,7 +81,6 @@ def _add_styles(path: Path, layers: list[str]) -> None:
                     "VALUES ('', '', ?, ?, ?, ?, '', 1, 'damage_ssl', '', ?)",
                     (layer, geometry, layer, layer_qml(layer), now),
                 )
-        database.close()
     except sqlite3.OperationalError as error:
         raise StorageError(f"{path}: the styles could not be written ({error}); is the disk full?") from error
 

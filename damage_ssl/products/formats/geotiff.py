@@ -15,6 +15,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
+from damage_ssl.errors import StorageError
 from damage_ssl.files import atomic_path
 from damage_ssl.grid import crs_of_epsg, utm_epsg
 from damage_ssl.products.formats import Metadata, ProductWriter
@@ -35,6 +36,7 @@ MOST_PIXELS = 200_000_000
 
 _MARGIN_M = 50.0
 _STRIP_PX = 1024
+_BLOCK_PX = 256
 
 
 def write_geotiff(product: gpd.GeoDataFrame, path: Path, *, metadata: Metadata | None = None) -> None:
@@ -57,7 +59,14 @@ def write_geotiff(product: gpd.GeoDataFrame, path: Path, *, metadata: Metadata |
     tags |= {"resolution_m": f"{transform.a:g}"}
     tags |= {"classes": "0 no building; " + "; ".join(f"{code} {LEGEND[key].title}" for key, code in CODES.items())}
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "nodata": 0, "crs": crs_of_epsg(epsg).to_wkt()}
-    profile |= {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "sparse_ok": True}
+    profile |= {
+        "tiled": True,
+        "blockxsize": _BLOCK_PX,
+        "blockysize": _BLOCK_PX,
+        "compress": "deflate",
+        "sparse_ok": True,
+        "nbits": 4,
+    }
     with (
         atomic_path(Path(path)) as temporary,
         tempfile.TemporaryDirectory(prefix=f".{Path(path).name}.", dir=temporary.parent) as folder,
@@ -69,7 +78,10 @@ def write_geotiff(product: gpd.GeoDataFrame, path: Path, *, metadata: Metadata |
             file.write_colormap(1, {0: (0, 0, 0, 0), **{code: _colour(key) for key, code in CODES.items()}})
             file.update_tags(**tags)
             _draw(file, shapes, codes, transform)
-        copy(strips, temporary, driver="COG", compress="DEFLATE", overview_resampling="MODE", blocksize=512)
+        halvings = max(1, int(np.ceil(np.log2(max(height, width) / _BLOCK_PX))))  # of a small event one as well
+        cog = {"compress": "DEFLATE", "blocksize": _BLOCK_PX, "nbits": 4, "overview_count": halvings}
+        copy(strips, temporary, driver="COG", overview_resampling="MODE", **cog)
+        _read_all(temporary, Path(path))
 
 
 def _drawn(table: gpd.GeoDataFrame) -> tuple[NDArray[np.object_], NDArray[np.uint8], int]:
@@ -108,6 +120,20 @@ def _draw(file: Any, shapes: NDArray[np.object_], codes: NDArray[np.uint8], tran
             dtype="uint8",
         )
         file.write(pixels, 1, window=Window(0, top, file.width, height))
+
+
+def _read_all(made: Path, path: Path) -> None:
+    """GDAL says nothing of what a full disk did not take; the pixels lie at the end of the file."""
+    import rasterio
+    from rasterio.errors import RasterioError
+    from rasterio.windows import Window
+
+    try:
+        with rasterio.open(made) as file:
+            for top in range(0, file.height, _STRIP_PX):
+                file.read(1, window=Window(0, top, file.width, min(_STRIP_PX, file.height - top)))
+    except RasterioError as error:
+        raise StorageError(f"{path}: could not be written whole; is the disk full?") from error
 
 
 def _colour(key: str) -> tuple[int, int, int, int]:

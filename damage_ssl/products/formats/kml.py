@@ -83,14 +83,17 @@ def _placemarks(part: gpd.GeoDataFrame) -> Iterator[str]:
 
 
 def _cells(column: pd.Series) -> list[str]:
-    """What a column adds to each placemark; a text that comes again is escaped once."""
+    """What a column adds to each placemark; a text that comes again is escaped once.
+
+    Booleans are 1 and 0, which xsd:boolean allows and GDAL understands; it reads the word `true` as 0.
+    """
     head = f"<SimpleData name={quoteattr(str(column.name))}>"
     known: dict[Any, str] = {None: ""}
     cells = []
     for value in plain_values(column):
         key = value if isinstance(value, str) or value is None else (type(value), value)
         if key not in known:
-            known[key] = f"{head}{_text(str(value).lower() if isinstance(value, bool) else value)}</SimpleData>"
+            known[key] = f"{head}{_text(int(value) if isinstance(value, bool) else value)}</SimpleData>"
         cells.append(known[key])
     return cells
 

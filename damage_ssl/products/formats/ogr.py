@@ -15,8 +15,6 @@ LAYER = "buildings"
 CHUNK = 20_000
 """Buildings that are converted at a time: memory does not grow with the event."""
 
-_FULL = ("disk is full", "no space left", "file too large", "disk i/o error", "quota exceeded")
-
 
 def checked(product: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
     """The product in EPSG:4326, if it can be written to `path` at all.
@@ -68,7 +66,7 @@ def write_layer(
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
     known = {"layer": layer, "driver": driver, **options}
-    with gdal_errors(path, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError):
+    with gdal_errors(path, DataLayerError, DataSourceError, FeatureError, of_the_table=(FieldError, GeometryError)):
         for number, part in enumerate(parts(table, CHUNK if by_parts else max(len(table), 1))):
             pyogrio.write_dataframe(part, path, append=number > 0, use_arrow=by_parts, **known)
         written = pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"] if counted else len(table)
@@ -77,11 +75,16 @@ def write_layer(
 
 
 @contextmanager
-def gdal_errors(path: Path, *errors: type[Exception]) -> Iterator[None]:
-    """Turn what GDAL's Python packages raise into a `StorageError` where a disk is full, else an `InputError`."""
+def gdal_errors(
+    path: Path, *of_the_file: type[Exception], of_the_table: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn what GDAL's Python packages raise into a `StorageError`, of what is wrong with a table an `InputError`.
+
+    GDAL seldom says that a disk is full: what it says is what failed because of it.
+    """
     try:
         yield
-    except errors as error:
-        if any(word in str(error).lower() for word in _FULL):
-            raise StorageError(f"{path}: the disk is full; nothing half-written was kept") from error
-        raise InputError(f"{path}: GDAL cannot write it: {error}") from error
+    except of_the_table as error:
+        raise InputError(f"{path}: GDAL cannot write this: {error}") from error
+    except of_the_file as error:
+        raise StorageError(f"{path}: could not be written; is the disk full? (GDAL: {error})") from error

@@ -3,7 +3,9 @@
 XlsxWriter writes row by row; openpyxl takes twice the time, GDAL's driver keeps all cells in memory.
 """
 
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,31 +36,42 @@ def write_xlsx(product: pd.DataFrame, path: Path, *, metadata: Metadata | None =
     table = without_geometry(product)
     if len(table) > ROWS:
         raise InputError(f"{path}: Excel holds {ROWS:,} buildings, not {len(table):,}; take the CSV, or a selection")
-    with atomic_path(Path(path)) as temporary:
+    with (
+        atomic_path(Path(path)) as temporary,
+        tempfile.TemporaryDirectory(prefix=f".{Path(path).name}.", dir=temporary.parent) as folder,
+    ):
         # cells go to a file beside the result, whose disk is the one to have room
-        options = {"constant_memory": True, "tmpdir": str(temporary.parent), "nan_inf_to_errors": False}
+        options = {"constant_memory": True, "tmpdir": folder}
         book = xlsxwriter.Workbook(str(temporary), options)
-        sheet = book.add_worksheet(LAYER)
-        bold = book.add_format({"bold": True})
-        sheet.freeze_panes(2, 1)
-        sheet.write_row(0, 0, list(table.columns), bold)
-        sheet.write_row(1, 0, [hxl_tag(str(name)) for name in table.columns])
-        row = 2
-        for part in parts(table):
-            columns = [_cells(part[name]) for name in part.columns]
-            for values in zip(*columns, strict=True):
-                for column, value in enumerate(values):
-                    if value is not None:
-                        _WRITE[type(value)](sheet, row, column, value)
-                row += 1
-        about = book.add_worksheet("about")
-        for number, (name, value) in enumerate((metadata or {}).items()):
-            about.write_string(number, 0, name)
-            about.write_string(number, 1, "" if value is None else str(value)[:_CELL])
         try:
+            _fill(book, table, metadata or {})
             book.close()
         except FileCreateError as error:
             raise error.args[0] from error  # the system's own error, which says whether the disk is full
+        finally:
+            for sheet in book.worksheets():
+                with suppress(OSError, ValueError):
+                    sheet.row_data_fh.close()
+
+
+def _fill(book: Any, table: pd.DataFrame, metadata: Metadata) -> None:
+    sheet = book.add_worksheet(LAYER)
+    bold = book.add_format({"bold": True})
+    sheet.freeze_panes(2, 1)
+    sheet.write_row(0, 0, list(table.columns), bold)
+    sheet.write_row(1, 0, [hxl_tag(str(name)) for name in table.columns])
+    row = 2
+    for part in parts(table):
+        columns = [_cells(part[name]) for name in part.columns]
+        for values in zip(*columns, strict=True):
+            for column, value in enumerate(values):
+                if value is not None:
+                    _WRITE[type(value)](sheet, row, column, value)
+            row += 1
+    about = book.add_worksheet("about")
+    for number, (name, value) in enumerate(metadata.items()):
+        about.write_string(number, 0, name)
+        about.write_string(number, 1, "" if value is None else str(value)[:_CELL])
 
 
 def _cells(column: pd.Series) -> list[Any]:

@@ -72,7 +72,8 @@ def units(facts: "HandoverFacts") -> gpd.GeoDataFrame:
     if facts.units is None or not len(facts.units):
         return gpd.GeoDataFrame({"unit_id": []}, geometry=[], crs=4326)
     areas = facts.units[["unit_id", "geometry"]].to_crs(4326)
-    return areas.merge(totals_table(facts).drop(columns="level"), on="unit_id", how="left")
+    totals = totals_table(facts)
+    return areas.merge(totals[totals["level"] == "unit"].drop(columns="level"), on="unit_id", how="left")
 
 
 def totals_table(facts: "HandoverFacts") -> pd.DataFrame:

@@ -119,7 +119,8 @@ def refuse_foreign(folder: Path) -> None:
     if manifest is None and there:
         raise InputError(f"{folder}: is there already and is no pack; give another folder, or empty it")
     written = set() if manifest is None else {*read_json(manifest)["files"], MANIFEST, CHECKSUMS, _OLD_MANIFEST}
-    if foreign := sorted(there - written):
+    # programs that open a file leave others beside it: buildings.gpkg.aux.xml, project.qgz~
+    if foreign := sorted(name for name in there if not name.startswith(tuple(written))):
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise InputError(f"{folder}: holds a file that is not of the pack ({foreign[0]}{more}); give another folder")
 

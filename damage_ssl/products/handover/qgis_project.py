@@ -82,11 +82,12 @@ def _layer(
     *,
     shown: bool,
 ) -> ElementTree.Element:
-    entry = {"id": name, "name": title, "source": source, "providerKey": provider, "expanded": "0"}
+    identity = f"damage_ssl_{name}"  # QGIS throws ids of ten characters or fewer away
+    entry = {"id": identity, "name": title, "source": source, "providerKey": provider, "expanded": "0"}
     ElementTree.SubElement(tree, "layer-tree-layer", entry | {"checked": "Qt::Checked" if shown else "Qt::Unchecked"})
-    ElementTree.SubElement(order, "layer", id=name)
+    ElementTree.SubElement(order, "layer", id=identity)
     layer = ElementTree.SubElement(made, "maplayer")
-    for tag, text in (("id", name), ("datasource", source), ("layername", title)):
+    for tag, text in (("id", identity), ("datasource", source), ("layername", title)):
         ElementTree.SubElement(layer, tag).text = text
     ElementTree.SubElement(layer, "provider", encoding="UTF-8").text = provider
     return layer
