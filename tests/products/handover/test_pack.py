@@ -1,29 +1,14 @@
 """A hand-over pack: its files, that they are one and the same in folder and ZIP, and what the receiver is told."""
 
 import json
-import shutil
-import subprocess
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import geopandas as gpd
-import numpy as np
-import pandas as pd
-import pyogrio
-import pystac
 import pytest
-from pystac.validation import local_validator
-from shapely.geometry import box
 
-from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import InputError, StorageError, WorkspaceError
-from damage_ssl.evaluation.total import Total, Totals
-from damage_ssl.labels.schema import LABEL_COLUMNS
 from damage_ssl.products.handover import pack_files
-from damage_ssl.products.handover.card import CardFacts
-from damage_ssl.products.handover.facts import HandoverFacts
 from damage_ssl.products.handover.pack import is_open
 from damage_ssl.products.handover.pack_files import (
     BUILDINGS,
@@ -32,120 +17,10 @@ from damage_ssl.products.handover.pack_files import (
     open_pack,
     refuse_foreign,
     sha256_of,
-    write_pack,
 )
-from damage_ssl.products.handover.receiver_note import PackFacts
 from damage_ssl.products.selection import Selection
 from damage_ssl.runs.live import LIVE
-
-FACTS = PackFacts(
-    event="quake",
-    hazard="earthquake",
-    created="2026-01-02T03:04:05+00:00",
-    version="9.9",
-    run_id="run-7",
-    algorithm="fixmatch",
-    scheme=scheme_named("binary-major"),
-    threshold=0.4,
-    statement=None,
-    validated=True,
-    imagery=["pre: a, 2026-01-01, 0.50 m a pixel"],
-    sources=["osm: 5 outlines, from roads.pbf"],
-    licence=None,
-)
-CARD = CardFacts(event="quake", hazard="earthquake", algorithm="fixmatch", scheme=scheme_named("binary-major"))
-
-
-def table() -> gpd.GeoDataFrame:
-    return gpd.GeoDataFrame(
-        {
-            "building_id": list("abcde"),
-            "assessed": [True, True, True, False, True],
-            "not_assessed_reason": [None, None, None, "no_post", None],
-            "damage_class": ["damaged", "destroyed", "intact", None, "damaged"],
-            "damaged": pd.array([True, True, False, None, True], dtype="boolean"),
-            "p_damaged": [0.9, 0.2, 0.1, np.nan, 0.5],
-            "label_source": ["model", "analyst", "model", None, "model"],
-            "pre_image_id": ["p"] * 5,
-            "pre_datetime": ["2026-01-01T10:00:00Z"] * 5,
-            "post_image_id": ["q"] * 5,
-            "post_datetime": ["2026-01-03T10:00:00Z", None, "2026-01-05T10:00:00Z", None, None],
-            "run_id": ["run-7"] * 5,
-        },
-        geometry=[box(x / 1000, 0, (x + 1) / 1000, 0.001) for x in range(5)],
-        crs=4326,
-    )
-
-
-def labels(*buildings: str) -> pd.DataFrame:
-    rows = [
-        {"building_id": b, "value": "destroyed", "labeller": "Ana", "drawn": "map", "comment": ""} for b in buildings
-    ]
-    return pd.DataFrame(rows, columns=list(LABEL_COLUMNS))
-
-
-def handing(
-    selection: Selection, facts: PackFacts = FACTS, given: gpd.GeoDataFrame | None = None, **more: Any
-) -> HandoverFacts:
-    whole = table() if given is None else given
-    total = Total(
-        unit_id=None,
-        name="quake",
-        assessed=4,
-        not_assessed=1,
-        damaged=3,
-        damaged_low=2,
-        damaged_high=4,
-        model_count=3,
-        method="by hand",
-        answers=2,
-    )
-    known: dict[str, Any] = {"totals": Totals(total=total, statement="About 3 (2–4).")} | more
-    return HandoverFacts(
-        event_name="quake",
-        hazard="earthquake",
-        table=whole,
-        rows=np.flatnonzero(selection.mask(whole)),
-        selection_words=selection.words,
-        scheme=facts.scheme,
-        statement="Not validated.",
-        licence=facts.licence,
-        imagery=facts.imagery,
-        shows_imagery=False,
-        pre_scenes=[],
-        post_scenes=[],
-        aoi=box(-0.001, -0.001, 0.006, 0.002),
-        created=facts.created,
-        version=facts.version,
-        run_id=facts.run_id,
-        method="fixmatch",
-        **known,
-    )
-
-
-def write(folder: Path, selection: Selection | None = None, facts: PackFacts = FACTS, **more: Any):
-    chosen = selection or Selection()
-    return write_pack(
-        folder,
-        handing(chosen, facts),
-        labels("b", "c"),
-        chosen,
-        card=more.pop("card", CARD),
-        facts=facts,
-        settings={"train": {"seed": 3}},
-        **more,
-    )
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Pack:
-    """A pack of everything, for tests that only look at it."""
-    return write(tmp_path_factory.mktemp("packs") / "run-7" / "map-1")
-
-
-def files_of(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
+from tests.products.handover.made_pack import CARD, FACTS, files_of, write
 
 PAGES = {"map.html", "report.pdf"}
 
@@ -173,72 +48,6 @@ def test_pack_holds_all_that_the_receiver_needs_and_everything_else_lies_under_e
     assert [feature["id"] for feature in collection["features"]] == list("abcde")
     assert collection["damage_ssl"]["run_id"] == "run-7"
     assert collection["damage_ssl"]["filter"] == "every building"
-
-
-def test_every_format_of_a_pack_holds_just_the_buildings_of_the_filter(tmp_path: Path) -> None:
-    folder = write(tmp_path / "p", Selection(classes=("damaged",)), shapefile=True).folder
-    wanted = ["a", "d", "e"]
-    for ending in (".geojson", ".gpkg", ".fgb", ".kml"):
-        back = pyogrio.read_dataframe(folder / f"buildings{ending}", layer="buildings")
-        assert sorted(back["building_id"]) == wanted, ending
-    assert pd.read_parquet(folder / "buildings.parquet")["building_id"].tolist() == wanted
-    assert pd.read_csv(folder / "buildings.csv", skiprows=[1])["building_id"].tolist() == wanted
-    assert pd.read_excel(folder / "buildings.xlsx", skiprows=[1])["building_id"].tolist() == wanted
-    assert len(pyogrio.read_dataframe(folder / "extra" / "shapefile" / "buildings.shp")) == 3
-    assert set(pyogrio.read_dataframe(folder / "extra" / "buildings.pmtiles")["building_id"]) == set(wanted)
-
-
-def test_geopackage_of_a_pack_has_every_layer_and_counts_by_500_m(whole: Pack, tmp_path: Path) -> None:
-    path = shutil.copy(whole.folder / "buildings.gpkg", tmp_path)  # GDAL leaves files beside those that it reads
-    assert [name for name, _ in pyogrio.list_layers(path)] == [
-        "buildings",
-        "not_assessed",
-        "grid",
-        "aoi",
-        "layer_styles",
-    ]
-    cells = pyogrio.read_dataframe(path, layer="grid")
-    assert cells[["buildings", "assessed", "not_assessed", "damaged"]].sum().tolist() == [5, 4, 1, 3]
-    left = pyogrio.read_dataframe(path, layer="not_assessed")
-    assert left[["building_id", "reason_in_words"]].values.tolist() == [["d", "no post imagery"]]
-
-
-def test_checksums_are_what_sha256sum_reads(tmp_path: Path) -> None:
-    if shutil.which("sha256sum") is None:
-        pytest.skip("sha256sum is not installed")
-    folder = write(tmp_path / "p").folder
-    said = subprocess.run(
-        ["sha256sum", "-c", "extra/checksums"], cwd=folder, capture_output=True, text=True, check=True
-    )
-    assert said.stdout.count(": OK\n") == len(files_of(folder)) - 1
-    (folder / "buildings.csv").write_text("x")
-    assert subprocess.run(["sha256sum", "-c", "extra/checksums"], cwd=folder, capture_output=True).returncode == 1
-
-
-def test_stac_item_is_valid_and_names_every_file_with_its_hash(whole: Pack) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
-    referencing = pytest.importorskip("referencing")
-    folder = whole.folder
-    item = json.loads((folder / "extra" / "item.json").read_text(encoding="utf-8"))
-    schemas = local_validator.get_local_schema_cache()
-    registry = referencing.Registry().with_contents(list(schemas.items()))
-    [schema] = [each for name, each in schemas.items() if name.endswith("item-spec/json-schema/item.json")]
-    validator = jsonschema.Draft7Validator(schema, registry=registry)
-    assert list(validator.iter_errors(item)) == []
-    assert list(validator.iter_errors({**item, "bbox": "wide"})) != []
-    assert pystac.Item.from_dict(item).bbox == [0, 0, 0.005, 0.001]
-    for asset in item["assets"].values():
-        path = (folder / "extra" / asset["href"]).resolve()
-        assert asset["file:checksum"] == f"1220{sha256_of(path)}" and asset["file:size"] == path.stat().st_size
-
-
-def test_geojson_is_valid_by_the_schemas_of_geojson(whole: Pack) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
-    schema = local_validator.get_local_schema_cache()["https://geojson.org/schema/Feature.json"]
-    validator = jsonschema.Draft7Validator(schema)
-    collection = json.loads(whole.map_path.read_text(encoding="utf-8"))
-    assert [list(validator.iter_errors(each)) for each in collection["features"]] == [[]] * 5
-    assert list(validator.iter_errors({**collection["features"][0], "geometry": 7})) != []
 
 
 def test_manifest_has_every_files_hash_and_how_the_map_was_made(whole: Pack) -> None:

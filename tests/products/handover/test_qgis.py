@@ -17,7 +17,7 @@ from damage_ssl.products.formats.geotiff import CODES
 from damage_ssl.products.handover.pack_files import write_pack
 from damage_ssl.products.map_style import LEGEND, class_colour
 from damage_ssl.products.selection import Selection
-from tests.products.handover.test_pack import CARD, FACTS, handing, labels, table
+from tests.products.handover.made_pack import CARD, FACTS, handing, labels, table
 
 PYTHON = Path("/usr/bin/python3")
 SCRIPT = Path(__file__).with_name("read_in_qgis.py")
