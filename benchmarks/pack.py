@@ -1,18 +1,16 @@
 """A hand-over pack of many buildings: time and memory of each format, and of the whole pack.
 
-`python -m benchmarks.pack --buildings 300000 DIR` draws a town with every column of a map, writes each format in a
-process of its own, then the pack, and prints a Markdown table: wall and processor seconds (what else runs on the
-machine stretches the first), the peak of resident memory beyond which a process of the same table alone has, and bytes.
+`python -m benchmarks.pack --buildings 300000 DIR` draws a town with every column of a map, writes its pack (no ZIP, no
+pictures), and prints a Markdown table of its files: wall and processor seconds (what else runs on the machine
+stretches the first), the peak of resident memory so far, and bytes.
 """
 
 import argparse
-import json
 import os
 import resource
 import shutil
-import subprocess
-import sys
 import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,14 +22,13 @@ import shapely
 from damage_ssl.damage_scale import scheme_named
 from damage_ssl.evaluation.total import Total, Totals
 from damage_ssl.labels.schema import LABEL_COLUMNS
-from damage_ssl.products.formats import write_product
 from damage_ssl.products.handover.card import CardFacts
 from damage_ssl.products.handover.facts import HandoverFacts
-from damage_ssl.products.handover.pack_files import BUILDINGS, write_pack
+from damage_ssl.products.handover.pack_files import write_pack
 from damage_ssl.products.handover.receiver_note import PackFacts
 from damage_ssl.products.selection import Selection
+from damage_ssl.progress import ProgressCallback
 
-FORMATS = (*BUILDINGS, ".tif")
 _METRE = 1 / 111_320
 
 
@@ -99,7 +96,7 @@ def town(count: int, seed: int = 0) -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame(columns, geometry=shapely.box(x, y, x + width / 0.8, y + height), crs=4326)
 
 
-def whole_pack(table: gpd.GeoDataFrame, folder: Path) -> None:
+def whole_pack(table: gpd.GeoDataFrame, folder: Path, progress: ProgressCallback) -> None:
     """The pack of all buildings, without a ZIP and without pictures."""
     assessed = int(table["assessed"].sum())
     total = Total(
@@ -151,45 +148,51 @@ def whole_pack(table: gpd.GeoDataFrame, folder: Path) -> None:
     )
     labels = pd.DataFrame(columns=list(LABEL_COLUMNS))
     card = CardFacts(event="large", scheme=scheme)
-    write_pack(folder, handing, labels, Selection(), card=card, facts=facts, settings={}, with_zip=False)
+    write_pack(
+        folder, handing, labels, Selection(), card=card, facts=facts, settings={}, with_zip=False, progress=progress
+    )
 
 
-def measure(what: str, count: int, folder: Path) -> dict[str, float]:
-    """Seconds, bytes and MB of one format, of the `pack`, or of the `table` alone, in this process."""
-    table = town(count)
-    wall, processor = time.perf_counter(), time.process_time()
-    target = folder / ("pack" if what == "pack" else f"buildings{what}")
-    if what == "pack":
-        shutil.rmtree(target, ignore_errors=True)
-        whole_pack(table, target)
-    elif what != "table":
-        write_product(table, target, metadata={"event": "large"})
-    spent = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - processor}
-    files = [path for path in target.rglob("*") if path.is_file()] if target.is_dir() else [target]
-    size = sum(path.stat().st_size for path in files if path.exists())
-    return {**spent, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, "mb": size / 1e6}
+@dataclass
+class Steps:
+    """What each file of a pack took, told after each: wall and processor seconds, the peak so far, bytes."""
+
+    folder: Path
+    seen: set[Path] = field(default_factory=set)
+    at: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), time.process_time()))
+
+    def __call__(self, done: int, total: int) -> None:
+        """Called by `write_pack`; the last time when its lists are there too."""
+        now = time.perf_counter(), time.process_time()
+        made = {path for path in self.folder.glob("*pack*/**/*") if path.is_file()}
+        names = (
+            ", ".join(sorted(path.name for path in made - self.seen)) if done < total else "README, manifest, hashes"
+        )
+        size = sum(path.stat().st_size for path in made - self.seen) / 1e6 if done < total else 0
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        row = f"| {names} | {now[0] - self.at[0]:.1f} | {now[1] - self.at[1]:.1f} | {peak:.0f} | {size:.1f} |"
+        print(row, flush=True)
+        self.seen, self.at = made, now
 
 
 def main() -> None:
-    """The table of all formats, or (`--one`) the JSON line of one."""
+    """Draw the town, write its pack, print what each file took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--buildings", type=int, default=300_000)
-    parser.add_argument("--one", choices=("table", "pack", *FORMATS))
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    if given.one:
-        print(json.dumps(measure(given.one, given.buildings, given.folder)))
-        return
+    shutil.rmtree(given.folder / "pack", ignore_errors=True)
+    table = town(given.buildings)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(f"{given.buildings:,} buildings, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
-    print("| What | Wall s | CPU s | Peak MB | File MB |\n|---|---:|---:|---:|---:|")
-    for what in ("table", *FORMATS, "pack"):
-        command = [sys.executable, "-m", "benchmarks.pack", str(given.folder), "--one", what]
-        command += ["--buildings", str(given.buildings)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = json.loads(said.stdout.splitlines()[-1])
-        row = " | ".join(f"{found[name]:.{0 if name == 'peak_mb' else 1}f}" for name in found)
-        print(f"| `{what}` | {row} |", flush=True)
+    print("| File | Wall s | CPU s | Peak so far, MB | MB |\n|---|---:|---:|---:|---:|")
+    print(f"| the table alone | | | {peak:.0f} | |", flush=True)
+    begun = time.perf_counter(), time.process_time()
+    whole_pack(table, given.folder / "pack", Steps(given.folder))
+    wall, processor = time.perf_counter() - begun[0], time.process_time() - begun[1]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(f"| the whole pack | {wall:.1f} | {processor:.1f} | {peak:.0f} | |")
 
 
 if __name__ == "__main__":
