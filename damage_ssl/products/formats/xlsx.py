@@ -30,8 +30,8 @@ def write_xlsx(product: pd.DataFrame, path: Path, *, metadata: Metadata | None =
     Raises:
         InputError: more buildings than a sheet holds. StorageError: the disk is full or not writable.
     """
-    import xlsxwriter
-    from xlsxwriter.exceptions import FileCreateError
+    import xlsxwriter  # type: ignore[import-untyped]
+    from xlsxwriter.exceptions import FileCreateError  # type: ignore[import-untyped]
 
     table = without_geometry(product)
     if len(table) > ROWS:
