@@ -21,7 +21,7 @@ from damage_ssl.products.handover.pack_files import Pack, open_pack
 from damage_ssl.products.selection import Selection, query_of
 from damage_ssl.runs.model import MapModel
 
-AT_ONCE = 20_000
+AT_ONCE = 5_000
 """Up to this many buildings a pack takes seconds and is written when it is asked for."""
 
 KEPT = 4

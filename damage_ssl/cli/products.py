@@ -183,7 +183,7 @@ def _write_pack(
     with_zip: bool,
 ) -> None:
     """Write the pack, and the whole map to `out` where that is asked for too."""
-    refuse_foreign(folder)
+    refuse_foreign(folder.resolve())
     options.check()  # before anybody is asked anything
     model = _model_of(event, run_id)
     run = None if model is None else model.run

@@ -144,6 +144,7 @@ def write_event_pack(
     selection, options = selection or Selection(), options or PackOptions()
     selection.check({value.value for value in LabelValue})
     options.check()
+    folder = folder.resolve()
     refuse_foreign(folder)
     finished = model if isinstance(model, FinishedRun) else None
     table = export_table(event, model) if table is None else table

@@ -174,6 +174,9 @@ def test_pack_takes_no_folder_whose_files_would_be_lost(tmp_path: Path) -> None:
     (tmp_path / "other" / "thesis.doc").write_text("mine")
     with pytest.raises(InputError, match="is there already and is no pack"):
         refuse_foreign(tmp_path / "other")
+    (tmp_path / "new.zip").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"new\.zip: is there already and is no pack"):
+        refuse_foreign(tmp_path / "new")
     with pytest.raises(InputError, match="is a file"):
         refuse_foreign(tmp_path / "other" / "thesis.doc")
 
