@@ -1,5 +1,7 @@
 """Downloads of hand-over packs and of the map alone, served from the disk."""
 
+from pathlib import Path
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -8,6 +10,7 @@ from starlette.routing import Route
 from app.api.parameters import NEVER, error_answer, filter_in, model_in, refusal, view_in
 from app.jobs import handover_jobs
 from damage_ssl.errors import DamageSSLError, InputError
+from damage_ssl.products.handover.pack_files import Pack
 
 _KINDS = {"map.geojson": "application/geo+json", "pack.zip": "application/zip"}
 _MAX_LICENCE = 400
@@ -31,11 +34,30 @@ def _download(request: Request) -> Response:
     licence = request.query_params.get("licence", "").strip()
     if len(licence) > _MAX_LICENCE:
         raise InputError(f"the licence has more than {_MAX_LICENCE} characters")
-    asked = handover_jobs.HandoverJob(view, model_in(request, view), filter_in(request), licence or None)
+    language = request.query_params.get("language", "en")
+    asked = handover_jobs.HandoverJob(view, model_in(request, view), filter_in(request), licence or None, language)
     pack = handover_jobs.pack_of(asked)
     part = "damage" if asked.wanted.is_open else "damage-selection"
-    path, ending = (pack.map_path, "geojson") if kind == "map.geojson" else (pack.zip_path, "zip")
+    path, ending = (pack.map_path, "geojson") if kind == "map.geojson" else (zip_of(pack), "zip")
     return FileResponse(path, media_type=_KINDS[kind], filename=f"{view.event.name}-{part}.{ending}", headers=NEVER)
 
 
-ROUTES = [Route("/ds/{event}/handover/{kind}", download)]
+async def made(request: Request) -> Response:
+    """A pack that was written before, whatever version wrote it."""
+    wanted = (request.path_params["model"], request.path_params["pack"])
+    for pack in handover_jobs.made(view_in(request).event):
+        if (pack.folder.parent.name, f"{pack.folder.name}.zip") == wanted:
+            name = f"{request.path_params['event']}-{wanted[1]}"
+            return FileResponse(zip_of(pack), media_type=_KINDS["pack.zip"], filename=name, headers=NEVER)
+    return Response(status_code=404)
+
+
+def zip_of(pack: Pack) -> Path:
+    """The ZIP of a pack that has one."""
+    return pack.zip_path or pack.folder.with_name(f"{pack.folder.name}.zip")
+
+
+ROUTES = [
+    Route("/ds/{event}/handover/made/{model}/{pack}", made),
+    Route("/ds/{event}/handover/{kind}", download),
+]

@@ -14,12 +14,14 @@ from app.jobs import job
 from app.jobs.job import one_at_a_time, report_in, reports_in
 from app.state.event_view import EventView, assessment
 from damage_ssl.errors import StorageError
+from damage_ssl.events.event import Event
 from damage_ssl.files import locked
-from damage_ssl.products.handover.pack import LABELS_ONLY, Pack, hand_over, open_pack, pack_folder
+from damage_ssl.products.handover.pack import LABELS_ONLY, PackOptions, hand_over, pack_folder
+from damage_ssl.products.handover.pack_files import Pack, open_pack
 from damage_ssl.products.selection import Selection, query_of
 from damage_ssl.runs.model import MapModel
 
-AT_ONCE = 20_000
+AT_ONCE = 5_000
 """Up to this many buildings a pack takes seconds and is written when it is asked for."""
 
 KEPT = 4
@@ -30,17 +32,23 @@ _LOOK_EVERY_S = 0.1
 
 @dataclass(frozen=True)
 class HandoverJob:
-    """A map to hand over: which model's, which buildings, under which licence."""
+    """A map to hand over: which model's, which buildings, under which licence, in which language."""
 
     view: EventView
     model: MapModel | None
     wanted: Selection
     licence: str | None = None
+    language: str = "en"
+
+    @property
+    def options(self) -> PackOptions:
+        """What the receiver is given beside the map."""
+        return PackOptions(licence=self.licence, language=self.language)
 
     @property
     def folder(self) -> Path:
         """Where its pack lies once it is written."""
-        return pack_folder(self.view.event, self.model, self.wanted, self.licence)
+        return pack_folder(self.view.event, self.model, self.wanted, self.options)
 
     @property
     def job_folder(self) -> Path:
@@ -51,6 +59,13 @@ class HandoverJob:
     def at_once(self) -> bool:
         """True where writing it takes seconds."""
         return len(self.view.footprints) <= AT_ONCE
+
+
+def made(event: Event) -> list[Pack]:
+    """The packs of an event that were written whole, of every model and version, newest first."""
+    found = [open_pack(path.with_suffix("")) for path in event.products_path.glob("*/*.zip")]
+    packs = [pack for pack in found if pack is not None]
+    return sorted(packs, key=lambda pack: pack.written, reverse=True)
 
 
 def ready(handing: HandoverJob) -> Pack | None:
@@ -72,7 +87,7 @@ def pack_of(handing: HandoverJob) -> Pack:
             _make_room(handing.folder.parent)
             table = assessment(handing.view, handing.model)
             pack = hand_over(
-                handing.view.event, handing.model, selection=handing.wanted, licence=handing.licence, table=table
+                handing.view.event, handing.model, selection=handing.wanted, options=handing.options, table=table
             )
         return pack
 
@@ -100,7 +115,8 @@ def start(handing: HandoverJob) -> None:
             if not ended.active:
                 job.clear(ended.folder)
         _make_room(handing.folder.parent)
-        command = ["export", event.name, "--pack", f"--p-min={selection.p_min}", f"--p-max={selection.p_max}"]
+        command = ["export", event.name, f"--pack={handing.folder}", "--zip", f"--language={handing.language}"]
+        command += [f"--p-min={selection.p_min}", f"--p-max={selection.p_max}"]
         command += [f"--run-id={LABELS_ONLY if handing.model is None else handing.model.model_id}"]
         command += [f"--class={name}" for name in query_of(selection).get("class", ())]
         command += [] if selection.not_assessed else ["--assessed-only"]
@@ -132,6 +148,7 @@ def _make_room(packs: Path) -> None:
     """Of the packs of one model keep the newest few: each label makes another, in a large event of 400 MB."""
     folders = [path for path in packs.glob("[!.]*") if path.is_dir()]
     found = [pack for path in folders if (pack := open_pack(path)) is not None]
-    for old in sorted(found, key=lambda pack: pack.zip_path.stat().st_mtime_ns, reverse=True)[KEPT - 1 :]:
-        old.zip_path.unlink(missing_ok=True)  # first: without it the folder counts as no pack
+    for old in sorted(found, key=lambda pack: pack.written, reverse=True)[KEPT - 1 :]:
+        if old.zip_path is not None:
+            old.zip_path.unlink(missing_ok=True)  # first: without it the folder counts as no pack
         shutil.rmtree(old.folder, ignore_errors=True)

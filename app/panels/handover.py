@@ -1,5 +1,6 @@
 """Step 5: what to look at before the map goes out, and the map of the filter as a pack or as GeoJSON alone."""
 
+import time
 from collections.abc import Sequence
 from html import escape
 from urllib.parse import quote, urlencode
@@ -13,12 +14,15 @@ from app.jobs.handover_jobs import HandoverJob
 from app.panels.map import read_filter
 from app.state.event_view import EventView
 from app.state.label_evidence import label_log
+from app.state.legend import age_text
 from app.state.map_assessment import assessment_of, screen_table, validation
+from damage_ssl.events.licence import recorded_licence
 from damage_ssl.products.handover.checks import HandoverCheck, State, handover_checks
-from damage_ssl.products.handover.pack import open_pack
+from damage_ssl.products.handover.pages import language_names
 from damage_ssl.products.selection import Selection, query_of, without_idle
 from damage_ssl.runs.model import MapModel
 
+_LISTED = 6
 _MARKS: dict[State, tuple[str, str]] = {"good": ("✓", "fine"), "look": ("!", "note"), "bad": ("✗", "problem")}
 
 
@@ -26,7 +30,7 @@ def summary(view: EventView) -> str:
     """The state of this step in a few words."""
     if view.index is None:
         return "not yet"
-    made = sum(1 for path in view.event.products_path.glob("*/*.zip") if open_pack(path.with_suffix("")) is not None)
+    made = len(handover_jobs.made(view.event))
     return f"{made} pack{'s' if made > 1 else ''} made" if made else "nothing yet"
 
 
@@ -47,19 +51,45 @@ def show(view: EventView, model: MapModel | None) -> Selection:
         caution(model.kind.statement)
     log = label_log(view.event, standing.revision)
     _checks(handover_checks(screen_table(view, model), model, log, validation(view, model)))
-    with st.expander("Licence and source to name"):
-        licence = st.text_input(
-            "Goes into the receiver's page",
-            key="licence",
-            max_chars=400,
-            placeholder="© imagery provider, CC BY …",
-        )
-    asked = HandoverJob(view, model, wanted, licence.strip() or None)
-    if count:
-        _downloads(asked, count)
-    else:
+    if not count:
         note("The filter leaves no building; open it in step 4.")
+        return wanted
+    licence, settled = _licence(view)
+    names = language_names()
+    language = st.selectbox("Language of report and offline map", list(names), format_func=names.__getitem__)
+    if settled:
+        _downloads(HandoverJob(view, model, wanted, licence, language), count)
+    else:
+        note("Say first what the receiver may do with it.")
+    _made(view)
     return wanted
+
+
+def _licence(view: EventView) -> tuple[str | None, bool]:
+    """What the receiver may do with the map, None for what the catalogue says; and whether that is settled."""
+    known = recorded_licence(view.event)
+    given = st.text_input(
+        "Licence and source that the receiver is told",
+        key="licence",
+        max_chars=400,
+        placeholder=known or "© imagery provider, CC BY …",
+    ).strip()
+    if given or known:
+        return given or None, True
+    return None, st.checkbox("Nobody knows: hand it over as “not stated”", key="licence-not-stated")
+
+
+@st.fragment(run_every="3s")
+def _made(view: EventView) -> None:
+    """The packs that were made, each as soon as it is there."""
+    rows = [
+        f'<li><a href="ds/{quote(view.event.name, safe="")}/handover/made/{quote(pack.folder.parent.name, safe="")}/'
+        f'{quote(pack.folder.name, safe="")}.zip" download>{escape(pack.folder.parent.name)}</a> '
+        f"{pack.buildings:,} buildings, {_size(pack.bytes)}, {escape(age_text(time.time() - pack.written))}</li>"
+        for pack in handover_jobs.made(view.event)[:_LISTED]
+    ]
+    if rows:
+        st.html(f'<ul class="ds-packs" aria-label="Packs made">{"".join(rows)}</ul>')
 
 
 def _checks(checks: Sequence[HandoverCheck]) -> None:
@@ -91,7 +121,7 @@ def _downloads(asked: HandoverJob, count: int) -> None:
                 on_click=_begin,
                 args=(asked,),
             )
-    note("Map, QGIS colours, labels, a card, a page for the receiver, and a manifest with a hash of every file.")
+    note("Offline map, report, Excel, QGIS project and every GIS format, labels, card, and a hash of every file.")
     with st.container(key="download"):
         _link(asked, "map.geojson", f"GeoJSON alone · {count:,} buildings")
 
@@ -115,6 +145,8 @@ def _link(asked: HandoverJob, kind: str, text: str, *, first: bool = False) -> N
         parameters["run"] = asked.model.model_id
     if asked.licence:
         parameters["licence"] = asked.licence
+    if asked.language != "en":
+        parameters["language"] = asked.language
     address = f"ds/{quote(asked.view.event.name, safe='')}/handover/{kind}?{urlencode(parameters, doseq=True)}"
     st.html(f'<a class="ds-download{" first" if first else ""}" href="{escape(address)}" download>{escape(text)}</a>')
 

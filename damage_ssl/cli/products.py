@@ -37,7 +37,9 @@ from damage_ssl.cli.questions import settle_licence, settle_run
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.events.inputs import EventInputs
-from damage_ssl.products.handover.pack import LABELS_ONLY, hand_over
+from damage_ssl.products.handover.pack import LABELS_ONLY, PackOptions, write_event_pack
+from damage_ssl.products.handover.pack_files import refuse_foreign
+from damage_ssl.products.handover.units import read_units
 from damage_ssl.products.selection import Selection, classes_in
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.live import LIVE, live_model_of
@@ -47,10 +49,11 @@ from damage_ssl.runs.run import named_run
 
 def export(
     event: EventName,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="GeoJSON to write, with a QGIS style.")] = None,
-    pack: Annotated[
-        bool, typer.Option("--pack", help="All a receiver needs, as a ZIP in the event's products.")
-    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One file of the whole map; its ending names the format.")
+    ] = None,
+    pack: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to write with all a receiver needs.")] = None,
+    with_zip: Annotated[bool, typer.Option("--zip", help="The pack as DIR.zip too.")] = False,
     classes: Annotated[list[str] | None, typer.Option("--class", help="Only this class in the pack; repeat.")] = None,
     p_min: Annotated[float, typer.Option(help="Least p_damaged of a building in the pack.")] = 0.0,
     p_max: Annotated[float, typer.Option(help="Largest p_damaged of a building in the pack.")] = 1.0,
@@ -60,6 +63,20 @@ def export(
     licence: Annotated[
         str | None, typer.Option(help="Licence and source that the receiver is told; default: what the catalogue says.")
     ] = None,
+    language: Annotated[str, typer.Option(help="Of report and offline map in the pack: en, fr, es or ar.")] = "en",
+    template: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder with an organisation's logo and wording for the pack.")
+    ] = None,
+    units: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Areas by which the pack gives totals, e.g. districts.")
+    ] = None,
+    shapefile: Annotated[bool, typer.Option("--shapefile", help="A Shapefile in the pack too.")] = False,
+    imagery: Annotated[
+        bool | None,
+        typer.Option(
+            "--imagery/--no-imagery", help="Pictures of the images in the offline map; default: by an open licence."
+        ),
+    ] = None,
     run_id: RunId = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -67,13 +84,24 @@ def export(
     """Write the damage map: every footprint once; before any training, its coverage and reasons only."""
     with command(json=json) as console:
         chosen = Selection(classes=classes_in(classes or ()), p_min=p_min, p_max=p_max, not_assessed=not assessed_only)
-        if out is None and not pack:
-            raise InputError("export: give --out FILE for the GeoJSON alone, or --pack for all that a receiver needs")
-        if not pack and not chosen.is_open:
-            raise InputError("export: a selection goes with --pack; --out alone writes the whole map")
+        if out is None and pack is None:
+            raise InputError("export: give --out FILE for one file, or --pack DIR for all that a receiver needs")
+        for_pack = (template, units, shapefile, with_zip, imagery is not None, language != "en")
+        if pack is None and (any(for_pack) or not chosen.is_open):
+            raise InputError(
+                "export: a selection and a pack's options go with --pack; --out alone writes the whole map"
+            )
         opened = Event.open(workspace, event)
-        if pack:
-            _write_pack(console, opened, out, run_id, chosen, licence)
+        if pack is not None:
+            options = PackOptions(
+                licence=licence,
+                language=language,
+                template=template,
+                units=None if units is None else read_units(units),
+                shapefile=shapefile,
+                imagery=imagery,
+            )
+            _write_pack(console, opened, pack, run_id, chosen, options, out=out, with_zip=with_zip)
         elif out is not None:
             write_map(console, opened, out, run_id, licence)
 
@@ -156,26 +184,41 @@ def write_map(console: Console, event: Event, out: Path, run_id: str | None, lic
 
 
 def _write_pack(
-    console: Console, event: Event, out: Path | None, run_id: str | None, selection: Selection, licence: str | None
+    console: Console,
+    event: Event,
+    folder: Path,
+    run_id: str | None,
+    selection: Selection,
+    options: PackOptions,
+    *,
+    out: Path | None,
+    with_zip: bool,
 ) -> None:
-    """Write the pack under the event's products, and the whole map to `out` where that is asked for too."""
+    """Write the pack, and the whole map to `out` where that is asked for too."""
+    refuse_foreign(folder.resolve())
+    options.check()  # before anybody is asked anything
     model = model_of(console, event, run_id)
     run = None if model is None else model.run
     if isinstance(model, FinishedRun) and (remark := workflow.question_remark(event, model)):
         console.warn(remark)
-    written = hand_over(event, model, selection=selection, licence=licence)
+    options = dataclasses.replace(options, licence=settle_licence(console, event, options.licence))
+    with console.progress("pack") as bar:
+        written = write_event_pack(
+            folder, event, model, selection=selection, options=options, with_zip=with_zip, progress=bar
+        )
     console.say(f"{written.buildings:,} buildings ({selection.words}), run {None if run is None else run.run_id}")
-    console.say(f"hand over {written.zip_path}")
+    console.say(f"hand over {written.folder if written.zip_path is None else written.zip_path}")
     if out is not None:  # after the pack, which may refuse the selection: then nothing is written
-        workflow.export_event(event, out, run_id=None if run is None else run.run_id)
+        workflow.export_event(event, out, run_id=None if run is None else run.run_id, licence=options.licence)
         console.say(f"the whole map written to {out}")
     console.result(
         {
             "out": None if out is None else str(out),
             "folder": str(written.folder),
-            "zip": str(written.zip_path),
+            "zip": None if written.zip_path is None else str(written.zip_path),
             "buildings": written.buildings,
             "filter": selection.words,
+            "licence": options.licence,
             "run_id": None if run is None else run.run_id,
         }
     )

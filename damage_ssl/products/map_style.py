@@ -8,20 +8,20 @@ people said (`labels`). A label overrides the model's colour and adds a dark rim
 class, in the mode `labels` as it was given; in the mode `probability` only answers that are no grade do, so that the
 probabilities of labelled buildings can be seen. `legend_for_browser` hands that rule to browsers as data.
 
-`python -m damage_ssl.products.map_style` renews styles/damage.qml, the QGIS style.
+`qgis_style` makes the styles of QGIS of it.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, get_args
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme, LabelValue
-from damage_ssl.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,16 @@ def legend_key(damage_class: str | None, *, assessed: bool) -> str:
     if damage_class is not None and damage_class in LEGEND:
         return damage_class
     return NO_RESULT if assessed else NOT_ASSESSED
+
+
+def legend_keys(table: "pd.DataFrame") -> list[str]:
+    """The key of each row of a product; an answer that has no class in its scheme is drawn as it was given."""
+    nothing = [None] * len(table)
+    columns = (table.get(name, nothing) for name in ("damage_class", "analyst_class", "assessed"))
+    return [
+        legend_key(given if isinstance(given, str) else said if said in LEGEND else None, assessed=bool(seen))
+        for given, said, seen in zip(*columns, strict=True)
+    ]
 
 
 def class_colour(damage_class: str | None, *, assessed: bool = True) -> str:
@@ -202,58 +212,3 @@ def legend_for_browser(scheme: ClassScheme) -> dict[str, Any]:
         },
         "nothing_said": NO_RESULT_CODE,
     }
-
-
-STYLE_PATH = Path(__file__).parent / "styles" / "damage.qml"
-
-_ATTRIBUTE = f'coalesce("damage_class", if("assessed", coalesce("analyst_class", \'{NO_RESULT}\'), \'{NOT_ASSESSED}\'))'
-"""A verdict under four grades has no class, and is drawn as it was given."""
-_HATCHED = {NOT_ASSESSED, NO_RESULT}
-
-
-def damage_qml() -> str:
-    """A QGIS layer style: one category a damage class, buildings without a result in outline only."""
-    root = ElementTree.Element("qgis", version="3.28", styleCategories="Symbology")
-    renderer = ElementTree.SubElement(
-        root, "renderer-v2", type="categorizedSymbol", attr=_ATTRIBUTE, enableorderby="0", forceraster="0"
-    )
-    categories = ElementTree.SubElement(renderer, "categories")
-    symbols = ElementTree.SubElement(renderer, "symbols")
-    for number, (key, entry) in enumerate(LEGEND.items()):
-        ElementTree.SubElement(
-            categories, "category", value=key, symbol=str(number), label=entry.title, render="true", type="string"
-        )
-        _add_symbol(symbols, str(number), entry.colour, filled=key not in _HATCHED)
-    ElementTree.SubElement(root, "layerGeometryType").text = "2"  # polygons
-    ElementTree.indent(root, " ")
-    return "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n" + ElementTree.tostring(root, "unicode") + "\n"
-
-
-def write_style(path: Path) -> None:
-    """Write the style beside a product; QGIS applies a `.qml` of the layer's name by itself.
-
-    Raises:
-        StorageError: the disk is full or not writable.
-    """
-    write_text(path, damage_qml())
-
-
-def _add_symbol(symbols: ElementTree.Element, name: str, colour: str, *, filled: bool) -> None:
-    symbol = ElementTree.SubElement(symbols, "symbol", type="fill", name=name, alpha="1", clip_to_extent="1")
-    layer = ElementTree.SubElement(symbol, "layer", {"class": "SimpleFill", "pass": "0", "locked": "0", "enabled": "1"})
-    options = ElementTree.SubElement(layer, "Option", type="Map")
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    values = {
-        "color": f"{red},{green},{blue},{200 if filled else 0}",
-        "style": "solid" if filled else "no",
-        "outline_color": "40,40,40,255" if filled else f"{red},{green},{blue},255",
-        "outline_style": "solid" if filled else "dash",
-        "outline_width": "0.2" if filled else "0.4",
-        "outline_width_unit": "MM",
-    }
-    for key, value in values.items():
-        ElementTree.SubElement(options, "Option", type="QString", name=key, value=value)
-
-
-if __name__ == "__main__":
-    write_style(STYLE_PATH)

@@ -171,6 +171,7 @@ def handover(screen: Screen) -> None:
     """What goes out."""
     screen.show_result()
     screen.step("handover")
+    screen.page.locator(".st-key-licence-not-stated label").click()
 
 
 def save(screen: Screen, name: str) -> None:

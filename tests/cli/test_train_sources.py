@@ -45,7 +45,7 @@ def test_labels_of_another_event_give_a_map_that_says_where_its_threshold_is_fro
 
     exported = run("export", "town", "--out", tmp_path / "map.geojson", *at)
     assert "Threshold and calibration come from other events (north)" in " ".join(exported.err.split())
-    pack = run("export", "town", "--pack", "--out", tmp_path / "pack.zip", *at)
+    pack = run("export", "town", "--pack", tmp_path / "pack", "--zip", *at)
     assert pack.code == 0, pack.err
     measured = run("evaluate", "town", "--truth", simulated.truth, *at)
     assert again.json["statement"] in " ".join(measured.out.split())

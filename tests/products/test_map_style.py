@@ -12,11 +12,10 @@ from damage_ssl.products.map_style import (
     LEGEND,
     NO_RESULT,
     NOT_ASSESSED,
-    STYLE_PATH,
     class_colour,
-    damage_qml,
     legend_key,
 )
+from damage_ssl.products.qgis_style import STYLE_PATH, damage_qml
 
 # Machado, Oliveira & Fernandes 2009, table 1, severity 1.0; on linear RGB.
 VISION = {
@@ -93,4 +92,4 @@ def test_qgis_style_has_the_palette_and_one_category_an_entry() -> None:
 
 
 def test_style_file_in_the_package_is_the_one_made_from_the_palette() -> None:
-    assert STYLE_PATH.read_text(encoding="utf-8") == damage_qml(), "run python -m damage_ssl.products.map_style"
+    assert STYLE_PATH.read_text(encoding="utf-8") == damage_qml(), "run python -m damage_ssl.products.qgis_style"

@@ -18,7 +18,7 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from damage_ssl.damage_scale import reason_words
+from damage_ssl.damage_scale import DEFAULT_SCHEME, ClassScheme, reason_words, scheme_named
 from damage_ssl.files import write_text
 from damage_ssl.languages import translator
 from damage_ssl.products.assets import ASSETS, LEAFLET
@@ -116,7 +116,7 @@ def map_data(facts: HandoverFacts, wording: Wording, settings: OfflineMapSetting
         "origin": origin,
         "steps": _DEGREE_STEPS,
         "threshold": None if threshold.empty else round(float(threshold.iloc[0]), 3),
-        "buildings": _buildings(table.iloc[drawn], origin, say),
+        "buildings": _buildings(table.iloc[drawn], origin, say, facts.scheme or scheme_named(DEFAULT_SCHEME)),
         "grid": _grid(table, rows, settings.cell_m) if as_grid else None,
         "ramp": RAMP,
         "units": _units(facts, wording, origin, (east - west) / 2000),
@@ -133,7 +133,7 @@ def _damaged_first(table: "gpd.GeoDataFrame", rows: NDArray[np.intp], most: int)
     return np.sort(damaged[np.argsort(-np.nan_to_num(p, nan=1.0), kind="stable")[:most]])
 
 
-def _buildings(table: "gpd.GeoDataFrame", origin: tuple[int, int], say: Any) -> dict[str, Any]:
+def _buildings(table: "gpd.GeoDataFrame", origin: tuple[int, int], say: Any, scheme: ClassScheme) -> dict[str, Any]:
     classes = table["damage_class"].to_numpy(object)
     assessed = table["assessed"].to_numpy(bool)
     by_person = table["label_source"].eq("analyst").to_numpy(bool)
@@ -151,7 +151,7 @@ def _buildings(table: "gpd.GeoDataFrame", origin: tuple[int, int], say: Any) -> 
     comments = table["comment"].to_numpy(object)
     return {
         "id": table["building_id"].astype(str).tolist(),
-        "code": codes_with("result", plain, answer).tolist(),
+        "code": codes_with("result", plain, answer, scheme).tolist(),
         "damaged": table["damaged"].eq(True).fillna(False).astype(int).tolist(),
         "state": [states.index(key) for key in keys],
         "states": [say(LEGEND[key].title) for key in states],

@@ -1,179 +1,41 @@
-"""The hand-over pack: a folder with map, style, labels, card, a page for the receiver and a manifest, and its ZIP.
+"""The hand-over pack of an event's map: what goes in, gathered from the event and the model behind the map.
 
-The folder appears whole or not at all, and the ZIP beside it holds the same bytes. `hand_over` gathers what goes in for
-an event's map; `write_pack` writes it.
+`pack_files` writes it. `hand_over` keeps packs under the event's products, where the app finds them again;
+`write_event_pack` writes one wherever it is asked to.
 """
 
 import hashlib
 import json
-import zipfile
+import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
 
 from damage_ssl import __version__
-from damage_ssl.errors import WorkspaceError
+from damage_ssl.errors import InputError
 from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.events.licence import recorded_licence
-from damage_ssl.files import atomic_directory, atomic_path, read_json, write_json, write_text
 from damage_ssl.imagery.scene import Role
-from damage_ssl.labels.label_csv import write_label_csv
-from damage_ssl.products.formats import Metadata
-from damage_ssl.products.formats.geojson import write_geojson
-from damage_ssl.products.handover.card import CardFacts, write_card
+from damage_ssl.products.handover.card import CardFacts
+from damage_ssl.products.handover.facts import HandoverFacts
 from damage_ssl.products.handover.map_export import card_facts, export_table
-from damage_ssl.products.handover.receiver_note import PackFacts, readme
+from damage_ssl.products.handover.pack_files import Pack, open_pack, refuse_foreign, write_pack
+from damage_ssl.products.handover.pages import check_pages
+from damage_ssl.products.handover.receiver_note import PackFacts
 from damage_ssl.products.selection import Selection
 from damage_ssl.products.totals import event_totals
+from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import RunPlan
 
-MANIFEST = "manifest.json"
-_BLOCK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pack:
-    """A pack on disk: the folder, its ZIP, and how many buildings it holds."""
-
-    folder: Path
-    zip_path: Path
-    buildings: int
-
-    @property
-    def map_path(self) -> Path:
-        """The GeoJSON."""
-        return self.folder / "map.geojson"
-
-    @property
-    def bytes(self) -> int:
-        """Size of the ZIP."""
-        return self.zip_path.stat().st_size
-
-
-def open_pack(folder: Path) -> Pack | None:
-    """A pack that was written whole; None where there is none."""
-    zip_path = folder.with_name(f"{folder.name}.zip")
-    if not (folder / MANIFEST).exists() or not zip_path.exists():
-        return None
-    return Pack(folder=folder, zip_path=zip_path, buildings=int(read_json(folder / MANIFEST)["buildings"]))
-
-
-def write_pack(
-    folder: Path,
-    table: gpd.GeoDataFrame,
-    labels: pd.DataFrame,
-    selection: Selection,
-    *,
-    card: CardFacts,
-    facts: PackFacts,
-    settings: Mapping[str, Any],
-) -> Pack:
-    """Write a pack, replacing one of that name.
-
-    Args:
-        folder: where; its parent is made.
-        table: what `assessed_footprints` returns, whole: nothing of it is copied.
-        labels: the current labels (`LabelStore.current`); those of the buildings handed over go along.
-        selection: which buildings.
-        card: facts for the card, which is of the whole map.
-        facts: facts for README, file metadata and manifest.
-        settings: what the run was trained with, as JSON values.
-
-    Raises:
-        InputError: see `write_geojson`. StorageError: the disk is full or not writable.
-    """
-    rows = np.flatnonzero(selection.mask(table))
-    metadata = _metadata(facts, selection, len(rows))
-    with atomic_directory(folder) as temporary:
-        write_geojson(table, temporary / "map.geojson", metadata=metadata, rows=rows)
-        kept = set(table["building_id"].to_numpy()[rows].tolist())
-        write_label_csv(labels[labels["building_id"].isin(kept)], temporary / "labels.csv")
-        write_card(temporary / "card.md", table, card)
-        columns = ["assessed", "not_assessed_reason", "damaged", "pre_datetime", "post_datetime"]
-        chosen = pd.DataFrame({name: table[name].array[rows] for name in columns})
-        left = len(table) - int(table["assessed"].sum())
-        page = readme(chosen, facts, selection, total=len(table), not_assessed=left)
-        write_text(temporary / "README.txt", page)
-        manifest = {
-            **metadata,
-            "filter": selection.to_json(),
-            "filter_in_words": selection.words,
-            "footprints_of_event": len(table),
-            "settings": dict(settings),
-            "files": {
-                path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size}
-                for path in sorted(temporary.iterdir())
-            },
-        }
-        write_json(temporary / MANIFEST, manifest)
-        zip_path = folder.with_name(f"{folder.name}.zip")
-        _write_zip(temporary, zip_path, inside=f"{facts.event}-damage-map")
-    return Pack(folder=folder, zip_path=zip_path, buildings=len(rows))
-
-
-def check_pack(folder: Path) -> list[str]:
-    """The files of a pack that are missing or not what they were when it was written.
-
-    Raises:
-        WorkspaceError: there is no manifest.
-    """
-    if not (folder / MANIFEST).exists():
-        raise WorkspaceError(f"{folder}: is no hand-over pack (no {MANIFEST})")
-    files = read_json(folder / MANIFEST)["files"]
-    return [
-        name
-        for name, said in files.items()
-        if not (folder / name).is_file() or sha256_of(folder / name) != said["sha256"]
-    ]
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, read block by block."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _metadata(facts: PackFacts, selection: Selection, buildings: int) -> dict[str, str | float | int | None]:
-    metadata: Metadata = {
-        "event": facts.event,
-        "hazard": facts.hazard,
-        "created": facts.created,
-        "version": facts.version,
-        "run_id": facts.run_id,
-        "algorithm": facts.algorithm,
-        "scheme": None if facts.scheme is None else facts.scheme.name,
-        "scale": None if facts.scheme is None else facts.scheme.statement,
-        "threshold": facts.threshold,
-        "statement": facts.statement,
-        "validated": facts.validated,
-        "licence": facts.licence,
-        "buildings": buildings,
-        "filter": selection.words,
-    }
-    return dict(metadata)
-
-
-def _write_zip(folder: Path, path: Path, *, inside: str) -> None:
-    with (
-        atomic_path(path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive,
-    ):
-        for file in sorted(folder.iterdir()):
-            archive.write(file, f"{inside}/{file.name}")
-
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 LABELS_ONLY = "labels-only"
 """The folder of packs of a map without any model."""
@@ -181,8 +43,35 @@ LABELS_ONLY = "labels-only"
 _ROLES: tuple[Role, Role] = ("pre", "post")
 
 
-def pack_folder(event: Event, model: MapModel | None, selection: Selection, licence: str | None = None) -> Path:
-    """Where the pack of this map lies, once written: other predictions, labels or selections have another folder."""
+@dataclass(frozen=True, kw_only=True)
+class PackOptions:
+    """What a receiver is given beside the map: `licence` says what may be done with it and whom to name (None: what the
+    event's catalogue says), `language` is that of report and offline map, `template` a folder with an organisation's
+    logo and wording, `units` areas to give totals by (`unit_id`, `name`, geometry), `shapefile` whether one goes along,
+    `imagery` whether pictures of the images go out with the offline map (None: where an open licence lets them).
+    """
+
+    licence: str | None = None
+    language: str = "en"
+    template: Path | None = None
+    units: "gpd.GeoDataFrame | None" = None
+    shapefile: bool = False
+    imagery: bool | None = None
+
+    def check(self) -> None:
+        """Raises InputError where the language is not known or the template cannot be used."""
+        check_pages(self.language, self.template)
+
+
+def pack_folder(event: Event, model: MapModel | None, selection: Selection, options: PackOptions | None = None) -> Path:
+    """Where the pack of this map lies in the event: other predictions, labels, filters or options have another folder.
+
+    Raises:
+        InputError: units and templates, which are files of their own, go with `write_event_pack` only.
+    """
+    options = options or PackOptions()
+    if options.units is not None or options.template is not None:
+        raise InputError("pack: units and a template go with --pack DIR")
     changed = [event.footprints_path, event.patches_path / "index.parquet"]
     key = [
         event.name,
@@ -190,8 +79,11 @@ def pack_folder(event: Event, model: MapModel | None, selection: Selection, lice
         open_labels(event).revision(),
         [path.stat().st_mtime_ns if path.exists() else 0 for path in changed],
         selection.to_json(),
-        licence,
+        options.licence,
         __version__,
+        options.language,
+        options.shapefile,
+        options.imagery,
     ]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
     part = "map" if selection.is_open else "selection"
@@ -203,38 +95,128 @@ def hand_over(
     model: MapModel | None,
     *,
     selection: Selection | None = None,
-    licence: str | None = None,
+    options: PackOptions | None = None,
     table: "gpd.GeoDataFrame | None" = None,
+    progress: ProgressCallback | None = None,
 ) -> Pack:
-    """Write the pack of a map under the event's products, or find the one that is there already.
+    """Write the pack of a map under the event's products, with its ZIP, or find the one that is there already.
+
+    Arguments and errors are those of `write_event_pack`.
+    """
+    selection = selection or Selection()
+    folder = pack_folder(event, model, selection, options)
+    if (found := open_pack(folder)) is not None:
+        return found
+    return write_event_pack(
+        folder, event, model, selection=selection, options=options, table=table, with_zip=True, progress=progress
+    )
+
+
+def write_event_pack(
+    folder: Path,
+    event: Event,
+    model: MapModel | None,
+    *,
+    selection: Selection | None = None,
+    options: PackOptions | None = None,
+    table: "gpd.GeoDataFrame | None" = None,
+    with_zip: bool = False,
+    progress: ProgressCallback | None = None,
+) -> Pack:
+    """Write the pack of a map as a folder, in place of an older pack.
 
     Args:
+        folder: a new or empty folder, or one that holds a pack and nothing else.
         event: the event.
         model: whose numbers; None: coverage and the analysts' answers only.
         selection: which buildings; None: all.
-        licence: what the receiver may do with it and whom to name; None: what the event's catalogue says.
+        options: licence, language, template, units and what goes along.
         table: the whole map, if it was made before.
+        with_zip: whether a ZIP of it goes beside it.
+        progress: told the files written, and all files.
 
     Raises:
-        InputError: the selection names a class that there is none of. StorageError: the disk is full.
+        InputError: the folder holds other files, no building is left, the selection names a class that there is none
+            of, or an option cannot be used. StorageError: the disk is full.
         WorkspaceError: the patches are not cut, or the run has not predicted.
     """
-    selection = selection or Selection()
+    selection, options = selection or Selection(), options or PackOptions()
     selection.check((damage_scheme(event) if model is None else model.scheme).class_names)
-    folder = pack_folder(event, model, selection, licence)
-    if (found := open_pack(folder)) is not None:
-        return found
+    options.check()
+    folder = folder.resolve()
+    refuse_foreign(folder)
     finished = model if isinstance(model, FinishedRun) else None
     table = export_table(event, model) if table is None else table
+    card, facts = _card_facts(event, model), _facts(event, model, options.licence)
     return write_pack(
         folder,
-        table,
+        _handing(event, model, table, selection, options, card, facts),
         open_labels(event).current(),
         selection,
-        card=replace(_card_facts(event, model), totals=event_totals(event, model, table)),
-        facts=_facts(event, model, licence),
+        card=card,
+        facts=facts,
         settings={} if finished is None else _settings(finished.plan),
+        with_zip=with_zip,
+        shapefile=options.shapefile,
+        progress=progress,
     )
+
+
+def _handing(
+    event: Event,
+    model: MapModel | None,
+    table: "gpd.GeoDataFrame",
+    selection: Selection,
+    options: PackOptions,
+    card: CardFacts,
+    facts: PackFacts,
+) -> HandoverFacts:
+    pre, post = event.pre_and_post()
+    return HandoverFacts(
+        event_name=event.name,
+        hazard=event.hazard,
+        table=table,
+        rows=np.flatnonzero(selection.mask(table)),
+        selection_words=selection.words,
+        totals=event_totals(event, model, table, units=options.units),
+        units=options.units,
+        scheme=facts.scheme,
+        statement=_validation_in_words(model, card),
+        licence=facts.licence,
+        imagery=facts.imagery,
+        shows_imagery=is_open(facts.licence) if options.imagery is None else options.imagery,
+        pre_scenes=pre,
+        post_scenes=post,
+        aoi=event.aoi(),
+        created=facts.created,
+        version=facts.version,
+        run_id=facts.run_id,
+        method="answers of analysts only, no model" if model is None else model.method or model.algorithm,
+        language=options.language,
+        template=options.template,
+    )
+
+
+def _validation_in_words(model: MapModel | None, card: CardFacts) -> str | None:
+    """How far the model was checked; None where there is none."""
+    if model is None:
+        return None
+    said = [model.statement] if model.statement else []
+    found = card.validation
+    if found is None or not model.validated:
+        return " ".join([*said, "Not validated: nothing was held out to check it."])
+    return " ".join(
+        [*said, f"Checked on {found.n:,} buildings that it had not learned from: AUROC {found.auroc}, F1 {found.f1}."]
+    )
+
+
+_OPEN = re.compile(r"\b(cc0|cc[ -]by|public domain|pddl|odc-by|odbl|open government licen[cs]e)\b", re.IGNORECASE)
+_CLOSED = re.compile(r"\b(nd|no[ -]?deriv\w*)\b", re.IGNORECASE)
+
+
+def is_open(licence: str | None) -> bool:
+    """Whether a licence is one of the open ones that let pictures of the images be passed on; never a guess."""
+    return licence is not None and bool(_OPEN.search(licence)) and not _CLOSED.search(licence)
 
 
 def _card_facts(event: Event, model: MapModel | None) -> CardFacts:

@@ -33,18 +33,45 @@ class PackFacts:
 
 
 FILES: Mapping[str, str] = {
-    "map.geojson": "the map: one outline a building, with all that is known of it (WGS 84, opens in any GIS)",
-    "map.qml": "colours for QGIS; lies beside map.geojson and is used by itself",
-    "labels.csv": "what analysts said of which building, and when",
-    "card.md": "how the map was made and how far to trust it, one page",
-    "manifest.json": "every file with its SHA-256, the settings and the software version",
-    "README.txt": "this page",
+    "map.html": "the map to look at: open it in any browser, no internet needed",
+    "report.pdf": "two pages to read and print: map, numbers, how sure, what not to use it for",
+    "buildings.xlsx": "a row a building, for Excel (below the header a row of HXL hashtags)",
+    "buildings.csv": "the same as plain text, for any other program",
+    "buildings.kml": "the buildings for Google Earth",
+    "project.qgz": "everything with its colours, for QGIS: open this one first there",
+    "buildings.gpkg": "GeoPackage: buildings, counts by 500 m, area and shifts as layers with colours, for any GIS",
+    "buildings.geojson": "GeoJSON (WGS 84), for web maps and any GIS; its colours are extra/styles/buildings.qml",
+    "buildings.parquet": "GeoParquet, for data analysts and databases",
+    "buildings.fgb": "FlatGeobuf, for web maps of large areas",
+    "map.tif": "the map as an image with coordinates (GeoTIFF); extra/legend.csv says what a pixel means",
+    "extra/totals.csv": "how many buildings are damaged, with bounds",
+    "extra/labels.csv": "what analysts said of which building, and when",
+    "extra/card.md": "how the map was made and how far to trust it, one page",
+    "extra/buildings.pmtiles": "vector tiles for a web map",
+    "extra/shapefile/buildings.shp": "Shapefile, for programs that know nothing newer (names: .fields.csv)",
+    "extra/legend.csv": "classes and colours",
+    "extra/item.json": "STAC item, for catalogues of maps",
+    "extra/manifest.json": "every file with its SHA-256, the filter, the settings and the software version",
+    "extra/checksums": "to check that nothing changed on the way: sha256sum -c extra/checksums",
+    "extra/README.txt": "this page",
 }
+"""What each file of a pack is for, said to the receiver; those that people open first stand first."""
+
+_ALWAYS = ("extra/item.json", "extra/manifest.json", "extra/checksums", "extra/README.txt")
 
 
-def readme(table: pd.DataFrame, facts: PackFacts, selection: Selection, *, total: int, not_assessed: int) -> str:
-    """The page. `table` are the columns `assessed`, `not_assessed_reason`, `damaged`, `pre_datetime`, `post_datetime`
-    of the buildings handed over; the event has `total` buildings, of which `not_assessed` could not be judged.
+def readme(
+    table: pd.DataFrame,
+    facts: PackFacts,
+    selection: Selection,
+    files: Sequence[str],
+    *,
+    total: int,
+    not_assessed: int,
+) -> str:
+    """The page. `table` has the columns `assessed`, `not_assessed_reason`, `damaged`, `pre_datetime`, `post_datetime`
+    of the buildings handed over; `files` are those there are; the event has `total` buildings, of which `not_assessed`
+    could not be judged.
     """
     assessed = table["assessed"].to_numpy(bool)
     damaged = int(table["damaged"].eq(True).sum())
@@ -91,7 +118,7 @@ def readme(table: pd.DataFrame, facts: PackFacts, selection: Selection, *, total
             or "Not recorded. Ask who sent you this before you publish it: images and outlines have licences of "
             "their own.",
         ),
-        _lines("Files", *(f"{name}: {what}" for name, what in FILES.items())),
+        _lines("Files", *(f"{name}: {what}" for name, what in FILES.items() if name in files or name in _ALWAYS)),
         _lines(
             "Made by",
             f"damage_ssl {facts.version}, {facts.created}, run {facts.run_id or 'none'}"

@@ -1,6 +1,6 @@
 <!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis version="3.28" styleCategories="Symbology">
- <renderer-v2 type="categorizedSymbol" attr="coalesce(&quot;damage_class&quot;, if(&quot;assessed&quot;, coalesce(&quot;analyst_class&quot;, 'no-result'), 'not-assessed'))" enableorderby="0" forceraster="0">
+<qgis version="3.22" styleCategories="Symbology">
+ <renderer-v2 type="categorizedSymbol" attr="coalesce(&quot;damage_class&quot;, if(&quot;assessed&quot;, coalesce(attribute('analyst_class'), 'no-result'), 'not-assessed'))" enableorderby="0" forceraster="0">
   <categories>
    <category value="no-damage" symbol="0" label="No damage" render="true" type="string" />
    <category value="intact" symbol="1" label="Intact" render="true" type="string" />

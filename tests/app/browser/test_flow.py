@@ -194,6 +194,7 @@ def _hand_over(screen: Screen, event: Event, run_id: str, corrected: dict[str, s
     screen.show_result()
     screen.settle()
     screen.step("handover")
+    page.locator(".st-key-licence-not-stated label").click()
     page.wait_for_selector(".st-key-download a")
     collection = json.loads(_download(screen, ".st-key-download a", tmp_path / "map.geojson").read_text("utf-8"))
     _is_whole_map(collection, event, run_id, corrected)
@@ -204,12 +205,12 @@ def _hand_over(screen: Screen, event: Event, run_id: str, corrected: dict[str, s
     pack = zipfile.ZipFile(_download(screen, ".st-key-pack a", tmp_path / "pack.zip"))
     assert pack.testzip() is None
     by_name = {Path(name).name: name for name in pack.namelist()}
-    _is_whole_map(json.loads(pack.read(by_name["map.geojson"])), event, run_id, corrected)
+    _is_whole_map(json.loads(pack.read(by_name["buildings.geojson"])), event, run_id, corrected)
     labels = list(csv.DictReader(io.StringIO(pack.read(by_name["labels.csv"]).decode("utf-8-sig"))))
     assert {row["building_id"] for row in labels} == set(LabelStore(event.labels_path).current()["building_id"])
     manifest = json.loads(pack.read(by_name["manifest.json"]))
     for name, file in by_name.items():
-        if name != "manifest.json":
+        if name not in ("manifest.json", "checksums"):
             assert hashlib.sha256(pack.read(file)).hexdigest() in json.dumps(manifest), f"{name} is not in the manifest"
 
 

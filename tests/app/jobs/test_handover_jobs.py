@@ -18,7 +18,7 @@ from app.state.shown_models import model_named
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import StorageError
 from damage_ssl.events.event import Event
-from damage_ssl.products.handover.pack import check_pack
+from damage_ssl.products.handover.pack_files import check_pack
 from damage_ssl.products.selection import Selection
 from damage_ssl.runs.live import LIVE
 from tests.app.panels.test_pages import open_page, text_of
@@ -57,7 +57,7 @@ def test_geojson_is_of_the_filter_and_served_from_products(event: Event, server:
     collection = json.loads(answer.body)
     assert [feature["id"] for feature in collection["features"]] == ["b03"]
     assert collection["damage_ssl"]["filter"] == "class damaged, p_damaged from 0.7 to 1, assessed buildings only"
-    [pack] = (event.products_path / RUN_ID).glob("selection-*/map.geojson")
+    [pack] = (event.products_path / RUN_ID).glob("selection-*/buildings.geojson")
     assert pack.read_bytes() == answer.body
 
 
@@ -65,13 +65,13 @@ def test_pack_is_written_once_and_again_after_a_label(event: Event, server: Serv
     path = f"/ds/town/handover/pack.zip?run={RUN_ID}&licence={quote('CC BY 4.0')}"
     first = server.get(path)
     with zipfile.ZipFile(io.BytesIO(first.body)) as archive:
-        assert "CC BY 4.0" in archive.read("town-damage-map/README.txt").decode()
+        assert "CC BY 4.0" in archive.read("town-damage-map/extra/README.txt").decode()
     assert server.get(path).body == first.body  # created, to the second, is the same
     assert len(list((event.products_path / RUN_ID).glob("*.zip"))) == 1
     label_store(event).add("b05", LabelValue.DESTROYED, labeller="Ana", drawn="map", inclusion_probability=None)
     again = server.get(path)
     with zipfile.ZipFile(io.BytesIO(again.body)) as archive:
-        assert "b05,destroyed,Ana" in archive.read("town-damage-map/labels.csv").decode()
+        assert "b05,destroyed,Ana" in archive.read("town-damage-map/extra/labels.csv").decode()
     assert len(list((event.products_path / RUN_ID).glob("*.zip"))) == 2
     assert all(check_pack(path.with_suffix("")) == [] for path in event.products_path.glob("*/*.zip"))
 
@@ -136,7 +136,7 @@ def test_two_who_ask_at_once_share_one_pack(event: Event, monkeypatch: pytest.Mo
     [
         (RUN_ID, Selection(classes=("damaged",), not_assessed=False), 2),
         (None, Selection(), 16),
-        (RUN_ID, Selection(classes=()), 0),
+        (RUN_ID, Selection(classes=("intact",)), 14),
     ],
 )
 def test_large_event_is_written_by_a_process_of_its_own_to_the_same_place(
@@ -207,8 +207,51 @@ def test_failure_of_a_pack_is_kept_for_the_page_until_the_next_attempt(
     assert handover_jobs.failure(asked) is None, "work that ended is cleared away by the next"
 
 
+def test_filter_that_leaves_no_building_gives_no_pack(event: Event, server: Server) -> None:
+    answer = server.get(f"/ds/town/handover/pack.zip?run={RUN_ID}&class=none&not_assessed=0")
+    assert answer.status == 400 and b"no building of the map is left" in answer.body
+    assert not list(event.products_path.glob("*/*"))
+
+
+def test_pack_in_another_language_is_another_pack(event: Event, server: Server) -> None:
+    packs = [server.get(f"/ds/town/handover/pack.zip?run={RUN_ID}&language={code}") for code in ("en", "fr")]
+    assert [answer.status for answer in packs] == [200, 200]
+    said = [json.loads((pack.folder / "extra/manifest.json").read_text()) for pack in handover_jobs.made(event)]
+    assert sorted(each["language"] for each in said) == ["en", "fr"]
+
+
+def test_packs_made_are_listed_and_served_again_also_those_of_older_versions(
+    event: Event, server: Server, open_page
+) -> None:
+    pack = server.get(f"/ds/town/handover/pack.zip?run={RUN_ID}").body
+    old = event.products_path / "older" / "map-0123456789ab"
+    old.mkdir(parents=True)
+    (old / "map.geojson").write_text("{}")
+    (old / "manifest.json").write_text(json.dumps({"buildings": 5, "files": {}}))
+    old.with_name("map-0123456789ab.zip").write_bytes(b"PK of old")
+    text = text_of(open_page(event="town", step="handover"))
+    assert "16 buildings" in text and "5 buildings" in text
+    links = [part.split('"')[0] for part in text.split('href="') if part.startswith("ds/town/handover/made/")]
+    assert len(links) == 2
+    assert {server.get(f"/{link}").body for link in links} == {pack, b"PK of old"}
+    for wrong in ("older/map-x.zip", "older/manifest.json", "..%2F..%2Fcollection/x.zip"):
+        assert server.get(f"/ds/town/handover/made/{wrong}").status == 404
+
+
+def test_licence_is_asked_before_there_is_anything_to_download(event: Event, open_page) -> None:
+    page = open_page(event="town", step="handover")
+    assert not page.exception and "ds/town/handover/pack.zip" not in text_of(page)
+    page.text_input(key="licence").set_value("CC BY 4.0").run()
+    assert "licence=CC+BY+4.0" in text_of(page)
+    page.text_input(key="licence").set_value("").run()
+    assert "ds/town/handover/pack.zip" not in text_of(page)
+    page.checkbox(key="licence-not-stated").check().run()
+    assert "ds/town/handover/pack.zip" in text_of(page) and "licence=" not in text_of(page)
+
+
 def test_page_lists_what_to_look_at_and_links_to_the_filtered_map(event: Event, open_page) -> None:
     page = open_page(event="town", step="handover")
+    page.checkbox(key="licence-not-stated").check().run()
     assert not page.exception
     text = text_of(page)
     assert "16</b> buildings to hand over" in text

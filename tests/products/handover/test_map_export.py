@@ -91,7 +91,7 @@ def test_an_export_reads_a_run_once(event: Event, run: Run, reads: Counter[str],
 def test_a_pack_reads_a_run_once(event: Event, run: Run, reads: Counter[str]) -> None:
     pack = hand_over(event, FinishedRun(run))
     assert reads == ONCE
-    assert "AUROC: 1.000" in (pack.folder / "card.md").read_text()
+    assert "AUROC: 1.000" in (pack.folder / "extra" / "card.md").read_text()
 
 
 def test_the_live_model_goes_out_in_a_pack_that_says_what_it_is(event: Event, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_live_model_goes_out_in_a_pack_that_says_what_it_is(event: Event, tm
         learned_from={},
     )
     pack = hand_over(event, LiveModel(event, "features", 1, said))
-    assert "NOT VALIDATED" in (pack.folder / "README.txt").read_text()
-    assert '"p_damaged": 0.75' in (pack.folder / "map.geojson").read_text()
+    assert "NOT VALIDATED" in (pack.folder / "extra" / "README.txt").read_text()
+    assert '"p_damaged": 0.75' in pack.map_path.read_text()
     with pytest.raises(WorkspaceError, match="goes out in a pack only"):
         workflow.export_event(event, tmp_path / "map.geojson", run_id="live")
