@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.evaluation.calibration import damaged_probability
 from damage_ssl.evaluation.intervals import LEAST, TooFewBlocksError, by_block, difference_p
-from damage_ssl.evaluation.metrics import Evaluation, evaluate
+from damage_ssl.evaluation.metrics import Estimate, Evaluation, evaluate
 
 SIGNIFICANT = 0.05
 
@@ -94,8 +94,9 @@ class GroupReport:
         shown = ("f1", "precision", "recall", "auroc")
         return [
             *(
-                f"{each.by} {each.name}: {each.evaluation.n:,} buildings, {each.evaluation.n_damaged:,} damaged; "
-                + ", ".join(f"{name} {getattr(each.evaluation, name)}" for name in shown)
+                f"{each.by} {each.name}: {each.evaluation.n:,} building{'s' if each.evaluation.n > 1 else ''}, "
+                f"{each.evaluation.n_damaged:,} damaged; "
+                + ", ".join(f"{name} {_shortly(getattr(each.evaluation, name))}" for name in shown)
                 for each in self.groups
             ),
             *(self.warnings or ["no group is shown to be worse than the others"]),
@@ -161,6 +162,12 @@ def evaluate_groups(
     for row, p in zip(order, adjusted.tolist(), strict=True):
         compared[row] = replace(compared[row], adjusted_p=min(p, 1.0))
     return GroupReport(groups=tuple(found), comparisons=tuple(compared))
+
+
+def _shortly(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "undefined"
+    return str(estimate) if estimate.low is not None else f"{estimate.value:.3f} (too few to say)"
 
 
 def _numbers_first(name: str) -> tuple[float, str]:
