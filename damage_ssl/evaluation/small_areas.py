@@ -52,7 +52,7 @@ def pooled_units(
     over = np.bincount(unit[drawn], truth[drawn] - expected[drawn], minlength=units) / np.maximum(answers, 1)
     own = np.bincount(unit[drawn], noise[drawn], minlength=units) / np.maximum(answers, 1) ** 2
     own *= max(sample.n / float(whole.effective.sum()), 1.0)  # clusters and weights
-    difference, doubt = _differences(over, own, answers)
+    difference, doubt, spread = _differences(over, own, answers)
     doubt *= (t95(int((answers > 0).sum()) - 1) / Z95) ** 2  # how far units differ is known from so many only
 
     unknown = inside & np.isnan(truth)
@@ -64,6 +64,8 @@ def pooled_units(
     guess = np.clip(guess, 0, left)
     variance = left**2 * doubt + in_part**2 @ (smooth * (1 - smooth) / whole.effective)
     variance += np.bincount(unit[unknown], noise[unknown], minlength=units)
+    if whole.parts > 1:  # units may differ in one part more than in another
+        variance += spread * (in_part**2).sum(axis=1)
     share = np.clip(guess / np.maximum(left, 1), 0.5 / np.maximum(left, 1), 1 - 0.5 / np.maximum(left, 1))
     effective = np.maximum(share * (1 - share) * left**2 / np.maximum(variance, 1e-9), 0.5)
     low, high = mid_p_bounds(share * effective, effective)
@@ -78,8 +80,9 @@ def pooled_units(
 
 def _differences(
     over: NDArray[np.float64], own: NDArray[np.float64], answers: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Each unit's difference from the event and its variance, [U], averaged over spreads by their likelihood."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Each unit's difference from the event and its variance, [U], averaged over spreads by their likelihood; and the
+    mean variance between units."""
     told = answers > 0
     spread = _SPREADS[:, None] ** 2  # [S, 1]
     both = spread + np.where(told, own, np.inf)  # [S, U]
@@ -89,4 +92,4 @@ def _differences(
     trust = spread / both
     middle, within = trust * over, spread * (1 - trust)
     mean = weight @ middle
-    return mean, weight @ (within + (middle - mean) ** 2)
+    return mean, weight @ (within + (middle - mean) ** 2), float(weight @ spread[:, 0])
