@@ -100,8 +100,8 @@ def calibrate(
     log-odds(damaged) = s / T + b + c · chosen, by maximum a posteriori: s are the raw log-odds, T the temperature (Guo
     et al. 2017, arXiv:1706.04599, §4.2; log-normal prior around 1), b the intercept (Platt 1999; normal prior around
     0). c is what choosing labels did to their share of damaged ones (prior shift: Saerens et al. 2002, Neural
-    Computation 14, eq. 2.4). `FEWEST_RANDOM` or more drawn at random beside the chosen ones tell it; it is left out of
-    the map, which so fits the event and not the labels. Without any drawn at random the labels' own share is taken.
+    Computation 14, eq. 2.4). At least `FEWEST_RANDOM` labels drawn at random beside the chosen ones tell it, and it is
+    left out of the map, which so fits the event and not the labels. With fewer the labels' own share is taken.
 
     The threshold maximises F1 of damaged, where chosen damaged labels weigh exp(-c): as many as the event has. Where
     few decide it is drawn towards the one with the highest F1 expected of the calibrated probabilities alone; more so,
