@@ -33,10 +33,10 @@ def report(folder: Path, **changes: object) -> list[str]:
 
 
 def extent_of_text(folder: Path) -> tuple[float, float]:
-    """Where title and headline of the first page begin and end, as shares of its width."""
+    """Where the title of the first page begins and ends, as shares of its width."""
     subprocess.run(["pdftoppm", "-r", "40", "-png", "-l", "1", folder / "report.pdf", folder / "page"], check=True)
     (picture,) = folder.glob("page*.png")
-    dark = (np.asarray(Image.open(picture).convert("L")) < 160)[:50]
+    dark = (np.asarray(Image.open(picture).convert("L")) < 160)[:36]
     across = np.flatnonzero(dark.any(axis=0)) / dark.shape[1]
     return float(across.min()), float(across.max())
 
