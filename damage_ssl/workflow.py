@@ -127,9 +127,7 @@ class EventStatus:
         if self.assessable is None:
             return f"cut the patches: damage-ssl patches {self.name}"
         if self.scenes_to_cut:
-            return (
-                f"cut the patches again, with the new {', '.join(self.scenes_to_cut)}: damage-ssl patches {self.name}"
-            )
+            return f"cut the patches again, with {', '.join(self.scenes_to_cut)}: damage-ssl patches {self.name}"
         if not self.labels:
             without = "" if self.runs else f" (a first look without labels: damage-ssl zero-label {self.name})"
             return f"label some buildings: damage-ssl label import {self.name} labels.csv, or in the app{without}"
@@ -387,7 +385,6 @@ def _run_states(event: Event, store: PatchStore | None) -> list[RunState]:
     states = []
     for run in runs_in(event.runs_path):
         status = run.status()
-        planned_for = run.patches_fingerprint
         states.append(
             RunState(
                 run_id=run.run_id,
@@ -395,7 +392,7 @@ def _run_states(event: Event, store: PatchStore | None) -> list[RunState]:
                 step=status.step,
                 steps=status.steps,
                 message=status.message,
-                stale=store is not None and planned_for is not None and planned_for != store.fingerprint,
+                stale=store is not None and run.patches_fingerprint not in (None, store.fingerprint),
             )
         )
     return states
