@@ -61,4 +61,11 @@ def event_totals_of(
             p = np.full(len(assessed), np.nan)
             p[assessed] = found.p_damaged
             evidence = replace(evidence, p_damaged=p, fair=found.fair, words=found.words)
-    return totals_of(event.name, buildings, evidence, units)
+    said = totals_of(event.name, buildings, evidence, units)
+    if model is None or said.total.damaged_low is None or evidence.p_damaged is not None:
+        return said
+    alone = (
+        f"the model learned from these answers, so they stand alone; `damage-ssl features {event.name}` lets it help"
+    )
+    note = "; ".join(part for part in (said.total.note, alone) if part)
+    return replace(said, total=replace(said.total, note=note))

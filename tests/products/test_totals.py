@@ -1,6 +1,7 @@
 """Totals of a map from a random sample: what is counted, what is said, and what bad input is told."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import geopandas as gpd
@@ -12,7 +13,9 @@ import shapely
 from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import InputError
 from damage_ssl.evaluation.total import Totals
-from damage_ssl.products.sampled_table import table_totals
+from damage_ssl.products.sampled_table import sample_log, table_totals
+from damage_ssl.products.total_rows import CountedBuildings
+from damage_ssl.products.totals import event_totals_of
 from damage_ssl.products.units import AssignedUnits, assign_units, grid_units, read_units
 
 BINARY = scheme_named("binary-major")
@@ -199,3 +202,16 @@ def test_answer_given_twice_counts_once_and_the_last_stands() -> None:
     said = found(twice).total
     assert said.answers == 40
     assert said.damaged_low is not None and said.damaged_low >= 5
+
+
+def test_model_that_learned_from_the_answers_stands_aside_and_says_what_would_help(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    event: Any = SimpleNamespace(name="town", path=tmp_path)
+    model: Any = SimpleNamespace(scheme=BINARY)
+    monkeypatch.setattr("damage_ssl.products.totals.assistance", lambda *_: None)
+    table = town_map(assessed=True, damaged=False, threshold=0.5)
+    log = sample_log(answers(RANDOM), ("building_id", "grade"))
+    said = event_totals_of(event, model, CountedBuildings.of_table(table), log).total
+    assert said.method == "simple random sample; 95 % mid-P bounds"
+    assert said.note is not None and said.note.endswith("`damage-ssl features town` lets it help")
