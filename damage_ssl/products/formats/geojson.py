@@ -1,7 +1,7 @@
 """GeoJSON as RFC 7946 has it: WGS 84 longitude and latitude, right-hand rule, no `crs` member, nulls and no NaN.
 
-Looked at and not used: GDAL's writer with RFC7946=YES (takes half of the time of one `json.dumps` a feature before
-columns were converted at once, and twice that of now; has no member for metadata; writes floats with 17 digits).
+Looked at and not used: GDAL's writer with RFC7946=YES, which takes half as long again, has no member for metadata and
+writes floats with 17 digits.
 """
 
 import json

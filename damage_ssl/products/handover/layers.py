@@ -71,9 +71,9 @@ def units(facts: "HandoverFacts") -> gpd.GeoDataFrame:
     """The units with their totals; without rows where none were given."""
     if facts.units is None or not len(facts.units):
         return gpd.GeoDataFrame({"unit_id": []}, geometry=[], crs=4326)
-    areas = facts.units[["unit_id", "geometry"]].to_crs(4326)
+    areas = facts.units[["unit_id", "name", "geometry"]].to_crs(4326)
     totals = totals_table(facts)
-    return areas.merge(totals[totals["level"] == "unit"].drop(columns="level"), on="unit_id", how="left")
+    return areas.merge(totals[totals["level"] == "unit"].drop(columns=["level", "name"]), on="unit_id", how="left")
 
 
 def totals_table(facts: "HandoverFacts") -> pd.DataFrame:
