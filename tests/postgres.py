@@ -19,7 +19,10 @@ def _program(name: str) -> str | None:
 
 def _as_database_user(command: list[str]) -> list[str]:
     """PostgreSQL refuses to run as root; Debian's package brings a user for it."""
-    return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else command
+    if os.geteuid() != 0:
+        return command
+    runuser = shutil.which("runuser", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or "runuser"
+    return [runuser, "-u", "postgres", "--", *command]
 
 
 @pytest.fixture(scope="session")
