@@ -39,8 +39,8 @@ from damage_ssl.events.event import Event, list_events
 from damage_ssl.events.inputs import EventInputs
 from damage_ssl.products.handover.pack import LABELS_ONLY, PackOptions, write_event_pack
 from damage_ssl.products.handover.pack_files import refuse_foreign
-from damage_ssl.products.units import read_units
 from damage_ssl.products.selection import Selection, classes_in
+from damage_ssl.products.units import read_units
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.live import LIVE, live_model_of
 from damage_ssl.runs.model import MapModel

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Request
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request
 
 
 AXE = Path(__file__).resolve().parents[1] / "axe" / "axe.min.js"
@@ -100,19 +100,29 @@ class Screen:
     def press(self, key: str) -> None:
         """Press the Streamlit button of this key with the mouse."""
         button = self.page.locator(f".st-key-{key} button").first
-        button.wait_for()
-        self.settle()  # first: what is scrolled to must not be drawn anew meanwhile
-        button.scroll_into_view_if_needed()
+        self._bring_into_view(button)
         button.click()
+
+    def _bring_into_view(self, control: "Locator") -> None:
+        """Scroll to a control; one that a page just drawn again has replaced meanwhile is looked up once more."""
+        from playwright.sync_api import Error
+
+        control.wait_for()
+        self.settle()
+        for attempt in range(5):
+            try:
+                control.scroll_into_view_if_needed()
+                return
+            except Error as error:
+                if "not attached" not in str(error) or attempt == 4:
+                    raise
 
     def choose(self, key: str, option: str) -> None:
         """Open a select box and take an option; a page that is just being laid out again may close it once."""
         from playwright.sync_api import TimeoutError
 
         box = self.page.locator(f".st-key-{key} input").first
-        box.wait_for()
-        self.settle()
-        box.scroll_into_view_if_needed()
+        self._bring_into_view(box)
         wanted = self.page.get_by_role("option", name=option)
         for _ in range(5):
             box.click()
