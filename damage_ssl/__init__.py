@@ -21,10 +21,11 @@ __version__ = "0.1.0"
 
 GDAL_SKIP = (
     "OGR_VRT,GDALG,WFS,OAPIF,OGCAPI,HTTP,CSW,Elasticsearch,Carto,AmigoCloud,PLSCENES,NGW,EEDA,ADBC,AIVector,GPSBabel,"
-    "GMLAS,PostgreSQL,MSSQLSpatial,MySQL,ODBC,PGeo,MongoDBv3,GeoRSS,LVBAG"
+    "GeoRSS,LVBAG"
 )
 """Vector drivers of GDAL that follow references, fetch addresses or start programs: no file is opened by one of them.
-GDAL reads the variable when it registers its drivers, in whatever process first imports pyogrio after this."""
+GDAL reads the variable when it registers its drivers, in whatever process first imports pyogrio after this. Drivers
+that the wheels lack are not named, since GDAL warns of each; `footprints.formats.content` refuses what they open."""
 
 os.environ["GDAL_SKIP"] = ",".join(filter(None, (os.environ.get("GDAL_SKIP"), GDAL_SKIP)))
 

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -98,3 +100,9 @@ def test_link_in_the_middle_of_a_large_file_is_found(tmp_path: Path) -> None:
     path.write_text(collection()[:-1] + f', "filler": "{"x" * (2 << 20)}", {link}}}')
     with pytest.raises(InputError, match="address"):
         read_footprints(path)
+
+
+def test_leaving_drivers_out_says_nothing() -> None:
+    code = "import damage_ssl, rasterio; rasterio.Env().__enter__(); import pyogrio"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
