@@ -27,7 +27,9 @@ GDAL_SKIP = (
 GDAL reads the variable when it registers its drivers, in whatever process first imports pyogrio after this. Drivers
 that the wheels lack are not named, since GDAL warns of each; `footprints.formats.content` refuses what they open."""
 
-os.environ["GDAL_SKIP"] = ",".join(filter(None, (os.environ.get("GDAL_SKIP"), GDAL_SKIP)))
+_skipped = os.environ.get("GDAL_SKIP", "")
+if GDAL_SKIP not in _skipped:  # a child process has it from its parent
+    os.environ["GDAL_SKIP"] = f"{_skipped},{GDAL_SKIP}".lstrip(",")
 
 if TYPE_CHECKING:
     from damage_ssl.api import evaluate as evaluate
