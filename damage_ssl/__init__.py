@@ -27,9 +27,8 @@ GDAL_SKIP = (
 GDAL reads the variable when it registers its drivers, in whatever process first imports pyogrio after this. Drivers
 that the wheels lack are not named, since GDAL warns of each; `footprints.formats.content` refuses what they open."""
 
-_skipped = os.environ.get("GDAL_SKIP", "")
-if GDAL_SKIP not in _skipped:  # a child process has it from its parent
-    os.environ["GDAL_SKIP"] = f"{_skipped},{GDAL_SKIP}".lstrip(",")
+_others = os.environ.get("GDAL_SKIP", "").replace(GDAL_SKIP, "").strip(",")  # a child process has it from its parent
+os.environ["GDAL_SKIP"] = f"{_others},{GDAL_SKIP}".lstrip(",")
 
 if TYPE_CHECKING:
     from damage_ssl.api import evaluate as evaluate
