@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+import scipy  # loads its parts when they are first used: a short command does not wait for them
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import digamma, gammaincinv, stdtr, stdtrit
-from scipy.stats import rankdata
 
 USUAL_CORRELATION = 0.1
 """Mean of the correlation within blocks that is assumed before they are looked at; its prior is exponential."""
@@ -60,7 +58,7 @@ class Inflation:
     @property
     def squared(self) -> float:
         """t²·φ, what a score interval widens the variance by."""
-        return float(stdtrit(self.df, 0.975)) ** 2 * self.factor
+        return float(scipy.special.stdtrit(self.df, 0.975)) ** 2 * self.factor
 
 
 class TooFewBlocksError(Exception):
@@ -122,9 +120,9 @@ def wilson_bounds(value: float, n: float, t2: float) -> Bounds:
     alike = n * Z2 / t2  # so many independent buildings tell as much
     hits, others = alike * value, alike * (1 - value)
     if hits <= min(_RARE, others):
-        low = min(low, float(gammaincinv(hits, 0.05)) / alike) if hits > 0 else 0.0
+        low = min(low, float(scipy.special.gammaincinv(hits, 0.05)) / alike) if hits > 0 else 0.0
     if others <= min(_RARE, hits):
-        high = max(high, 1 - float(gammaincinv(others, 0.05)) / alike) if others > 0 else 1.0
+        high = max(high, 1 - float(scipy.special.gammaincinv(others, 0.05)) / alike) if others > 0 else 1.0
     return max(low, 0.0), min(high, 1.0)
 
 
@@ -148,10 +146,10 @@ def auroc(p: Values, damaged: Flags) -> tuple[float, Values]:
 
     Ties count half (DeLong et al. 1988, Biometrics 44, p. 837), by ranks: O(N log N).
     """
-    ranks, n_damaged, n_intact = rankdata(p), int(damaged.sum()), int((~damaged).sum())
+    ranks, n_damaged, n_intact = scipy.stats.rankdata(p), int(damaged.sum()), int((~damaged).sum())
     placement = np.empty(len(p))
-    placement[damaged] = (ranks[damaged] - rankdata(p[damaged])) / n_intact
-    placement[~damaged] = 1 - (ranks[~damaged] - rankdata(p[~damaged])) / n_damaged
+    placement[damaged] = (ranks[damaged] - scipy.stats.rankdata(p[damaged])) / n_intact
+    placement[~damaged] = 1 - (ranks[~damaged] - scipy.stats.rankdata(p[~damaged])) / n_damaged
     return float(placement[damaged].mean()), placement
 
 
@@ -241,7 +239,7 @@ def difference_p(one: tuple[Values, Values], other: tuple[Values, Values]) -> fl
         variance += inflation.factor * centre * (1 - centre) / n
         df = min(df, inflation.df)
         shares.append(centre)
-    return float(2 * stdtr(df, -abs(shares[0] - shares[1]) / np.sqrt(variance)))
+    return float(2 * scipy.special.stdtr(df, -abs(shares[0] - shares[1]) / np.sqrt(variance)))
 
 
 def _inflation(
@@ -272,7 +270,10 @@ def _inflation(
     middle = float(_DENSITY @ logs)
     spread = float(_DENSITY @ (logs - middle) ** 2) + rough**2
     half_df = (1 + np.sqrt(1 + 2 * spread)) / (2 * max(spread, 1e-9))  # trigamma(x) is nearly 1/x + 1/2x²
-    usual_factor, usual_df = float(np.exp(middle + digamma(half_df) - np.log(half_df))), 2 * float(half_df)
+    usual_factor, usual_df = (
+        float(np.exp(middle + scipy.special.digamma(half_df) - np.log(half_df))),
+        2 * float(half_df),
+    )
     if (lacking := LEAST_DF - usual_df - shown_df) > 0:
         raise TooFewBlocksError(ceil(lacking))
     factor = (usual_df * usual_factor + shown_df * found) / (usual_df + shown_df)
@@ -285,6 +286,6 @@ def _score_bounds(value: float, variance: Callable[[float], float]) -> Bounds:
     def beyond(true: float) -> float:
         return (value - true) ** 2 - variance(true)
 
-    low = 0.0 if value <= 0 else float(brentq(beyond, 0.0, value - 1e-9 * value, xtol=1e-9))
-    high = 1.0 if value >= 1 else float(brentq(beyond, value + 1e-9 * (1 - value), 1.0, xtol=1e-9))
+    low = 0.0 if value <= 0 else float(scipy.optimize.brentq(beyond, 0.0, value - 1e-9 * value, xtol=1e-9))
+    high = 1.0 if value >= 1 else float(scipy.optimize.brentq(beyond, value + 1e-9 * (1 - value), 1.0, xtol=1e-9))
     return low, high

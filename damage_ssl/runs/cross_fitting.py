@@ -11,7 +11,6 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.evaluation.calibration import Calibration, calibrate, calibrated_unseen, damaged_probability
@@ -67,6 +66,8 @@ class CrossFitted:
     @property
     def auroc(self) -> float:
         """Of P(damaged), over all folds; both kinds are there."""
+        from sklearn.metrics import roc_auc_score
+
         p, damaged = damaged_probability(self.probabilities, self.scheme), self.classes >= self.scheme.damaged_from
         return float(roc_auc_score(damaged[self.known], p[self.known]))
 
