@@ -240,4 +240,6 @@ def _sentence(report: "SourceReport") -> str:
         "repaired": report.repaired,
     }
     parts += [f"{count:,} {what}" for what, count in counts.items() if count]
-    return f"  {report.source} ({report.format}): {', '.join(parts)}"
+    made = "ids made of the shapes (no building_id, id or uid is complete and unique)"
+    ids = f"ids from '{report.id_column}'" if report.id_column else made
+    return f"  {report.source} ({report.format}): {', '.join(parts)}; {ids}"
