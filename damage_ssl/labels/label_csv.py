@@ -132,7 +132,7 @@ def write_label_csv(labels: "pd.DataFrame", path: Path) -> None:
 
 
 def unknown_buildings_error(path: Path, unknown: Sequence[LabelRow], known: Collection[str] = ()) -> InputError:
-    """The error for labels of buildings that are not among the event's `known` ids: the first five, how many, and why."""
+    """The error for labels of buildings that are not among the event's `known` ids: the first five, and why."""
     names = list(dict.fromkeys(row.building_id for row in unknown))
     listed = ", ".join(f"'{name}'" for name in names[:5]) + (", …" if len(names) > 5 else "")
     buildings = "1 building is" if len(names) == 1 else f"{len(names)} buildings are"
