@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from damage_ssl.imagery.scene import Role, Scene
 from damage_ssl.settings import FootprintSettings
 
 RASTER_SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img", ".ntf"}
+_COARSE = 2.0  # times the finest pixel of the side: what is named a preview is one
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,14 @@ def _photographs(side: Sequence[tuple[str, Scene | NotPhotographError]]) -> list
     if not scenes and left_out:
         raise NotPhotographError(next(iter(left_out.values())))
     if len(scenes) > 1:
-        odd = {scene.href: from_raster(scene.href, beside_photographs) for scene in scenes}
+        finest = min(scene.gsd_m for scene in scenes)
+        odd = {
+            scene.href: from_raster(
+                scene.href,
+                partial(beside_photographs, stem=raster_stem(scene.href), coarse=scene.gsd_m > _COARSE * finest),
+            )
+            for scene in scenes
+        }
         why = {href: reason for href, reason in odd.items() if reason is not None}
         if len(why) < len(scenes):
             scenes = [scene for scene in scenes if scene.href not in why]

@@ -80,7 +80,7 @@ def inspect_scene(
     """Check that a raster can be used, and describe it; `bands` are the numbers of red, green and blue, if given.
 
     Raises:
-        NotPhotographError: it is a mask, a height model or a preview.
+        NotPhotographError: it is a mask or a height model.
         InputError: unreadable or truncated, without CRS or georeferencing, rotated or upside down, without any data.
     """
     reading = reading or ReadSettings()

@@ -16,7 +16,6 @@ _MASK_WORDS = {"mask", "cloudmask", "clouds", "udm", "udm2", "qa", "qa60", "scl"
 _HEIGHT_WORDS = {"dsm", "dtm", "dem", "chm", "ndsm", "hag", "height", "heights", "elevation", "slope", "hillshade"}
 _PREVIEW_WORDS = {"browse", "thumbnail", "thumb", "preview", "quicklook", "ql", "overview"}
 _MOST_CODES = 32
-_TINY_PX = 2048
 _UNITS = {"m", "metre", "metres", "meter", "meters", "ft", "foot", "feet"}
 
 
@@ -33,35 +32,44 @@ def check_is_photograph(source: Any, stem: str, name: str) -> None:
         name: what it is called in messages.
 
     Raises:
-        NotPhotographError: name and pixels say that it is a mask, a height model or a preview.
+        NotPhotographError: name and pixels say that it is a mask or a height model.
     """
-    words = set(re.split(r"[^a-z0-9]+", stem.lower()))
-    single = source.count == 1 and source.colorinterp[0] != ColorInterp.palette
-    kind = np.dtype(source.dtypes[0]).kind
-    if words & _PREVIEW_WORDS and max(source.width, source.height) <= _TINY_PX:
-        raise _refused(name, f"a preview by its name ({_first(words & _PREVIEW_WORDS)}) and small size")
+    words = _words(stem)
+    single = _is_single(source)
     unit = (source.units[0] or "").strip().lower()
-    if single and (words & _HEIGHT_WORDS or unit in _UNITS):
+    if single and source.dtypes[0] != "uint8" and (words & _HEIGHT_WORDS or unit in _UNITS):
         raise _refused(name, f"heights: one band, {_first(words & _HEIGHT_WORDS) or f'in {unit}'}")
     mask_named = words & _MASK_WORDS or any(word.endswith("mask") for word in words)
-    if not mask_named or kind == "f":
-        return
-    if source.count >= 6 or (source.count != 3 and _few(_thinned(source))):
+    if mask_named and source.count != 3 and np.dtype(source.dtypes[0]).kind != "f" and _few(_thinned(source)):
         raise _refused(name, f"a mask by its name ({_first(words & _MASK_WORDS) or 'mask'}) and its few values")
 
 
-def beside_photographs(source: Any) -> str | None:
-    """Why a raster is none of the photographs when colour images of its side lie beside it; None where it may be one.
+def beside_photographs(source: Any, stem: str = "", *, coarse: bool = False) -> str | None:
+    """Why a raster is none of the photographs when others of its side lie beside it; None where it may be one.
 
-    One band of floats is a height model or an index, one band of few values a mask.
+    One band of floats is a height model or an index, one band of few values a mask; one that is `coarse` against the
+    others and named so is a preview.
     """
-    if source.count != 1 or source.colorinterp[0] == ColorInterp.palette:
+    words = _words(stem)
+    if coarse and words & _PREVIEW_WORDS:
+        return f"a preview by its name ({_first(words & _PREVIEW_WORDS)}), coarser than the images beside it"
+    if not _is_single(source):
         return None
+    if words & _HEIGHT_WORDS:
+        return f"one band named {_first(words & _HEIGHT_WORDS)} beside other images: heights"
     if np.dtype(source.dtypes[0]).kind == "f" or source.dtypes[0] in {"int16", "int32"}:
-        return f"one band of {source.dtypes[0]} beside colour images: heights or an index"
+        return f"one band of {source.dtypes[0]} beside other images: heights or an index"
     if _few(_thinned(source)):
-        return "one band of few values beside colour images: a mask"
+        return "one band of few values beside other images: a mask"
     return None
+
+
+def _words(stem: str) -> set[str]:
+    return set(re.split(r"[^a-z0-9]+", stem.lower()))
+
+
+def _is_single(source: Any) -> bool:
+    return bool(source.count == 1 and source.colorinterp[0] != ColorInterp.palette)
 
 
 def _refused(name: str, why: str) -> NotPhotographError:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.rpc import RPC
 
@@ -12,7 +13,7 @@ from damage_ssl.errors import InputError
 from damage_ssl.events.inputs import inspect_sides
 from damage_ssl.imagery.chunks import read_chunk
 from damage_ssl.imagery.scene import Scene
-from tests.conftest import texture, write_tiff
+from tests.conftest import CORNER_X, CORNER_Y, GSD_M, texture, write_tiff
 
 SIDE = 128
 COLOUR = texture(1, SIDE, SIDE)
@@ -42,8 +43,8 @@ def sides(tmp_path: Path, **options: object) -> list[Scene]:
         ("a_classes.tif", CODES * 90 + 60, "one band of few values"),
         ("dsm.tif", HEIGHTS, "heights: one band"),
         ("a_dem.tif", HEIGHTS.astype(np.int16), "heights: one band"),
-        ("a_ndvi.tif", HEIGHTS / 200, "one band of float32 beside colour images"),
-        ("a_browse.tif", COLOUR, "a preview by its name"),
+        ("a_ndvi.tif", HEIGHTS / 200, "one band of float32 beside other images"),
+        ("hillshade.tif", COLOUR[0], "one band named hillshade"),
     ],
 )
 def test_what_is_no_photograph_is_left_out(name: str, pixels: np.ndarray, reason: str, tmp_path: Path) -> None:
@@ -58,6 +59,17 @@ def test_what_is_no_photograph_is_left_out(name: str, pixels: np.ndarray, reason
     assert reason in note
 
 
+def test_coarse_browse_image_beside_the_photograph(tmp_path: Path) -> None:
+    coarse = Affine(GSD_M * 8, 0, CORNER_X, 0, -GSD_M * 8, CORNER_Y)
+    write_tiff(tmp_path / "post" / "a_browse.tif", COLOUR[:, ::8, ::8], transform=coarse)
+    (alone,) = sides(tmp_path)
+    assert alone.notes == ()
+    write_tiff(tmp_path / "post" / "z_preview.tif", COLOUR)
+    (scene,) = sides(tmp_path)
+    assert scene.scene_id == "post-z_preview"
+    assert "a_browse.tif: is a preview by its name" in scene.notes[0]
+
+
 def test_alone_it_is_refused(tmp_path: Path) -> None:
     write_tiff(tmp_path / "post" / "dsm.tif", HEIGHTS)
     with pytest.raises(InputError, match=r"dsm\.tif: is no photograph of the ground \(heights.*give the image"):
@@ -66,9 +78,10 @@ def test_alone_it_is_refused(tmp_path: Path) -> None:
 
 def test_grey_photographs_and_odd_names_stay(tmp_path: Path) -> None:
     write_tiff(tmp_path / "post" / "pan.tif", COLOUR[0])
+    write_tiff(tmp_path / "post" / "clouds_8bands.tif", np.concatenate([COLOUR] * 3), photometric="minisblack")
     write_tiff(tmp_path / "post" / "damask_street.tif", COLOUR)
     write_tiff(tmp_path / "post" / "mask_of_zorro.tif", COLOUR)
-    assert [scene.notes for scene in sides(tmp_path)] == [(), (), ()]
+    assert [scene.notes for scene in sides(tmp_path)][1:] == [(), (), ()]
 
 
 @pytest.mark.parametrize(
