@@ -97,8 +97,9 @@ def inspect_scene(
         found = find_fill(sample, valid)
         said = [*notes, *band_notes(source, name, bands)]
         if found is not None:
-            valid = valid & ~is_fill(sample, replace(found, everywhere=True))
-            said.append(fill_note(found, 1 - valid.mean(), name))
+            missing = is_fill(sample, replace(found, everywhere=True)) & valid
+            valid = valid & ~missing
+            said.append(fill_note(found, float(missing.mean()), name))
         if not valid.any():
             kind = InputError if beside_photographs(source) is None else NotPhotographError  # codes near 0
             raise kind(f"{name}: every pixel is nodata or black; give another raster")
