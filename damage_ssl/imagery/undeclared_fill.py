@@ -24,15 +24,13 @@ def find_fill(sample: NDArray[Any], valid: NDArray[np.bool_]) -> Fill | None:
     Either it lies farther from all other values than those lie apart (−9999 beside 0–1; 65535 beside 200–2,200), in all
     bands alike; or it is one colour in a whole area at the raster's edge that ends abruptly, as no cloud does.
     """
-    if valid.mean() < _LEAST_SHARE:
+    pixels = sample[:, ::2, ::2][:, valid[::2, ::2]]  # every other row and column will do
+    if not pixels.size:
         return None
-    for extreme in (np.min, np.max):
-        value = extreme(sample[:, valid])
-        here = (sample == value).all(axis=0) & valid
-        rest = sample[:, valid & ~here]
-        if here.mean() < _LEAST_SHARE or not rest.size or not _apart(float(value), rest):
-            continue
-        return Fill((float(value),) * 3, everywhere=True)
+    for value in (pixels.min(), pixels.max()):
+        here = (pixels == value).all(axis=0)
+        if here.mean() >= _LEAST_SHARE and not here.all() and _apart(float(value), pixels[:, ~here]):
+            return Fill((float(value),) * 3, everywhere=True)
     return _at_the_edge(sample, valid)
 
 
@@ -54,8 +52,11 @@ def _apart(value: float, rest: NDArray[Any]) -> bool:
 def _at_the_edge(sample: NDArray[Any], valid: NDArray[np.bool_]) -> Fill | None:
     rim = np.zeros(valid.shape, dtype=bool)
     rim[[0, -1]] = rim[:, [0, -1]] = True
-    colours, counts = np.unique(sample[:, rim & valid], axis=1, return_counts=True)
-    if not counts.size or counts.max() < 0.05 * rim.sum():
+    along = rim & valid
+    if not along.any():
+        return None
+    colours, counts = np.unique(sample[:, along], axis=1, return_counts=True)
+    if counts.max() < 0.05 * rim.sum():
         return None
     colour = colours[:, counts.argmax()]
     if not colour.any():
