@@ -165,6 +165,7 @@ def create_event(workspace: Path, name: str, inputs: "EventInputs", *, overwrite
         hazard=inputs.hazard,
         pre_datetime=inputs.pre_datetime,
         post_datetime=inputs.post_datetime,
+        bands=inputs.bands,
         footprint_settings=inputs.footprint_settings,
         overwrite=overwrite,
     )
@@ -193,13 +194,13 @@ def made_from(
     asked = {("pre", href) for href in expand_rasters(pre, "pre")} | {
         ("post", href) for href in expand_rasters(post, "post")
     }
-    have = {(scene.role, scene.href) for role in ("pre", "post") for scene in event.scenes(role)}
+    scenes = [*event.scenes("pre"), *event.scenes("post")]
+    have = {(scene.role, href) for scene in scenes for href in (scene.href, *scene.left_out)}
     if asked != have or not event.has_footprints:
         return False
     area = None if aoi is None else read_aoi(aoi)
     if _same_files(event, footprints) and _same_area(area, event.aoi()):
         return True
-    scenes = [*event.scenes("pre"), *event.scenes("post")]
     table = read_footprints(footprints, aoi=area, imagery=extent_of(scenes), settings=event.footprint_settings()).table
     kept = event.footprints()
     return table["building_id"].tolist() == kept["building_id"].tolist() and bool(

@@ -11,6 +11,7 @@ from damage_ssl.cli.console import Console, command
 from damage_ssl.cli.options import (
     WORKSPACE,
     Aoi,
+    Bands,
     EventName,
     Footprints,
     Hazard,
@@ -19,6 +20,7 @@ from damage_ssl.cli.options import (
     PreDate,
     Rasters,
     Workspace,
+    band_numbers,
 )
 from damage_ssl.cli.questions import settle_definition
 from damage_ssl.damage_scale import scheme_named
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from damage_ssl.footprints.footprint_set import SourceReport
 
 _SHOWN = 5
+_NOTES_SHOWN = 12
 
 
 def init(
@@ -41,6 +44,9 @@ def init(
     hazard: Hazard = None,
     pre_date: PreDate = None,
     post_date: PostDate = None,
+    bands: Bands = None,
+    pre_bands: Bands = None,
+    post_bands: Bands = None,
     from_xbd: Annotated[
         Path | None, typer.Option(metavar="DIR", help="An xBD folder with images/ and labels/.")
     ] = None,
@@ -78,6 +84,7 @@ def init(
             hazard=hazard,
             pre_datetime=pre_date,
             post_datetime=post_date,
+            bands=band_numbers(bands, pre=pre_bands, post=post_bands),
             from_xbd=from_xbd,
             footprint_settings=FootprintSettings(min_confidence=min_confidence, point_size_m=point_size_m),
         )
@@ -171,6 +178,8 @@ def make_event(
     console.say(f"event '{name}': {summary.footprints:,} footprints, {scenes}")
     for line in footprint_lines(event):
         console.say(line)
+    for note in scene_notes(event):
+        console.warn(note)
     if remark := date_remark(event):
         console.warn(remark)
     console.say(f"next: {summary.next_step}")
@@ -189,6 +198,14 @@ def footprint_lines(event: Event) -> list[str]:
     if len(left_out):
         lines.append(f"  all that were left out: {event.path / LEFT_OUT_FILE}")
     return lines
+
+
+def scene_notes(event: Event) -> list[str]:
+    """What was guessed of the scenes, contradicts itself or was left out; of many, the first and how many more."""
+    notes = list(dict.fromkeys(note for scene in (*event.scenes("pre"), *event.scenes("post")) for note in scene.notes))
+    more = len(notes) - _NOTES_SHOWN
+    rest = [f"{more} more notes on the imagery: see `damage_ssl:notes` in {event.path / 'items'}"] if more > 0 else []
+    return notes[:_NOTES_SHOWN] + rest
 
 
 def footprint_values(event: Event) -> dict[str, Any]:
@@ -240,4 +257,6 @@ def _sentence(report: "SourceReport") -> str:
         "repaired": report.repaired,
     }
     parts += [f"{count:,} {what}" for what, count in counts.items() if count]
-    return f"  {report.source} ({report.format}): {', '.join(parts)}"
+    made = "ids made of the shapes (no building_id, id or uid is complete and unique)"
+    ids = f"ids from '{report.id_column}'" if report.id_column else made
+    return f"  {report.source} ({report.format}): {', '.join(parts)}; {ids}"

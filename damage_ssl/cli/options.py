@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from damage_ssl.errors import SettingsError, nearest_name
+from damage_ssl.errors import InputError, SettingsError, nearest_name
 from damage_ssl.events.event import Event
+from damage_ssl.imagery.scene import Role
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.settings import PatchSettings, Resources, SourceSettings, SplitSettings, from_mapping
 
@@ -135,6 +136,10 @@ Aoi = Annotated[Path | None, typer.Option(metavar="FILE", help="Area of interest
 Hazard = Annotated[str | None, typer.Option(help="Kind of disaster: earthquake, fire, flood, wind, conflict …")]
 PreDate = Annotated[str | None, typer.Option(help="Acquisition date of the pre images, where the files do not say.")]
 PostDate = Annotated[str | None, typer.Option(help="Acquisition date of the post images, where the files do not say.")]
+Bands = Annotated[
+    str | None,
+    typer.Option(metavar="R,G,B", help="Numbers of red, green and blue (from 1), e.g. 3,2,1; else the file says."),
+]
 SettingsFile = Annotated[
     Path | None,
     typer.Option("--settings", metavar="TOML", help="Settings file: [patches], [train], [split], [sources]."),
@@ -171,3 +176,21 @@ PostScene = Annotated[
 ]
 ContextGsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the wider context view.")]
 RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the best one, or a new one).")]
+
+
+def band_numbers(both: str | None, *, pre: str | None, post: str | None) -> "dict[Role, tuple[int, ...]] | None":
+    """The bands of each side from `--bands`, `--pre-bands` and `--post-bands`; None where none was given.
+
+    Raises:
+        InputError: one is not three numbers from 1, or one for a grey image.
+    """
+    given = {"pre": pre or both, "post": post or both}
+    found: dict[Role, tuple[int, ...]] = {}
+    for role, text in given.items():
+        if text is None:
+            continue
+        numbers = [part.strip() for part in text.split(",")]
+        if len(numbers) not in {1, 3} or not all(part.isascii() and part.isdigit() and int(part) for part in numbers):
+            raise InputError(f"--bands {text}: give three numbers from 1, for red, green and blue, such as 3,2,1")
+        found["pre" if role == "pre" else "post"] = tuple(int(part) for part in numbers)
+    return found or None

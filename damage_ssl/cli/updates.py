@@ -30,6 +30,8 @@ def add_scene(
         added = workflow.add_scenes(opened, pre=pre, post=post, pre_datetime=pre_date, post_datetime=post_date)
         summary = workflow.event_status(opened)
         _say_addition(console, opened, added, summary)
+        for note in (note for scene in added.added for note in scene.notes):
+            console.warn(note)
         console.result(
             {
                 "added": [

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,6 +72,7 @@ class Event:
         hazard: str | None = None,
         pre_datetime: str | None = None,
         post_datetime: str | None = None,
+        bands: Mapping[Role, tuple[int, ...]] | None = None,
         footprint_settings: FootprintSettings | None = None,
         overwrite: bool = False,
     ) -> "Event":
@@ -92,7 +93,7 @@ class Event:
         from damage_ssl.footprints.reader import read_aoi, read_footprints
 
         event = cls.vacant(Path(workspace), name, overwrite=overwrite)
-        scenes, notes = inspect_sides(pre, post, pre_datetime=pre_datetime, post_datetime=post_datetime)
+        scenes, notes = inspect_sides(pre, post, pre_datetime=pre_datetime, post_datetime=post_datetime, bands=bands)
         area = None if aoi is None else read_aoi(aoi)
         found = None
         if footprints is not None:

@@ -2,25 +2,26 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from damage_ssl.errors import InputError
+from damage_ssl.events.acquisition_dates import acquisition_date
 from damage_ssl.files import read_json
 from damage_ssl.imagery.href import is_remote, is_url, raster_stem, shown_href
 from damage_ssl.imagery.inspection import inspect_scene, side_by_side
-from damage_ssl.imagery.raster import from_raster, quiet
-from damage_ssl.imagery.scene import Role, Scene, parse_time
+from damage_ssl.imagery.raster import from_raster
+from damage_ssl.imagery.raster_roles import NotPhotographError, beside_photographs
+from damage_ssl.imagery.scene import Role, Scene
 from damage_ssl.settings import FootprintSettings
 
 RASTER_SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img", ".ntf"}
-_DATE_IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
-_DATE_TAGS = ("ACQUISITIONDATETIME", "ACQUISITION_DATETIME", "TIFFTAG_DATETIME")
+_COARSE = 2.0  # times the finest pixel of the side: what is named a preview is one
 
 
 @dataclass(frozen=True)
@@ -94,31 +95,6 @@ def read_notes(hrefs: Sequence[str]) -> SourceNotes:
     return SourceNotes(None, None, {}, {})
 
 
-def acquired_at(href: str, role: Role, given: str | None, notes: SourceNotes) -> datetime | None:
-    """When a scene was taken: as given, from `event.json`, from the file's tags, from a date in its name, or None.
-
-    Raises:
-        InputError: the given time is not an ISO 8601 date or time.
-    """
-    if given is not None:
-        return parse_time(given, f"--{role}-datetime")
-    stem = raster_stem(href)
-    noted = notes.date_of(role, stem)
-    if noted is not None:
-        return parse_time(noted, f"event.json: {role} date of {stem}")
-    with quiet():
-        tags = from_raster(href, lambda source: {**source.tags(), **source.tags(ns="IMAGERY")})
-    for name in _DATE_TAGS:
-        if tags.get(name):
-            text = re.sub(r"^(\d{4}):(\d\d):(\d\d)", r"\1-\2-\3", tags[name].strip())
-            try:
-                return parse_time(text, name)
-            except InputError:
-                continue
-    match = _DATE_IN_NAME.search(stem)
-    return datetime(*(int(part) for part in match.groups()), tzinfo=UTC) if match else None  # type: ignore[arg-type, misc]
-
-
 def _is_raster(file: Path) -> bool:
     """Hidden files are none: macOS puts a `._NAME.tif` beside each file on disks that are not its own."""
     return file.suffix.lower() in RASTER_SUFFIXES and not file.name.startswith(".")
@@ -153,6 +129,7 @@ def inspect_sides(
     *,
     pre_datetime: str | None,
     post_datetime: str | None,
+    bands: Mapping[Role, tuple[int, ...]] | None = None,
 ) -> tuple[list[Scene], SourceNotes]:
     """Find and check the rasters of both sides; also what an `event.json` beside them says.
 
@@ -169,7 +146,7 @@ def inspect_sides(
             f"{shown_href(min(both))}: is given as --pre and as --post; an event needs an image of before and one of "
             "after (a folder or glob may mean more than was intended)"
         )
-    return inspect_rasters(sides, taken=())
+    return inspect_rasters(sides, taken=(), bands=bands)
 
 
 Asked = tuple[Role, list[str], str | None]
@@ -177,9 +154,16 @@ Asked = tuple[Role, list[str], str | None]
 
 
 def inspect_rasters(
-    sides: Sequence[Asked], *, taken: Iterable[str], later: bool = False
+    sides: Sequence[Asked],
+    *,
+    taken: Iterable[str],
+    later: bool = False,
+    bands: Mapping[Role, tuple[int, ...]] | None = None,
 ) -> tuple[list[Scene], SourceNotes]:
     """Check rasters and describe them as scenes with ids of their own; also what an `event.json` beside them says.
+
+    Masks, height models and previews are left out where a photograph of the same side is there, and named in the notes
+    of its first scene. `bands` are the numbers of red, green and blue of a side.
 
     `taken` are ids that others have. Of `later` acquisitions the notes' date for a whole side is not theirs.
 
@@ -196,17 +180,54 @@ def inspect_rasters(
         for href in hrefs
     ]
 
-    def inspect(one: tuple[str, str, Role, str | None]) -> Scene:
+    def inspect(one: tuple[str, str, Role, str | None]) -> Scene | NotPhotographError:
         href, scene_id, role, given = one
-        return inspect_scene(
-            href,
-            scene_id=scene_id,
-            role=role,
-            acquired=acquired_at(href, role, given, notes),
-            sensor=notes.sensors.get(raster_stem(href)),
-        )
+        stem = raster_stem(href)
+        try:
+            acquired, remarks = acquisition_date(href, role, given, notes.date_of(role, stem))
+            return inspect_scene(
+                href,
+                scene_id=scene_id,
+                role=role,
+                acquired=acquired,
+                sensor=notes.sensors.get(stem),
+                bands=None if bands is None else bands.get(role),
+                notes=remarks,
+            )
+        except NotPhotographError as error:
+            return error
 
-    return side_by_side(inspect, found), notes
+    inspected = side_by_side(inspect, found)
+    scenes: list[Scene] = []
+    for role in ("pre", "post"):
+        side = [(href, each) for (href, _, its, _), each in zip(found, inspected, strict=True) if its == role]
+        scenes += _photographs(side)
+    return scenes, notes
+
+
+def _photographs(side: Sequence[tuple[str, Scene | NotPhotographError]]) -> list[Scene]:
+    """The scenes of a side; all else is named in the notes of the first."""
+    left_out = {href: str(each) for href, each in side if isinstance(each, NotPhotographError)}
+    scenes = [each for _, each in side if isinstance(each, Scene)]
+    if not scenes and left_out:
+        raise NotPhotographError(next(iter(left_out.values())))
+    if len(scenes) > 1:
+        finest = min(scene.gsd_m for scene in scenes)
+        odd = {
+            scene.href: from_raster(
+                scene.href,
+                partial(beside_photographs, stem=raster_stem(scene.href), coarse=scene.gsd_m > _COARSE * finest),
+            )
+            for scene in scenes
+        }
+        why = {href: reason for href, reason in odd.items() if reason is not None}
+        if len(why) < len(scenes):
+            scenes = [scene for scene in scenes if scene.href not in why]
+            left_out |= {href: f"{shown_href(href)}: is {reason}" for href, reason in why.items()}
+    if left_out:
+        said = tuple(f"left out: {text}" for text in left_out.values())
+        scenes[0] = dataclasses.replace(scenes[0], notes=(*said, *scenes[0].notes), left_out=tuple(left_out))
+    return scenes
 
 
 def _free_id(wanted: str, taken: set[str]) -> str:
@@ -229,6 +250,7 @@ class EventInputs:
     hazard: str | None = None
     pre_datetime: str | None = None
     post_datetime: str | None = None
+    bands: Mapping[Role, tuple[int, ...]] | None = None
     from_xbd: Path | None = None
     licence: str | None = None
     footprint_settings: FootprintSettings = dataclasses.field(default_factory=FootprintSettings)

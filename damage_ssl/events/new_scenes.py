@@ -83,12 +83,14 @@ def add_scenes(
         before = [scene for side in event.pre_and_post() for scene in side]
         known: dict[str, str] = {}
         wanted: list[Asked] = []
+        left_out = {href for scene in before for href in scene.left_out}
         seen: dict[str, Role] = {}
         for role, hrefs, date in given:
-            new = [href for href in hrefs if not _is_known(href, role, before, seen, known)]
+            new = [href for href in hrefs if href not in left_out and not _is_known(href, role, before, seen, known)]
             wanted.append((role, new, date))
         taken = [scene.scene_id for scene in before]
-        scenes, _ = inspect_rasters(wanted, taken=taken, later=True)
+        bands = {scene.role: scene.bands for scene in before if scene.bands}  # as they were given for that side
+        scenes, _ = inspect_rasters(wanted, taken=taken, later=True, bands=bands)
         touched = {scene.scene_id: _touched(event, scene, before) for scene in scenes}
         earlier = extent_of(before)
         beyond = tuple(

@@ -15,7 +15,7 @@ from shapely.geometry import box, mapping, shape
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import atomic_directory, link_or_copy, read_json, write_json
 from damage_ssl.imagery.href import raster_suffix
-from damage_ssl.imagery.scene import ROLE_PROPERTY, Overview, Scene
+from damage_ssl.imagery.scene import ROLE_PROPERTY, Fill, Overview, Scene
 
 if TYPE_CHECKING:
     import pystac
@@ -112,6 +112,14 @@ def _item(scene: Scene, created: datetime) -> "pystac.Item":
         _PREFIX + "nodata": scene.nodata,
         _PREFIX + "overviews": [[overview.level, overview.factor] for overview in scene.overviews],
     }
+    if scene.bands:
+        properties[_PREFIX + "bands"] = list(scene.bands)
+    if scene.fill:
+        properties[_PREFIX + "fill"] = {"values": list(scene.fill.values), "everywhere": scene.fill.everywhere}
+    if scene.notes:
+        properties[_PREFIX + "notes"] = list(scene.notes)
+    if scene.left_out:
+        properties[_PREFIX + "left_out"] = list(scene.left_out)
     if scene.sensor:
         properties["instruments"] = [scene.sensor]
     if scene.datetime is None:
@@ -139,6 +147,7 @@ def _item(scene: Scene, created: datetime) -> "pystac.Item":
 def _scene(item: dict[str, Any]) -> Scene:
     values = item["properties"]
     height, width = values["proj:shape"]
+    fill = values.get(_PREFIX + "fill")
     stretch, time, geometry = values[_PREFIX + "stretch"], values["datetime"], item["geometry"]
     return Scene(
         scene_id=item["id"],
@@ -155,6 +164,10 @@ def _scene(item: dict[str, Any]) -> Scene:
         stretch=None if stretch is None else tuple((low, high) for low, high in stretch),
         nodata=values[_PREFIX + "nodata"],
         overviews=tuple(Overview(level, factor) for level, factor in values.get(_PREFIX + "overviews", [])),
+        bands=tuple(values.get(_PREFIX + "bands") or ()) or None,
+        fill=None if fill is None else Fill(tuple(fill["values"]), fill["everywhere"]),
+        notes=tuple(values.get(_PREFIX + "notes", ())),
+        left_out=tuple(values.get(_PREFIX + "left_out", ())),
     )
 
 

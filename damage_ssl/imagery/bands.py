@@ -1,5 +1,7 @@
 """Which bands of a raster are red, green and blue, which pixels are valid, and the black fill that no mask declares."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -10,6 +12,8 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 from scipy import ndimage
 
+from damage_ssl.imagery.scene import Fill
+
 _COLOURS = ("red", "green", "blue")
 
 
@@ -17,15 +21,66 @@ def rgb_indexes(source: Any) -> list[int]:
     """Numbers (from 1) of the red, green and blue band; of one band only where there is no colour.
 
     Bands named red, green and blue in their descriptions decide, since somebody wrote those; then the colour tags,
-    which GDAL also writes by itself; otherwise the first three bands that are not alpha are taken, or the first.
+    which GDAL also writes by itself; then wavelengths; otherwise the first three bands that are not alpha are taken, or
+    the first.
     """
-    names = [(description or "").strip().lower() for description in source.descriptions]
+    told = told_indexes(source)
+    if told is not None:
+        return told
     tags = [tag.name for tag in source.colorinterp]
-    for known in (names, tags):
-        if all(known.count(colour) == 1 for colour in _COLOURS):
-            return [known.index(colour) + 1 for colour in _COLOURS]
     colours = [index for index, tag in enumerate(tags, start=1) if tag != "alpha"]
     return colours[:3] if len(colours) >= 3 else colours[:1]
+
+
+def told_indexes(source: Any) -> list[int] | None:
+    """Numbers of red, green and blue where band names, colour tags or wavelengths tell all three; else None."""
+    names = [_colour_named((description or "").strip().lower()) for description in source.descriptions]
+    tags = [tag.name for tag in source.colorinterp]
+    for known in (names, tags, [_colour_of_wavelength(source, index) for index in source.indexes]):
+        if all(known.count(colour) == 1 for colour in _COLOURS):
+            return [known.index(colour) + 1 for colour in _COLOURS]
+    return None
+
+
+_NAMES = {"r": "red", "g": "green", "b": "blue", "b04": "red", "b03": "green", "b02": "blue"}  # b0…: Sentinel-2
+_OTHER_BANDS = re.compile(r"edge|coastal|yellow|nir|infra|pan|swir|green ?(?:1|i)\b|deep")
+_WAVELENGTH_UM = {"blue": (0.45, 0.52), "green": (0.52, 0.60), "red": (0.62, 0.69)}
+_WAVELENGTH_TAGS = ("WAVELENGTH", "CENTER_WAVELENGTH", "CENTRAL_WAVELENGTH_UM", "CENTRAL_WAVELENGTH_NM", "WAVELENGTHS")
+
+
+def _colour_named(name: str) -> str:
+    """`red` of "Red", "Band 3 (Red, 665 nm)", "r"; '' of other bands, such as "Red Edge"."""
+    found = [colour for colour in _COLOURS if re.search(rf"(?<![a-z]){colour}(?![a-z])", name)]
+    if len(found) == 1 and not _OTHER_BANDS.search(name):
+        return found[0]
+    return _NAMES.get(name, "")
+
+
+def _colour_of_wavelength(source: Any, index: int) -> str:
+    tags = {name.upper(): value for name, value in {**source.tags(index), **source.tags(index, ns="IMAGERY")}.items()}
+    for name in _WAVELENGTH_TAGS:
+        number = re.match(r"\s*(\d+(?:\.\d+)?)", tags.get(name, ""))
+        if number:
+            micrometres = float(number[1]) / (1000 if float(number[1]) > 100 else 1)
+            return next((c for c, (low, high) in _WAVELENGTH_UM.items() if low <= micrometres < high), "other")
+    return ""
+
+
+def band_notes(source: Any, name: str, bands: tuple[int, ...] | None) -> list[str]:
+    """What is to be said of the bands taken for red, green and blue: that they are a guess, or contradict the file."""
+    told, taken = told_indexes(source), bands or tuple(rgb_indexes(source))
+    if bands is not None and told is not None and tuple(told) != bands:
+        return [f"{name}: bands {_listed(bands)} were asked for, the file says {_listed(told)}"]
+    if bands is not None or told is not None or len(taken) < 3:
+        return []
+    return [
+        f"{name}: bands {_listed(taken)} are taken for red, green, blue: a guess, since neither names nor colour tags "
+        "say so; satellite images often begin with blue: then give --bands 3,2,1"
+    ]
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(str(number) for number in numbers)
 
 
 def alpha_index(source: Any) -> int | None:
@@ -34,14 +89,16 @@ def alpha_index(source: Any) -> int | None:
     return tags.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in tags else None
 
 
-def read_bands(source: Any, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def read_bands(
+    source: Any, window: Window, chosen: tuple[int, ...] | None = None
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Red, green, blue [3, h, w] in the file's own type, and where the file says that they are valid [h, w].
 
     Grey is repeated over three bands, a palette is looked up. Valid is what no alpha band, mask, nodata value or NaN
     excludes: a mask for the whole dataset counts as it is; with a nodata value a pixel is valid if any of the three
-    bands is, with masks of single bands if all are.
+    bands is, with masks of single bands if all are. `chosen`: the numbers of red, green and blue, if they were given.
     """
-    layout = _layout(source)
+    layout = _layout(source, chosen)
     indexes, alpha = layout.indexes, layout.alpha
     together = alpha is not None and source.dtypes[alpha - 1] == source.dtypes[indexes[0] - 1]
     read = source.read([*indexes, alpha] if together else indexes, window=window)
@@ -77,6 +134,17 @@ def fill(bands: NDArray[Any], *, factor: float = 1.0) -> NDArray[np.bool_]:
     return black_fill(peak, level=0, window_px=window_px)
 
 
+def is_fill(bands: NDArray[Any], found: Fill, *, factor: float = 1.0) -> NDArray[np.bool_]:
+    """Where bands [3, h, w] hold a colour that was found to stand for missing pixels [h, w]; `factor` as in `fill`."""
+    values = np.array(found.values).astype(bands.dtype)
+    same = (bands == values[:, None, None]).all(axis=0)
+    if found.everywhere or not same.any():
+        return np.asarray(same)
+    return black_fill(
+        np.where(same, 0, 255).astype(np.uint8), level=0, window_px=max(3, round(FILL_WINDOW_PX / factor))
+    )
+
+
 def stretched(band: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uint8]:
     """A band with `limits` (low, high) at 0 and 255."""
     low, high = limits
@@ -94,17 +162,18 @@ class _Layout:
     all_valid: bool
 
 
-_LAYOUTS: WeakKeyDictionary[Any, _Layout] = WeakKeyDictionary()
+_LAYOUTS: WeakKeyDictionary[Any, dict[tuple[int, ...] | None, _Layout]] = WeakKeyDictionary()
 
 
-def _layout(source: Any) -> _Layout:
+def _layout(source: Any, chosen: tuple[int, ...] | None) -> _Layout:
     """Looked up once for as long as a raster is open: it costs more than reading a small window."""
-    layout = _LAYOUTS.get(source)
+    known = _LAYOUTS.setdefault(source, {})
+    layout = known.get(chosen)
     if layout is None:
-        indexes = rgb_indexes(source)
+        indexes = list(chosen or rgb_indexes(source))
         flags = _mask_flags(source, indexes)
         all_valid = all(MaskFlags.all_valid in flag or MaskFlags.alpha in flag for flag in flags)
-        layout = _LAYOUTS[source] = _Layout(indexes, alpha_index(source), all_valid)
+        layout = known[chosen] = _Layout(indexes, alpha_index(source), all_valid)
     return layout
 
 

@@ -11,7 +11,7 @@ from rasterio.windows import Window as FileWindow
 from scipy import ndimage
 
 from damage_ssl.errors import SourceError
-from damage_ssl.imagery.bands import FILL_REACH_PX, fill, read_bands, stretched
+from damage_ssl.imagery.bands import FILL_REACH_PX, fill, is_fill, read_bands, stretched
 from damage_ssl.imagery.raster import from_raster
 from damage_ssl.imagery.scene import Overview, Scene
 from damage_ssl.settings import ReadSettings
@@ -145,8 +145,12 @@ def _read(
     outer_left, outer_top = max(0, left - FILL_REACH_PX), max(0, top - FILL_REACH_PX)
     width = min(source.width, right + FILL_REACH_PX) - outer_left
     height = min(source.height, bottom + FILL_REACH_PX) - outer_top
-    bands, valid = read_bands(source, FileWindow(outer_left, outer_top, width, height))
+    bands, valid = read_bands(source, FileWindow(outer_left, outer_top, width, height), scene.bands)
     filled = fill(bands, factor=factor)
+    if scene.fill is not None:
+        missing = is_fill(bands, scene.fill, factor=factor)
+        filled |= missing
+        bands = np.where(missing, 0, bands)  # which a stretch can take
     if filled.any():
         if overview is not None:  # its pixels on the border of the fill are averages of black and picture
             filled = ndimage.binary_dilation(filled, np.ones((3, 3), dtype=bool))

@@ -24,11 +24,13 @@ from shapely.ops import unary_union
 from damage_ssl.errors import InputError
 from damage_ssl.geography import cut_at_antimeridian, is_torn, made_whole
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
-from damage_ssl.imagery.bands import alpha_index, fill, read_bands
-from damage_ssl.imagery.href import is_remote, is_url, shown_href
+from damage_ssl.imagery.bands import alpha_index, band_notes, fill, is_fill, read_bands
+from damage_ssl.imagery.href import is_remote, is_url, raster_stem, shown_href
 from damage_ssl.imagery.overviews import trusted_overviews
 from damage_ssl.imagery.raster import from_raster, is_there, quiet
+from damage_ssl.imagery.raster_roles import NotPhotographError, beside_photographs, check_is_photograph
 from damage_ssl.imagery.scene import Role, Scene, Stretch
+from damage_ssl.imagery.undeclared_fill import fill_note, find_fill
 from damage_ssl.settings import ReadSettings
 
 S = TypeVar("S")
@@ -72,24 +74,35 @@ def inspect_scene(
     low_percent: float = 1.0,
     high_percent: float = 99.0,
     reading: ReadSettings | None = None,
+    bands: tuple[int, ...] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Scene:
-    """Check that a raster can be used, and describe it.
+    """Check that a raster can be used, and describe it; `bands` are the numbers of red, green and blue, if given.
 
     Raises:
+        NotPhotographError: it is a mask or a height model.
         InputError: unreadable or truncated, without CRS or georeferencing, rotated or upside down, without any data.
     """
     reading = reading or ReadSettings()
     name = shown_href(href)
 
     def describe(source: Any) -> Scene:
+        check_is_photograph(source, raster_stem(href), name)
         crs = _usable_crs(source, name)
         _check_transform(source.transform, name)
-        _check_bands(source, name)
+        _check_bands(source, name, bands)
         _check_complete(source, href)
         _check_no_sidecar_mask(source, href, reading)
-        sample, valid = _sample(source, href, reading)
+        sample, valid = _sample(source, href, reading, bands)
+        found = find_fill(sample, valid)
+        said = [*notes, *band_notes(source, name, bands)]
+        if found is not None:
+            missing = is_fill(sample, replace(found, everywhere=True)) & valid
+            valid = valid & ~missing
+            said.append(fill_note(found, float(missing.mean()), name))
         if not valid.any():
-            raise InputError(f"{name}: every pixel is nodata or black; give another raster")
+            kind = InputError if beside_photographs(source) is None else NotPhotographError  # codes near 0
+            raise kind(f"{name}: every pixel is nodata or black; give another raster")
         try:
             gsd_m = _ground_gsd_m(source, crs)
             extent = _data_extent(source, crs, valid)
@@ -112,7 +125,12 @@ def inspect_scene(
             extent=extent,
             stretch=stretch,
             nodata=None if source.nodata is None or not np.isfinite(source.nodata) else float(source.nodata),
+            bands=bands,
+            fill=found,
+            notes=tuple(said),
         )
+        if found is not None:  # overviews mix fill and picture at its border
+            return scene
         factors = [round(factor) for factor in source.overviews(1)]
         compression = source.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION") or source.driver
         overviews = trusted_overviews(scene, factors, _contrast(sample, valid), reading, compression=compression)
@@ -133,14 +151,27 @@ def measure_stretch(
     if scene.stretch is None:
         return None
     settings = reading or ReadSettings()
-    sample, valid = from_raster(scene.href, lambda source: _sample(source, scene.href, settings), reading=settings)
+    sample, valid = from_raster(
+        scene.href, lambda source: _sample(source, scene.href, settings, scene.bands), reading=settings
+    )
+    if scene.fill is not None:
+        valid = valid & ~is_fill(sample, replace(scene.fill, everywhere=True))
     return _percentiles(sample, valid, low_percent, high_percent)
 
 
 def _usable_crs(source: Any, name: str) -> CRS:
+    placed = source.crs is not None and source.transform != Affine.identity()
+    if source.rpcs is not None and not placed:
+        raise InputError(
+            f"{name}: is a raw scene with rational polynomials (RPC) only; orthorectify it with a height model, "
+            "`gdalwarp -rpc -to RPC_DEM=dem.tif -t_srs EPSG:... IN OUT`, or ask the provider for orthorectified imagery"
+        )
+    if source.gcps[0] and not placed:
+        srs = "" if source.gcps[1] is None else " -t_srs EPSG:..."
+        asked = "" if source.gcps[1] is not None else " -s_srs EPSG:... -t_srs EPSG:..."
+        raise InputError(f"{name}: has ground control points only; warp it with `gdalwarp -tps{srs}{asked} IN OUT`")
     if source.crs is None:
-        hint = " (it has ground control points only: warp it with gdalwarp)" if source.gcps[0] else ""
-        raise InputError(f"{name}: has no CRS{hint}; set it with `gdal_edit.py -a_srs EPSG:... FILE`")
+        raise InputError(f"{name}: has no CRS; set it with `gdal_edit.py -a_srs EPSG:... FILE`")
     try:
         crs = CRS.from_wkt(source.crs.to_wkt())
     except CRSError as error:
@@ -162,7 +193,9 @@ def _check_transform(transform: Affine, name: str) -> None:
         raise InputError(f"{name}: is not north up (geotransform {transform.to_gdal()}); warp it with gdalwarp first")
 
 
-def _check_bands(source: Any, name: str) -> None:
+def _check_bands(source: Any, name: str, bands: tuple[int, ...] | None) -> None:
+    if bands is not None and max(bands) > source.count:
+        raise InputError(f"{name}: has {source.count} bands; --bands asks for band {max(bands)}")
     if source.count < 1:
         raise InputError(f"{name}: has no bands")
     if np.dtype(source.dtypes[0]).kind not in "uif":
@@ -243,14 +276,16 @@ def _file_size(source: Any) -> int:
     return path.stat().st_size if not is_url(source.name) and path.is_file() else 0
 
 
-def _sample(source: Any, href: str, reading: ReadSettings) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _sample(
+    source: Any, href: str, reading: ReadSettings, bands: tuple[int, ...] | None = None
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Pixels on a regular coarse grid: bands [3, h, w] in the file's own type, and where they are valid [h, w]."""
     largest = max(source.width, source.height)
     _check_alpha(source, href)
     levels = [level for level, factor in enumerate(source.overviews(1)) if largest / factor <= _SAMPLE_FROM_PX]
     if levels and largest > _SAMPLE_FROM_PX:
-        return from_raster(href, _sampled, overview=levels[0], reading=reading)
-    return _sampled(source)
+        return from_raster(href, partial(_sampled, bands=bands), overview=levels[0], reading=reading)
+    return _sampled(source, bands)
 
 
 def _check_alpha(source: Any, href: str) -> None:
@@ -287,7 +322,7 @@ def _contrast(bands: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float
     return out
 
 
-def _sampled(source: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _sampled(source: Any, bands: tuple[int, ...] | None) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Blocks are read whole, some at a time, and thinned here: GDAL's own thinning decodes one anew for every line."""
     most = _SAMPLE_PX if source.width * source.height <= _SAMPLE_ALL_UP_TO else _SAMPLE_HUGE_PX
     columns, rows = (
@@ -296,7 +331,7 @@ def _sampled(source: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     )
     block_height, block_width = source.block_shapes[0]
     piece = max(1, _PIECE_PX // (block_height * block_width)) * block_width
-    bands, valid = [], []
+    read, valid = [], []
     for block in np.unique(rows // block_height):
         here = rows[rows // block_height == block]
         strip = []
@@ -304,11 +339,11 @@ def _sampled(source: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
             wanted = columns[(columns >= left) & (columns < left + piece)] - left
             window = Window(left, here[0], min(piece, source.width - left), here[-1] - here[0] + 1)
             if len(wanted):
-                part, usable = read_bands(source, window=window)
+                part, usable = read_bands(source, window, bands)
                 strip.append((part[:, here - here[0]][:, :, wanted], usable[here - here[0]][:, wanted]))
-        bands.append(np.concatenate([part for part, _ in strip], axis=2))
+        read.append(np.concatenate([part for part, _ in strip], axis=2))
         valid.append(np.concatenate([usable for _, usable in strip], axis=1))
-    joined = np.concatenate(bands, axis=1)
+    joined = np.concatenate(read, axis=1)
     step = max(1.0, source.height / len(rows))
     return joined, np.concatenate(valid) & ~fill(joined, factor=step)
 

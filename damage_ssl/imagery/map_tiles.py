@@ -22,7 +22,7 @@ from shapely import box
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.grid import crs_of_epsg, transformer
-from damage_ssl.imagery.bands import FILL_LEVEL, black_fill, rgb_indexes
+from damage_ssl.imagery.bands import FILL_LEVEL, black_fill, is_fill, rgb_indexes
 from damage_ssl.imagery.href import gdal_path
 from damage_ssl.imagery.raster import gdal_environment
 from damage_ssl.imagery.scene import Scene
@@ -109,7 +109,7 @@ def _encoded(pixels: NDArray[np.uint8], image_format: str, **options: int) -> Pi
 def _eight_bit(scene: Scene, read: Read) -> ImageData:
     """Red, green, blue as uint8 with the recorded stretch; black fill of files without a mask counts as missing."""
     with gdal_environment(scene.href), Reader(gdal_path(scene.href)) as reader:
-        image = read(reader, tuple(rgb_indexes(reader.dataset)))
+        image = read(reader, tuple(scene.bands or rgb_indexes(reader.dataset)))
         if reader.colormap:
             image = image.apply_colormap(reader.colormap)
     array = image.array
@@ -121,6 +121,9 @@ def _eight_bit(scene: Scene, read: Read) -> ImageData:
         missing = missing | ~np.isfinite(pixels).all(axis=0)
         pixels = np.where(np.isfinite(pixels), pixels, 0)
     missing = missing | _fill(pixels, missing)
+    if scene.fill is not None:
+        missing = missing | is_fill(pixels, scene.fill)
+        pixels = np.where(missing, 0, pixels)
     if scene.stretch is not None:
         low, high = np.array(scene.stretch, dtype=np.float32).T[:, :, None, None]
         pixels = np.clip(np.rint((pixels.astype(np.float32) - low) * (255 / (high - low))), 0, 255).astype(np.uint8)

@@ -28,6 +28,17 @@ class Overview:
     factor: int
 
 
+@dataclass(frozen=True)
+class Fill:
+    """A colour that stands for missing pixels although nothing in the file says so.
+
+    `everywhere`: each such pixel is missing (the value is none that a picture has); else only in whole areas.
+    """
+
+    values: tuple[float, ...]
+    everywhere: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """One acquisition of one side.
@@ -35,7 +46,9 @@ class Scene:
     `transform` maps (column, row) of a pixel's corner to (x, y) in `crs`, north up. `extent` is the area with data in
     EPSG:4326. `stretch` holds (low, high) per red, green, blue that become 0 and 255; None for 8-bit imagery, which is
     taken as it is. `gsd_m` is metres a pixel on the ground. `overviews` are those that were found to be averages of
-    the full resolution, finest first.
+    the full resolution, finest first. `bands` are the numbers of red, green and blue where they were given, else the
+    file tells. `fill` was found in the pixels. `notes` say what was guessed, contradicts itself or was left out;
+    `left_out` are hrefs of rasters of its side that are no photographs.
     """
 
     scene_id: str
@@ -52,6 +65,10 @@ class Scene:
     stretch: Stretch | None
     nodata: float | None
     overviews: tuple[Overview, ...] = ()
+    bands: tuple[int, ...] | None = None
+    fill: Fill | None = None
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -70,7 +87,18 @@ def scene_state(scene: Scene) -> list[object]:
     """Name, place, date, stretch and overviews of a scene, and size and time of its file where it is one; for JSON."""
     overviews = [asdict(overview) for overview in scene.overviews]
     date = str(scene.datetime)
-    return [scene.scene_id, scene.role, scene.href, *_file_state(scene.href), date, scene.stretch, overviews]
+    state: list[object] = [
+        scene.scene_id,
+        scene.role,
+        scene.href,
+        *_file_state(scene.href),
+        date,
+        scene.stretch,
+        overviews,
+    ]
+    if scene.bands or scene.fill:  # not of others, whose fingerprints stay as they were
+        state.append([scene.bands, scene.fill and asdict(scene.fill)])
+    return state
 
 
 def _file_state(href: str) -> tuple[int, int]:

@@ -1,7 +1,10 @@
 """Labels as CSV: what analysts bring from a spreadsheet and take back to one."""
 
+import codecs
 import csv
-from collections.abc import Iterator, Sequence
+import io
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +17,8 @@ from damage_ssl.files import atomic_path
 if TYPE_CHECKING:
     import pandas as pd
 
+_SEPARATOR_LINE = re.compile(r'"?sep=(,|;|\t)"?[ \t]*\r?(?:\n|$)', re.IGNORECASE)
+_ROUNDED = re.compile(r"\d+([.,]\d+)?[eE]\+?\d+")
 REQUIRED = ("building_id", "grade")
 OPTIONAL = (
     "labeller",
@@ -79,7 +84,9 @@ class LabelFile:
 def read_label_csv(path: Path, *, labeller: str) -> LabelFile:
     """Read a label file; see `LabelStore.import_csv` for its columns.
 
-    A separator other than the comma (semicolon, tab) is recognised by the header.
+    As spreadsheets write it: separated by comma, semicolon or tab (the one that gives the known columns; a first line
+    `sep=;` names it), UTF-8, UTF-16 with a byte order mark or Windows-1252, decimal commas where the separator is
+    another, rows that end early.
 
     Raises:
         InputError: file and row of the first thing that is wrong.
@@ -94,9 +101,12 @@ def read_label_csv(path: Path, *, labeller: str) -> LabelFile:
     unclassified = 0
     for number, record in records:
         where = f"{path}, row {number}"
-        if len(record) != len(names):
+        early = any(name in names[len(record) :] for name in REQUIRED)
+        if early or any(value.strip() for value in record[len(names) :]):
             raise InputError(f"{where}: {len(record)} values under {len(names)} columns; quote values with separators")
-        row = _parse_row(dict(zip(names, (value.strip() for value in record), strict=True)), number, where, labeller)
+        values = [value.strip() for value in record[: len(names)]]
+        values += [""] * (len(names) - len(values))  # a row that ends early
+        row = _parse_row(dict(zip(names, values, strict=True)), number, where, labeller)
         if row.value is LabelValue.UNCLASSIFIED:
             unclassified += 1
         else:
@@ -121,36 +131,85 @@ def write_label_csv(labels: "pd.DataFrame", path: Path) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def unknown_buildings_error(path: Path, unknown: Sequence[LabelRow]) -> InputError:
-    """The error for labels of buildings that the event does not have: the first five, and how many."""
+def unknown_buildings_error(path: Path, unknown: Sequence[LabelRow], known: Collection[str] = ()) -> InputError:
+    """The error for labels of buildings that are not among the event's `known` ids: the first five, and why."""
     names = list(dict.fromkeys(row.building_id for row in unknown))
     listed = ", ".join(f"'{name}'" for name in names[:5]) + (", …" if len(names) > 5 else "")
     buildings = "1 building is" if len(names) == 1 else f"{len(names)} buildings are"
-    return InputError(
-        f"{path}, row {unknown[0].row}: {buildings} not among the event's footprints: {listed}; "
-        "check that the labels belong to this event, or skip unknown buildings"
-    )
+    cure = mangled_ids(names, known) or "check that the labels belong to this event, or skip unknown buildings"
+    return InputError(f"{path}, row {unknown[0].row}: {buildings} not among the event's footprints: {listed}; {cure}")
+
+
+def mangled_ids(unknown: Sequence[str], known: Collection[str]) -> str | None:
+    """What a spreadsheet did to ids that the event does not have, and the cure; None where it did nothing known.
+
+    It takes leading zeros, and writes long numbers as 7.1E+11; a table with gaps makes 7.0 of 7.
+    """
+    plain = {_as_spreadsheet(each): each for each in known}
+    example = next(((name, plain[key]) for name in unknown if (key := _as_spreadsheet(name)) in plain), None)
+    if example is not None:
+        name, meant = example
+        what = f"the file's '{name}' seems to be the event's '{meant}', changed by a spreadsheet or table program"
+    elif rounded := next((name for name in unknown if _ROUNDED.fullmatch(name)), None):
+        what = f"'{rounded}' is a number that a spreadsheet has rounded: its digits are lost"
+    else:
+        return None
+    return f"{what}; write the labels anew with the column building_id as text"
+
+
+def _as_spreadsheet(name: str) -> str:
+    """A number as a spreadsheet keeps it: without leading zeros, `.0` behind it and capitals."""
+    text = name.strip().lower()
+    digits = re.fullmatch(r"0*(\d+)(?:[.,]0+)?", text)
+    return digits[1] if digits else text
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(row number, values) of every row that is not blank; a blank row counts, as it does in a spreadsheet."""
     number = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            separator = next((mark for mark in (",", ";", "\t") if mark in first), ",")
-            for number, record in enumerate(csv.reader(file, delimiter=separator, strict=True), start=1):
-                if any(value.strip() for value in record):
-                    yield number, record
+        text = _decoded(path)
+        declared = _SEPARATOR_LINE.match(text)
+        rest = text if declared is None else " \n" + text[declared.end() :]  # the row counts, as in the spreadsheet
+        separator = _separator(text.partition("\n")[0]) if declared is None else declared[1]
+        for number, record in enumerate(csv.reader(io.StringIO(rest, newline=""), delimiter=separator, strict=True), 1):
+            if any(value.strip() for value in record):
+                yield number, record
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; give the path of a CSV of labels") from None
     except (IsADirectoryError, PermissionError) as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a CSV of labels") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from None
+        raise InputError(
+            f"{path}: is neither UTF-8, UTF-16 nor Windows-1252 text (byte {error.start}); save it as CSV UTF-8"
+        ) from None
     except csv.Error as error:
         raise InputError(f"{path}, row {number + 1}: is not valid CSV ({error}); check the quotes") from None
+
+
+def _decoded(path: Path) -> str:
+    content = path.read_bytes()
+    if content.startswith(b"PK\x03\x04") or content.startswith(b"\xd0\xcf\x11\xe0"):
+        raise InputError(f"{path}: is a spreadsheet, not text; save the sheet as CSV UTF-8 and give that file")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if b"\0" in content:
+            raise
+        return content.decode("cp1252")
+
+
+def _separator(header: str) -> str:
+    """The mark that parts the header into most of the known columns; of equals the first, a comma before others."""
+
+    def known(mark: str) -> int:
+        names = {name.strip().strip('"').strip().lower() for name in header.split(mark)}
+        return len(names & {*REQUIRED, *OPTIONAL})
+
+    marks = [mark for mark in (",", ";", "\t") if mark in header] or [","]
+    return max(marks, key=known)
 
 
 def _check_header(names: Sequence[str], where: str) -> None:
@@ -188,7 +247,7 @@ def _probability(values: dict[str, str], name: str, where: str) -> float | None:
     if not text:
         return None
     try:
-        probability = float(text)
+        probability = float(text.replace(",", "."))
     except ValueError:
         probability = -1.0
     if not 0.0 < probability <= 1.0:

@@ -16,7 +16,13 @@ from sqlalchemy.pool import NullPool
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError
 from damage_ssl.files import storage_errors
-from damage_ssl.labels.label_csv import ImportReport, read_label_csv, unknown_buildings_error, write_label_csv
+from damage_ssl.labels.label_csv import (
+    ImportReport,
+    mangled_ids,
+    read_label_csv,
+    unknown_buildings_error,
+    write_label_csv,
+)
 from damage_ssl.labels.schema import (
     LABEL_COLUMNS,
     LOG,
@@ -245,11 +251,12 @@ class LabelStore:
 
         Args:
             path: columns `building_id` and `grade`; optional `labeller`, `time`, `comment`, `drawn`,
-                `inclusion_probability`, `stratum`, `cluster_id`, `cluster_probability`. UTF-8, with or without a byte
-                order mark.
+                `inclusion_probability`, `stratum`, `cluster_id`, `cluster_probability`. As spreadsheets write it: see
+                `read_label_csv`.
             known_ids: the event's buildings.
             labeller: who gave the labels, unless the file says so.
-            skip_unknown: leave out labels of other buildings instead of refusing the file.
+            skip_unknown: leave out labels of other buildings instead of refusing the file (not those whose ids a
+                spreadsheet has changed).
 
         Raises:
             InputError: the file cannot be read, or a row is wrong; file and row (the header is row 1) are named.
@@ -259,8 +266,8 @@ class LabelStore:
         file = read_label_csv(path, labeller=labeller)
         known = set(known_ids)
         unknown = [row for row in file.rows if row.building_id not in known]
-        if unknown and not skip_unknown:
-            raise unknown_buildings_error(path, unknown)
+        if unknown and (not skip_unknown or mangled_ids([row.building_id for row in unknown], known)):
+            raise unknown_buildings_error(path, unknown, known)
         labels = [
             NewLabel(
                 building_id=row.building_id,

@@ -46,8 +46,30 @@ def test_plain_file_is_imported(store: LabelStore, tmp_path: Path) -> None:
         b"building_id;grade\nb1;destroyed\n",
         b"Grade , Building_ID \n Destroyed , b1 \n\n",
         b"building_id,grade\nb1,destroyed",
+        b"\xef\xbb\xbfsep=;\r\nbuilding_id;grade\r\nb1;destroyed\r\n",
+        b'"sep=\t"\r\nbuilding_id\tgrade\r\nb1\tdestroyed\r\n',
+        b"building_id;grade;note (roof, walls, door)\r\nb1;destroyed;ok\r\n",
+        b"building_id,grade,,remark,\r\nb1,destroyed\r\n",
+        b"building_id,grade\r\nb1,destroyed,,,\r\n",
+        "building_id;grade;comment\nb1;destroyed;to\u00eet\n".encode("cp1252"),
+        "building_id\tgrade\r\nb1\tdestroyed\r\n".encode("utf-16"),
+        b"\xfe\xff" + "building_id;grade\nb1;destroyed\n".encode("utf-16-be"),
     ],
-    ids=["bom and crlf", "quoted", "semicolons", "spaces, capitals, other order", "no last newline"],
+    ids=[
+        "bom and crlf",
+        "quoted",
+        "semicolons",
+        "spaces, capitals, other order",
+        "no last newline",
+        "separator named",
+        "tab named in quotes",
+        "commas in the header of semicolons",
+        "row ends early",
+        "empty values behind",
+        "Windows-1252",
+        "UTF-16",
+        "UTF-16 big endian",
+    ],
 )
 def test_what_spreadsheets_write_is_read(store: LabelStore, tmp_path: Path, content: bytes) -> None:
     assert imported(store, tmp_path, content).added == 1
@@ -162,7 +184,10 @@ def test_missing_column_names_the_nearest(store: LabelStore, tmp_path: Path) -> 
         ("building_id,grade,inclusion_probability\nb1,intact,x\n", "labels.csv, row 2: inclusion_probability 'x'"),
         ("building_id,grade,time\nb1,intact,noon\n", "labels.csv, row 2: time 'noon' is not ISO 8601"),
         ('building_id,grade\nb1,"intact\n', "labels.csv, row 2: is not valid CSV"),
-        (b"building_id,grade\nb1,intact\xff\n", "labels.csv: is not UTF-8"),
+        (b"building_id,grade\nb1,intact\xff\n", "labels.csv, row 2: grade 'intact\u00ff' is not one of"),
+        (b"building_id,grade\nb1,intact\x81\n", "labels.csv: is neither UTF-8, UTF-16 nor Windows-1252 text"),
+        (b"PK\x03\x04rest of an XLSX", "labels.csv: is a spreadsheet, not text; save the sheet as CSV UTF-8"),
+        ("b;u\nbuilding_id;grade\n", "labels.csv, row 1: the column 'building_id' is missing"),
     ],
 )
 def test_bad_file_is_refused_with_the_place(
@@ -223,3 +248,30 @@ def test_export_to_a_full_disk_leaves_the_old_file(store: LabelStore, tmp_path: 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert out.read_text() == "old"
     assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["out.csv"]
+
+
+def test_decimal_commas_of_a_spreadsheet(store: LabelStore, tmp_path: Path) -> None:
+    imported(store, tmp_path, "building_id;grade;inclusion_probability\nb1;destroyed;0,25\n")
+    assert list(store.current()["inclusion_probability"]) == [0.25]
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize(
+    ("known", "said", "problem"),
+    [
+        (["00000", "00001"], "1", "the file's '1' seems to be the event's '00001', changed by a spreadsheet"),
+        (["0", "1"], "1.0", "the file's '1.0' seems to be the event's '1'"),
+        (["710000000001"], "7.1E+11", "'7.1E+11' is a number that a spreadsheet has rounded"),
+        (["{AB-1}"], "{ab-1}", "the file's '{ab-1}' seems to be the event's '{AB-1}'"),
+    ],
+)
+def test_ids_that_a_spreadsheet_changed(
+    known: list[str], said: str, problem: str, skip: bool, store: LabelStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"building_id,grade\n{said},intact\n")
+    with pytest.raises(InputError) as error:
+        store.import_csv(path, known_ids=known, labeller="ana", skip_unknown=skip)
+    assert problem in str(error.value)
+    assert "building_id as text" in str(error.value)
+    assert store.revision() == 0

@@ -40,15 +40,17 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 ID_NAMES = ("building_id", "id", "uid", "plus_code", "osm_id", "osm_way_id")
 FEATURE_NAMES = (*ID_NAMES, "confidence", "area_m2", "width_m")
+_DBF_NAME = 10
 BOX_NAMES = ("west", "south", "east", "north")
 
 
 def find_columns(available: "list[str]", wanted: tuple[str, ...] = tuple(NAMES)) -> dict[str, str]:
-    """The file's own name of each wanted column that it has."""
+    """The file's own name of each wanted column that it has; a Shapefile keeps only ten characters of a name."""
     by_lower = {name.strip().lower(): name for name in reversed(available)}
     found = {}
     for key in wanted:
-        name = next((name for name in NAMES[key] if name in by_lower), None)
+        cut = (name[:_DBF_NAME] for name in NAMES[key] if len(name) > _DBF_NAME)
+        name = next((name for name in (*NAMES[key], *cut) if name in by_lower), None)
         if name is not None:
             found[key] = by_lower[name]
     return found

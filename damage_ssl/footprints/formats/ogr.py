@@ -5,6 +5,7 @@ row numbers in messages, files that GDAL takes for whole although they break off
 """
 
 import json
+import re
 import struct
 import warnings
 import zipfile
@@ -24,6 +25,7 @@ from damage_ssl.footprints.formats import FootprintFormat
 from damage_ssl.footprints.formats.byte_stream import head_of, is_gzip, open_bytes
 from damage_ssl.footprints.formats.candidates import (
     FEATURE_NAMES,
+    ID_NAMES,
     FootprintCandidates,
     decode_wkb,
     find_columns,
@@ -44,6 +46,8 @@ _ZIPPED = (".shp", ".gpkg", ".fgb", ".geojson", ".geojsonl", ".json", ".kml", ".
 pyogrio.set_gdal_config_options({"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES", "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"})
 
 
+_FEATURE_ID = re.compile(rb'"id"\s*:\s*\d')
+_CURVED = frozenset(range(8, 13)) | {13, 14}  # CircularString to MultiSurface; Curve and Surface
 _BUILDINGS = "building IS NOT NULL AND building <> 'no'"
 
 
@@ -57,8 +61,9 @@ def read_ogr(path: Path, into: FootprintCandidates, layer: str | None = None) ->
     try:
         if path.suffix.lower() == ".shp":
             _check_shapefile(path)
-        chosen = _layer(source, path, layer)
-        _stream(source, path, chosen, into, where=None)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "geometry column type for layer")  # a GeoPackage that declares curves
+            _stream(source, path, _layer(source, path, layer), into, where=None)
     except (DataSourceError, DataLayerError, OSError, RuntimeError, ValueError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
 
@@ -90,7 +95,7 @@ def gdal_source(path: Path) -> str:
         return f"/vsigzip/{path.resolve()}" if path.is_file() and is_gzip(path) else str(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.lower().endswith(_ZIPPED)]
+            names = _vector_members(archive.namelist())
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{path}: is not a whole zip file ({error}); download or copy it again") from error
     if len(names) != 1:
@@ -98,8 +103,24 @@ def gdal_source(path: Path) -> str:
             f"{path}: holds {len(names)} vector files ({', '.join(sorted(names)[:5]) or 'none'}); "
             "unzip it and give the one that is meant"
         )
-    check_content(path, names[0])
+    if not names[0].lower().endswith(".gdb"):  # a file geodatabase is a folder: GDAL's driver reads nothing outside
+        check_content(path, names[0])
     return f"/vsizip/{path.resolve()}/{names[0]}"
+
+
+def _vector_members(members: Sequence[str]) -> list[str]:
+    """The vector files in a zip: macOS's doubles (`__MACOSX/`, `._NAME`) are none, a file geodatabase is its folder."""
+    names: dict[str, None] = {}
+    for member in members:
+        parts = member.rstrip("/").split("/")
+        if parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
+            continue
+        folder = next((n for n, part in enumerate(parts, start=1) if part.lower().endswith(".gdb")), None)
+        if folder is not None:
+            names["/".join(parts[:folder])] = None
+        elif member.lower().endswith(_ZIPPED):
+            names[member] = None
+    return list(names)
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
@@ -154,6 +175,7 @@ def _stream_layer(source: str, path: Path, layer: str | None, into: FootprintCan
     into.extent = _extent(info.get("total_bounds"), crs)
     into.features = info["features"] if where is None and info["features"] >= 0 else None
     found = find_columns(list(info["fields"]), FEATURE_NAMES)
+    numbered = into.format == "GeoJSON" and not set(found) & set(ID_NAMES) and _has_number_ids(path)
     seen = 0
     try:
         with pyogrio.open_arrow(
@@ -167,7 +189,7 @@ def _stream_layer(source: str, path: Path, layer: str | None, into: FootprintCan
             use_pyarrow=True,
         ) as (meta, reader):
             for batch in reader:
-                _add_batch(batch, meta, found, crs, into, path)
+                _add_batch(batch, meta, found, crs, into, path, numbered, (source, layer))
                 seen += len(batch)
     except (DataSourceError, DataLayerError, OSError, pa.ArrowException) as error:
         raise DataSourceError(f"{error}; after feature {seen:,} of those that lie in the area") from error
@@ -182,17 +204,53 @@ def _add_batch(
     crs: pyproj.CRS | None,
     into: FootprintCandidates,
     path: Path,
+    numbered: bool,
+    opened: tuple[str, str | None],
 ) -> None:
     fid = np.asarray(batch.columns[0].to_numpy(zero_copy_only=False), dtype=np.int64)
     fields = dict(zip(batch.schema.names[1:], batch.columns[1:], strict=True))  # the fid may have a field's name
     rows = fid + (0 if path.suffix.lower() == ".gpkg" else 1)  # GeoPackage counts from 1
     wkb = fields[str(meta["geometry_name"] or "wkb_geometry")]
     storage = wkb.storage if isinstance(wkb, pa.ExtensionArray) else wkb
-    geometry = decode_wkb(storage.to_numpy(zero_copy_only=False), into, rows)
+    geometry = decode_wkb(_straight(storage.to_numpy(zero_copy_only=False), fid, *opened), into, rows)
     if crs is not None:
         geometry = to_lon_lat(shapely.force_2d(geometry), crs)
     columns = {key: values_of(fields[name]) for key, name in found.items()}
+    if numbered:
+        columns["id"] = fid
     into.add(geometry, columns, rows)
+
+
+def _straight(wkb: NDArray[np.object_], fid: NDArray[np.int64], source: str, layer: str | None) -> NDArray[np.object_]:
+    """Values of WKB without arcs: GDAL strokes those features that have some, which its Arrow stream passes on."""
+    curved = np.array([value is not None and _wkb_type(value) in _CURVED for value in wkb], dtype=bool)
+    if curved.any():
+        wkb = wkb.copy()
+        stroked = pyogrio.read_dataframe(source, layer=layer, fids=fid[curved], columns=[], fid_as_index=True)
+        wkb[curved] = shapely.to_wkb(stroked.geometry.loc[fid[curved]].to_numpy())
+    return wkb
+
+
+def _wkb_type(value: bytes) -> int:
+    """The geometry type of WKB or EWKB without the marks for Z and M."""
+    (code,) = struct.unpack_from("<I" if value[0] else ">I", value, 1)
+    return int(code & 0xFFFFFFF) % 1000
+
+
+def _has_number_ids(path: Path) -> bool:
+    """Whether every feature of a GeoJSON has a whole number of its own as `id`: GDAL takes it for the row's number."""
+    if path.suffix.lower() == ".zip" or path.stat().st_size > _DIAGNOSED_BYTES:
+        return False
+    with open_bytes(path) as file:
+        if not _FEATURE_ID.search(file.read(1 << 20)):
+            return False
+    with open_bytes(path) as file:
+        try:
+            features = json.load(file).get("features", [])
+        except (ValueError, AttributeError):
+            return False
+    ids = [feature.get("id") for feature in features]
+    return len({each for each in ids if type(each) is int and each >= 0}) == len(ids) > 0
 
 
 def _crs(given: str | None, path: Path) -> pyproj.CRS | None:
