@@ -77,6 +77,9 @@ def export(
             "--imagery/--no-imagery", help="Pictures of the images in the offline map; default: by an open licence."
         ),
     ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="RUN_ID", help="Say in the pack what changed since this earlier run.")
+    ] = None,
     run_id: RunId = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -86,7 +89,7 @@ def export(
         chosen = Selection(classes=classes_in(classes or ()), p_min=p_min, p_max=p_max, not_assessed=not assessed_only)
         if out is None and pack is None:
             raise InputError("export: give --out FILE for one file, or --pack DIR for all that a receiver needs")
-        for_pack = (template, units, shapefile, with_zip, imagery is not None, language != "en")
+        for_pack = (template, units, shapefile, with_zip, imagery is not None, language != "en", since)
         if pack is None and (any(for_pack) or not chosen.is_open):
             raise InputError(
                 "export: a selection and a pack's options go with --pack; --out alone writes the whole map"
@@ -100,6 +103,7 @@ def export(
                 units=None if units is None else read_units(units),
                 shapefile=shapefile,
                 imagery=imagery,
+                since=since,
             )
             _write_pack(console, opened, pack, run_id, chosen, options, out=out, with_zip=with_zip)
         elif out is not None:

@@ -17,6 +17,7 @@ import pandas as pd
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.files import atomic_directory, atomic_path, read_json, write_json, write_text
 from damage_ssl.labels.label_csv import write_label_csv
+from damage_ssl.products.difference import write_changes
 from damage_ssl.products.formats import FORMATS, Metadata
 from damage_ssl.products.formats.csv import write_csv
 from damage_ssl.products.formats.geotiff import CODES, write_geotiff
@@ -197,7 +198,15 @@ def write_pack(
             if progress is not None:
                 progress(number + 1, len(steps) + 1)
         left = len(table) - int(table["assessed"].sum())
-        page = readme(chosen, facts, selection, _names(temporary), total=len(table), not_assessed=left)
+        page = readme(
+            chosen,
+            facts,
+            selection,
+            _names(temporary),
+            total=len(table),
+            not_assessed=left,
+            changes=() if handing.changes is None else (handing.changes.sentence, *handing.changes.notes),
+        )
         write_text(extra / "README.txt", page)
         _write_lists(temporary, handing, bounds, metadata, selection, settings)
         zip_path = folder.with_name(f"{folder.name}.zip") if with_zip else None
@@ -242,6 +251,8 @@ def _extra_steps(
     ]
     if len(chosen) <= TILES_UP_TO:
         steps.append(partial(FORMATS[".pmtiles"], chosen, folder / f"{LAYER}.pmtiles", metadata=metadata))
+    if handing.changes is not None:
+        steps.append(partial(write_changes, folder, handing.changes))
     if shapefile:
         steps.append(partial(FORMATS[".shp"], chosen, folder / "shapefile" / f"{LAYER}.shp", metadata=metadata))
     return steps
@@ -285,6 +296,7 @@ def _write_lists(
         "filter_in_words": selection.words,
         "footprints_of_event": len(handing.table),
         "totals": handing.totals.to_json(),
+        "changes": None if handing.changes is None else handing.changes.to_json(),
         "language": handing.language,
         "settings": dict(settings),
         "files": {name: {"sha256": sha256, "bytes": size} for name, (size, sha256) in sorted(found.items())},

@@ -45,6 +45,8 @@ FILES: Mapping[str, str] = {
     "buildings.fgb": "FlatGeobuf, for web maps of large areas",
     "map.tif": "the map as an image with coordinates (GeoTIFF); extra/legend.csv says what a pixel means",
     "extra/totals.csv": "how many buildings are damaged, with bounds",
+    "extra/changes.geojson": "what changed since the earlier map, building by building (colours: extra/changes.qml)",
+    "extra/changes.csv": "the same as a table",
     "extra/labels.csv": "what analysts said of which building, and when",
     "extra/card.md": "how the map was made and how far to trust it, one page",
     "extra/buildings.pmtiles": "vector tiles for a web map",
@@ -68,10 +70,11 @@ def readme(
     *,
     total: int,
     not_assessed: int,
+    changes: Sequence[str] = (),
 ) -> str:
     """The page. `table` has the columns `assessed`, `not_assessed_reason`, `damaged`, `pre_datetime`, `post_datetime`
     of the buildings handed over; `files` are those there are; the event has `total` buildings, of which `not_assessed`
-    could not be judged.
+    could not be judged; `changes` says what changed since an earlier map, a line each.
     """
     assessed = table["assessed"].to_numpy(bool)
     damaged = int(table["damaged"].eq(True).sum())
@@ -108,6 +111,7 @@ def readme(
             else "They are left out of this selection.",
             *(f"  {reason_words(str(reason))}: {int(count):,}" for reason, count in reasons.items()),
         ),
+        *([_lines("What changed", *changes)] if changes else []),
         _lines(
             "Images", *facts.imagery, f"pre: {_dates(table['pre_datetime'])}; post: {_dates(table['post_datetime'])}"
         ),
