@@ -211,6 +211,7 @@ def _write_pack(
             folder, event, model, selection=selection, options=options, with_zip=with_zip, progress=bar
         )
     console.say(f"{written.buildings:,} buildings ({selection.words}), run {None if run is None else run.run_id}")
+    console.say(written.statement)
     console.say(f"hand over {written.folder if written.zip_path is None else written.zip_path}")
     if out is not None:  # after the pack, which may refuse the selection: then nothing is written
         workflow.export_event(event, out, run_id=None if run is None else run.run_id, licence=options.licence)
@@ -221,6 +222,7 @@ def _write_pack(
             "folder": str(written.folder),
             "zip": None if written.zip_path is None else str(written.zip_path),
             "buildings": written.buildings,
+            "statement": written.statement,
             "filter": selection.words,
             "licence": options.licence,
             "run_id": None if run is None else run.run_id,

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,12 +153,13 @@ def write_event_pack(
     finished = model if isinstance(model, FinishedRun) else None
     table = export_table(event, model) if table is None else table
     card, facts = _card_facts(event, model), _facts(event, model, options.licence)
+    handing = _handing(event, model, table, selection, options, card, facts, changes)
     return write_pack(
         folder,
-        _handing(event, model, table, selection, options, card, facts, changes),
+        handing,
         open_labels(event).current(),
         selection,
-        card=card,
+        card=replace(card, totals=handing.totals),
         facts=facts,
         settings={} if finished is None else _settings(finished.plan),
         with_zip=with_zip,
@@ -221,7 +222,8 @@ def _validation_in_words(model: MapModel | None, card: CardFacts) -> str | None:
     said = [model.statement] if model.statement else []
     found = card.validation
     if found is None or not model.validated:
-        return " ".join([*said, "Not validated: nothing was held out to check it."])
+        held_out = "nothing was" if found is None else f"only {found.n:,} buildings were"
+        return " ".join([*said, f"Not validated: {held_out} held out to check it."])
     return " ".join(
         [*said, f"Checked on {found.n:,} buildings that it had not learned from: AUROC {found.auroc}, F1 {found.f1}."]
     )

@@ -52,11 +52,12 @@ _BIG_BYTES = 200_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """A pack on disk: the folder, its ZIP where there is one, and how many buildings it holds."""
+    """A pack on disk: the folder, its ZIP where there is one, its buildings, and the total in a sentence."""
 
     folder: Path
     zip_path: Path | None
     buildings: int
+    statement: str = ""
 
     @property
     def map_path(self) -> Path:
@@ -82,7 +83,9 @@ def open_pack(folder: Path) -> Pack | None:
     zip_path, manifest = folder.with_name(f"{folder.name}.zip"), _manifest(folder)
     if manifest is None or not zip_path.exists():
         return None
-    return Pack(folder=folder, zip_path=zip_path, buildings=int(read_json(manifest)["buildings"]))
+    said = read_json(manifest)
+    statement = said.get("totals", {}).get("statement", "")
+    return Pack(folder=folder, zip_path=zip_path, buildings=int(said["buildings"]), statement=statement)
 
 
 def _manifest(folder: Path) -> Path | None:
@@ -205,6 +208,7 @@ def write_pack(
             _names(temporary),
             total=len(table),
             not_assessed=left,
+            statement=handing.totals.statement,
             changes=() if handing.changes is None else (handing.changes.sentence, *handing.changes.notes),
         )
         write_text(extra / "README.txt", page)
@@ -214,7 +218,7 @@ def write_pack(
             _write_zip(temporary, zip_path, inside=f"{facts.event}-damage-map")
     if progress is not None:
         progress(len(steps) + 1, len(steps) + 1)
-    return Pack(folder=folder, zip_path=zip_path, buildings=len(rows))
+    return Pack(folder=folder, zip_path=zip_path, buildings=len(rows), statement=handing.totals.statement)
 
 
 def _building_steps(

@@ -70,11 +70,13 @@ def readme(
     *,
     total: int,
     not_assessed: int,
+    statement: str = "",
     changes: Sequence[str] = (),
 ) -> str:
     """The page. `table` has the columns `assessed`, `not_assessed_reason`, `damaged`, `pre_datetime`, `post_datetime`
     of the buildings handed over; `files` are those there are; the event has `total` buildings, of which `not_assessed`
-    could not be judged; `changes` says what changed since an earlier map, a line each.
+    could not be judged; `statement` says how many are damaged, with bounds; `changes` what
+    changed since an earlier map.
     """
     assessed = table["assessed"].to_numpy(bool)
     damaged = int(table["damaged"].eq(True).sum())
@@ -88,7 +90,9 @@ def readme(
             f"A map of {len(table):,} buildings, each compared before and after"
             f"{'' if facts.hazard is None else f' ({facts.hazard})'} on satellite images from straight above.",
             f"It holds {chosen} ({len(table):,} of {total:,}).",
-            f"{int(assessed.sum()):,} could be assessed; {damaged:,} of them are called damaged.",
+            *([statement] if statement else []),
+            f"{int(assessed.sum()):,} could be assessed; {damaged:,} of them are drawn as damaged: what the "
+            "model flags, and what people said where they answered.",
         ),
         _lines(
             "What damaged means",
