@@ -39,7 +39,7 @@ def test_pack_is_written_where_it_is_asked_for_with_a_zip_on_request(run: Run, t
         (("--pack", "DIR", "--p-min", "0.9", "--assessed-only"), "no building of the map is left by the filter"),
         (("--out", "m.gpkg", "--zip"), "go with --pack"),
         (("--pack", "FULL"), "is there already and is no pack"),
-        (("--pack", "DIR", "--units", "FULL"), "cannot be read as units"),
+        (("--pack", "DIR", "--units", "FULL"), "no such file; give the areas file"),
     ],
 )
 def test_impossible_hand_over_is_refused(
