@@ -109,15 +109,15 @@ def pictures(english: Path, arabic: Path, folder: Path) -> None:
     with sync_playwright() as playwright:
         browser = launch(playwright)
         for pack in (english, arabic):
-            page = browser.new_page(viewport={"width": 1280, "height": 800})
-            page.goto((pack / "map.html").resolve().as_uri())
-            page.wait_for_timeout(1500)
-            page.screenshot(path=HERE / f"pack_map_{pack.name}.jpg", quality=75, type="jpeg")
+            tab = browser.new_page(viewport={"width": 1280, "height": 800})
+            tab.goto((pack / "map.html").resolve().as_uri())
+            tab.wait_for_timeout(1500)
+            tab.screenshot(path=HERE / f"pack_map_{pack.name}.jpg", quality=75, type="jpeg")
         browser.close()
     script = HERE.parents[1] / "tests/products/handover/read_in_qgis.py"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     drawn = folder / "project.png"
-    command = ["/usr/bin/python3", script, english, drawn]
+    command: list[str | Path] = ["/usr/bin/python3", script, english, drawn]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment | {"QT_QPA_PLATFORM": "offscreen"})
     Image.open(drawn).convert("RGB").save(HERE / "pack_qgis.jpg", quality=80)
 
