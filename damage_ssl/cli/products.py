@@ -77,6 +77,9 @@ def export(
             "--imagery/--no-imagery", help="Pictures of the images in the offline map; default: by an open licence."
         ),
     ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="RUN_ID", help="Say in the pack what changed since this earlier run.")
+    ] = None,
     run_id: RunId = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -86,7 +89,7 @@ def export(
         chosen = Selection(classes=classes_in(classes or ()), p_min=p_min, p_max=p_max, not_assessed=not assessed_only)
         if out is None and pack is None:
             raise InputError("export: give --out FILE for one file, or --pack DIR for all that a receiver needs")
-        for_pack = (template, units, shapefile, with_zip, imagery is not None, language != "en")
+        for_pack = (template, units, shapefile, with_zip, imagery is not None, language != "en", since)
         if pack is None and (any(for_pack) or not chosen.is_open):
             raise InputError(
                 "export: a selection and a pack's options go with --pack; --out alone writes the whole map"
@@ -100,6 +103,7 @@ def export(
                 units=None if units is None else read_units(units),
                 shapefile=shapefile,
                 imagery=imagery,
+                since=since,
             )
             _write_pack(console, opened, pack, run_id, chosen, options, out=out, with_zip=with_zip)
         elif out is not None:
@@ -207,6 +211,7 @@ def _write_pack(
             folder, event, model, selection=selection, options=options, with_zip=with_zip, progress=bar
         )
     console.say(f"{written.buildings:,} buildings ({selection.words}), run {None if run is None else run.run_id}")
+    console.say(written.statement)
     console.say(f"hand over {written.folder if written.zip_path is None else written.zip_path}")
     if out is not None:  # after the pack, which may refuse the selection: then nothing is written
         workflow.export_event(event, out, run_id=None if run is None else run.run_id, licence=options.licence)
@@ -217,6 +222,7 @@ def _write_pack(
             "folder": str(written.folder),
             "zip": None if written.zip_path is None else str(written.zip_path),
             "buildings": written.buildings,
+            "statement": written.statement,
             "filter": selection.words,
             "licence": options.licence,
             "run_id": None if run is None else run.run_id,

@@ -7,7 +7,7 @@ event calls so (`events.definition`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +23,12 @@ from damage_ssl.errors import WorkspaceError
 from damage_ssl.evaluation.calibration import decide
 from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event, open_labels
-from damage_ssl.files import atomic_path, write_text
+from damage_ssl.files import write_text
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.products.assessment import BuildingResult, building_result
-from damage_ssl.products.formats import FORMATS, write_product
+from damage_ssl.products.formats import write_product
 from damage_ssl.products.map_style import LegendEntry
+from damage_ssl.products.qgis_style import CHANGES_STYLE_PATH
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.predictions import class_probabilities
@@ -46,9 +47,6 @@ CHANGES: Mapping[str, LegendEntry] = {
     "not-assessed": LegendEntry("Assessed by neither", "#7f8a8f"),
 }
 """By `change`, in the order of the legend. `other-grade` is known only where both runs and the event have grades."""
-
-STYLE_PATH = Path(__file__).parent / "styles" / "changes.qml"
-"""The QGIS style of the layer: `CHANGES`, and newly assessed buildings that are damaged in a colour of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,6 +81,10 @@ class RunDifference:
     def changed(self) -> gpd.GeoDataFrame:
         """The rows of the buildings that changed."""
         return self.table[~self.table["change"].isin(["unchanged", "not-assessed"])]
+
+    def of_buildings(self, building_ids: pd.Series) -> "RunDifference":
+        """The same for some of the buildings only."""
+        return replace(self, table=self.table[self.table["building_id"].isin(building_ids)].reset_index(drop=True))
 
     @property
     def sentence(self) -> str:
@@ -200,10 +202,6 @@ def write_difference(difference: RunDifference, path: Path, *, changed_only: boo
         InputError: it cannot be written in this format. StorageError: the disk is full or not writable.
     """
     path, table = Path(path), difference.changed if changed_only else difference.table
-    if path.suffix.lower() == ".csv" and ".csv" not in FORMATS:
-        with atomic_path(path) as temporary:
-            pd.DataFrame(table.drop(columns=table.geometry.name)).to_csv(temporary, index=False)
-        return
     facts = difference.to_json()
     metadata = {name: facts[name] for name in facts if name != "notes"} | {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -212,25 +210,17 @@ def write_difference(difference: RunDifference, path: Path, *, changed_only: boo
     }
     write_product(table, path, metadata=metadata)
     if path.with_suffix(".qml").exists():  # beside a GeoJSON: in place of that of the damage map
-        write_text(path.with_suffix(".qml"), STYLE_PATH.read_text(encoding="utf-8"))
+        write_text(path.with_suffix(".qml"), CHANGES_STYLE_PATH.read_text(encoding="utf-8"))
 
 
-def write_changes(folder: Path, event: Event, since: str, model: MapModel) -> RunDifference:
-    """Write what changed since a run to `changes.geojson` (with its style) and `changes.csv` of a folder: for a pack.
-
-    Args:
-        folder: where, e.g. `extra/` of a pack.
-        event: the event.
-        since: the run whose map the receiver has.
-        model: the model of the pack.
+def write_changes(folder: Path, difference: RunDifference) -> None:
+    """Write a comparison to `changes.geojson` (with its style) and `changes.csv` of a folder: for a pack.
 
     Raises:
-        WorkspaceError: there is no such run, or it cannot be compared. StorageError: the disk is full.
+        StorageError: the disk is full.
     """
-    difference = difference_of(event, model_of_run(event, since), model)
     for name in ("changes.geojson", "changes.csv"):
         write_difference(difference, folder / name)
-    return difference
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,9 @@ from damage_ssl.files import write_text
 from damage_ssl.products.map_style import LEGEND, NO_RESULT, NOT_ASSESSED, RAMP
 
 STYLE_PATH = Path(__file__).parent / "styles" / "damage.qml"
+CHANGES_STYLE_PATH = STYLE_PATH.with_name("changes.qml")
+"""Of what changed between runs; newly assessed buildings that are damaged have a colour of their own."""
+
 DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
 _HATCHED = {NOT_ASSESSED, NO_RESULT}
@@ -62,8 +65,15 @@ def _arrows() -> ElementTree.Element:
     return root
 
 
+def _changes() -> ElementTree.Element:
+    renderer = ElementTree.parse(CHANGES_STYLE_PATH).find("renderer-v2")
+    assert renderer is not None
+    return renderer
+
+
 RENDERERS: Mapping[str, tuple[str, Callable[[], ElementTree.Element]]] = {
     "buildings": (_POLYGON, damage_renderer),
+    "changes": (_POLYGON, _changes),
     "not_assessed": (_POLYGON, _not_assessed),
     "grid": (_POLYGON, _shares),
     "units": (_POLYGON, _shares),

@@ -23,6 +23,7 @@ def test_pack_is_written_where_it_is_asked_for_with_a_zip_on_request(run: Run, t
     assert (said["folder"], said["zip"]) == (str(folder), f"{folder}.zip")
     assert sorted(path.name for path in folder.parent.iterdir()) == ["pack", "pack.zip"]
     assert said["filter"] == "assessed buildings only"
+    assert said["statement"] and said["statement"] in (folder / "extra" / "README.txt").read_text(encoding="utf-8")
     with zipfile.ZipFile(said["zip"]) as archive:
         manifest = json.loads(archive.read("town-damage-map/extra/manifest.json"))
     assert (manifest["licence"], manifest["buildings"], manifest["run_id"]) == ("CC0", said["buildings"], None)
@@ -32,13 +33,13 @@ def test_pack_is_written_where_it_is_asked_for_with_a_zip_on_request(run: Run, t
     ("given", "said"),
     [
         ((), "give --out FILE for one file, or --pack DIR"),
-        (("--out", "m.geojson", "--assessed-only"), "goes with --pack"),
+        (("--out", "m.geojson", "--assessed-only"), "go with --pack"),
         (("--pack", "DIR", "--class", "detroyed"), "class 'detroyed' is not one of"),
         (("--pack", "DIR", "--p-min", "2"), "give 0 ≤ from ≤ to ≤ 1"),
         (("--pack", "DIR", "--p-min", "0.9", "--assessed-only"), "no building of the map is left by the filter"),
-        (("--out", "m.gpkg", "--zip"), "goes with --pack"),
+        (("--out", "m.gpkg", "--zip"), "go with --pack"),
         (("--pack", "FULL"), "is there already and is no pack"),
-        (("--pack", "DIR", "--units", "FULL"), "cannot be read as units"),
+        (("--pack", "DIR", "--units", "FULL"), "no such file; give the areas file"),
     ],
 )
 def test_impossible_hand_over_is_refused(

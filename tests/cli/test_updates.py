@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
 
 from damage_ssl.events.event import Event
@@ -57,9 +58,40 @@ def test_two_days(run: Run, town: Town, event: Event, tmp_path: Path) -> None:
     assert found["sentence"] in run("diff", "town", "first", "second", *where).out
 
 
+def test_pack_says_what_changed_since_an_earlier_run(run: Run, town: Town, event: Event, tmp_path: Path) -> None:
+    where = ("--workspace", town.workspace)
+    finished_run(event, {"b00": 0.9}, run_id="first")
+    finished_run(event, {"b01": 0.9}, run_id="second")
+    ask = ("export", "town", "--run-id", "second", "--since", "first", "--licence", "CC0", *where)
+    assert run(*ask, "--pack", tmp_path / "pack").code == 0
+    extra = tmp_path / "pack" / "extra"
+    manifest = json.loads((extra / "manifest.json").read_text(encoding="utf-8"))
+    said = manifest["changes"]
+    assert (said["run_before"], said["newly_damaged"], said["no_longer_damaged"]) == ("first", 1, 1)
+    assert {"extra/changes.geojson", "extra/changes.qml", "extra/changes.csv"} <= set(manifest["files"])
+    readme = (extra / "README.txt").read_text(encoding="utf-8")
+    assert said["sentence"] in readme and "extra/changes.geojson: " in readme
+    layer = gpd.read_file(tmp_path / "pack" / "buildings.gpkg", layer="changes")
+    assert (
+        layer["change"].value_counts().to_dict()
+        == gpd.read_file(extra / "changes.geojson")["change"].value_counts().to_dict()
+    )
+    assert run(*ask, "--pack", tmp_path / "some", "--class", "damaged", "--assessed-only").code == 0
+    part = json.loads((tmp_path / "some" / "extra" / "manifest.json").read_text(encoding="utf-8"))
+    assert (part["changes"]["newly_damaged"], part["changes"]["footprints"]) == (1, 1), "of the filter's buildings"
+    for given, words in (
+        (("--since", "nobody"), "'nobody': is not a run"),
+        (("--run-id", "labels-only"), "without a model"),
+    ):
+        refused = run(*ask, "--pack", tmp_path / "none", *given)
+        assert refused.code == 2 and words in " ".join(refused.err.split())
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        (("export", "town", "--out", "m.gpkg", "--since", "first"), "go with --pack"),
         (("add-scene", "town"), "give --post RASTER"),
         (("add-scene", "town", "--post", "nowhere.tif"), "no such file or folder"),
         (("add-scene", "twon", "--post", "nowhere.tif"), "no event 'twon': did you mean 'town'?"),

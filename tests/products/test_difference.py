@@ -17,11 +17,13 @@ from damage_ssl.events.new_scenes import add_scenes
 from damage_ssl.labels.label_log import withdrawal
 from damage_ssl.products.difference import (
     CHANGES,
-    STYLE_PATH,
     diff_runs,
+    difference_of,
+    model_of_run,
     write_changes,
     write_difference,
 )
+from damage_ssl.products.qgis_style import CHANGES_STYLE_PATH
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.settings import PatchSettings
 from damage_ssl.workflow import cut_patches
@@ -172,20 +174,21 @@ def test_what_must_be_said_is_said(event: Event) -> None:
 def test_layer_and_table_hold_the_same_rows(event: Event, tmp_path: Path) -> None:
     finished_run(event, {"b00": 0.9}, run_id="first")
     second = finished_run(event, {"b01": 0.9}, run_id="second")
-    written = write_changes(tmp_path / "extra", event, "first", FinishedRun(second))
+    written = difference_of(event, model_of_run(event, "first"), FinishedRun(second))
+    write_changes(tmp_path / "extra", written)
     layer = gpd.read_file(tmp_path / "extra" / "changes.geojson")
     table = pd.read_csv(tmp_path / "extra" / "changes.csv")
     for read in (layer, table[table["change"].isin(CHANGES)]):
         assert read["change"].tolist() == written.table["change"].tolist()
     facts = json.loads((tmp_path / "extra" / "changes.geojson").read_text(encoding="utf-8"))["damage_ssl"]
     assert (facts["run_before"], facts["newly_damaged"], facts["sentence"]) == ("first", 1, written.sentence)
-    assert (tmp_path / "extra" / "changes.qml").read_bytes() == STYLE_PATH.read_bytes()
+    assert (tmp_path / "extra" / "changes.qml").read_bytes() == CHANGES_STYLE_PATH.read_bytes()
     write_difference(written, tmp_path / "few.geojson", changed_only=True)
     assert gpd.read_file(tmp_path / "few.geojson")["building_id"].tolist() == ["b00", "b01"]
 
 
 def test_style_has_a_category_and_the_colour_of_every_change() -> None:
-    root = ElementTree.fromstring(STYLE_PATH.read_text(encoding="utf-8").partition("\n")[2])
+    root = ElementTree.fromstring(CHANGES_STYLE_PATH.read_text(encoding="utf-8").partition("\n")[2])
     symbols = {symbol.get("name"): symbol for symbol in root.iter("symbol")}
     drawn = {}
     for category in root.iter("category"):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.evaluation.total import Totals
 from damage_ssl.imagery.scene import Scene
+from damage_ssl.products.difference import RunDifference
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -26,7 +27,8 @@ class HandoverFacts:
     geometry) where totals are given by unit. `scheme` is None before any model or definition. `statement` is the
     validation in words; `licence` None where nobody stated one; `imagery` says where the images come from, a line each;
     `shows_imagery` whether the licence lets a picture of them go out. `aoi` is in EPSG:4326; `created` is ISO 8601;
-    `method` says in words how the map was made. `language` is one of `languages.LANGUAGES`; `template` a folder with
+    `method` says in words how the map was made. `changes` is what changed since the run whose map the receiver has.
+    `language` is one of `languages.LANGUAGES`; `template` a folder with
     an organisation's logo and wording.
     """
 
@@ -51,3 +53,4 @@ class HandoverFacts:
     method: str
     language: str = "en"
     template: Path | None = None
+    changes: RunDifference | None = None

@@ -29,7 +29,9 @@ def pack_layers(facts: "HandoverFacts", chosen: gpd.GeoDataFrame) -> dict[str, g
         chosen: the buildings that the filter shows, EPSG:4326.
     """
     place = _places(chosen)
+    changes = [] if facts.changes is None else facts.changes.table
     found = {
+        "changes": changes,
         "not_assessed": not_assessed(chosen),
         "shift_arrows": shift_arrows(chosen, place),
         "grid": grid(chosen, place),

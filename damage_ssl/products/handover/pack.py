@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.events.licence import recorded_licence
 from damage_ssl.imagery.scene import Role
+from damage_ssl.products.difference import RunDifference, difference_of, model_of_run
 from damage_ssl.products.handover.card import CardFacts
 from damage_ssl.products.handover.facts import HandoverFacts
 from damage_ssl.products.handover.map_export import card_facts, export_table
@@ -48,7 +49,8 @@ class PackOptions:
     """What a receiver is given beside the map: `licence` says what may be done with it and whom to name (None: what the
     event's catalogue says), `language` is that of report and offline map, `template` a folder with an organisation's
     logo and wording, `units` areas to give totals by (`unit_id`, `name`, geometry), `shapefile` whether one goes along,
-    `imagery` whether pictures of the images go out with the offline map (None: where an open licence lets them).
+    `imagery` whether pictures of the images go out with the offline map (None: where an open licence lets them),
+    `since` the run whose map the receiver has, to say what changed.
     """
 
     licence: str | None = None
@@ -57,6 +59,7 @@ class PackOptions:
     units: "gpd.GeoDataFrame | None" = None
     shapefile: bool = False
     imagery: bool | None = None
+    since: str | None = None
 
     def check(self) -> None:
         """Raises InputError where the language is not known or the template cannot be used."""
@@ -84,6 +87,7 @@ def pack_folder(event: Event, model: MapModel | None, selection: Selection, opti
         options.language,
         options.shapefile,
         options.imagery,
+        options.since,
     ]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
     part = "map" if selection.is_open else "selection"
@@ -137,23 +141,25 @@ def write_event_pack(
 
     Raises:
         InputError: the folder holds other files, no building is left, the selection names a class that there is none
-            of, or an option cannot be used. StorageError: the disk is full.
-        WorkspaceError: the patches are not cut, or the run has not predicted.
+            of, an option cannot be used, or changes are asked for without a model. StorageError: the disk is full.
+        WorkspaceError: the patches are not cut, the run has not predicted, or it cannot be compared with `since`.
     """
     selection, options = selection or Selection(), options or PackOptions()
     selection.check((damage_scheme(event) if model is None else model.scheme).class_names)
     options.check()
     folder = folder.resolve()
     refuse_foreign(folder)
+    changes = _changes(event, model, options.since)
     finished = model if isinstance(model, FinishedRun) else None
     table = export_table(event, model) if table is None else table
     card, facts = _card_facts(event, model), _facts(event, model, options.licence)
+    handing = _handing(event, model, table, selection, options, card, facts, changes)
     return write_pack(
         folder,
-        _handing(event, model, table, selection, options, card, facts),
+        handing,
         open_labels(event).current(),
         selection,
-        card=card,
+        card=replace(card, totals=handing.totals),
         facts=facts,
         settings={} if finished is None else _settings(finished.plan),
         with_zip=with_zip,
@@ -170,13 +176,15 @@ def _handing(
     options: PackOptions,
     card: CardFacts,
     facts: PackFacts,
+    changes: RunDifference | None,
 ) -> HandoverFacts:
     pre, post = event.pre_and_post()
+    rows = np.flatnonzero(selection.mask(table))
     return HandoverFacts(
         event_name=event.name,
         hazard=event.hazard,
         table=table,
-        rows=np.flatnonzero(selection.mask(table)),
+        rows=rows,
         selection_words=selection.words,
         totals=event_totals(event, model, table, units=options.units),
         units=options.units,
@@ -194,7 +202,17 @@ def _handing(
         method="answers of analysts only, no model" if model is None else model.method or model.algorithm,
         language=options.language,
         template=options.template,
+        changes=None if changes is None else changes.of_buildings(table["building_id"].iloc[rows]),
     )
+
+
+def _changes(event: Event, model: MapModel | None, since: str | None) -> RunDifference | None:
+    """What changed since a run."""
+    if since is None:
+        return None
+    if model is None:
+        raise InputError(f"pack: nothing can be said of what changed since '{since}' without a model; train one first")
+    return difference_of(event, model_of_run(event, since), model)
 
 
 def _validation_in_words(model: MapModel | None, card: CardFacts) -> str | None:
@@ -204,7 +222,8 @@ def _validation_in_words(model: MapModel | None, card: CardFacts) -> str | None:
     said = [model.statement] if model.statement else []
     found = card.validation
     if found is None or not model.validated:
-        return " ".join([*said, "Not validated: nothing was held out to check it."])
+        held_out = "nothing was" if found is None else f"only {found.n:,} buildings were"
+        return " ".join([*said, f"Not validated: {held_out} held out to check it."])
     return " ".join(
         [*said, f"Checked on {found.n:,} buildings that it had not learned from: AUROC {found.auroc}, F1 {found.f1}."]
     )

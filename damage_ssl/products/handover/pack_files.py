@@ -17,6 +17,7 @@ import pandas as pd
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.files import atomic_directory, atomic_path, read_json, write_json, write_text
 from damage_ssl.labels.label_csv import write_label_csv
+from damage_ssl.products.difference import write_changes
 from damage_ssl.products.formats import FORMATS, Metadata
 from damage_ssl.products.formats.csv import write_csv
 from damage_ssl.products.formats.geotiff import CODES, write_geotiff
@@ -51,11 +52,12 @@ _BIG_BYTES = 200_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """A pack on disk: the folder, its ZIP where there is one, and how many buildings it holds."""
+    """A pack on disk: the folder, its ZIP where there is one, its buildings, and the total in a sentence."""
 
     folder: Path
     zip_path: Path | None
     buildings: int
+    statement: str = ""
 
     @property
     def map_path(self) -> Path:
@@ -81,7 +83,9 @@ def open_pack(folder: Path) -> Pack | None:
     zip_path, manifest = folder.with_name(f"{folder.name}.zip"), _manifest(folder)
     if manifest is None or not zip_path.exists():
         return None
-    return Pack(folder=folder, zip_path=zip_path, buildings=int(read_json(manifest)["buildings"]))
+    said = read_json(manifest)
+    statement = said.get("totals", {}).get("statement", "")
+    return Pack(folder=folder, zip_path=zip_path, buildings=int(said["buildings"]), statement=statement)
 
 
 def _manifest(folder: Path) -> Path | None:
@@ -197,7 +201,16 @@ def write_pack(
             if progress is not None:
                 progress(number + 1, len(steps) + 1)
         left = len(table) - int(table["assessed"].sum())
-        page = readme(chosen, facts, selection, _names(temporary), total=len(table), not_assessed=left)
+        page = readme(
+            chosen,
+            facts,
+            selection,
+            _names(temporary),
+            total=len(table),
+            not_assessed=left,
+            statement=handing.totals.statement,
+            changes=() if handing.changes is None else (handing.changes.sentence, *handing.changes.notes),
+        )
         write_text(extra / "README.txt", page)
         _write_lists(temporary, handing, bounds, metadata, selection, settings)
         zip_path = folder.with_name(f"{folder.name}.zip") if with_zip else None
@@ -205,7 +218,7 @@ def write_pack(
             _write_zip(temporary, zip_path, inside=f"{facts.event}-damage-map")
     if progress is not None:
         progress(len(steps) + 1, len(steps) + 1)
-    return Pack(folder=folder, zip_path=zip_path, buildings=len(rows))
+    return Pack(folder=folder, zip_path=zip_path, buildings=len(rows), statement=handing.totals.statement)
 
 
 def _building_steps(
@@ -242,6 +255,8 @@ def _extra_steps(
     ]
     if len(chosen) <= TILES_UP_TO:
         steps.append(partial(FORMATS[".pmtiles"], chosen, folder / f"{LAYER}.pmtiles", metadata=metadata))
+    if handing.changes is not None:
+        steps.append(partial(write_changes, folder, handing.changes))
     if shapefile:
         steps.append(partial(FORMATS[".shp"], chosen, folder / "shapefile" / f"{LAYER}.shp", metadata=metadata))
     return steps
@@ -285,6 +300,7 @@ def _write_lists(
         "filter_in_words": selection.words,
         "footprints_of_event": len(handing.table),
         "totals": handing.totals.to_json(),
+        "changes": None if handing.changes is None else handing.changes.to_json(),
         "language": handing.language,
         "settings": dict(settings),
         "files": {name: {"sha256": sha256, "bytes": size} for name, (size, sha256) in sorted(found.items())},

@@ -16,6 +16,7 @@ from damage_ssl.products.qgis_style import DOCTYPE, RENDERERS, add_renderer
 
 TITLES = {
     "buildings": "Buildings",
+    "changes": "Changed since the earlier map",
     "not_assessed": "Not assessed",
     "shift_arrows": "Shift of the after image",
     "grid": "Damaged share by 500 m",

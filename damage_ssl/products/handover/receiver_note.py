@@ -45,6 +45,8 @@ FILES: Mapping[str, str] = {
     "buildings.fgb": "FlatGeobuf, for web maps of large areas",
     "map.tif": "the map as an image with coordinates (GeoTIFF); extra/legend.csv says what a pixel means",
     "extra/totals.csv": "how many buildings are damaged, with bounds",
+    "extra/changes.geojson": "what changed since the earlier map, building by building (colours: extra/changes.qml)",
+    "extra/changes.csv": "the same as a table",
     "extra/labels.csv": "what analysts said of which building, and when",
     "extra/card.md": "how the map was made and how far to trust it, one page",
     "extra/buildings.pmtiles": "vector tiles for a web map",
@@ -68,10 +70,13 @@ def readme(
     *,
     total: int,
     not_assessed: int,
+    statement: str = "",
+    changes: Sequence[str] = (),
 ) -> str:
     """The page. `table` has the columns `assessed`, `not_assessed_reason`, `damaged`, `pre_datetime`, `post_datetime`
     of the buildings handed over; `files` are those there are; the event has `total` buildings, of which `not_assessed`
-    could not be judged.
+    could not be judged; `statement` says how many are damaged, with bounds; `changes` what
+    changed since an earlier map.
     """
     assessed = table["assessed"].to_numpy(bool)
     damaged = int(table["damaged"].eq(True).sum())
@@ -85,7 +90,9 @@ def readme(
             f"A map of {len(table):,} buildings, each compared before and after"
             f"{'' if facts.hazard is None else f' ({facts.hazard})'} on satellite images from straight above.",
             f"It holds {chosen} ({len(table):,} of {total:,}).",
-            f"{int(assessed.sum()):,} could be assessed; {damaged:,} of them are called damaged.",
+            *([statement] if statement else []),
+            f"{int(assessed.sum()):,} could be assessed; {damaged:,} of them are drawn as damaged: what the "
+            "model flags, and what people said where they answered.",
         ),
         _lines(
             "What damaged means",
@@ -108,6 +115,7 @@ def readme(
             else "They are left out of this selection.",
             *(f"  {reason_words(str(reason))}: {int(count):,}" for reason, count in reasons.items()),
         ),
+        *([_lines("What changed", *changes)] if changes else []),
         _lines(
             "Images", *facts.imagery, f"pre: {_dates(table['pre_datetime'])}; post: {_dates(table['post_datetime'])}"
         ),

@@ -67,7 +67,7 @@ class MapFrame:
 
 
 def map_picture(facts: HandoverFacts, frame: MapFrame) -> bytes:
-    """Buildings, units and area of interest within a frame as PNG, over the pale post imagery where it may be shown."""
+    """Buildings, units and area of interest within a frame as JPEG, over pale post imagery where it may be shown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
@@ -133,7 +133,7 @@ def map_picture(facts: HandoverFacts, frame: MapFrame) -> bytes:
     axes.set_ylim(bottom, top)
     file = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(file, format="png", facecolor=figure.get_facecolor())
+    figure.savefig(file, format="jpeg", facecolor=figure.get_facecolor(), pil_kwargs={"quality": 88, "subsampling": 0})
     return file.getvalue()
 
 

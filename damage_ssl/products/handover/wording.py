@@ -5,7 +5,7 @@ goes out as it was given, in English.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from damage_ssl.damage_scale import REASON_WORDS, SCHEMES, reason_words
 from damage_ssl.evaluation.total import Total
@@ -107,6 +107,11 @@ def wording_of(facts: HandoverFacts) -> Wording:
     language, _ = language_named(facts.language), translator(facts.language)
     total = facts.totals.total
     number, label, bounds, basis = _headline(total, language, _)
+    drawn = int(facts.table["damaged"].eq(True).fillna(False).sum())
+    if total.damaged is not None and drawn not in (total.damaged, total.model_count):
+        basis += " " + _("The map draws {count} as damaged: where people answered, that counts.").format(
+            count=language.number(drawn)
+        )
     among = _("of {assessed} assessed buildings; {left} more could not be assessed").format(
         assessed=language.number(total.assessed), left=language.number(total.not_assessed)
     )
@@ -125,7 +130,7 @@ def wording_of(facts: HandoverFacts) -> Wording:
         definition=None if facts.scheme is None else _sentence(_(facts.scheme.statement)),
         unit_heads=(_("Area"), _("Assessed"), _("Damaged"), _("Share"), _("Not assessed")),
         units=tuple(_unit_row(each, language, _) for each in _by_damage(facts.totals.units)),
-        event=tuple(_unit_row(each, language, _) for each in (total, *facts.totals.grades)),
+        event=(_unit_row(total, language, _), *_grade_rows(facts.totals.grades, language, _)),
         notes=tuple(
             dict.fromkeys(language.inside(f"{each.name}: {each.note}") for each in facts.totals.units if each.note)
         ),
@@ -223,9 +228,17 @@ def _unit_row(total: Total, language: Language, _: Say) -> UnitRow:
     elif total.assessed:
         damaged = _("too few answers")
     name = total.name if total.unit_id is not None else _("Whole event")
-    if total.unit_id is None and total.name in LEGEND:
-        name = f"– {_(LEGEND[total.name].title)}"
     return UnitRow(total.unit_id, name, n(total.assessed), damaged, bounds, share, share_bounds, n(total.not_assessed))
+
+
+def _grade_rows(grades: Sequence[Total], language: Language, _: Say) -> list[UnitRow]:
+    """How many are of each grade, below a head of their own: what stands there are no damaged buildings."""
+    rows = [UnitRow(None, _("By grade"), "", _("Buildings"), "", _("Share"), "", "")] if grades else []
+    for grade in grades:
+        row = _unit_row(grade, language, _)
+        name = f"– {_(LEGEND[grade.name].title) if grade.name in LEGEND else grade.name}"
+        rows.append(replace(row, unit_id=None, name=name, assessed="", not_assessed=""))
+    return rows
 
 
 def _not_assessed(total: Total, language: Language, _: Say) -> tuple[str, ...]:

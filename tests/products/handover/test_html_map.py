@@ -126,7 +126,7 @@ def test_the_file_opens_without_a_network_and_answers(tmp_path: Path) -> None:
         assert page.locator(".number").inner_text() == "412"
         assert "between 351 and 478" in page.locator(".headline").inner_text()
         rows = page.locator("tbody tr").all_inner_texts()
-        assert [row.split()[0] for row in rows] == ["West", "East", "Whole", "–"]
+        assert [row.split()[0] for row in rows] == ["West", "East", "Whole", "By", "–"]
         assert "West & <b>Side</b>" in rows[0] and "255–347" in rows[0] and "too few answers" in rows[1]
         painted = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(v => v)"
         assert page.locator(".leaflet-overlay-pane canvas").evaluate(painted)

@@ -99,7 +99,7 @@ def test_selection_goes_into_map_labels_readme_and_manifest(tmp_path: Path) -> N
 
 def test_readme_says_scale_dates_what_not_assessed_means_and_that_no_licence_is_known(tmp_path: Path) -> None:
     text = (write(tmp_path / "p").folder / "extra" / "README.txt").read_text(encoding="utf-8")
-    assert "4 could be assessed; 3 of them are called damaged" in text
+    assert "About 3 (2–4).\n4 could be assessed; 3 of them are drawn as damaged" in text
     assert FACTS.scheme is not None and FACTS.scheme.statement in text
     assert "p_damaged is 0.400 or more" in text
     assert "They may be damaged or not: nobody knows" in text
