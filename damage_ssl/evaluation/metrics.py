@@ -207,8 +207,8 @@ class _Sample:
         if not of.any():
             return Estimate(value=None, reason=undefined)
         counted = intervals.by_block(hits, of, self.block)
-        value = float(hits[of].mean())
-        return self.estimate(value, {kind: int(of.sum())}, of, lambda: intervals.share_bounds(*counted, usual))
+        value, every = float(hits[of].mean()), np.bincount(self.block).astype(float)
+        return self.estimate(value, {kind: int(of.sum())}, of, lambda: intervals.share_bounds(*counted, usual, every))
 
     def estimate(
         self,
