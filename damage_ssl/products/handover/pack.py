@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,12 +148,13 @@ def write_event_pack(
     finished = model if isinstance(model, FinishedRun) else None
     table = export_table(event, model) if table is None else table
     card, facts = _card_facts(event, model), _facts(event, model, options.licence)
+    handing = _handing(event, model, table, selection, options, card, facts)
     return write_pack(
         folder,
-        _handing(event, model, table, selection, options, card, facts),
+        handing,
         open_labels(event).current(),
         selection,
-        card=card,
+        card=replace(card, totals=handing.totals),
         facts=facts,
         settings={} if finished is None else _settings(finished.plan),
         with_zip=with_zip,
