@@ -110,9 +110,7 @@ def share_inflation(
     return _inflation(found * blocks / max(blocks - 1, 1), of, usual=usual, every=every)
 
 
-def share_bounds(
-    hits: Values, of: Values, usual: float = USUAL_CORRELATION, every: Values | None = None
-) -> Bounds:
+def share_bounds(hits: Values, of: Values, usual: float = USUAL_CORRELATION, every: Values | None = None) -> Bounds:
     """Bounds of Σ hits / Σ of; arrays as in `share_inflation`. Each building a block of its own: Wilson's interval."""
     inflation = share_inflation(hits, of, usual, every)
     return wilson_bounds(float(hits.sum() / of.sum()), float(of.sum()), inflation.squared)
