@@ -38,7 +38,7 @@ def show(view: EventView, model: MapModel | None) -> None:
         st.error(message, icon=":material/error:")
     if (drawn := area.counted_area(view)) is not None:
         row = totals_of(view, model, drawn).units[0]
-        note(f"{row.name}: {row.words} damaged. {row.not_assessed:,} not assessed. {row.method}.")
+        note(f"{row.name}: {row.words} damaged; {row.not_assessed:,} not assessed ({row.method}).")
         st.button("Clear the drawn area", width="stretch", key="units-clear", on_click=area.drop, args=(view,))
     with st.expander("How many, by unit"):
         by = st.segmented_control("Units", [SQUARES, AREAS], key="units-by", label_visibility="collapsed")
@@ -54,6 +54,8 @@ def show(view: EventView, model: MapModel | None) -> None:
         found = totals_of(view, model, by)
         if len(found.units) > MOST_SHOWN:
             note(f"More than {MOST_SHOWN:,} units: they are not drawn on the map.")
+        else:
+            note("On the map they are filled by the share that is damaged, blue to dark red; the cursor says how many.")
         st.dataframe(unit_rows(found), hide_index=True, width="stretch")
         st.download_button("Table as CSV", units_csv(found), "units.csv", "text/csv", key="units-csv", width="stretch")
 

@@ -37,7 +37,7 @@ def test_units_and_a_drawn_area_say_how_many(open_screen: Callable[..., Screen],
     screen.settle()
     box = page.locator(".wb-map").bounding_box()
     assert box is not None
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + box["width"] * 0.35, box["y"] + box["height"] * 0.45)  # beside the swipe
     words = page.locator(".leaflet-tooltip")
     words.wait_for()
     assert " of " in words.inner_text() and ": about " in words.inner_text()

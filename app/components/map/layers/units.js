@@ -7,7 +7,7 @@ export class Units {
       pane: 'units',
       renderer: L.svg({ pane: 'units', padding: 0.5 }),
       style: ({ properties }) => ({
-        className: 'wb-unit', color: '#fff', weight: 1.5, fillColor: properties.colour ?? '#8d96a0', fillOpacity: properties.colour ? 0.35 : 0.12,
+        className: 'wb-unit', color: '#fff', weight: 1.5, fillColor: properties.colour ?? '#8d96a0', fillOpacity: properties.colour ? 0.25 : 0.1,
       }),
       onEachFeature: ({ properties }, path) => path.bindTooltip(textOf(properties.text), { sticky: true }),
     }).addTo(map);
