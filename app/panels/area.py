@@ -21,6 +21,7 @@ def bench_area(view: EventView, *, may_write: bool) -> dict[str, Any]:
     """What the map needs to know of the area: its shape, whether one may draw, and which drawing is dealt with."""
     return {
         "shape": event_area.shape_of(view.event),
+        "counts": view.index is not None,
         "editable": may_write and view.event.has_footprints and not event_jobs.preparing(view.event),
         "dealt": st.session_state.get(_DEALT),
     }
@@ -72,14 +73,24 @@ def _drawn(view: EventView) -> Area | None:
         given: Area = waiting[1]
         return given
     value = (st.session_state.get(f"workbench-{view.event.name}") or {}).get("area")
+    return None if event_area.drawn_to_count(value) else _read(view, value)
+
+
+def _read(view: EventView, value: Any) -> Area | None:
     if not value or value.get("nonce") == st.session_state.get(_DEALT):
         return None
     try:
         return event_area.drawn_area(value)
     except DamageSSLError as error:
         st.session_state["area-message"] = str(error)
-        _drop(view)
+        drop(view)
         return None
+
+
+def counted_area(view: EventView) -> Area | None:
+    """The area that was drawn in the map step, to know how many buildings in it are damaged."""
+    value = (st.session_state.get(f"workbench-{view.event.name}") or {}).get("area")
+    return _read(view, value) if event_area.drawn_to_count(value) else None
 
 
 def _offer(view: EventView, drawn: Area) -> None:
@@ -87,14 +98,14 @@ def _offer(view: EventView, drawn: Area) -> None:
         count, total = event_view.count_inside(view, drawn)
     except DamageSSLError as error:
         st.session_state["area-message"] = inbox.plain(str(error))
-        _drop(view)
+        drop(view)
         st.rerun()
     facts([("Buildings in this area", f"{count:,} of {total:,}")])
     if view.index is not None and count:
         note("Maps made for another area are no longer shown until a model is trained again. Labels stay.")
     left, right = st.columns(2)
     use = left.button("Use this area", type="primary", width="stretch", key="area-apply", disabled=not count)
-    right.button("Discard", width="stretch", key="area-discard", on_click=_drop, args=(view,))
+    right.button("Discard", width="stretch", key="area-discard", on_click=drop, args=(view,))
     if use:
         _apply(view, drawn, total)
     if not count:
@@ -109,11 +120,11 @@ def _apply(view: EventView, chosen: Area | None, buildings: int) -> None:
             set_area(view.event, chosen)
     except (DamageSSLError, OSError) as error:
         st.session_state["area-message"] = inbox.plain(str(error))
-    _drop(view)
+    drop(view)
     st.rerun()
 
 
-def _drop(view: EventView) -> None:
+def drop(view: EventView) -> None:
     """The drawing is dealt with: the map clears it."""
     st.session_state.pop("area-given", None)
     value = (st.session_state.get(f"workbench-{view.event.name}") or {}).get("area")

@@ -3,17 +3,16 @@
 import time
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app.auth.people import who
 from app.components.widgets import bar, caution, go_to, headline, note
 from app.jobs import run_reports
-from app.panels import changes, review
+from app.panels import changes, review, units
 from app.panels.model_choice import first_map, model_choice
 from app.state.event_view import EventView
 from app.state.legend import age_text, class_names_of, method_name
 from app.state.map_assessment import assessment_of
-from app.state.totals import AREAS, SQUARES, bring_areas, has_areas, totals_of, unit_rows, units_csv
+from app.state.totals import totals_of
 from damage_ssl.products.map_style import colour_of, name_of
 from damage_ssl.products.selection import Selection, without_idle
 from damage_ssl.runs.model import MapModel
@@ -124,7 +123,7 @@ def _result(view: EventView, model: MapModel | None, reports: list[run_reports.R
     counts = standing.counts()
     classes = [name for name in _ORDER if counts.get(name, 0)]
     bar([(colour_of(name), counts[name]) for name in classes])
-    _by_unit(view, model)
+    units.show(view, model)
     measure = None
     if model is not None:
         measure = "Probability of damage, %" if model.kind.is_probability else "Change score × 100"
@@ -135,28 +134,6 @@ def _result(view: EventView, model: MapModel | None, reports: list[run_reports.R
         "Hand over this map", type="primary", width="stretch", key="to-handover", on_click=go_to, args=("handover",)
     )
     return wanted
-
-
-def _by_unit(view: EventView, model: MapModel | None) -> None:
-    """How many in each square or area, as a table and a file."""
-    with st.expander("How many, by unit"):
-        by = st.segmented_control("Units", [SQUARES, AREAS], key="units-by", label_visibility="collapsed")
-        if by == AREAS and who().may_write:
-            st.file_uploader("GeoJSON or GeoPackage of areas", type=["geojson", "json", "gpkg"], key="units-file")
-            if (brought := st.session_state.get("units-file")) is not None:
-                st.button("Take these areas", key="units-take", on_click=_take_areas, args=(view, brought))
-            if wrong := st.session_state.get("units-wrong"):
-                st.error(wrong)
-        if by is None or (by == AREAS and not has_areas(view)):
-            note("Each unit is estimated by itself; they need not add up to the total.")
-            return
-        found = totals_of(view, model, by)
-        st.dataframe(unit_rows(found), hide_index=True, width="stretch")
-        st.download_button("Table as CSV", units_csv(found), "units.csv", "text/csv", key="units-csv", width="stretch")
-
-
-def _take_areas(view: EventView, brought: UploadedFile) -> None:
-    st.session_state["units-wrong"] = bring_areas(view, brought.name, brought.getvalue())
 
 
 def _filter(counts: dict[str, int], *, names: dict[str, str], measure: str | None, not_assessed: int) -> Selection:

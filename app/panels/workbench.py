@@ -5,6 +5,7 @@ from typing import Any
 from app.auth.access import Person
 from app.auth.people import name_limit
 from app.panels.area import bench_area
+from app.panels.units import bench_units
 from app.state.configuration import basemap
 from app.state.event_view import EventView
 from app.state.legend import date_text, dates_text, legend_rows, model_words, palette
@@ -56,4 +57,5 @@ def workbench_data(
         "queue": queue,
         "basemap": basemap(),
         "area": bench_area(view, may_write=person.may_write),
+        "units": bench_units(view, model, step),
     }

@@ -4,20 +4,23 @@ import csv
 import io
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import shapely
+from shapely.geometry import mapping
 
 from app.state.event_view import EventView, current_labels, kept_with_view
 from app.state.label_evidence import label_log
 from app.state.map_assessment import assessment_of, model_says
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError
-from damage_ssl.evaluation.total import Totals
+from damage_ssl.evaluation.total import Total, Totals
+from damage_ssl.events.area import Area
 from damage_ssl.events.definition import damage_scheme
 from damage_ssl.files import atomic_path
-from damage_ssl.products.map_style import CLASSES
+from damage_ssl.products.map_style import CLASSES, RAMP
 from damage_ssl.products.total_rows import CountedBuildings
 from damage_ssl.products.totals import event_totals_of
 from damage_ssl.products.units import assign_units, grid_units, read_units
@@ -25,19 +28,40 @@ from damage_ssl.runs.model import MapModel
 
 SQUARES, AREAS = "Squares of 500 m", "Areas of a file"
 _AREAS_FILE = "areas.geojson"
+MOST_SHOWN = 1000
+"""More units are not drawn on the map."""
+
+By = str | Area | None
+"""`SQUARES`, `AREAS` that were brought, a polygon that was drawn (EPSG:4326), or None for the event only."""
 
 
-def totals_of(view: EventView, model: MapModel | None, by: str | None = None) -> Totals:
-    """The totals as of the labels now; `by`: `SQUARES`, `AREAS` that were brought, or None."""
+def totals_of(view: EventView, model: MapModel | None, by: By = None) -> Totals:
+    """The totals as of the labels now."""
+    stamp = "" if model is None else model.stamp
+    return _totals(view, model, stamp, current_labels(view.event)[1], by, _brought(view, by))
+
+
+def _brought(view: EventView, by: By) -> int:
     path = view.event.path / _AREAS_FILE
-    brought = path.stat().st_mtime_ns if by == AREAS and path.exists() else 0
-    return _totals(view, model, "" if model is None else model.stamp, current_labels(view.event)[1], by, brought)
+    return path.stat().st_mtime_ns if by == AREAS and path.exists() else 0
+
+
+def _middles(view: EventView) -> gpd.GeoSeries:
+    """By the middle of each outline's box, as everywhere on the screen; a file takes a point inside it."""
+    return gpd.GeoSeries(shapely.points(view.shapes.middles), crs="EPSG:4326")
 
 
 @kept_with_view(6)
-def _totals(
-    view: EventView, model: MapModel | None, _predicted: str, revision: int, by: str | None, brought: int
-) -> Totals:
+def _areas(view: EventView, by: By, brought: int) -> gpd.GeoDataFrame | None:
+    if by == SQUARES:
+        return grid_units(_middles(view))
+    if isinstance(by, Area):
+        return gpd.GeoDataFrame({"unit_id": ["drawn"], "name": ["Drawn area"]}, geometry=[by], crs="EPSG:4326")
+    return read_units(view.event.path / _AREAS_FILE) if brought else None
+
+
+@kept_with_view(6)
+def _totals(view: EventView, model: MapModel | None, _predicted: str, revision: int, by: By, brought: int) -> Totals:
     standing = assessment_of(view, model)
     scheme = damage_scheme(view.event) if model is None else model.scheme
     damaged = [code for code, name in enumerate(CLASSES) if scheme.is_damaged(LabelValue(name))]
@@ -49,12 +73,8 @@ def _totals(
         flagged=None if model is None else model_says(view, model).verdicts(scheme) == 1,
         candidate=view.assessed,
     )
-    units = None
-    if by == SQUARES or brought:
-        # By the middle of each outline's box, as everywhere on the screen; a file takes a point inside it.
-        middles = gpd.GeoSeries(shapely.points(view.shapes.middles), crs="EPSG:4326")
-        areas = grid_units(middles) if by == SQUARES else read_units(view.event.path / _AREAS_FILE)
-        units = assign_units(middles, areas)
+    areas = _areas(view, by, brought)
+    units = None if areas is None else assign_units(_middles(view), areas)
     return event_totals_of(view.event, model, buildings, label_log(view.event, revision), units)
 
 
@@ -75,6 +95,26 @@ def bring_areas(view: EventView, name: str, content: bytes) -> str | None:
 def has_areas(view: EventView) -> bool:
     """Whether areas were brought."""
     return (view.event.path / _AREAS_FILE).exists()
+
+
+def unit_shapes(view: EventView, model: MapModel | None, by: By) -> list[dict[str, Any]]:
+    """The units for the map: `shape` (GeoJSON geometry), `colour` by the share that is damaged, `text` for the cursor.
+
+    None of them where there are more than `MOST_SHOWN`.
+    """
+    areas = _areas(view, by, _brought(view, by))
+    if areas is None or len(areas) > MOST_SHOWN:
+        return []
+    rows = totals_of(view, model, by).units[: len(areas)]
+    shapes = shapely.simplify(areas.geometry.to_numpy(), 1e-6)
+    return [
+        {"shape": mapping(shape), "colour": _colour(row), "text": f"{row.name}: {row.words}"}
+        for shape, row in zip(shapes, rows, strict=True)
+    ]
+
+
+def _colour(row: Total) -> str | None:
+    return None if row.share is None else RAMP[min(int(row.share * len(RAMP)), len(RAMP) - 1)]
 
 
 def unit_rows(found: Totals) -> list[dict[str, str | int | None]]:

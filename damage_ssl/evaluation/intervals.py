@@ -89,24 +89,29 @@ def by_block(hits: Flags, of: Flags, block: Blocks) -> tuple[Values, Values]:
     return np.bincount(block, hits & of).astype(float), np.bincount(block, of).astype(float)
 
 
-def share_inflation(hits: Values, of: Values, usual: float = USUAL_CORRELATION) -> Inflation:
+def share_inflation(
+    hits: Values, of: Values, usual: float = USUAL_CORRELATION, every: Values | None = None
+) -> Inflation:
     """Design effect of the share Σ hits / Σ of, a ratio of sums over blocks (Cochran 1977, eq. 6.13).
 
     Args:
         hits: [B] in each block.
         of: [B] buildings that the share is of, in each block.
         usual: the mean of the correlation that is assumed.
+        every: [B] all buildings in each block; None: those that the share is of are all.
     """
+    every = of if every is None else every
     hits, of = hits[of > 0], of[of > 0]
     total, blocks = float(of.sum()), len(of)
     centre = (hits.sum() + 0.5) / (total + 1)  # never 0 or 1
     found = np.sum((hits - centre * of) ** 2) / (centre * (1 - centre) * total)
-    return _inflation(found * blocks / max(blocks - 1, 1), of, usual=usual)
+    return _inflation(found * blocks / max(blocks - 1, 1), of, usual=usual, every=every)
 
 
-def share_bounds(hits: Values, of: Values, usual: float = USUAL_CORRELATION) -> Bounds:
+def share_bounds(hits: Values, of: Values, usual: float = USUAL_CORRELATION, every: Values | None = None) -> Bounds:
     """Bounds of Σ hits / Σ of; arrays as in `share_inflation`. Each building a block of its own: Wilson's interval."""
-    return wilson_bounds(float(hits.sum() / of.sum()), float(of.sum()), share_inflation(hits, of, usual).squared)
+    inflation = share_inflation(hits, of, usual, every)
+    return wilson_bounds(float(hits.sum() / of.sum()), float(of.sum()), inflation.squared)
 
 
 def wilson_bounds(value: float, n: float, t2: float) -> Bounds:
@@ -177,7 +182,7 @@ def auroc_bounds(p: Values, damaged: Flags, block: Blocks) -> Bounds:
     of_kind = np.stack([np.bincount(block[kind], minlength=len(sums)) for kind in (damaged, ~damaged)])
     sums, of_kind = sums[of_kind.any(axis=0)], of_kind[:, of_kind.any(axis=0)]
     found = float(np.sum(sums**2)) * len(sums) / max(len(sums) - 1, 1) / variance((value * half + 0.5) / (half + 1))
-    widened = _inflation(found, of_kind, rough=0.3, usual=USUAL_OF_RANKS).squared
+    widened = _inflation(found, of_kind, rough=0.3, usual=USUAL_OF_RANKS, every=np.bincount(block)).squared
     return _score_bounds(value, lambda true: widened * variance(true))
 
 
@@ -199,7 +204,7 @@ def mean_precision_bounds(p: Values, damaged: Flags, block: Blocks) -> Bounds:
     n, blocks = float(of.sum()), len(np.unique(block))
     centre = (value * n + 0.5) / (n + 1)
     found = float(np.sum(np.bincount(block, influence) ** 2)) / (n * centre * (1 - centre)) * blocks / (blocks - 1)
-    return wilson_bounds(value, n, _inflation(found, of[of > 0], rough=0.7).squared)
+    return wilson_bounds(value, n, _inflation(found, of[of > 0], rough=0.7, every=np.bincount(block)).squared)
 
 
 def paired_bounds(difference: float, influence: Values, block: Blocks) -> Bounds:
@@ -243,7 +248,12 @@ def difference_p(one: tuple[Values, Values], other: tuple[Values, Values]) -> fl
 
 
 def _inflation(
-    found: float, of: NDArray[np.generic], *, rough: float = 0.0, usual: float = USUAL_CORRELATION
+    found: float,
+    of: NDArray[np.generic],
+    *,
+    rough: float = 0.0,
+    usual: float = USUAL_CORRELATION,
+    every: NDArray[np.generic] | None = None,
 ) -> Inflation:
     """Weigh the ratio of variances that the blocks show against the one that is usual.
 
@@ -257,27 +267,39 @@ def _inflation(
         rough: coefficient of variation of the true variance of independent buildings about the one that is worked with;
             0 where that is exact.
         usual: mean of the prior of ρ.
+        every: [B] all buildings in each block, None where `of` are all. Whether there are blocks enough is asked of
+            these: of the few that happen to be called damaged in one sample of many, the odd samples would pass.
 
     Raises:
         TooFewBlocksError: `LEAST_DF` are not reached.
     """
+    size, shown_df = _blocks(of, usual)
+    all_size, all_df = _blocks(of if every is None else every, usual)
+    own_df, most_df = (_usual_inflation(each, 0.0, usual)[1] for each in (size, all_size))
+    if (lacking := LEAST_DF - min(own_df + shown_df, most_df + all_df)) > 0:
+        raise TooFewBlocksError(ceil(lacking))
+    usual_factor, usual_df = _usual_inflation(size, rough, usual)
+    usual_df = min(usual_df, most_df)
+    factor = (usual_df * usual_factor + shown_df * found) / (usual_df + shown_df)
+    return Inflation(max(factor, 1.0) if rough == 0 else factor, usual_df + shown_df)
+
+
+def _blocks(of: NDArray[np.generic], usual: float) -> tuple[float, float]:
+    """Buildings in the block of a building, and the degrees of freedom of the blocks."""
     sizes = np.atleast_2d(of).astype(float)
     totals = sizes.sum(axis=1, keepdims=True)
-    size = float(((sizes / totals) ** 2).sum() / (1 / totals).sum())  # buildings in a building's block
     expected = ((sizes + usual * sizes * (sizes - 1)) / totals**2).sum(axis=0)
-    shown_df = float(expected.sum() ** 2 / (expected**2).sum()) - 1
+    size = ((sizes / totals) ** 2).sum() / (1 / totals).sum()
+    return float(size), float(expected.sum() ** 2 / (expected**2).sum()) - 1
+
+
+def _usual_inflation(size: float, rough: float, usual: float) -> tuple[float, float]:
+    """Mean and degrees of freedom of the usual ratio where a building's block has so many."""
     logs = np.log1p(usual * _CORRELATIONS * (size - 1))
     middle = float(_DENSITY @ logs)
     spread = float(_DENSITY @ (logs - middle) ** 2) + rough**2
     half_df = (1 + np.sqrt(1 + 2 * spread)) / (2 * max(spread, 1e-9))  # trigamma(x) is nearly 1/x + 1/2x²
-    usual_factor, usual_df = (
-        float(np.exp(middle + scipy.special.digamma(half_df) - np.log(half_df))),
-        2 * float(half_df),
-    )
-    if (lacking := LEAST_DF - usual_df - shown_df) > 0:
-        raise TooFewBlocksError(ceil(lacking))
-    factor = (usual_df * usual_factor + shown_df * found) / (usual_df + shown_df)
-    return Inflation(max(factor, 1.0) if rough == 0 else factor, usual_df + shown_df)
+    return float(np.exp(middle + scipy.special.digamma(half_df) - np.log(half_df))), 2 * float(half_df)
 
 
 def _score_bounds(value: float, variance: Callable[[float], float]) -> Bounds:

@@ -169,7 +169,7 @@ def evaluate(
         statement=scheme.statement,
         threshold=float(np.mean(threshold)),
         auroc=ranking(intervals.auroc, intervals.auroc_bounds),
-        average_precision=ranking(intervals.mean_precision, intervals.mean_precision_bounds, 2 * intervals.LEAST),
+        average_precision=ranking(intervals.mean_precision, intervals.mean_precision_bounds, 4 * intervals.LEAST),
         f1=f1(true, said, "no building is damaged and none was called damaged"),
         precision=sample.share(
             true, said, "building called damaged", "no building was called damaged", intervals.USUAL_OF_TRUTH
@@ -207,8 +207,8 @@ class _Sample:
         if not of.any():
             return Estimate(value=None, reason=undefined)
         counted = intervals.by_block(hits, of, self.block)
-        value = float(hits[of].mean())
-        return self.estimate(value, {kind: int(of.sum())}, of, lambda: intervals.share_bounds(*counted, usual))
+        value, every = float(hits[of].mean()), np.bincount(self.block).astype(float)
+        return self.estimate(value, {kind: int(of.sum())}, of, lambda: intervals.share_bounds(*counted, usual, every))
 
     def estimate(
         self,

@@ -29,6 +29,16 @@ class Total:
         """Damaged among assessed."""
         return None if self.damaged is None or not self.assessed else self.damaged / self.assessed
 
+    @property
+    def words(self) -> str:
+        """In a few words, e.g. `about 12 (8–17) of 60`; a count of the map is called one."""
+        of = f"of {self.assessed:,}"
+        if self.damaged is None:
+            return f"{self.method}; {of} assessed"
+        if self.damaged_low is None:
+            return f"{self.damaged:,} {of}, a count of the map"
+        return f"about {self.damaged:,} ({self.damaged_low:,}–{self.damaged_high:,}) {of}"
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, the shares beside the counts."""
         n = self.assessed

@@ -171,6 +171,11 @@ def drawn_area(value: object) -> BaseGeometry:
     return polygon(corners)
 
 
+def drawn_to_count(value: object) -> bool:
+    """Whether the browser's drawing is to count the buildings in it, not to be the event's area."""
+    return isinstance(value, Mapping) and value.get("step") == "map"
+
+
 def typed_area(text: str) -> BaseGeometry:
     """The area of `west,south,east,north` in degrees.
 

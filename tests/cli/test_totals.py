@@ -85,7 +85,7 @@ def test_another_tool_s_map_is_audited(run: Run, tmp_path: Path) -> None:
         (["town", "--by-id", "code"], "give that file too"),
         (["town", "--out", "units.csv"], "--out writes the units"),
         (["--table", "nothing.csv", "--sample", "nothing.csv"], "nothing.csv: cannot be read as CSV"),
-        (["--table", "nothing.gpkg", "--sample", "nothing.csv"], "nothing.gpkg: cannot be read as a map"),
+        (["--table", "nothing.gpkg", "--sample", "nothing.csv"], "nothing.gpkg: no such file"),
     ],
 )
 def test_wrong_options_are_explained(run: Run, arguments: list[str], message: str) -> None:

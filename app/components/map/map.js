@@ -15,6 +15,7 @@ import { LiveModel } from './live_model.js';
 import { Labeller } from './labeller.js';
 import { LabelFeed } from './label_feed.js';
 import { DateViews } from './dates.js';
+import { Units } from './units.js';
 
 const L = globalThis.leaflet;
 const KEYS = Object.fromEntries([...GRADE_KEYS, ...OTHER_KEYS].map(([key, value]) => [key.toLowerCase(), value]));
@@ -111,6 +112,7 @@ class Workbench {
     this.stage.querySelector('.wb-fit').addEventListener('click', () => this.fit());
     L.DomEvent.disableClickPropagation(this.stage.querySelector('.wb-legend'));
     this.area = new AreaDrawing(L, this.map, this.stage, (ring) => this.setStateValue('area', ring));
+    this.units = new Units(L, this.map);
   }
 
   update(data) {
@@ -126,6 +128,7 @@ class Workbench {
     model.classList.toggle('caution', Boolean(data.model.caution));
     this.legend.update(data);
     this.area.update(data);
+    this.units.update(data);
     this.inspector.update(data);
     this.footprints.update(data);
     this.live.update(data);

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from streamlit.testing.v1 import AppTest
 
 from app.state.event_view import label_store, view_of
-from app.state.totals import AREAS, SQUARES, bring_areas, has_areas, totals_of, units_csv
+from app.state.totals import AREAS, SQUARES, bring_areas, has_areas, totals_of, unit_shapes, units_csv
 from damage_ssl.damage_scale import LabelValue
+from damage_ssl.events.area import drawn_area, drawn_to_count
 from damage_ssl.events.event import Event
 from damage_ssl.products.units import grid_units
 from tests.app.town_app import add_run, prepared_event, repository
@@ -75,6 +77,31 @@ def test_units_stand_below_as_a_table(asked: Event) -> None:
     page = opened(units_by=SQUARES)
     (table,) = page.dataframe
     assert int(table.value["Assessed"].sum()) == 16
+
+
+def test_units_lie_on_the_map_with_their_words_and_a_colour_by_share(asked: Event) -> None:
+    view = view_of("town")
+    found = totals_of(view, None, SQUARES).units
+    shapes = unit_shapes(view, None, SQUARES)
+    assert [each["text"] for each in shapes] == [f"{row.name}: {row.words}" for row in found]
+    assert all(each["shape"]["type"] == "Polygon" for each in shapes)
+    (far,) = unit_shapes(view, None, shapely.box(0, 0, 1, 1))
+    assert (far["text"], far["colour"]) == ("Drawn area: about 0 (0–0) of 0", None)
+
+
+def test_drawn_area_gives_its_total_and_leaves_the_event_as_it_is(asked: Event) -> None:
+    view = view_of("town")
+    west, south, east, north = view.bounds
+    ring = [[west, south], [east, south], [east, north], [west, north]]
+    value = {"nonce": "1", "ring": ring, "step": "map"}
+    assert drawn_to_count(value) and not drawn_to_count({**value, "step": "event"}) and not drawn_to_count(None)
+    inside, *outside = totals_of(view, None, drawn_area(value)).units
+    assert (inside.name, inside.assessed, inside.answers, outside) == ("Drawn area", 16, 12, [])
+    whole = totals_of(view, None).total
+    assert (
+        whole.damaged_low is not None and inside.damaged is None
+    )  # twelve answers are too few for a part of the event
+    assert asked.aoi() is None
 
 
 def test_areas_that_were_brought_are_kept_with_the_event(asked: Event, tmp_path: Any) -> None:

@@ -1,5 +1,5 @@
 /**
- * The area of interest: shown on the map in every step, drawn on it in the first one.
+ * The area of interest: shown on the map in every step, drawn on it in the first one; in the map step one to count in.
  * A rectangle by two opposite corners, a polygon by its corners; the page is told the ring when it is closed.
  */
 
@@ -44,7 +44,7 @@ export class AreaDrawing {
     return this.L.geoJSON(null, { pane: 'area', renderer: this.renderer, interactive: false, style: { className, fill: false } }).addTo(this.map);
   }
 
-  /** `area`: {shape: GeoJSON geometry or null, editable, dealt: the newest drawing that the page has dealt with}. */
+  /** `area`: {shape: GeoJSON geometry or null, editable, counts: whether one may count in a drawing, dealt: the newest drawing that the page has dealt with}. */
   update({ area, step }) {
     if (!area) return;
     const text = JSON.stringify(area.shape);
@@ -53,7 +53,14 @@ export class AreaDrawing {
       this.applied.clearLayers();
       if (area.shape) this.applied.addData(area.shape);
     }
-    this.bar.hidden = !(area.editable && step === 'event');
+    if (this.step !== step) {
+      this.cancel();
+      if (this.drawnIn === 'map') this.drawn.clearLayers();
+    }
+    this.step = step;
+    const counts = step === 'map' && area.counts;
+    this.title.textContent = counts ? 'Count in an area' : 'Draw an area';
+    this.bar.hidden = !(counts || (area.editable && step === 'event'));
     if (this.bar.hidden) this.cancel();
     if (area.dealt && area.dealt === this.nonce) {
       this.nonce = null;
@@ -88,7 +95,8 @@ export class AreaDrawing {
 
   send(ring) {
     this.nonce = ring ? String(Date.now()) : null;
-    this.tell(ring ? { nonce: this.nonce, ring } : null);
+    this.drawnIn = this.step;
+    this.tell(ring ? { nonce: this.nonce, ring, step: this.step } : null);
   }
 
   show() {
