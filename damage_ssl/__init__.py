@@ -27,6 +27,7 @@ GDAL_SKIP = (
 GDAL reads the variable when it registers its drivers, in whatever process first imports pyogrio after this."""
 
 os.environ["GDAL_SKIP"] = ",".join(filter(None, (os.environ.get("GDAL_SKIP"), GDAL_SKIP)))
+os.environ.setdefault("CPL_LOG", os.devnull)  # else GDAL writes a line for each of them that it was built without
 
 if TYPE_CHECKING:
     from damage_ssl.api import evaluate as evaluate

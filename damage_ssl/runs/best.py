@@ -51,7 +51,7 @@ def runs_of_event(event: Event) -> RunsOfEvent:
             continue
         model = FinishedRun(run, scheme)
         try:
-            _ = model.calibration
+            _ = model.calibration, model.unseen, predicted_buildings(run)
             own = model.scheme
         except (DamageSSLError, OSError, ValueError, LookupError, TypeError):
             unreadable.append(run)
@@ -181,7 +181,7 @@ def _lost(model: FinishedRun) -> bool:
         return False
     try:
         gain = common_gain(model.run).gains.get("auroc")
-    except (OSError, ValueError, LookupError, TypeError):
+    except (DamageSSLError, OSError, ValueError, LookupError, TypeError):
         return True
     return gain is None or gain.value is None or gain.value <= 0
 
