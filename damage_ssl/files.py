@@ -41,6 +41,17 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def damage_named(path: Path, advice: str) -> Iterator[None]:
+    """Turn what a reader says of a damaged file into a `WorkspaceError` that names it and the way out."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # not the content: no such file, not allowed
+            raise
+        raise WorkspaceError(f"{path}: is damaged (it was cut off or changed); {advice}") from error
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on any error it is removed.
 

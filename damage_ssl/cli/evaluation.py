@@ -23,6 +23,7 @@ from damage_ssl.learning.pair_tensor import pair_bytes
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.products.groupings import groupings
+from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.settings import SplitSettings
 
 PAIRS_SHOWN = 6
@@ -54,6 +55,8 @@ def evaluate(
         report = workflow.evaluate_event(opened, truth, run, groups_of=groups_of)
         for line in report.lines():
             console.say(line)
+        if remark := workflow.question_remark(opened, FinishedRun.of_event(opened, run)):
+            console.warn(remark)
         console.result(report.to_json())
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.files import read_json, write_json
+from damage_ssl.files import damage_named, read_json, write_json
 
 DEFAULT_THRESHOLD = 0.5
 SHRINKING_BUILDINGS = 10
@@ -65,12 +65,13 @@ class Calibration:
         """Read what `write` of this or another version wrote.
 
         Raises:
-            WorkspaceError: there is no such file.
+            WorkspaceError: there is no such file, or it is damaged.
         """
         if not path.exists():
             raise WorkspaceError(f"{path}: the run is not calibrated yet; train it with `damage-ssl train`")
         known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in read_json(path).items() if name in known})
+        with damage_named(path, "train another run with `damage-ssl train`, or name another with --run-id"):
+            return cls(**{name: value for name, value in read_json(path).items() if name in known})
 
     def apply(self, probabilities: NDArray[np.float64], scheme: ClassScheme) -> NDArray[np.float64]:
         """Raw → calibrated probabilities [N, C]: P(damaged) by the map, classes of one kind in their old proportion.

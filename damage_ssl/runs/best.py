@@ -51,7 +51,7 @@ def runs_of_event(event: Event) -> RunsOfEvent:
             continue
         model = FinishedRun(run, scheme)
         try:
-            _ = model.calibration
+            _ = model.calibration, model.unseen, predicted_buildings(run)
             own = model.scheme
         except (DamageSSLError, OSError, ValueError, LookupError, TypeError):
             unreadable.append(run)
@@ -130,7 +130,7 @@ def best_model(event: Event) -> RunChoice:
     why = "the only validated one" if len(validated) == 1 else f"the best of {len(validated)} validated ones"
     newer = f"; newer and not better: {', '.join(beaten)}" if beaten else ""
     newer += _named("newer and not validated", unknown)
-    sentence = f"run {best.model_id}: {why}, AUROC {found.auroc} on {found.n:,} held-out buildings{newer}{aside}"
+    sentence = f"run {best.model_id}: {why}, AUROC {found.auroc} on {found.n:,} labels that it had not learned from{newer}{aside}"
     return RunChoice(best, sentence, validated=True)
 
 
@@ -181,7 +181,7 @@ def _lost(model: FinishedRun) -> bool:
         return False
     try:
         gain = common_gain(model.run).gains.get("auroc")
-    except (OSError, ValueError, LookupError, TypeError):
+    except (DamageSSLError, OSError, ValueError, LookupError, TypeError):
         return True
     return gain is None or gain.value is None or gain.value <= 0
 

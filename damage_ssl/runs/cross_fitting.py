@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.evaluation.calibration import Calibration, calibrate, calibrated_unseen, damaged_probability
 from damage_ssl.evaluation.metrics import Evaluation, evaluate
-from damage_ssl.files import atomic_path
+from damage_ssl.files import atomic_path, damage_named
 from damage_ssl.runs.predictions import class_probabilities, prediction_table
 from damage_ssl.runs.run import Run
 
@@ -37,18 +37,23 @@ class CrossFitted:
 
     @classmethod
     def read(cls, run: Run, scheme: ClassScheme) -> "CrossFitted | None":
-        """What `write` left; None where the run was not cross-fitted."""
+        """What `write` left; None where the run was not cross-fitted.
+
+        Raises:
+            WorkspaceError: the file is damaged.
+        """
         if not run.cross_fitted_path.exists():
             return None
-        table = pd.read_parquet(run.cross_fitted_path)
-        return cls(
-            scheme=scheme,
-            building_id=table["building_id"].to_numpy(str),
-            classes=table["class_index"].to_numpy(np.int64),
-            fold=table["fold"].to_numpy(np.intp),
-            random=table["random"].to_numpy(bool),
-            probabilities=class_probabilities(table, scheme),
-        )
+        with damage_named(run.cross_fitted_path, "train another run with `damage-ssl train`"):
+            table = pd.read_parquet(run.cross_fitted_path)
+            return cls(
+                scheme=scheme,
+                building_id=table["building_id"].to_numpy(str),
+                classes=table["class_index"].to_numpy(np.int64),
+                fold=table["fold"].to_numpy(np.intp),
+                random=table["random"].to_numpy(bool),
+                probabilities=class_probabilities(table, scheme),
+            )
 
     def write(self, run: Run) -> None:
         """Write `run.cross_fitted_path` (Parquet, atomically)."""

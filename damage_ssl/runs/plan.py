@@ -9,9 +9,9 @@ import numpy as np
 
 from damage_ssl import __version__
 from damage_ssl.damage_scale import ClassScheme, scheme_named
-from damage_ssl.errors import SettingsError, WorkspaceError
+from damage_ssl.errors import DamageSSLError, WorkspaceError
 from damage_ssl.events.event import Event
-from damage_ssl.files import read_json, write_json
+from damage_ssl.files import damage_named, read_json, write_json
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.runs.run import Run, new_run_id, refuse_if_alive, runs_in
@@ -165,12 +165,17 @@ def resumed_run(event: Event, run_id: str) -> PlannedRun:
 
 
 def plan_of(run: Run) -> RunPlan:
-    """The plan that a run was started with."""
-    return RunPlan.from_json(read_json(run.settings_path), str(run.settings_path))
+    """The plan that a run was started with.
+
+    Raises:
+        SettingsError: it holds a setting that this version does not know. WorkspaceError: the file is damaged.
+    """
+    with damage_named(run.settings_path, "train another run with `damage-ssl train`, or name another with --run-id"):
+        return RunPlan.from_json(read_json(run.settings_path), str(run.settings_path))
 
 
 def _has_plan(run: Run, plan: RunPlan) -> bool:
     try:
         return plan_of(run).fingerprint == plan.fingerprint
-    except (OSError, ValueError, TypeError, KeyError, SettingsError):
+    except (OSError, DamageSSLError):
         return False  # of another version, or not planned here: it cannot be gone on with

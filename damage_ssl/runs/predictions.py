@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from damage_ssl.damage_scale import SCHEMES, ClassScheme
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.evaluation.calibration import damaged_probability, normalised_entropy
+from damage_ssl.files import damage_named
 from damage_ssl.runs.run import Run
 
 CHUNK_BUILDINGS = 1024
@@ -73,7 +74,8 @@ def predicted_buildings(run: Run) -> pd.Series:
 def _columns(run: Run, names: list[str] | None) -> pd.DataFrame:
     if not run.predictions_path.exists():
         raise WorkspaceError(f"{run.predictions_path}: no predictions yet; make them with `damage-ssl predict`")
-    return pd.read_parquet(run.predictions_path, columns=names)
+    with damage_named(run.predictions_path, f"make them again with `damage-ssl predict`, --run-id {run.run_id}"):
+        return pd.read_parquet(run.predictions_path, columns=names)
 
 
 def prediction_table(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.event import Event
-from damage_ssl.files import read_json, storage_errors, write_json
+from damage_ssl.files import damage_named, read_json, storage_errors, write_json
 from damage_ssl.learning.training_folder import State, TrainingFolder
 from damage_ssl.progress import process_runs, process_start_of
 
@@ -103,10 +103,18 @@ class Run(TrainingFolder):
         return path.stat().st_mtime_ns
 
     def status(self) -> RunStatus:
-        """The last written state; a run whose process has gone reads as failed."""
+        """The last written state; a run whose process has gone, or whose state cannot be read, reads as failed."""
         if not self.status_path.exists():
             raise WorkspaceError(f"{self.path}: is not a run (no status.json)")
-        status = RunStatus(**read_json(self.status_path))
+        try:
+            with damage_named(
+                self.status_path,
+                f"write it anew with damage-ssl train {self.path.parents[1].name} --resume {self.run_id}",
+            ):
+                status = RunStatus(**read_json(self.status_path))
+        except WorkspaceError as error:
+            written = self.status_path.stat().st_mtime
+            return RunStatus(state="failed", step=0, steps=0, updated=written, message=str(error))
         if status.state in ("queued", "running") and not status.alive:
             return RunStatus(
                 **{**asdict(status), "state": "failed", "message": "the training process ended unexpectedly"}

@@ -9,8 +9,9 @@ import pytest
 
 from damage_ssl import workflow
 from damage_ssl.cli import questions
-from damage_ssl.events.definition import stated_scheme
+from damage_ssl.events.definition import state_scheme, stated_scheme
 from damage_ssl.events.event import Event
+from damage_ssl.patches.store import PatchStore
 from tests.app.town_app import add_run, prepared_event
 from tests.cli.conftest import Outcome
 from tests.conftest import Town
@@ -135,3 +136,15 @@ def test_a_person_chooses_among_runs_of_which_none_is_validated(run: Run, town: 
         said = run("export", "town", "--workspace", town.workspace, "--out", town.workspace / "m.geojson")
         assert said.code == 0 and f"run {chosen.run_id}" in said.out
         assert metadata(town)["run_id"] == chosen.run_id
+
+
+def test_evaluate_says_where_the_run_answers_another_question(run: Run, town: Town) -> None:
+    event = prepared_event(town)
+    made = add_run(event, {"b01": 0.9}).run_id
+    state_scheme(event, "binary-minor")
+    buildings = PatchStore.open(event.patches_path).index()["building_id"].tolist()
+    truth = town.workspace / "truth.csv"
+    rows = [f"{name},{'destroyed' if at % 2 else 'no-damage'}" for at, name in enumerate(buildings)]
+    truth.write_text("\n".join(["building_id,grade", *rows]))
+    said = run("evaluate", "town", "--truth", truth, "--run-id", made, "--workspace", town.workspace)
+    assert said.code == 0 and f"run {made} answers another question than event 'town' asks" in said.out + said.err

@@ -72,10 +72,7 @@ def test_without_a_validated_run_the_newest_that_labels_taught_is_taken(event: E
     finished_run(event, "newest-change", {}, algorithm="perceptual-change", begun=4)
     run, why = best_run(event)
     assert run.run_id == "new"
-    assert (
-        why
-        == "run new: the newest of 2 finished ones, not validated (that takes 20 held-out buildings, 5 of each kind)"
-    )
+    assert why == "run new: the newest of 2 finished ones, not validated (that takes 20 unseen labels, 5 a class)"
 
 
 def test_a_newer_run_replaces_an_older_only_if_it_is_not_worse(event: Event) -> None:
@@ -166,7 +163,10 @@ def test_a_run_of_grades_answers_every_question(event: Event) -> None:
         assert model.predictions.set_index("building_id")["p_damaged"].loc[DAMAGED[0]] == pytest.approx(p)
         np.testing.assert_allclose(model.prediction.p_damaged, model.predictions["p_damaged"])
         assert len(model.prediction.probabilities[0]) == len(model.scheme)
-    assert model.calibration.threshold != 0.5 and "chosen anew on 36 held-out" in model.calibration.method
+    assert (
+        model.calibration.threshold != 0.5
+        and "chosen anew on 36 buildings that it had not learned" in model.calibration.method
+    )
     assert model.held_out == {name: int(name in DAMAGED) for name in IDS}
     state_scheme(event, "binary-major")
     again = best_model(event).model
@@ -213,3 +213,25 @@ def test_the_queue_follows_the_same_run(event: Event) -> None:
     drawn = workflow.next_to_label(event, 10, np.random.default_rng(0))
     assert len(drawn) == 10
     assert len(PatchStore.open(event.patches_path).index()) == len(IDS)
+
+
+@pytest.mark.parametrize("name", ["settings.json", "calibration.json", "cross_fitted.parquet", "predictions.parquet"])
+def test_a_damaged_file_of_a_run_leaves_it_out_and_is_named_where_the_run_is(event: Event, name: str) -> None:
+    finished_run(event, "whole", saying(0), begun=1)
+    broken = finished_run(event, "broken", saying(0), begun=2)
+    (broken.path / name).write_bytes(b"")
+    run, why = best_run(event)
+    assert run is not None and run.run_id == "whole" and "left out, since they cannot be read: broken" in why
+    model = FinishedRun.of_event(event, broken)
+    with pytest.raises(WorkspaceError, match=rf"{name}: is damaged \(it was cut off or changed\); .*damage-ssl"):
+        _ = model.calibration, model.unseen, model.predictions
+    assert workflow.event_status(event).runs[-1].state == "finished"
+
+
+def test_a_run_whose_state_cannot_be_read_failed_and_says_what_to_do(event: Event) -> None:
+    run = finished_run(event, "broken", saying(0))
+    run.status_path.write_text('{"state": "fini')
+    state = workflow.event_status(event).runs[0]
+    assert state.state == "failed" and "status.json: is damaged" in state.message
+    assert "damage-ssl train --resume broken" in state.message.replace(" town", "")
+    assert best_run(event)[0] is None
