@@ -130,8 +130,8 @@ def best_model(event: Event) -> RunChoice:
     why = "the only validated one" if len(validated) == 1 else f"the best of {len(validated)} validated ones"
     newer = f"; newer and not better: {', '.join(beaten)}" if beaten else ""
     newer += _named("newer and not validated", unknown)
-    known = f"AUROC {found.auroc} on {found.n:,} labels that it had not learned from"
-    sentence = f"run {best.model_id}: {why}, {known}{newer}{aside}"
+    score = f"AUROC {found.auroc} on {found.n:,} labels that it had not learned from"
+    sentence = f"run {best.model_id}: {why}, {score}{newer}{aside}"
     return RunChoice(best, sentence, validated=True)
 
 
