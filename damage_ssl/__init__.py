@@ -14,21 +14,9 @@ load with the room that needs them.
 """
 
 import importlib
-import os
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-
-GDAL_SKIP = (
-    "OGR_VRT,GDALG,WFS,OAPIF,OGCAPI,HTTP,CSW,Elasticsearch,Carto,AmigoCloud,PLSCENES,NGW,EEDA,ADBC,AIVector,GPSBabel,"
-    "GeoRSS,LVBAG"
-)
-"""Vector drivers of GDAL that follow references, fetch addresses or start programs: no file is opened by one of them.
-GDAL reads the variable when it registers its drivers, in whatever process first imports pyogrio after this. Drivers
-that the wheels lack are not named, since GDAL warns of each; `footprints.formats.content` refuses what they open."""
-
-_others = os.environ.get("GDAL_SKIP", "").replace(GDAL_SKIP, "").strip(",")  # a child process has it from its parent
-os.environ["GDAL_SKIP"] = f"{_others},{GDAL_SKIP}".lstrip(",")
 
 if TYPE_CHECKING:
     from damage_ssl.api import evaluate as evaluate

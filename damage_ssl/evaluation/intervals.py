@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-import scipy  # loads its parts when they are first used: a short command does not wait for them
 from numpy.typing import NDArray
 
 USUAL_CORRELATION = 0.1
@@ -58,7 +57,9 @@ class Inflation:
     @property
     def squared(self) -> float:
         """t²·φ, what a score interval widens the variance by."""
-        return float(scipy.special.stdtrit(self.df, 0.975)) ** 2 * self.factor
+        from scipy.special import stdtrit
+
+        return float(stdtrit(self.df, 0.975)) ** 2 * self.factor
 
 
 class TooFewBlocksError(Exception):
@@ -120,14 +121,16 @@ def wilson_bounds(value: float, n: float, t2: float) -> Bounds:
     Where at most three are hits, or all but three, the bound on that side is Poisson's, as Wilson's then covers too
     seldom (Brown, Cai & DasGupta 2001, Stat. Sci. 16, p. 112); it is 0 or 1 only where none are, or all.
     """
+    from scipy.special import gammaincinv
+
     middle, half = value + t2 / (2 * n), float(np.sqrt(t2 * (value * (1 - value) / n + t2 / (4 * n**2))))
     low, high = (middle - half) / (1 + t2 / n), (middle + half) / (1 + t2 / n)
     alike = n * Z2 / t2  # so many independent buildings tell as much
     hits, others = alike * value, alike * (1 - value)
     if hits <= min(_RARE, others):
-        low = min(low, float(scipy.special.gammaincinv(hits, 0.05)) / alike) if hits > 0 else 0.0
+        low = min(low, float(gammaincinv(hits, 0.05)) / alike) if hits > 0 else 0.0
     if others <= min(_RARE, hits):
-        high = max(high, 1 - float(scipy.special.gammaincinv(others, 0.05)) / alike) if others > 0 else 1.0
+        high = max(high, 1 - float(gammaincinv(others, 0.05)) / alike) if others > 0 else 1.0
     return max(low, 0.0), min(high, 1.0)
 
 
@@ -151,10 +154,12 @@ def auroc(p: Values, damaged: Flags) -> tuple[float, Values]:
 
     Ties count half (DeLong et al. 1988, Biometrics 44, p. 837), by ranks: O(N log N).
     """
-    ranks, n_damaged, n_intact = scipy.stats.rankdata(p), int(damaged.sum()), int((~damaged).sum())
+    from scipy.stats import rankdata
+
+    ranks, n_damaged, n_intact = rankdata(p), int(damaged.sum()), int((~damaged).sum())
     placement = np.empty(len(p))
-    placement[damaged] = (ranks[damaged] - scipy.stats.rankdata(p[damaged])) / n_intact
-    placement[~damaged] = 1 - (ranks[~damaged] - scipy.stats.rankdata(p[~damaged])) / n_damaged
+    placement[damaged] = (ranks[damaged] - rankdata(p[damaged])) / n_intact
+    placement[~damaged] = 1 - (ranks[~damaged] - rankdata(p[~damaged])) / n_damaged
     return float(placement[damaged].mean()), placement
 
 
@@ -237,6 +242,8 @@ def calibration_noise(p: Values, bins: Blocks, block: Blocks) -> float:
 
 def difference_p(one: tuple[Values, Values], other: tuple[Values, Values]) -> float:
     """Two-sided p value of no difference between two shares, each (hits, of) by block; Student's by the blocks."""
+    from scipy.special import stdtr
+
     shares, variance, df = [], 0.0, np.inf
     for hits, of in (one, other):
         inflation, n = share_inflation(hits, of), float(of.sum())
@@ -244,7 +251,7 @@ def difference_p(one: tuple[Values, Values], other: tuple[Values, Values]) -> fl
         variance += inflation.factor * centre * (1 - centre) / n
         df = min(df, inflation.df)
         shares.append(centre)
-    return float(2 * scipy.special.stdtr(df, -abs(shares[0] - shares[1]) / np.sqrt(variance)))
+    return float(2 * stdtr(df, -abs(shares[0] - shares[1]) / np.sqrt(variance)))
 
 
 def _inflation(
@@ -295,19 +302,22 @@ def _blocks(of: NDArray[np.generic], usual: float) -> tuple[float, float]:
 
 def _usual_inflation(size: float, rough: float, usual: float) -> tuple[float, float]:
     """Mean and degrees of freedom of the usual ratio where a building's block has so many."""
+    from scipy.special import digamma
+
     logs = np.log1p(usual * _CORRELATIONS * (size - 1))
     middle = float(_DENSITY @ logs)
     spread = float(_DENSITY @ (logs - middle) ** 2) + rough**2
     half_df = (1 + np.sqrt(1 + 2 * spread)) / (2 * max(spread, 1e-9))  # trigamma(x) is nearly 1/x + 1/2x²
-    return float(np.exp(middle + scipy.special.digamma(half_df) - np.log(half_df))), 2 * float(half_df)
+    return float(np.exp(middle + digamma(half_df) - np.log(half_df))), 2 * float(half_df)
 
 
 def _score_bounds(value: float, variance: Callable[[float], float]) -> Bounds:
     """The true values at which (value - θ)² = variance(θ), one on each side."""
+    from scipy.optimize import brentq
 
     def beyond(true: float) -> float:
         return (value - true) ** 2 - variance(true)
 
-    low = 0.0 if value <= 0 else float(scipy.optimize.brentq(beyond, 0.0, value - 1e-9 * value, xtol=1e-9))
-    high = 1.0 if value >= 1 else float(scipy.optimize.brentq(beyond, value + 1e-9 * (1 - value), 1.0, xtol=1e-9))
+    low = 0.0 if value <= 0 else float(brentq(beyond, 0.0, value - 1e-9 * value, xtol=1e-9))
+    high = 1.0 if value >= 1 else float(brentq(beyond, value + 1e-9 * (1 - value), 1.0, xtol=1e-9))
     return low, high

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import geopandas as gpd
-import pyogrio
 import shapely
 from shapely.geometry.base import BaseGeometry
 
@@ -17,6 +16,7 @@ from damage_ssl.footprints.formats import FORMATS
 from damage_ssl.footprints.formats.byte_stream import head_of
 from damage_ssl.footprints.formats.candidates import FootprintCandidates
 from damage_ssl.footprints.formats.content import check_driver
+from damage_ssl.footprints.formats.drivers import pyogrio
 from damage_ssl.footprints.formats.ogr import gdal_source, read_ogr, unreadable
 from damage_ssl.footprints.merging import merge_footprints
 from damage_ssl.footprints.region import Region, region_of

@@ -14,6 +14,7 @@ from damage_ssl.imagery.scene import Fill
 
 _LEAST_SHARE = 0.002
 _LEAST_EDGE_SHARE = 0.01
+_OF_BYTES = (1, 254, 255)
 _SHARP = 0.1
 _MOST_SOFT = 0.2
 
@@ -28,6 +29,8 @@ def find_fill(sample: NDArray[Any], valid: NDArray[np.bool_]) -> Fill | None:
     if not pixels.size:
         return None
     for value in (pixels.min(), pixels.max()):
+        if pixels.dtype == np.uint8 and value not in _OF_BYTES:
+            continue  # bright roofs in a dark picture
         here = (pixels == value).all(axis=0)
         if here.mean() >= _LEAST_SHARE and not here.all() and _apart(float(value), pixels[:, ~here]):
             return Fill((float(value),) * 3, everywhere=True)

@@ -8,6 +8,7 @@ from damage_ssl.damage_scale import SCHEMES
 from damage_ssl.events.definition import damage_scheme, read_definition
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.files import read_json
+from damage_ssl.products.handover.pack_files import EXTRA
 from damage_ssl.runs.best import best_run, runs_of_event
 
 
@@ -119,4 +120,5 @@ def _stale_packs(event: Event, scheme: str) -> Iterator[str]:
         except (OSError, ValueError, LookupError, TypeError):
             continue  # of another tool, or being written
         if written in SCHEMES and written != scheme:
-            yield str(path.parent.relative_to(event.path))
+            pack = path.parent.parent if path.parent.name == EXTRA else path.parent  # older packs are flat
+            yield str(pack.relative_to(event.path))

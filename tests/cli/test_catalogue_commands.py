@@ -89,6 +89,7 @@ def test_show_of_an_unknown_event_names_the_nearest(run: Run, tmp_path: Path) ->
     refused(run("catalog", "show", "maui", "--workspace", tmp_path), "no event 'maui'", "did you mean 'maui-2023'")
 
 
+@pytest.mark.long
 def test_sample_event_is_drawn_and_set_up_in_one_command(run: Run, tmp_path: Path) -> None:
     outcome = run("init", "practice", "--from-catalog", "simulated-earthquake", "--workspace", tmp_path)
     assert outcome.code == 0, outcome.err

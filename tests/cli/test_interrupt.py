@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from damage_ssl.runs.run import Run, RunStatus, runs_in
 from damage_ssl.simulation.event import SimulatedEvent
 from tests.cli.conftest import Outcome, grades_of, write_labels
@@ -25,6 +27,7 @@ def status_of(run: Run) -> RunStatus:
     return run.status()
 
 
+@pytest.mark.long
 def test_terminated_training_is_gone_on_with_under_the_same_name(
     run: Callable[..., Outcome], simulated: SimulatedEvent, cut: Path, tmp_path: Path
 ) -> None:

@@ -74,9 +74,9 @@ def test_every_place_answers_the_question_that_was_stated_for_the_event(event: E
         )
 
         packs[name] = hand_over(event, None)
-        manifest = json.loads((packs[name].folder / "manifest.json").read_text())
+        manifest = json.loads((packs[name].folder / "extra" / "manifest.json").read_text())
         assert (manifest["scheme"], manifest["scale"]) == (name, scheme.statement)
-        assert scheme.statement in (packs[name].folder / "card.md").read_text()
+        assert scheme.statement in (packs[name].folder / "extra" / "card.md").read_text()
         report = definition_report(event)
         assert report.labels == counts and report.scheme == name
         stale = {str(pack.folder.relative_to(event.path)) for other, pack in packs.items() if other != name}

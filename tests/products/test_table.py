@@ -90,7 +90,8 @@ def index() -> pd.DataFrame:
 
 def labels(**value_of: str) -> pd.DataFrame:
     rows = [(name, value, "ana", "2025-01-31T12:00:00.000Z", "map", None, "") for name, value in value_of.items()]
-    return pd.DataFrame(rows, columns=list(LABEL_COLUMNS))
+    columns = ["building_id", "value", "labeller", "time", "drawn", "inclusion_probability", "comment"]
+    return pd.DataFrame(rows, columns=columns).reindex(columns=list(LABEL_COLUMNS))
 
 
 def binary_predictions() -> pd.DataFrame:

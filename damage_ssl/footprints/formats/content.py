@@ -1,9 +1,8 @@
 """What a vector file is, by its content, and whether it is one file: no list of references to others.
 
 GDAL takes the first of its drivers that recognises a file, whatever its name, and some follow references to other files
-or addresses, or run a pipeline (OGR_VRT, GDALG, WFS …). These are not registered here at all (`damage_ssl.GDAL_SKIP`;
-pyogrio 0.12 has no `allowed_drivers`); what a file is is checked before it is opened, so that the message can say it,
-and the driver that opened it afterwards.
+or addresses, or run a pipeline (OGR_VRT, GDALG, WFS …). These are not registered here at all (`drivers`); what a file
+is is checked before it is opened, so that the message can say it, and the driver that opened it afterwards.
 """
 
 import re

@@ -14,11 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyogrio
 import pyproj
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 
 from damage_ssl.errors import InputError
 from damage_ssl.footprints.formats import FootprintFormat
@@ -33,7 +31,10 @@ from damage_ssl.footprints.formats.candidates import (
     values_of,
 )
 from damage_ssl.footprints.formats.content import check_content, check_driver
+from damage_ssl.footprints.formats.drivers import pyogrio
 from damage_ssl.footprints.formats.osm_integrity import check_osm
+
+DataLayerError, DataSourceError = pyogrio.errors.DataLayerError, pyogrio.errors.DataSourceError
 
 _BATCH_ROWS = 16_384
 _DIAGNOSED_BYTES = 512 << 20

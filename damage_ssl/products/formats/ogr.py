@@ -62,8 +62,9 @@ def write_layer(
     Raises:
         StorageError: the disk is full. InputError: GDAL cannot write this.
     """
-    import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+
+    from damage_ssl.footprints.formats.drivers import pyogrio
 
     known = {"layer": layer, "driver": driver, **options}
     with gdal_errors(path, DataLayerError, DataSourceError, FeatureError, of_the_table=(FieldError, GeometryError)):

@@ -98,7 +98,7 @@ def test_odd_parameters_are_refused(client: Client) -> None:
         queries = [""] + [
             f"?{name}={quote(odd, errors='surrogatepass')}" for name, odd in itertools.product(PARAMETERS, ODD)
         ]
-        for query in queries if "9999" not in path else [""]:
+        for query in [""] if any(odd in path for odd in ("/-1", "/nan", "/9999")) else queries:
             if (status := client.status("GET", path + query)) >= 500:
                 wrong.append((status, path[:80], query[:60]))
     assert wrong == []
