@@ -36,7 +36,7 @@ VIEWED = ("event", "map", "handover")
 
 # VIEWED: the steps of somebody who may look and download only.
 
-KEPT = ("model", "queue", "map-part", "changes-since", *map.FILTER_KEYS)
+KEPT = ("model", "queue", "map-part", "changes-since", *handover.ANSWER_KEYS, *map.FILTER_KEYS)
 
 
 # KEPT: choices that belong to the event, forgotten with another one.

@@ -22,6 +22,9 @@ from damage_ssl.products.handover.pages import language_names
 from damage_ssl.products.selection import Selection, query_of, without_idle
 from damage_ssl.runs.model import MapModel
 
+ANSWER_KEYS = ("licence", "licence-not-stated", "pack-language")
+"""What was answered here once: it stays while other steps are looked at."""
+
 _LISTED = 6
 _MARKS: dict[State, tuple[str, str]] = {"good": ("✓", "fine"), "look": ("!", "note"), "bad": ("✗", "problem")}
 
@@ -56,7 +59,9 @@ def show(view: EventView, model: MapModel | None) -> Selection:
         return wanted
     licence, settled = _licence(view)
     names = language_names()
-    language = st.selectbox("Language of report and offline map", list(names), format_func=names.__getitem__)
+    language = st.selectbox(
+        "Language of report and offline map", list(names), format_func=names.__getitem__, key="pack-language"
+    )
     if settled:
         _downloads(HandoverJob(view, model, wanted, licence, language), count)
     else:
