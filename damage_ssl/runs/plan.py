@@ -14,7 +14,7 @@ from damage_ssl.events.event import Event
 from damage_ssl.files import damage_named, read_json, write_json
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.runs.run import Run, new_run_id, refuse_if_alive, runs_in
+from damage_ssl.runs.run import Run, new_run_id, refuse_if_alive, run_called, runs_in
 from damage_ssl.runs.transfer import SourcePlan, elsewhere_statement, joint_patches
 from damage_ssl.settings import SplitSettings, from_mapping
 
@@ -136,7 +136,7 @@ def planned_run(event: Event, plan: RunPlan, *, run_id: str | None = None) -> Pl
         if same and run_id in (None, run.run_id):
             refuse_if_alive(run)
             return PlannedRun(run, done=run.finished)
-    run = Run(event.runs_path / (run_id or new_run_id(plan.train.algorithm)))
+    run = run_called(event, run_id or new_run_id(plan.train.algorithm))
     run.path.mkdir(parents=True, exist_ok=True)
     write_json(run.settings_path, plan.to_json())
     run.set_status("queued", step=0, steps=plan.train.steps)
@@ -150,7 +150,7 @@ def resumed_run(event: Event, run_id: str) -> PlannedRun:
         WorkspaceError: there is no such run, it never got as far as a plan, the patches (the event's or a source's)
             were cut again since, or it is being worked on.
     """
-    run = Run(event.runs_path / run_id)
+    run = run_called(event, run_id)
     if not (run.settings_path.exists() and run.status_path.exists()):
         raise WorkspaceError(f"run '{run_id}': is no run of event '{event.name}' that was begun; start a new one")
     refuse_if_alive(run)

@@ -1,6 +1,7 @@
 """A run on disk: its folder, its state, what it wrote; the runs of an event. Needs no torch: the app watches runs."""
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -9,11 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from damage_ssl.errors import WorkspaceError
+from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event
 from damage_ssl.files import damage_named, read_json, storage_errors, write_json
 from damage_ssl.learning.training_folder import State, TrainingFolder
 from damage_ssl.progress import process_runs, process_start_of
+
+_NAME = re.compile(r"\w[\w.-]*")
 
 ENSEMBLE_FILE = "ensemble.json"
 """In the folder of a run that averages others: which."""
@@ -171,13 +174,26 @@ def delete_run(run: Run) -> None:
         shutil.rmtree(waste, ignore_errors=True)
 
 
+def run_called(event: Event, run_id: str) -> Run:
+    """The run that has this name, or would have it: a folder of its own among the event's runs, never anywhere else.
+
+    Raises:
+        InputError: it is not a name for a run.
+    """
+    if not _NAME.fullmatch(run_id):
+        raise InputError(
+            f"run '{run_id}': a run's name is letters, digits, '_', '.' and '-', the first no '.' or '-'"
+        )
+    return Run(event.runs_path / run_id)
+
+
 def named_run(event: Event, run_id: str) -> Run:
     """The run of this name; which one is taken without a name, `best.best_run` says.
 
     Raises:
-        WorkspaceError: there is no such run, or it has not finished.
+        InputError: it is not a name for a run. WorkspaceError: there is no such run, or it has not finished.
     """
-    run = Run(event.runs_path / run_id)
+    run = run_called(event, run_id)
     if not run.status_path.exists():
         known = ", ".join(each.run_id for each in runs_in(event.runs_path)) or "none yet"
         raise WorkspaceError(f"run '{run_id}': is not a run of event '{event.name}'; its runs: {known}")

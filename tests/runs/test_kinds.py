@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from damage_ssl import workflow
-from damage_ssl.errors import SettingsError
+from damage_ssl.errors import InputError, SettingsError
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.runs.change_score import CHANGE_SCORE
 from damage_ssl.runs.ensemble import ENSEMBLE
 from damage_ssl.runs.kinds import KINDS, kind_of
 from damage_ssl.runs.live import LIVE
+from damage_ssl.runs.plan import resumed_run
+from damage_ssl.runs.run import named_run, run_called
 from damage_ssl.runs.trained import TRAINED
 from damage_ssl.settings import SplitSettings
 from tests.conftest import Town
@@ -55,3 +57,12 @@ def test_kinds_are_asked_for_what_they_are_and_not_compared_by_name() -> None:
             continue
         text = path.read_text(encoding="utf-8")
         assert '"perceptual-change"' not in text and '== "ensemble"' not in text, path
+
+
+@pytest.mark.parametrize("name", ["../../evil", "..", "/tmp/evil", "a/b", "", ".hidden", "-x", "a\0b"])
+def test_a_name_that_leads_elsewhere_is_no_run(name: str, town: Town) -> None:
+    event = town.create()
+    for look in (named_run, resumed_run, run_called):
+        with pytest.raises(InputError, match="a run's name is"):
+            look(event, name)
+    assert not (town.workspace.parent / "evil").exists()
