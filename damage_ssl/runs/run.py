@@ -181,9 +181,7 @@ def run_called(event: Event, run_id: str) -> Run:
         InputError: it is not a name for a run.
     """
     if not _NAME.fullmatch(run_id):
-        raise InputError(
-            f"run '{run_id}': a run's name is letters, digits, '_', '.' and '-', the first no '.' or '-'"
-        )
+        raise InputError(f"run '{run_id}': a run's name is letters, digits, '_', '.' and '-', the first no '.' or '-'")
     return Run(event.runs_path / run_id)
 
 
