@@ -7,9 +7,9 @@ settings stand in its room; those of a training, whose options an algorithm help
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -104,11 +104,16 @@ def _range(error: ErrorDetails, fields: Mapping[str, FieldInfo]) -> str:
     return ", ".join(f"{_BOUNDS[key]} {value:g}" if key in _BOUNDS else value for key, value in bounds.items())
 
 
+def _none_of_zero(value: object) -> object:
+    return None if value == 0 and not isinstance(value, bool) else value
+
+
 class PatchSettings(Settings, title="patches"):
     """How pairs are cut.
 
-    `context_gsd_m` adds a second, wider view of the same pixel size (None: no context view). A building needs
-    `min_valid_share` of its footprint's pixels usable on both dates, or it is not assessed.
+    `context_gsd_m` is that of a second, wider view of the same size in pixels (0: no such view). It costs as much again
+    on disk and in each look at a pair, and shows what a roof does not: water around it, debris, the neighbours. A
+    building needs `min_valid_share` of its footprint's pixels usable on both dates, or it is not assessed.
 
     `post_scene`: where several post scenes show a building equally well, the one that is `nearest` in date to the pre
     scenes is taken, or the `latest`.
@@ -123,13 +128,15 @@ class PatchSettings(Settings, title="patches"):
     white beyond the sensor's range; or the picture is blurred by a Gaussian of more than `max_blur_m` metres.
 
     Examples:
-        >>> PatchSettings(context_gsd_m=1.0).size_px
+        >>> PatchSettings(context_gsd_m=2.0).size_px
         64
+        >>> PatchSettings(context_gsd_m=0).context_gsd_m is None
+        True
     """
 
     gsd_m: float = Field(0.5, ge=0.01, le=100.0)
     size_px: int = Field(64, ge=8, le=1024)
-    context_gsd_m: float | None = Field(None, ge=0.01, le=100.0)
+    context_gsd_m: Annotated[float | None, BeforeValidator(_none_of_zero)] = Field(1.0, ge=0.01, le=100.0)
     min_valid_share: float = Field(0.75, ge=0.0, le=1.0)
     min_area_m2: float = Field(6.0, ge=0.0, le=1e6)
     post_scene: Literal["nearest", "latest"] = "nearest"

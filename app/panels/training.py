@@ -22,7 +22,8 @@ from damage_ssl.events.event import Event
 from damage_ssl.learning.settings import TrainSettings
 
 NETWORKS = {
-    "efficientnet-lite0": "EfficientNet-Lite0, pretrained",
+    "cached-lite0": "EfficientNet-Lite0 as it is (minutes)",
+    "efficientnet-lite0": "EfficientNet-Lite0, fine-tuned (slow)",
     "small-cnn": "Small network from scratch",
 }
 STATES = {

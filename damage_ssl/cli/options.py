@@ -159,7 +159,7 @@ Scheme = Annotated[
 ]
 Network = Annotated[
     str | None,
-    typer.Option(help="efficientnet-lite0 (default), cached-lite0 (trains in seconds), small-cnn or smp:<encoder>."),
+    typer.Option(help="cached-lite0 (default: frozen features, kept), efficientnet-lite0 (fine-tuned), small-cnn or smp:<encoder>."),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the network and the views.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps.")]
@@ -174,7 +174,9 @@ PostScene = Annotated[
     str | None,
     typer.Option(help="Of post scenes that show a building equally well: nearest (to pre; default) or latest."),
 ]
-ContextGsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the wider context view.")]
+ContextGsdM = Annotated[
+    float | None, typer.Option(min=0.0, help="Metres a pixel of the wider context view (default 1; 0: no such view).")
+]
 RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the best one, or a new one).")]
 
 

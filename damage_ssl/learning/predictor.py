@@ -9,13 +9,11 @@ from torch import Tensor
 
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.learning.checkpoints import CheckpointCard, load_model
-from damage_ssl.learning.device import autocast, device_named
+from damage_ssl.learning.device import autocast, device_named, keep_freed_memory, pairs_at_once
 from damage_ssl.learning.networks.pair_network import PairNetwork
 from damage_ssl.learning.pair_tensor import pair_bytes, to_unit, turned
 from damage_ssl.learning.training_folder import TrainingFolder
 from damage_ssl.patches.pairs import PairSet
-
-PAIRS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +43,9 @@ class Predictor:
         """
         self._check(pairs)
         parts = [np.zeros((0, len(self.card.class_names)))]
-        for start in range(0, len(pairs), PAIRS_AT_ONCE):
-            rows = np.arange(start, min(start + PAIRS_AT_ONCE, len(pairs)))
+        at_once = pairs_at_once(self.network.feature_mean.device)
+        for start in range(0, len(pairs), at_once):
+            rows = np.arange(start, min(start + at_once, len(pairs)))
             parts.append(rotation_average(self.network, pair_bytes(pairs.take(rows)), self.card.rotations))
         return np.concatenate(parts)
 
@@ -72,6 +71,7 @@ def load_predictor(folder: TrainingFolder, device: str = "auto") -> Predictor:
         >>> load_predictor(run).predict(pairs).sum(axis=1).round(6).min()
         np.float64(1.0)
     """
+    keep_freed_memory()
     network, card = load_model(folder)
     return Predictor(folder=folder, network=network.to(device_named(device)), card=card)
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 class TrainSettings(Settings, title="train"):
     """One training run. What concerns only some trainings goes into `options`, flat, by the names in `TrainingOptions`.
 
-    `minutes` bounds the run (None: the full number of steps); `max_unlabelled` bounds its memory (32 KiB a pair).
-    `network` is `efficientnet-lite0`, `small-cnn` or `smp:<encoder>`; `cached-lite0` trains only a head, in seconds, on
-    features of views that are computed once an event (`cached:<network>`: another network's).
+    `minutes` bounds the run (None: the full number of steps); `max_unlabelled` bounds its memory (64 KiB a pair).
+    `network` `cached-lite0` trains only a head, in seconds, on features of views that are computed once an event
+    (`cached:<network>`: another network's); `efficientnet-lite0`, `small-cnn` and `smp:<encoder>` are trained whole.
     `fusion`: pre and post go through one shared encoder, and the head sees post and post − pre (`change`) or pre too
     (`siamese`), only post (`post`), both (`concatenate`), only their difference (`subtract`), or what post tokens that
     attend to pre tokens do not find there beside those of `change` (`cross-attention`); or they are `stacked` channels.
@@ -37,19 +37,19 @@ class TrainSettings(Settings, title="train"):
 
     Examples:
         >>> TrainSettings(algorithm="fixmatch", options={"threshold": 0.9}).network
-        'efficientnet-lite0'
+        'cached-lite0'
     """
 
     algorithm: str = "mixmatch"
     scheme: str = DEFAULT_SCHEME
-    network: str = "efficientnet-lite0"
+    network: str = "cached-lite0"
     fusion: Literal["siamese", "change", "stacked", "post", "concatenate", "subtract", "cross-attention"] = "change"
     seed: int = 0
     steps: int = Field(80, ge=1)
     minutes: float | None = Field(None, gt=0.0)
     batch_labelled: int = Field(16, ge=2)
     unlabelled_ratio: int = Field(4, ge=1)
-    max_unlabelled: int = Field(20_000, ge=0)
+    max_unlabelled: int = Field(10_000, ge=0)
     learning_rate_encoder: float = Field(2e-4, ge=0.0)
     learning_rate_head: float = Field(1e-3, ge=0.0)
     weight_decay: float = Field(5e-4, ge=0.0)

@@ -36,7 +36,7 @@ def test_every_footprint_is_in_the_index_once_and_every_assessed_one_has_a_pair(
     assert len(pairs) == len(store) == 16
     assert pairs.close.pre.shape == (16, 3, 32, 32)
     assert pairs.close.gsd_m == 0.5
-    assert pairs.context is None
+    assert pairs.context is not None and pairs.context.gsd_m == 1.0
     by_row = index.sort_values("row")["building_id"].to_numpy(dtype=str)
     np.testing.assert_array_equal(pairs.building_id, by_row)
 

@@ -12,10 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from damage_ssl.errors import LabelsError
+from damage_ssl.learning.device import pairs_at_once
 from damage_ssl.learning.networks.pair_network import NetworkSpec, build_network
 from damage_ssl.learning.pair_tensor import to_unit
 
-PAIRS_AT_ONCE = 64
 REGULARISATION = 0.01
 """scikit-learn's C on features of unit deviation: that of the frozen baselines."""
 
@@ -91,7 +91,9 @@ class FrozenScorer:
     @torch.no_grad()
     def features(self, x: Tensor) -> NDArray[np.float32]:
         """Features [n, F] of views, float32 [n, 7 or 14, S, S] in [0, 1]."""
-        parts = [(self._network.features(part) - self._mean) / self._std for part in torch.split(x, PAIRS_AT_ONCE)]
+        parts = [
+            (self._network.features(part) - self._mean) / self._std for part in torch.split(x, pairs_at_once(x.device))
+        ]
         return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
 
 

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from damage_ssl.learning.device import pairs_at_once
 from damage_ssl.learning.networks.heads import OrdinalHead, fit_cumulative
 from damage_ssl.learning.networks.pair_network import PairNetwork
 from damage_ssl.learning.pair_tensor import to_unit, turned
 
-PAIRS_AT_ONCE = 64
 SMALLEST_STD = 1e-6
 MISSING_CLASS_LOGIT = -12.0
 """Intercept of a class of the scheme that has no labels: next to no probability."""
@@ -31,12 +31,12 @@ def embed(
     `on_batch` hears the number of pairs done.
     """
     device = network.feature_mean.device
-    parts = []
-    for start in range(0, len(pixels), PAIRS_AT_ONCE):
-        x = to_unit(pixels[start : start + PAIRS_AT_ONCE].to(device))
+    parts, at_once = [], pairs_at_once(device)
+    for start in range(0, len(pixels), at_once):
+        x = to_unit(pixels[start : start + at_once].to(device))
         parts.append(network.features(turned(x, quarter_turns)).float().cpu())
         if on_batch is not None:
-            on_batch(min(start + PAIRS_AT_ONCE, len(pixels)))
+            on_batch(min(start + at_once, len(pixels)))
     return torch.cat(parts) if parts else torch.zeros(0, network.feature_count)
 
 

@@ -20,7 +20,8 @@ from torch import Tensor
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import storage_errors
 from damage_ssl.learning.augmentation.views import Views, resolved
-from damage_ssl.learning.features.embedding import PAIRS_AT_ONCE, embed, standardise_on
+from damage_ssl.learning.device import pairs_at_once
+from damage_ssl.learning.features.embedding import embed, standardise_on
 from damage_ssl.learning.features.feature_file import FeatureFile
 from damage_ssl.learning.networks.head_network import FrozenFeatures
 from damage_ssl.learning.networks.pair_network import PairNetwork
@@ -96,7 +97,7 @@ def draw_views(pixels: Tensor, views: Views, options: CacheOptions, chunk: int) 
 
 def encode(frozen: FrozenFeatures, x: Tensor) -> Tensor:
     """Values float32 [n, D] of pairs float32 [n, 7 or 14, H, W], in batches, on their device."""
-    return torch.cat([frozen(part) for part in torch.split(x, PAIRS_AT_ONCE)])
+    return torch.cat([frozen(part) for part in torch.split(x, pairs_at_once(x.device))])
 
 
 def _make(task: Task, network: PairNetwork, generator: torch.Generator, folder: Path) -> None:

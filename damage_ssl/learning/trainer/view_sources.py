@@ -19,7 +19,7 @@ from damage_ssl.learning.algorithms import ALGORITHMS
 from damage_ssl.learning.algorithms.base import ViewName
 from damage_ssl.learning.augmentation.ctaugment import CTAugment, Probe
 from damage_ssl.learning.augmentation.views import Views, resolved
-from damage_ssl.learning.device import to_device
+from damage_ssl.learning.device import pairs_at_once, to_device
 from damage_ssl.learning.features.embedding import fit_head
 from damage_ssl.learning.networks.head_network import HeadNetwork
 from damage_ssl.learning.networks.pair_network import PairNetwork
@@ -30,8 +30,6 @@ from damage_ssl.learning.trainer.data import Task
 from damage_ssl.learning.trainer.initialisation import initialised_network, starts_at_regression
 from damage_ssl.learning.trainer.view_cache import TURNS, open_cache
 from damage_ssl.settings import Settings
-
-PAIRS_AT_ONCE = 64
 
 
 class ViewSource(Protocol):
@@ -95,7 +93,9 @@ class PixelViews:
     def predict(self, network: PairNetwork, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """Of the pairs as they are, unturned."""
         pixels = self._task.pixels[torch.from_numpy(rows)]
-        return np.concatenate([rotation_average(network, part, 1) for part in torch.split(pixels, PAIRS_AT_ONCE)])
+        return np.concatenate(
+            [rotation_average(network, part, 1) for part in torch.split(pixels, pairs_at_once(pixels.device))]
+        )
 
     def kept(self, network: PairNetwork) -> PairNetwork:
         return network
