@@ -55,9 +55,8 @@ def main() -> None:
                 taken[size].append(seconds(network, pixels, size))
         pictures = arguments.pairs * DATES * channels // 7
         for size, times in taken.items():
-            print(
-                f"{channels:>2} channels, {size:>3} pairs at a time: {pictures / statistics.median(times):5.0f} pictures/s"
-            )
+            rate = pictures / statistics.median(times)
+            print(f"{channels:>2} channels, {size:>3} pairs at a time: {rate:5.0f} pictures a second")
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ Scheme = Annotated[
 ]
 Network = Annotated[
     str | None,
-    typer.Option(help="cached-lite0 (default: frozen features, kept), efficientnet-lite0 (fine-tuned), small-cnn or smp:<encoder>."),
+    typer.Option(help="cached-lite0 (default, features are kept), efficientnet-lite0, small-cnn or smp:<encoder>."),
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the split, the network and the views.")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps.")]

@@ -16,6 +16,7 @@ from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.learning.algorithms import ALGORITHMS, ROUNDS, algorithm_names
 from damage_ssl.learning.checkpoints import load_model, save_model, trained_fingerprint
 from damage_ssl.learning.device import keep_freed_memory
+from damage_ssl.learning.known_probabilities import KnownProbabilities
 from damage_ssl.learning.networks.encoders import encoder_named, encoder_of, is_cached
 from damage_ssl.learning.networks.fusion import IMAGE_CHANNELS
 from damage_ssl.learning.networks.pair_network import FROZEN
@@ -167,8 +168,12 @@ def cross_fit(
         train(pairs, others, settings, part, should_stop=should_stop, cache=cache)
         if not part.checkpoint_path.exists():
             return None
-        model = load_predictor(part, settings.device)
-        said[held] = model.predict(pairs.take(pairs.rows_of(targets.train_id[held])))
+        known = KnownProbabilities.read(part)
+        if known is not None:
+            said[held] = known.of(targets.train_id[held])
+        else:
+            model = load_predictor(part, settings.device)
+            said[held] = model.predict(pairs.take(pairs.rows_of(targets.train_id[held])))
         if on_fold is not None:
             on_fold(done + 1, len(parts))
     return said
@@ -208,6 +213,8 @@ def _train_network(task: Task, clock: Callable[[], float]) -> None:
             "cancelled", step=fit.step, steps=task.settings.steps, message="stopped; train again to go on"
         )
         return
+    if is_cached(task.settings.network):
+        KnownProbabilities(task.building_id, fit.probabilities()).write(task.folder)
     save_model(task.folder, fit.averaged, task.card(fit.averaged.spec, fit.step), task.fingerprint)
     task.folder.resume_path.unlink(missing_ok=True)
     task.folder.set_status("trained", step=fit.step, steps=task.settings.steps)

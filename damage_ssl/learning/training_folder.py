@@ -33,6 +33,11 @@ class TrainingFolder:
         return self.checkpoint_path.with_suffix(".json")
 
     @property
+    def known_path(self) -> Path:
+        """What the model says of its own pairs, where their features are kept."""
+        return self.path / "known.npz"
+
+    @property
     def resume_path(self) -> Path:
         """The state of a training that has not ended."""
         return self.path / "resume.safetensors"

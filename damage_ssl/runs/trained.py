@@ -22,6 +22,7 @@ from damage_ssl.evaluation.spatial_blocks import BlockSplit, spatial_folds, spli
 from damage_ssl.events.definition import state_scheme, stated_scheme, training_scheme
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.files import atomic_path
+from damage_ssl.learning.known_probabilities import KnownProbabilities
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.parallel import run_tasks
 from damage_ssl.patches.pairs import PairSet, PairSource
@@ -84,7 +85,8 @@ class TrainedKind(RunKind):
         store, status = PatchStore.open(event.patches_path), run.status()
         if not run.calibration_path.exists():
             calibrate_as_planned(event, run, joint_patches(event, store, plan_of(run).sources))
-        table = predict_run(run, store, progress=progress, resources=resources, client=client)
+        known = KnownProbabilities.read(run) if plan_of(run).patches_fingerprint == store.fingerprint else None
+        table = predict_run(run, store, known=known, progress=progress, resources=resources, client=client)
         run.set_status("finished", step=status.step, steps=status.steps)
         return table
 
@@ -298,6 +300,7 @@ def predict_run(
     run: Run,
     store: IndexedPairs,
     *,
+    known: KnownProbabilities | None = None,
     progress: ProgressCallback | None = None,
     predictor: ProbabilityModel | None = None,
     chunk: int = CHUNK_BUILDINGS,
@@ -309,6 +312,7 @@ def predict_run(
     Args:
         run: a finished run; its calibration is applied, if it has one.
         store: the event's patches; `chunk` buildings, neighbours in the store, are read at a time.
+        known: what need not be worked out.
         progress: told (buildings done, buildings in all) after each chunk.
         predictor: the model, if it is loaded already; it then predicts in this process.
         chunk: buildings in memory of each process at a time.
@@ -327,6 +331,8 @@ def predict_run(
     index = index[index["assessed"].to_numpy(dtype=bool)]
     building_id = index["building_id"].to_numpy(dtype=str)
     stored = np.argsort(index["row"].to_numpy(), kind="stable") if "row" in index else np.arange(len(index))
+    if known is not None:
+        stored = stored[np.isnan(known.of(building_id[stored])).any(axis=1)]
     chunks = [building_id[stored[start : start + chunk]] for start in range(0, len(stored), chunk)]
     resources = resources or Resources()
     if predictor is not None or (resources.workers == 0 and resources.cluster is None and client is None):
@@ -337,7 +343,7 @@ def predict_run(
         work = partial(_predict_elsewhere, run, store)
         scheme = scheme_of(_load(run).class_names)
     parts = list(run_tasks(work, chunks, resources, progress, sizes=[len(part) for part in chunks], client=client))
-    probabilities = np.empty((len(building_id), len(scheme)), dtype=np.float64)
+    probabilities = np.empty((len(building_id), len(scheme))) if known is None else known.of(building_id)
     if parts:
         probabilities[stored] = np.concatenate(parts)
     if run.calibration_path.exists():

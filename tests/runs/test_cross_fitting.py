@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from damage_ssl import workflow
 from damage_ssl.damage_scale import LabelValue, scheme_named
+from damage_ssl.errors import WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.event import Event
 from damage_ssl.learning import training
 from damage_ssl.learning.features.linear_probe import EventFeatures
+from damage_ssl.learning.known_probabilities import KnownProbabilities
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.training_folder import TrainingFolder
 from damage_ssl.runs.cross_fitting import CrossFitted
@@ -81,6 +83,25 @@ def test_no_label_reaches_what_is_said_of_its_own_building(settings: TrainSettin
     np.testing.assert_array_equal(said[0][own], said[1][own])
     assert (said[0][(fold >= 0) & ~own] != said[1][(fold >= 0) & ~own]).any()
     assert np.isnan(said[0][fold == -1]).all()  # learned from by all
+
+
+def test_what_a_run_knows_of_its_buildings_is_what_its_predictor_says(labelled: Event) -> None:
+    run = workflow.start_run(labelled, HEAD, SPLIT, run_id="known").run
+    workflow.train_run(labelled, run)
+    known = KnownProbabilities.read(run)
+    assert known is not None and len(known.building_id) == len(CENTRES)
+    fast = workflow.predict_event(labelled, run).set_index("building_id")
+    run.known_path.unlink()
+    slow = workflow.predict_event(labelled, run).set_index("building_id").loc[fast.index]
+    np.testing.assert_allclose(fast["p_damaged"], slow["p_damaged"], atol=1e-3)  # features are kept in float16
+    # What is known is used, and only of the patches that it is of.
+    KnownProbabilities(known.building_id, known.probabilities[:, ::-1]).write(run)
+    turned = workflow.predict_event(labelled, run).set_index("building_id").loc[fast.index]
+    assert np.corrcoef(turned["p_damaged"], fast["p_damaged"])[0, 1] < 0
+    assert np.isnan(known.of(np.array(["elsewhere"]))).all()
+    run.known_path.write_bytes(b"PK")
+    with pytest.raises(WorkspaceError, match=r"known\.npz: is damaged .* delete it"):
+        workflow.predict_event(labelled, run)
 
 
 def test_run_on_kept_features_learns_from_all_labels_and_is_checked_on_all(labelled: Event, tmp_path: Path) -> None:

@@ -117,6 +117,10 @@ class Trainer:
         """The network with the averaged weights; after `run` they are blended with the start, and are what it keeps."""
         return self._source.kept(self._ema.network)
 
+    def probabilities(self) -> NDArray[np.float64]:
+        """What the averaged network says of every pair of the task: [N, C]."""
+        return self._source.predict(self._ema.network, np.arange(len(self.task.pixels)))
+
     def run(self) -> bool:
         """Train to the end; False if stopped before, with a checkpoint to resume from.
 
