@@ -29,6 +29,7 @@ from damage_ssl.damage_scale import LabelValue, scheme_named
 from damage_ssl.evaluation.spatial_blocks import block_of
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.labels.label_csv import read_label_csv
+from damage_ssl.learning.known_probabilities import KnownProbabilities
 from damage_ssl.learning.predictor import load_predictor
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.learning.trainer.data import Targets
@@ -124,9 +125,10 @@ def measure(case: Case, buildings: Buildings, settings: TrainSettings, keep: Pat
             validation_id=ids[:0],
             validation_class=buildings.class_index[:0],
         )
-        train(buildings.pairs, targets, chosen, run)
+        train(buildings.pairs, targets, chosen, run, cache=WORK / "views")
+        known = KnownProbabilities.read(run)
+        probabilities = known.probabilities if known else load_predictor(run).predict(buildings.pairs)
         seconds = time.monotonic() - started
-        probabilities = load_predictor(run).predict(buildings.pairs)
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         np.savez(keep / f"{'_'.join(map(str, vars(case).values()))}.npz", probabilities=probabilities, test=test_rows)
