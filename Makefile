@@ -1,5 +1,6 @@
 # make demo   a damage map from nothing: set-up, a simulated event, 40 labels, training, export, evaluation
 # make docs   the documentation as a site, in ./site
+# make road  what every stage from imagery to map takes, beside the notebook that one would write instead
 # make app    the map viewer in the browser, on ./workspace
 # make lock   requirements.lock and requirements-dev.lock anew: every package with version and hashes
 # make test   lint, types, layers and tests; `test-all` has the long ones too, `test-nightly` the campaigns only
@@ -9,7 +10,7 @@ WORKSPACE ?= workspace
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo app test test-all test-nightly check bench docs lock clean
+.PHONY: setup demo app test test-all test-nightly check bench road docs lock clean
 
 setup: $(READY)
 
@@ -53,6 +54,9 @@ LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --gen
 lock: setup
 	$(LOCK) --extra dask --extra fetch --extra postgres --extra signin --output-file requirements.lock
 	$(LOCK) --extra dev --constraints requirements.lock --output-file requirements-dev.lock
+
+road: setup
+	$(BIN)/python -m benchmarks.road --buildings 600 --out benchmarks/scratch/road.jsonl
 
 bench: setup
 	$(BIN)/python -m benchmarks.accuracy
