@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth.access import COOKIE, Person, is_loopback, server
+from app.auth.start_up import answer_without
 from app.auth.tickets import unsealed
 from app.state.configuration import basemap_origin
 
@@ -44,6 +45,12 @@ class Gate:
             await self.app(scope, receive, send)
             return
         refusal = _refusal(scope)
+        stranger = None if refusal or server().token is None else answer_without(scope, str(server().token))
+        if stranger is not None and scope["type"] == "http":
+            await stranger(scope, receive, _with_headers(scope, send))
+            return
+        if stranger is not None:
+            refusal = (401, "open the address with the token")
         if refusal is None and _is_bounded(scope):
             refusal, receive = await _read_whole(scope, receive)
         if refusal is None:

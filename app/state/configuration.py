@@ -4,11 +4,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from damage_ssl.errors import SettingsError, WorkspaceError
 from damage_ssl.events.event import Event, list_events
+from damage_ssl.imagery.display_copies import DisplayCopies
 
 VARIABLE = "DAMAGE_SSL_WORKSPACE"
 
@@ -38,6 +40,31 @@ def open_event(name: str) -> Event:
     if name not in list_events(workspace):
         raise WorkspaceError(f"{workspace}: has no event of that name; choose one of the list")
     return Event.open(workspace, name)
+
+
+COPIES_VARIABLE = "DAMAGE_SSL_MAP_COPIES_GB"
+_COPIES_GB = 10.0
+
+
+def display_copies() -> DisplayCopies:
+    """Copies of rasters without overviews that the map is drawn from: `.map_copies/` in the workspace.
+
+    Raises:
+        SettingsError: `$DAMAGE_SSL_MAP_COPIES_GB`, what they may take of the disk in GB (10⁹ bytes), is no such number.
+    """
+    text = os.environ.get(COPIES_VARIABLE, "").strip()
+    try:
+        limit_gb = float(text) if text else _COPIES_GB
+    except ValueError:
+        limit_gb = -1.0
+    if not 0 <= limit_gb < 1e6:
+        raise SettingsError(f"${COPIES_VARIABLE}: '{text}' is not a number of GB; 0 makes none")
+    return _copies_in(workspace_path() / ".map_copies", int(limit_gb * 1e9))
+
+
+@lru_cache(maxsize=4)
+def _copies_in(folder: Path, limit_bytes: int) -> DisplayCopies:
+    return DisplayCopies(folder, limit_bytes)
 
 
 BASEMAP_ZOOM = 19
