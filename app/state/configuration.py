@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,6 +29,17 @@ def choose_workspace(arguments: Sequence[str] | None = None) -> Path:
 def workspace_path() -> Path:
     """The folder of events."""
     return Path(os.environ.get(VARIABLE, "workspace")).resolve()
+
+
+_A_PATH = re.compile(r"(?<![\w:/.])(?:/|[A-Za-z]:\\)(?:[^\s/\\:;,'\"()]+[/\\])+([^\s/\\:;,'\"()]*)")
+
+
+def without_paths(message: str) -> str:
+    """A message as the browser gets it: files by their names in the workspace, else by their last name alone."""
+    for folder in dict.fromkeys((str(workspace_path()), os.environ.get(VARIABLE, "workspace"))):
+        if Path(folder).is_absolute():
+            message = message.replace(f"{folder}{os.sep}", "").replace(folder, "the workspace")
+    return _A_PATH.sub(r"\1", message)
 
 
 def open_event(name: str) -> Event:

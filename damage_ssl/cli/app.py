@@ -19,7 +19,8 @@ def app(
     address: Annotated[str, typer.Option(help="Where to listen; anything but localhost needs sign-in.")] = "localhost",
     read_only: Annotated[bool, typer.Option("--read-only", help="Everybody may look and download only.")] = False,
     no_token: Annotated[
-        bool, typer.Option("--no-token", help="Let in whoever uses this machine, without the token of the printed address.")
+        bool,
+        typer.Option("--no-token", help="Let in whoever uses this machine, without the token of the printed address."),
     ] = False,
     secrets: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with [auth] for sign-in.")] = None,
 ) -> None:
