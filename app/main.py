@@ -1,4 +1,4 @@
-"""Entry of the app: `streamlit run app/main.py -- --workspace DIR [--read-only]`, or `damage-ssl app`.
+"""Entry of the app: `streamlit run app/main.py -- --workspace DIR [--read-only] [--no-token]`, or `damage-ssl app`.
 
 Without sign-in it listens on this machine only; see docs/access.md.
 """
@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from app.api import host_check, routes
 from app.auth.access import open_server
 from app.auth.gate import Gate
+from app.auth.start_up import printed_address
 from app.jobs.warm_up import warm_in_background
 from app.state.configuration import choose_workspace
 from damage_ssl.errors import DamageSSLError, SettingsError
@@ -36,10 +37,12 @@ def open_or_exit() -> None:
     """Refuse to serve where that is not safe: the reason on stderr and an exit code."""
     workspace = choose_workspace()
     try:
-        open_server(st.get_option("server.address"), sign_in_settings(), workspace)
+        here = open_server(st.get_option("server.address"), sign_in_settings(), workspace)
     except DamageSSLError as error:
         print(f"error {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    address, port = st.get_option("server.address") or "localhost", int(st.get_option("server.port"))
+    print(f"open {printed_address(address, port, here.token)}", flush=True)
 
 
 open_or_exit()

@@ -12,7 +12,7 @@ from app.jobs import run_reports
 from app.panels import event, handover, labels, map, new_event, training
 from app.panels.model_choice import shown_model
 from app.panels.workbench import workbench_data
-from app.state.configuration import workspace_path
+from app.state.configuration import without_paths, workspace_path
 from app.state.event_view import EventView, view_of
 from app.state.queues import QUEUES
 from app.state.shown_models import shown_models
@@ -60,7 +60,7 @@ def main() -> None:
         _keep_choices()
         _screen(names, person)
     except DamageSSLError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(without_paths(str(error)), icon=":material/error:")
 
 
 def _keep_choices() -> None:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.auth.gate import is_own_origin, labeller_of
+from app.state.configuration import without_paths
 from app.state.event_view import ROLES, EventView, view_of
 from app.state.shown_models import model_named
 from damage_ssl.damage_scale import LabelValue
@@ -47,8 +48,8 @@ def error_answer(error: DamageSSLError) -> JSONResponse:
 
 
 def refusal(message: str, status: int) -> JSONResponse:
-    """An answer that says what is wrong; of text that is no Unicode, what can be said."""
-    said = message.encode("utf-8", "replace").decode()
+    """An answer that says what is wrong, without folders of the machine; of text that is no Unicode, what can be."""
+    said = without_paths(message.encode("utf-8", "replace").decode())
     return JSONResponse({"error": said}, status_code=status, headers=NEVER)
 
 

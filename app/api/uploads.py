@@ -4,19 +4,23 @@ The browser sends a file in pieces, so that every refusal reaches it and a broke
 `-` in the path is no event's name.
 """
 
+import asyncio
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.api.parameters import NEVER, error_answer, refusal
-from app.auth.gate import is_own_origin
+from app.auth.gate import is_own_origin, person_behind
 from app.jobs import inbox
 from app.jobs import upload as upload_module
 from damage_ssl.errors import DamageSSLError, InputError
 
 _BODY = "application/octet-stream"
 _WRITE_BYTES = 1 << 20
+PIECE_S = 600
+"""How long one piece of a file may take to arrive: whoever sends more slowly keeps no file open for ever."""
 _DRAIN_BYTES = 64 << 20
 _STATUS: dict[type[DamageSSLError], int] = {
     upload_module.TooLargeError: 413,
@@ -39,15 +43,17 @@ async def put_piece(request: Request) -> Response:
             request.path_params["name"],
             request.query_params.get("key", ""),
             _whole(request, "size"),
+            owner=person_behind(request).name,
         )
         await run_in_threadpool(upload.check_room)
         with upload.piece(_whole(request, "offset")) as piece:
             waiting = bytearray()
-            async for chunk in request.stream():
-                waiting += chunk
-                if len(waiting) >= _WRITE_BYTES:
-                    await run_in_threadpool(piece.write, bytes(waiting))
-                    waiting.clear()
+            async with asyncio.timeout(PIECE_S):
+                async for chunk in request.stream():
+                    waiting += chunk
+                    if len(waiting) >= _WRITE_BYTES:
+                        await run_in_threadpool(piece.write, bytes(waiting))
+                        waiting.clear()
             await run_in_threadpool(piece.write, bytes(waiting))
             await run_in_threadpool(piece.sync)
         done = piece.end == upload.size
@@ -55,6 +61,8 @@ async def put_piece(request: Request) -> Response:
             await run_in_threadpool(upload.finish)
         answer = {"name": upload.name, "received": piece.end, "size": upload.size, "done": done}
         return JSONResponse(answer, status_code=201 if done else 200, headers=NEVER)
+    except TimeoutError:
+        return refusal(f"this piece took more than {PIECE_S} seconds to arrive; send it again", 408)
     except ClientDisconnect:
         return Response(status_code=499)  # nobody hears it; what came stays, to go on from
     except DamageSSLError as error:
@@ -65,7 +73,13 @@ async def put_piece(request: Request) -> Response:
 def state(request: Request) -> Response:
     """What there is of one file: bytes received so far, or that a whole file of that name is there."""
     try:
-        upload = upload_module.Upload(request.path_params["name"], request.query_params.get("key", ""), 1, check=False)
+        upload = upload_module.Upload(
+            request.path_params["name"],
+            request.query_params.get("key", ""),
+            1,
+            check=False,
+            owner=person_behind(request).name,
+        )
         taken = upload.target.exists()
         return JSONResponse({"name": upload.name, "received": upload.received, "taken": taken}, headers=NEVER)
     except DamageSSLError as error:
@@ -77,7 +91,9 @@ def discard(request: Request) -> Response:
     if not _from_here(request):
         return refusal("files are taken from this app's own pages only", 403)
     try:
-        upload_module.discard(request.path_params["name"], request.query_params.get("key", ""))
+        upload_module.discard(
+            request.path_params["name"], request.query_params.get("key", ""), person_behind(request).name
+        )
         return Response(status_code=204)
     except DamageSSLError as error:
         return _error(error)

@@ -8,6 +8,7 @@ minutes, which it exchanges at `/ds/session` for a cookie that scripts cannot re
 import argparse
 import ipaddress
 import os
+import re
 import secrets
 import sys
 import tomllib
@@ -27,6 +28,8 @@ ROLES: tuple[Role, Role] = ("analyst", "viewer")
 
 READ_ONLY_VARIABLE = "DAMAGE_SSL_READ_ONLY"
 HOSTS_VARIABLE = "DAMAGE_SSL_HOSTS"
+TOKEN_VARIABLE = "DAMAGE_SSL_TOKEN"
+NO_TOKEN_VARIABLE = "DAMAGE_SSL_NO_TOKEN"
 ACCESS_FILE = "access.toml"
 COOKIE = "damage_ssl_session"
 TICKET_S = 120
@@ -39,7 +42,7 @@ MAX_NAME = 80
 _KEYS = ("default", "people", "domains", "names")
 _AUTH_SHARED = ("redirect_uri", "cookie_secret")
 _AUTH_PROVIDER = ("client_id", "client_secret", "server_metadata_url")
-_MIN_SECRET = 32
+_MIN_SECRET, _MIN_TOKEN = 32, 16
 _EXAMPLE = """    [auth]
     redirect_uri = "https://damage.example.org/oauth2callback"
     cookie_secret = "…at least 32 random characters…"
@@ -81,13 +84,17 @@ class Roles:
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """How this server is run. `providers` names the ways to sign in (`""`: the only one); none: no sign-in."""
+    """How this server is run. `providers` names the ways to sign in (`""`: the only one); none: no sign-in.
+
+    `token`: what the first address that a browser opens must carry where nobody signs in; None: nothing.
+    """
 
     providers: tuple[str, ...] = ()
     read_only: bool = False
     https: bool = False
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
     roles_path: Path | None = None
+    token: str | None = field(default=None, repr=False)
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     @property
@@ -130,15 +137,19 @@ def open_server(
         address: Streamlit's `server.address`; None: all addresses of the machine.
         auth: the table `[auth]` of Streamlit's secrets, empty where there is none.
         workspace: the folder with `access.toml`.
-        arguments: the script's own, for `--read-only`; `$DAMAGE_SSL_READ_ONLY` does the same.
+        arguments: the script's own, for `--read-only` and `--no-token`; `$DAMAGE_SSL_READ_ONLY` and
+            `$DAMAGE_SSL_NO_TOKEN` do the same.
 
     Raises:
-        SettingsError: not this machine only and no sign-in, an incomplete `[auth]`, or a faulty `access.toml`.
+        SettingsError: not this machine only and no sign-in, an incomplete `[auth]`, a faulty `access.toml`, or a
+            `$DAMAGE_SSL_TOKEN` that could be guessed.
     """
     parser = argparse.ArgumentParser(prog="streamlit run app/main.py --", add_help=False, allow_abbrev=False)
     parser.add_argument("--read-only", action="store_true")
+    parser.add_argument("--no-token", action="store_true")
     known, _ = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     read_only = known.read_only or os.environ.get(READ_ONLY_VARIABLE, "") not in ("", "0")
+    no_token = known.no_token or os.environ.get(NO_TOKEN_VARIABLE, "") not in ("", "0")
     providers = _providers(auth)
     if not providers and not is_loopback(address):
         raise SettingsError(
@@ -161,9 +172,21 @@ def open_server(
         https=redirect.scheme == "https",
         hosts=tuple(dict.fromkeys(filter(None, ["localhost", "127.0.0.1", redirect.hostname, *more]))),
         roles_path=roles_path if providers else None,
+        token=None if providers or no_token else _start_up_token(),
     )
     chosen.roles()
     return use_server(chosen)
+
+
+def _start_up_token() -> str:
+    """A new one for each start, unless one is given that is to stay."""
+    given = os.environ.get(TOKEN_VARIABLE, "")
+    if given and (len(given) < _MIN_TOKEN or not re.fullmatch(r"[A-Za-z0-9_-]+", given)):
+        raise SettingsError(
+            f"${TOKEN_VARIABLE}: give {_MIN_TOKEN} or more letters, digits, - and _ that nobody guesses "
+            "(`openssl rand -hex 24`), or leave it out: then each start has a new one"
+        )
+    return given or secrets.token_urlsafe(24)
 
 
 def is_loopback(address: str | None) -> bool:

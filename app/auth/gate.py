@@ -5,6 +5,7 @@ Rights go by method, not by route: whatever is not GET or HEAD writes and needs 
 
 import asyncio
 import hashlib
+import logging
 import re
 from base64 import b64encode
 from functools import lru_cache
@@ -18,8 +19,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth.access import COOKIE, Person, is_loopback, server
+from app.auth.start_up import answer_without
 from app.auth.tickets import unsealed
 from app.state.configuration import basemap_origin
+
+_LOG = logging.getLogger(__name__)
 
 _GUARDED = re.compile(r"/ds/|(?<!/static)/media/|/_stcore/upload_file")
 """Ours, the files that Streamlit keeps for downloads, and its uploads; the page itself is guarded by its script."""
@@ -44,16 +48,40 @@ class Gate:
             await self.app(scope, receive, send)
             return
         refusal = _refusal(scope)
+        stranger = None if refusal or server().token is None else answer_without(scope, str(server().token))
+        if stranger is not None and scope["type"] == "http":
+            await stranger(scope, receive, _with_headers(scope, send))
+            return
+        if stranger is not None:
+            refusal = (401, "open the address with the token")
         if refusal is None and _is_bounded(scope):
             refusal, receive = await _read_whole(scope, receive)
         if refusal is None:
-            await self.app(scope, receive, _with_headers(scope, send))
+            await self._answered(scope, receive, _with_headers(scope, send))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": refusal[1]})
         else:
             answer = JSONResponse({"error": refusal[1]}, status_code=refusal[0], headers={"Cache-Control": "no-store"})
             await answer(scope, receive, _with_headers(scope, send))
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application's answer; where it fails one of ours, with the headers of all others and without details."""
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except Exception:
+            if begun or scope["type"] != "http":
+                raise
+            _LOG.exception("%s %s", scope["method"], scope["path"])
+            message = "the server failed at this; its log says why"
+            await JSONResponse({"error": message}, status_code=500)(scope, receive, send)
 
 
 def person_behind(connection: HTTPConnection) -> Person:

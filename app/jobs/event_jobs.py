@@ -9,6 +9,7 @@ from app.auth.people import writers_only
 from app.jobs import job
 from app.jobs.job import JobReport, one_at_a_time, report_in, reports_in
 from app.jobs.run_reports import reports
+from app.jobs.untrusted import limits_of_readers
 from app.state.configuration import workspace_path
 from app.state.event_view import EventView
 from damage_ssl.errors import WorkspaceError
@@ -31,7 +32,8 @@ def start_new_event(name: str, options: Sequence[str], form: Mapping[str, Any]) 
         if name in list_events(workspace_path()):
             raise WorkspaceError(f"there is an event '{name}' already; choose another name")
         job.clear(folder)
-        job.start(["init", name, *options], folder, title="Checking imagery and footprints", form=form)
+        title = "Checking imagery and footprints"
+        job.start(["init", name, *options], folder, title=title, form=form, environment=limits_of_readers())
 
 
 def new_events() -> list[JobReport]:
@@ -78,7 +80,8 @@ def start_fetch(event: Event) -> None:
 
 def start_footprints(event: Event, files: Sequence[Path]) -> None:
     """Start `damage-ssl footprints use`: give an event the outlines of these files."""
-    _prepare(event, ["footprints", "use", event.name, *map(str, files)], "Reading the outlines")
+    words = ["footprints", "use", event.name, *map(str, files)]
+    _prepare(event, words, "Reading the outlines", environment=limits_of_readers())
 
 
 def preparation(event: Event) -> JobReport | None:
@@ -104,12 +107,12 @@ def preparation_error(event: Event, *, has_result: bool) -> str | None:
 
 
 @writers_only
-def _prepare(event: Event, command: Sequence[str], title: str) -> None:
+def _prepare(event: Event, command: Sequence[str], title: str, *, environment: Mapping[str, str] | None = None) -> None:
     folder = preparation_folder(event)
     with one_at_a_time(event.path):
         refuse_beside(event, *ALL_WORK)
         (folder / "log.txt").unlink(missing_ok=True)
-        job.start(command, folder, title=title)
+        job.start(command, folder, title=title, environment=environment)
 
 
 def preparation_folder(event: Event) -> Path:

@@ -127,12 +127,17 @@ def plain(message: str) -> str:
 def safe_name(name: str) -> str:
     """The name that an uploaded file gets: its last part, of letters, digits, dot, dash and underscore.
 
+    `.json` becomes `.geojson`: what is uploaded says nothing of dates and hazard of rasters beside it.
+
     Raises:
         WrongKindError: nothing is left of it, or its ending is not one that is read here.
     """
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
     clean = re.sub(r"[^\w.-]+", "_", last).lstrip("._-")
     ending = ending_of(clean)
+    if ending == ".json":  # else it would be read as `event.json` or an item beside rasters that somebody else sends
+        ending = ".geojson"
+        clean = f"{clean[: -len('.json')]}{ending}"
     if ending not in UPLOAD_ENDINGS or clean.lower() == ending.lstrip("."):
         raise WrongKindError(
             f"'{name[:80]}': files of this kind cannot be used; imagery: {', '.join(RASTER_ENDINGS)}; "

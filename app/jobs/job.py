@@ -117,6 +117,7 @@ def start(
     title: str = "",
     form: Mapping[str, Any] | None = None,
     remember: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Start a command of `damage-ssl` in a session of its own.
 
@@ -127,6 +128,7 @@ def start(
         title: what it does, for people.
         form: what the analyst asked for.
         remember: the command to keep for doing it once more, where that is another one.
+        environment: what it is told beside what this process was.
 
     Raises:
         StorageError: the disk has no room for what is to be known of the work; nothing was started.
@@ -160,7 +162,7 @@ def start(
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, VARIABLE: str(folder / "progress.json")},
+                env={**os.environ, **(environment or {}), VARIABLE: str(folder / "progress.json")},
             )
         job = replace(job, pid=process.pid, process_start=process_start_of(process.pid))
         write_json(path, asdict(job))

@@ -1,6 +1,7 @@
 """A file on its way into the inbox, piece by piece: it goes on where it stopped, and never replaces another."""
 
 import contextlib
+import hashlib
 import os
 import re
 import time
@@ -10,11 +11,15 @@ from pathlib import Path
 
 from app.jobs.file_kinds import RASTER_ENDINGS, check_beginning
 from app.jobs.inbox import LIMIT_VARIABLE, WrongKindError, free_bytes, inbox_path, limit_bytes, safe_name
+from app.jobs.untrusted import check_raster
 from damage_ssl.errors import InputError, StorageError
 from damage_ssl.files import storage_errors
-from damage_ssl.imagery.references import check_self_contained
 
 _PARTIAL_DAYS = 7
+
+_WAITING_FILES, _WAITING_TIMES, _ALL_TIMES = 50, 4, 12
+"""Of uploads that are on their way: files of one person, and how many times the largest file one person's may have
+together, and everybody's."""
 
 _KEY = re.compile(r"[A-Za-z0-9]{6,64}")
 
@@ -37,27 +42,28 @@ class Partial:
     modified: float
 
 
-def partials() -> list[Partial]:
-    """Uploads that stopped on their way, the newest first; those of last week are cleared away."""
+def partials(owner: str = "") -> list[Partial]:
+    """Somebody's uploads that stopped on their way, the newest first; everybody's of last week are cleared away."""
     found = []
     for path in _partial_folder().glob("*.part"):
-        key, _, name = path.name.removesuffix(".part").partition("-")
+        head, _, name = path.name.removesuffix(".part").partition("-")
+        whose, _, key = head.rpartition(".")
         with contextlib.suppress(OSError):
             state = path.stat()
             if time.time() - state.st_mtime > _PARTIAL_DAYS * 86400:
                 path.unlink()
-            else:
+            elif whose == _mark(owner):
                 found.append(Partial(name=name, key=key, received=state.st_size, modified=state.st_mtime))
     return sorted(found, key=lambda partial: -partial.modified)
 
 
-def discard(name: str, key: str) -> None:
+def discard(name: str, key: str, owner: str = "") -> None:
     """Delete an upload that is not complete."""
-    Upload(name, key, 1, check=False).part.unlink(missing_ok=True)
+    Upload(name, key, 1, check=False, owner=owner).part.unlink(missing_ok=True)
 
 
 class Upload:
-    """One file on its way into the inbox, known by a key that the browser makes up for it.
+    """One file on its way into the inbox, known by a key that the browser makes up for it; `owner` has signed in.
 
     Raises:
         WrongKindError, TooLargeError: the file cannot be taken. ConflictError: there is one of that name.
@@ -65,12 +71,13 @@ class Upload:
 
     _busy: "set[Path]" = set()  # noqa: RUF012 (of the process, that one window at a time writes to a file)
 
-    def __init__(self, name: str, key: str, size: int, *, check: bool = True) -> None:
+    def __init__(self, name: str, key: str, size: int, *, check: bool = True, owner: str = "") -> None:
         if not _KEY.fullmatch(key):
             raise InputError("the upload's key must be 6 to 64 letters and digits")
         self.name = safe_name(name)
         self.size = size
-        self.part = _partial_folder() / f"{key}-{self.name}.part"
+        self.owner = owner
+        self.part = _partial_folder() / f"{_mark(owner)}{'.' if owner else ''}{key}-{self.name}.part"
         self.target = inbox_path() / "uploads" / self.name
         if not check:
             return
@@ -97,7 +104,9 @@ class Upload:
 
         Raises:
             StorageError: not enough room; nothing was kept of the file.
+            TooLargeError: too much of this person, or of all, is on its way already.
         """
+        self._check_quota()
         missing, free = self.size - self.received, free_bytes()
         if missing > free:
             self.part.unlink(missing_ok=True)
@@ -105,6 +114,21 @@ class Upload:
                 f"{self.name}: the server's disk has room for {free / 1e9:.1f} GB more, {missing / 1e9:.1f} GB are "
                 "needed; free some space, or cut the file to the area of the event"
             )
+
+    def _check_quota(self) -> None:
+        others = [path for path in _partial_folder().glob("*.part") if path != self.part]
+        start = f"{_mark(self.owner)}." if self.owner else ""
+        own = [path for path in others if path.name.startswith(start)]
+        for paths, times in ((own, _WAITING_TIMES), (others, _ALL_TIMES)):
+            waiting = self.size
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    waiting += path.stat().st_size
+            if waiting > times * limit_bytes() or (paths is own and len(own) >= _WAITING_FILES):
+                raise TooLargeError(
+                    f"{self.name}: {len(paths)} uploads are on their way or stopped on it already; let them end or "
+                    "discard them, then send this one"
+                )
 
     @contextlib.contextmanager
     def piece(self, offset: int) -> Iterator["Piece"]:
@@ -140,7 +164,7 @@ class Upload:
         """
         if Path(self.name).suffix.lower() in RASTER_ENDINGS:
             try:
-                check_self_contained(self.part, self.name)
+                check_raster(self.part, self.name)
             except InputError as error:
                 self.part.unlink(missing_ok=True)
                 raise WrongKindError(str(error)) from error
@@ -190,6 +214,11 @@ class Piece:
     def sync(self) -> None:
         """Have the disk keep what was written; a full one says so here at the latest."""
         os.fsync(self._descriptor)
+
+
+def _mark(owner: str) -> str:
+    """Of somebody who has signed in; empty where nobody does."""
+    return hashlib.sha256(owner.encode()).hexdigest()[:12] if owner else ""
 
 
 def _partial_folder() -> Path:

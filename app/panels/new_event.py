@@ -80,7 +80,7 @@ def page(names: Sequence[str], person: Person) -> None:
             return
         if report is not None:
             _failure(report)
-        _form()
+        _form(person)
 
 
 def _shown_work() -> job.JobReport | None:
@@ -160,16 +160,17 @@ def _fill(form: Mapping[str, Any]) -> None:
 # The form --------------------------------------------------------------------------------------------------------
 
 
-def _form() -> None:
+def _form(person: Person) -> None:
     files = {purpose: inbox.inbox_files(purpose) for purpose in inbox.ENDINGS}
     _keep(files)
+    owner = person.name if person.signed_in else ""
     st.markdown("**Files**")
     uploader(
         _arrived,
         endings=UPLOAD_ENDINGS,
         limit_bytes=inbox.limit_bytes(),
         free_bytes=inbox.free_bytes(),
-        partials=[{"name": each.name, "key": each.key, "received": each.received} for each in upload.partials()],
+        partials=[{"name": each.name, "key": each.key, "received": each.received} for each in upload.partials(owner)],
     )
     note(
         "Files that lie in the folder “inbox” of the workspace on the server, or in its sub-folders, "

@@ -25,6 +25,7 @@ from damage_ssl.products.total_rows import CountedBuildings
 from damage_ssl.products.totals import event_totals_of
 from damage_ssl.products.units import assign_units, grid_units, read_units
 from damage_ssl.runs.model import MapModel
+from damage_ssl.spreadsheet import inert_rows
 
 SQUARES, AREAS = "Squares of 500 m", "Areas of a file"
 _AREAS_FILE = "areas.geojson"
@@ -135,7 +136,7 @@ def unit_rows(found: Totals) -> list[dict[str, str | int | None]]:
 
 def units_csv(found: Totals) -> str:
     """The units as CSV, with all that is known of each."""
-    rows = [row.to_json() for row in found.units]
+    rows = inert_rows(row.to_json() for row in found.units)
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(rows[0]) if rows else ["unit_id"], lineterminator="\n")
     writer.writeheader()

@@ -9,5 +9,8 @@ def main() -> None:
 
     with reported():  # from the first moment: what fails before the command itself is told to who watches, too
         from damage_ssl.cli.root import cli, spread_path_lists
+        from damage_ssl.process_limits import limit_if_told
+
+        limit_if_told()
 
         cli(args=spread_path_lists(sys.argv[1:]), prog_name="damage-ssl")

@@ -18,6 +18,10 @@ def app(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
     address: Annotated[str, typer.Option(help="Where to listen; anything but localhost needs sign-in.")] = "localhost",
     read_only: Annotated[bool, typer.Option("--read-only", help="Everybody may look and download only.")] = False,
+    no_token: Annotated[
+        bool,
+        typer.Option("--no-token", help="Let in whoever uses this machine, without the token of the printed address."),
+    ] = False,
     secrets: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with [auth] for sign-in.")] = None,
 ) -> None:
     """Open the map viewer in the browser; on this machine only, unless sign-in is configured (docs/access.md)."""
@@ -30,12 +34,13 @@ def app(
         workspace.mkdir(parents=True, exist_ok=True)
         if secrets is not None and not secrets.is_file():
             raise DamageSSLError(f"{secrets}: there is no such file; docs/access.md says what belongs in it")
-        console.say(f"http://{address}:{port} (stop with Ctrl+C)")
+        console.say("The app prints the address to open; stop it with Ctrl+C.")
         # The app itself refuses an address beyond this machine without sign-in.
         words = [sys.executable, "-m", "streamlit", "run", str(entry), "--server.port", str(port)]
         words += ["--server.address", address, "--browser.gatherUsageStats", "false", "--server.headless", "true"]
         words += [] if secrets is None else ["--secrets.files", str(secrets.resolve())]
         words += ["--", "--workspace", str(workspace.resolve()), *(["--read-only"] if read_only else [])]
+        words += ["--no-token"] if no_token else []
         # Every request has a thread, and glibc gives each an arena: a sixth of the memory at 300,000 buildings.
         environment = {"MALLOC_ARENA_MAX": "2", **os.environ, "DAMAGE_SSL_WORKSPACE": str(workspace.resolve())}
         raise SystemExit(subprocess.run(words, env=environment, check=False).returncode)

@@ -11,6 +11,7 @@ from damage_ssl.cli.options import WORKSPACE, Json, RunId, Workspace
 from damage_ssl.errors import InputError
 from damage_ssl.evaluation.total import Total, Totals
 from damage_ssl.events.event import Event
+from damage_ssl.spreadsheet import inert_rows, meant
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -148,7 +149,7 @@ def _read_csv(path: Path) -> "pd.DataFrame":
         raise InputError(f"{path}: cannot be read as CSV ({error})") from None
     if len(table) and all(pd.isna(value) or str(value).startswith("#") for value in table.iloc[0]):
         table = table.iloc[1:].reset_index(drop=True)  # a row of HXL tags
-    return table
+    return table.map(meant, na_action="ignore")
 
 
 def _say(console: Console, found: Totals) -> None:
@@ -183,10 +184,10 @@ def _write(found: Totals, units: "gpd.GeoDataFrame", out: Path) -> None:
 
     from damage_ssl.files import atomic_path
 
-    rows = pd.DataFrame([each.to_json() for each in found.units])
+    rows = [each.to_json() for each in found.units]
     with atomic_path(out) as temporary:
         if out.suffix.lower() == ".csv":
-            rows.to_csv(temporary, index=False)
+            pd.DataFrame(inert_rows(rows)).to_csv(temporary, index=False)
         else:
             shapes = [*units.geometry, *([None] * (len(rows) - len(units)))]
-            gpd.GeoDataFrame(rows, geometry=shapes, crs=units.crs).to_file(temporary, driver="GeoJSON")
+            gpd.GeoDataFrame(pd.DataFrame(rows), geometry=shapes, crs=units.crs).to_file(temporary, driver="GeoJSON")

@@ -25,6 +25,7 @@ from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
 from damage_ssl.imagery.inspection import inspect_scene
 from damage_ssl.imagery.raster import open_raster
 from damage_ssl.imagery.scene import Role, Scene, parse_time
+from damage_ssl.spreadsheet import inert
 
 MAX_RESIDUAL_PX = 0.25
 _ROLES: tuple[Role, Role] = ("pre", "post")
@@ -117,7 +118,7 @@ def import_xbd(event: Event, xbd: Path) -> None:
         with (folder / "truth.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["building_id", "grade"])
-            writer.writerows((uid, grade) for uid, grade in grades.items() if grade != _UNCLASSIFIED)
+            writer.writerows((inert(uid), grade) for uid, grade in grades.items() if grade != _UNCLASSIFIED)
 
 
 def _scene_stems(xbd: Path) -> list[str]:

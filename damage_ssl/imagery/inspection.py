@@ -30,6 +30,7 @@ from damage_ssl.imagery.overviews import trusted_overviews
 from damage_ssl.imagery.raster import from_raster, is_there, quiet
 from damage_ssl.imagery.raster_roles import NotPhotographError, beside_photographs, check_is_photograph
 from damage_ssl.imagery.scene import Role, Scene, Stretch
+from damage_ssl.imagery.size_limits import check_size
 from damage_ssl.imagery.undeclared_fill import fill_note, find_fill
 from damage_ssl.settings import ReadSettings
 
@@ -87,6 +88,7 @@ def inspect_scene(
     name = shown_href(href)
 
     def describe(source: Any) -> Scene:
+        check_size(source, name)
         check_is_photograph(source, raster_stem(href), name)
         crs = _usable_crs(source, name)
         _check_transform(source.transform, name)

@@ -1,11 +1,9 @@
 """Web map tiles and crops for the browser, mosaicked from the scenes of one side."""
 
 import io
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import shapely
@@ -14,30 +12,17 @@ from morecantile.defaults import tms as grids
 from numpy.typing import NDArray
 from PIL import Image
 from pyproj import Transformer
-from rio_tiler.errors import EmptyMosaicError, NoOverviewWarning, TileOutsideBounds
-from rio_tiler.io import Reader
-from rio_tiler.models import ImageData
-from rio_tiler.mosaic import mosaic_reader
 from shapely import box
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.grid import crs_of_epsg, transformer
-from damage_ssl.imagery.bands import FILL_LEVEL, black_fill, is_fill, rgb_indexes
-from damage_ssl.imagery.href import gdal_path
-from damage_ssl.imagery.raster import gdal_environment
+from damage_ssl.imagery.display import MOST_BYTES, QUICK_BYTES, RGBA, Bounds, CostlyError, Part, read_part
+from damage_ssl.imagery.display_copies import DisplayCopies
 from damage_ssl.imagery.scene import Scene
 
 TILE_PX = 512
 _WEB_MERCATOR = grids.get("WebMercatorQuad")
 MAX_ZOOM = 24
-
-
-Bounds = tuple[float, float, float, float]
-Read = Callable[[Reader, tuple[int, ...]], ImageData]
-
-
-# A scene without overviews is slower to show when zoomed out, which the user can do nothing about here.
-warnings.filterwarnings("ignore", category=NoOverviewWarning)
 
 
 @dataclass(frozen=True)
@@ -51,24 +36,67 @@ class Picture:
 NOTHING = Picture(b"", "image/png")
 
 
-def tile(scenes: Sequence[Scene], z: int, x: int, y: int) -> Picture:
-    """One web map tile of `TILE_PX`; scenes first in the list lie on top. Transparent where there are no data."""
-    wgs84 = _WEB_MERCATOR.bounds(Tile(x, y, z))
+def tile(scenes: Sequence[Scene], z: int, x: int, y: int, copies: DisplayCopies | None = None) -> Picture:
+    """One web map tile of `TILE_PX`; scenes first in the list lie on top. Transparent where there are no data.
+
+    Args:
+        scenes: of one side.
+        z: zoom.
+        x: column.
+        y: row.
+        copies: stand for scenes that no tile could be read from at a bounded cost, and are begun for those.
+
+    Raises:
+        CostlyError: a scene has no overviews, and no copy of it is there (yet).
+    """
+    address = Tile(x, y, z)
+    wgs84, mercator = _WEB_MERCATOR.bounds(address), _WEB_MERCATOR.xy_bounds(address)
     over = _overlapping(scenes, (wgs84.left, wgs84.bottom, wgs84.right, wgs84.top))
-    return _mosaic(over, lambda reader, bands: reader.tile(x, y, z, tilesize=TILE_PX, indexes=bands, **_SMOOTH))
-
-
-def crop(scenes: Sequence[Scene], bounds: Bounds, wgs84: Bounds, *, width_px: int, height_px: int) -> Picture:
-    """The imagery within `bounds` (web mercator, metres), which is `wgs84` in degrees."""
-    size: dict[str, Any] = {"width": width_px, "height": height_px}
-    crs = _WEB_MERCATOR.rasterio_crs
     return _mosaic(
-        _overlapping(scenes, wgs84),
-        lambda reader, bands: reader.part(bounds, dst_crs=crs, bounds_crs=crs, indexes=bands, **size, **_SMOOTH),
+        over,
+        (TILE_PX, TILE_PX),
+        _bounded((mercator[0], mercator[1], mercator[2], mercator[3]), TILE_PX, TILE_PX, copies, len(over)),
     )
 
 
-_SMOOTH: dict[str, Any] = {"resampling_method": "bilinear", "reproject_method": "bilinear"}
+def crop(
+    scenes: Sequence[Scene],
+    bounds: Bounds,
+    wgs84: Bounds,
+    *,
+    width_px: int,
+    height_px: int,
+    copies: DisplayCopies | None = None,
+) -> Picture:
+    """The imagery within `bounds` (web mercator, metres), which is `wgs84` in degrees.
+
+    With `copies` at a bounded cost, as of a `tile`; else at any, in bounded memory.
+
+    Raises:
+        CostlyError: with `copies`: a scene has no overviews, and no copy of it is there (yet).
+    """
+    over = _overlapping(scenes, wgs84)
+    if copies is not None:
+        return _mosaic(over, (width_px, height_px), _bounded(bounds, width_px, height_px, copies, len(over)))
+    return _mosaic(over, (width_px, height_px), lambda scene: read_part(scene, bounds, width_px, height_px))
+
+
+def _bounded(
+    bounds: Bounds, width: int, height: int, copies: DisplayCopies | None, scenes: int
+) -> Callable[[Scene], Part | None]:
+    """How one of some scenes of a picture is read; they share what is quick."""
+
+    def read(scene: Scene) -> Part | None:
+        if copies is not None:
+            try:
+                return read_part(scene, bounds, width, height, most_bytes=QUICK_BYTES // scenes)
+            except CostlyError:
+                copy = copies.find(scene)
+            if copy is not None:
+                return read_part(copy, bounds, width, height, most_bytes=MOST_BYTES)
+        return read_part(scene, bounds, width, height, most_bytes=MOST_BYTES)
+
+    return read
 
 
 def native_zoom(gsd_m: float, latitude: float) -> int:
@@ -82,61 +110,25 @@ def _overlapping(scenes: Sequence[Scene], wgs84: Bounds) -> list[Scene]:
     return [scene for scene in scenes if scene.extent.intersects(area)]
 
 
-def _mosaic(scenes: list[Scene], read: Read) -> Picture:
-    if not scenes:
-        return NOTHING
-    try:
-        image, _ = mosaic_reader(
-            scenes, lambda scene: _eight_bit(scene, read), threads=0, allowed_exceptions=(TileOutsideBounds,)
-        )
-    except (EmptyMosaicError, TileOutsideBounds):
-        return NOTHING
-    missing = np.ma.getmaskarray(image.array).any(axis=0)
-    if missing.all():
-        return NOTHING
-    pixels = np.moveaxis(np.ma.getdata(image.array), 0, -1)  # [H, W, 3]
-    if not missing.any():
-        return _encoded(pixels, "JPEG", quality=88)
-    return _encoded(np.dstack([pixels, np.where(missing, 0, 255).astype(np.uint8)]), "PNG", compress_level=3)
+def _mosaic(scenes: Sequence[Scene], size: tuple[int, int], read: Callable[[Scene], Part | None]) -> Picture:
+    """The scenes over one another in a picture of `size` (width, height), until nothing is missing any more."""
+    picture: RGBA = np.zeros((*size[::-1], 4), dtype=np.uint8)
+    for scene in scenes:
+        part = read(scene)
+        if part is None:
+            continue
+        height, width = part.pixels.shape[:2]
+        place = picture[part.top : part.top + height, part.left : part.left + width]
+        np.copyto(place, part.pixels, where=place[..., 3:] == 0)
+        if picture[..., 3].all():
+            return _encoded(picture[..., :3], "JPEG", quality=88)
+    return _encoded(picture, "PNG", compress_level=3) if picture[..., 3].any() else NOTHING
 
 
 def _encoded(pixels: NDArray[np.uint8], image_format: str, **options: int) -> Picture:
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, image_format, **options)
     return Picture(file.getvalue(), f"image/{image_format.lower()}")
-
-
-def _eight_bit(scene: Scene, read: Read) -> ImageData:
-    """Red, green, blue as uint8 with the recorded stretch; black fill of files without a mask counts as missing."""
-    with gdal_environment(scene.href), Reader(gdal_path(scene.href)) as reader:
-        image = read(reader, tuple(scene.bands or rgb_indexes(reader.dataset)))
-        if reader.colormap:
-            image = image.apply_colormap(reader.colormap)
-    array = image.array
-    if array.shape[0] == 1:
-        array = np.ma.repeat(array, 3, axis=0)
-    pixels = np.ma.getdata(array)
-    missing: NDArray[np.bool_] = np.asarray(np.ma.getmaskarray(array).any(axis=0))
-    if pixels.dtype.kind == "f":
-        missing = missing | ~np.isfinite(pixels).all(axis=0)
-        pixels = np.where(np.isfinite(pixels), pixels, 0)
-    missing = missing | _fill(pixels, missing)
-    if scene.fill is not None:
-        missing = missing | is_fill(pixels, scene.fill)
-        pixels = np.where(missing, 0, pixels)
-    if scene.stretch is not None:
-        low, high = np.array(scene.stretch, dtype=np.float32).T[:, :, None, None]
-        pixels = np.clip(np.rint((pixels.astype(np.float32) - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
-    mask = np.broadcast_to(missing, pixels.shape)
-    return ImageData(np.ma.MaskedArray(pixels, mask=mask), crs=image.crs, bounds=image.bounds, assets=[scene.scene_id])
-
-
-def _fill(pixels: NDArray[np.generic], missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Black fill; pixels already known to be missing count as black, so that fill beside them is found too."""
-    peak = pixels.max(axis=0)
-    if pixels.dtype != np.uint8:
-        return black_fill(((peak != 0) & ~missing).astype(np.uint8) * np.uint8(255), level=0)
-    return black_fill(np.where(missing, np.uint8(0), peak), level=FILL_LEVEL)
 
 
 WIDTH_PX, HEIGHT_PX = 380, 500

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.errors import InputError, nearest_name
 from damage_ssl.files import atomic_path
+from damage_ssl.spreadsheet import inert, meant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def read_label_csv(path: Path, *, labeller: str) -> LabelFile:
 
     As spreadsheets write it: separated by comma, semicolon or tab (the one that gives the known columns; a first line
     `sep=;` names it), UTF-8, UTF-16 with a byte order mark or Windows-1252, decimal commas where the separator is
-    another, rows that end early.
+    another, rows that end early. An apostrophe before `=`, `+`, `-` or `@` is none of the text (`spreadsheet.meant`).
 
     Raises:
         InputError: file and row of the first thing that is wrong.
@@ -104,7 +105,7 @@ def read_label_csv(path: Path, *, labeller: str) -> LabelFile:
         early = any(name in names[len(record) :] for name in REQUIRED)
         if early or any(value.strip() for value in record[len(names) :]):
             raise InputError(f"{where}: {len(record)} values under {len(names)} columns; quote values with separators")
-        values = [value.strip() for value in record[: len(names)]]
+        values = [meant(value.strip()) for value in record[: len(names)]]
         values += [""] * (len(names) - len(values))  # a row that ends early
         row = _parse_row(dict(zip(names, values, strict=True)), number, where, labeller)
         if row.value is LabelValue.UNCLASSIFIED:
@@ -121,14 +122,16 @@ def read_label_csv(path: Path, *, labeller: str) -> LabelFile:
 
 
 def write_label_csv(labels: "pd.DataFrame", path: Path) -> None:
-    """Write labels (`LabelStore.current`) atomically; `read_label_csv` reads them back.
+    """Write labels (`LabelStore.current`) atomically, none as a formula; `read_label_csv` reads them back as they are.
 
     Raises:
         StorageError: the disk is full or not writable.
     """
     table = labels.rename(columns={"value": "grade"})[[*REQUIRED, *OPTIONAL]]
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+        table.map(lambda value: inert(value) if isinstance(value, str) else value).to_csv(
+            temporary, index=False, lineterminator="\n"
+        )
 
 
 def unknown_buildings_error(path: Path, unknown: Sequence[LabelRow], known: Collection[str] = ()) -> InputError:

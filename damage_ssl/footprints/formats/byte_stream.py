@@ -10,6 +10,23 @@ from damage_ssl.errors import InputError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
+FREE_BYTES, MOST_TIMES = 50_000_000, 100
+"""What a packed file may hold in any case, and how many times its own size beyond: footprints pack 5 to 30 times, files
+that are made to fill a memory 1,000 times."""
+
+
+def check_expansion(packed: int, unpacked: int, name: str) -> None:
+    """Check that a packed file holds no more than can be meant.
+
+    Raises:
+        InputError: more than `MOST_TIMES` of its size, and more than `FREE_BYTES`.
+    """
+    if unpacked > max(FREE_BYTES, MOST_TIMES * packed):
+        raise InputError(
+            f"{name}: unpacks to over {MOST_TIMES} times its size ({packed:,} to {unpacked:,} bytes and more), as no "
+            "file of footprints does; unpack it yourself if you trust it, and give the file that was in it"
+        )
+
 
 class _Gunzipped(io.RawIOBase):
     """The content of a gzip file (also of several, one behind the other)."""
@@ -33,6 +50,7 @@ class _Gunzipped(io.RawIOBase):
                 f"(after {self._done:,} bytes of content; {error}); download or copy the file again"
             ) from error
         self._done += count
+        check_expansion(self._file.tell(), self._done, str(self._path))
         return count
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
 from damage_ssl.footprints.formats import FootprintFormat
-from damage_ssl.footprints.formats.byte_stream import head_of, is_gzip, open_bytes
+from damage_ssl.footprints.formats.byte_stream import check_expansion, head_of, is_gzip, open_bytes
 from damage_ssl.footprints.formats.candidates import (
     FEATURE_NAMES,
     ID_NAMES,
@@ -96,6 +96,7 @@ def gdal_source(path: Path) -> str:
         return f"/vsigzip/{path.resolve()}" if path.is_file() and is_gzip(path) else str(path)
     try:
         with zipfile.ZipFile(path) as archive:
+            check_expansion(path.stat().st_size, sum(each.file_size for each in archive.infolist()), str(path))
             names = _vector_members(archive.namelist())
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{path}: is not a whole zip file ({error}); download or copy it again") from error

@@ -51,13 +51,24 @@ def _check_pbf(file: BinaryIO, path: Path) -> None:
                 raise ValueError("no size")
             packed = _fields(_exactly(file, datasize, _LARGEST_BLOB)).get(_ZLIB_DATA)
             if isinstance(packed, bytes):
-                zlib.decompress(packed)
+                _check_zlib(packed)
         except (ValueError, KeyError, IndexError, zlib.error) as error:
             raise InputError(
                 f"{path}: breaks off or is damaged in the block that begins at byte {start:,} of {size:,}; "
                 "download it again"
             ) from error
         start += 4 + header_size + datasize
+
+
+def _check_zlib(packed: bytes) -> None:
+    """Unpack a blob, which may hold `_LARGEST_BLOB` bytes, a part at a time."""
+    unpacker = zlib.decompressobj()
+    held, rest = 0, packed
+    while not unpacker.eof:
+        part = unpacker.decompress(rest, 1 << 20)
+        held, rest = held + len(part), unpacker.unconsumed_tail
+        if held > _LARGEST_BLOB or (not part and not rest and not unpacker.eof):
+            raise ValueError("too large" if held > _LARGEST_BLOB else "too short")
 
 
 def _exactly(file: BinaryIO, count: int, most: int) -> bytes:

@@ -11,6 +11,7 @@ from damage_ssl.files import atomic_path
 from damage_ssl.products.formats import Metadata, ProductWriter
 from damage_ssl.products.formats.hxl import as_text, hxl_tag
 from damage_ssl.products.formats.ogr import parts
+from damage_ssl.spreadsheet import inert
 
 
 def write_csv(product: pd.DataFrame, path: Path, *, metadata: Metadata | None = None) -> None:
@@ -21,7 +22,9 @@ def write_csv(product: pd.DataFrame, path: Path, *, metadata: Metadata | None = 
     """
     with atomic_path(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         table = without_geometry(product)
-        csv.writer(file, lineterminator="\n").writerows([list(table.columns), [hxl_tag(str(name)) for name in table]])
+        csv.writer(file, lineterminator="\n").writerows(
+            [[inert(str(name)) for name in table], [hxl_tag(str(name)) for name in table]]
+        )
         for part in parts(table):
             shown = pd.DataFrame({name: _words(as_text(part[name])) for name in part.columns})
             shown.to_csv(file, header=False, index=False, lineterminator="\n")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from damage_ssl.spreadsheet import inert
+
 TAGS: Mapping[str, str] = {
     "building_id": "#loc+building+id",
     "footprint_source": "#meta+footprint+source",
@@ -46,7 +48,6 @@ TAGS: Mapping[str, str] = {
 """By column; others get `#meta+…` of their name, probabilities `#indicator+probability+…`."""
 
 _NOT_A_WORD = re.compile(r"[^a-z0-9]+")
-_RUNS = re.compile(r"^(?=[=+\-@\t\r\n])")
 
 
 def hxl_tag(column: str) -> str:
@@ -60,10 +61,8 @@ def hxl_tag(column: str) -> str:
 
 
 def as_text(column: pd.Series) -> pd.Series:
-    """Text that no spreadsheet takes for a formula: before a leading `=`, `+`, `-`, `@`, tab or line end stands a `'`.
-
-    Columns that hold no text come back as they are.
-    """
-    if column.dtype != object and not isinstance(column.dtype, pd.StringDtype):
+    """Text that no spreadsheet takes for a formula (`spreadsheet.inert`); other columns come back as they are."""
+    if column.dtype != object and not isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype):
         return column
-    return column.astype(object).where(column.isna(), column.astype(str).str.replace(_RUNS, "'", regex=True))
+    texts = column.astype(object)
+    return texts.where(column.isna(), texts.map(lambda text: inert(str(text)), na_action="ignore"))

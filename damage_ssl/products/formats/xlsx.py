@@ -17,6 +17,7 @@ from damage_ssl.products.formats import Metadata, ProductWriter
 from damage_ssl.products.formats.csv import without_geometry
 from damage_ssl.products.formats.hxl import as_text, hxl_tag
 from damage_ssl.products.formats.ogr import LAYER, parts
+from damage_ssl.spreadsheet import inert
 
 ROWS = 1_048_574
 """Buildings that fit on a sheet of Excel below header and hashtags."""
@@ -58,8 +59,10 @@ def _fill(book: Any, table: pd.DataFrame, metadata: Metadata) -> None:
     sheet = book.add_worksheet(LAYER)
     bold = book.add_format({"bold": True})
     sheet.freeze_panes(2, 1)
-    sheet.write_row(0, 0, list(table.columns), bold)
-    sheet.write_row(1, 0, [hxl_tag(str(name)) for name in table.columns])
+    for column, name in enumerate(table.columns):
+        sheet.write_string(0, column, inert(str(name)), bold)
+    for column, name in enumerate(table.columns):
+        sheet.write_string(1, column, hxl_tag(str(name)))
     row = 2
     for part in parts(table):
         columns = [_cells(part[name]) for name in part.columns]

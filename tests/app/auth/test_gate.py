@@ -19,6 +19,7 @@ from app.api import host_check, routes
 from app.auth.access import COOKIE, SESSION_S, Person, Server, server, use_server
 from app.auth.gate import Gate
 from app.auth.tickets import sealed
+from app.state.configuration import without_paths
 from app.state.event_view import label_store
 from damage_ssl.events.event import Event
 from tests.app.town_app import free_port, prepared_event
@@ -254,3 +255,50 @@ def test_every_answer_carries_the_security_headers(signed: Client) -> None:
         assert "'unsafe-inline'" not in policy.split("script-src")[1].split(";")[0]
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "same-origin"
+
+
+def test_answer_of_a_fault_carries_the_headers_and_no_details(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("/home/somebody/secret")
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "server": ("127.0.0.1", 8501)}
+    before = server()
+    try:
+        use_server(Server())
+        asyncio.run(Gate(broken)({**scope, "query_string": b""}, receive, send))
+    finally:
+        use_server(before)
+    assert sent[0]["status"] == 500 and b"secret" not in sent[1]["body"]
+    assert b"content-security-policy" in dict(sent[0]["headers"])
+    assert "secret" in caplog.text
+
+
+def test_no_answer_names_a_folder_of_the_machine(event: Event) -> None:
+    with gated(Server()) as client:
+        for path in (
+            "/ds/nope/building?id=b02",
+            "/ds/nope/tiles/pre/1/0/0",
+            "/ds/town/building?id=nope",
+            "/ds/-/uploads/x",
+        ):
+            status, _, body = client.ask("GET", path)
+            assert status in (400, 404, 415), path
+            assert str(event.path.parent).encode() not in body and b"/tmp" not in body, body
+
+
+def test_paths_become_names() -> None:
+    said = {
+        "/srv/maps/x.tif: cannot be read": "x.tif: cannot be read",
+        r"C:\maps\old\x.tif: gone": "x.tif: gone",
+        "see https://example.org/a/b or and/or": "see https://example.org/a/b or and/or",
+        "half/half, 3/4": "half/half, 3/4",
+    }
+    assert {text: without_paths(text) for text in said} == said

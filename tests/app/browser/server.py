@@ -48,12 +48,18 @@ class App:
 
 @contextmanager
 def running_app(
-    workspace: Path, log: Path, *, before: Sequence[str] = (), environment: dict[str, str] | None = None
+    workspace: Path,
+    log: Path,
+    *,
+    before: Sequence[str] = (),
+    words: Sequence[str] = ("--no-token",),
+    environment: dict[str, str] | None = None,
 ) -> Iterator[App]:
-    """Start the app on a workspace as `damage-ssl app` does; `before` are words in front of the command."""
+    """Start the app on a workspace as `damage-ssl app` does; `before` are words in front of the command, `words` its
+    own: without them an address needs the token that the app prints."""
     port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(REPOSITORY / "app" / "main.py")]
-    command = [*before, *command, "--server.port", str(port), "--", "--workspace", str(workspace)]
+    command = [*before, *command, "--server.port", str(port), "--", "--workspace", str(workspace), *words]
     surroundings = {"MALLOC_ARENA_MAX": "2", **os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=REPOSITORY, env=surroundings)

@@ -357,3 +357,9 @@ def test_real_disk_that_something_else_fills_meanwhile_gives_507_and_keeps_nothi
         assert leftovers(small_disk) == ["other.bin"]
         (small_disk / "other.bin").unlink()
         assert put(server, "pre.tif", TIFF).status == 201
+
+
+def test_uploaded_json_says_nothing_of_rasters_beside_it() -> None:
+    """`event.json`, or an item of a raster's name, would set dates and hazard of events that others make later."""
+    assert inbox.safe_name("event.json") == "event.geojson"
+    assert inbox.safe_name("../post_metadata.JSON") == "post_metadata.geojson"
