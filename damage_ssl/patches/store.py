@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
 from damage_ssl.errors import SettingsError, WorkspaceError
-from damage_ssl.files import read_json, write_json
+from damage_ssl.files import read_json, sync_files, sync_folder, write_json
 from damage_ssl.imagery.quality.measures import QUALITY_COLUMNS
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.settings import PatchSettings, from_mapping
@@ -252,6 +252,8 @@ class RowWriter:
         # A chunk that is begun is written: looking whether it is empty takes as long as writing it.
         with zarr.config.set({"array.write_empty_chunks": True}):
             self._arrays = [{plane: group[f"{view}/{plane}"] for plane in PLANES} for view in views]
+        self._pairs = folder / _PAIRS
+        self._written: list[Path] = []
         self._first_row = first_row
         self._chunk = -1
         self._buffers: list[dict[str, NDArray[np.uint8]]] = []
@@ -269,8 +271,12 @@ class RowWriter:
                     buffers[plane][at] = getattr(view, plane)[here]
 
     def close(self) -> None:
-        """Write the last chunk."""
+        """Write the last chunk, and have the disk keep all: whoever says that they are done can be believed."""
         self._begin(-1)
+        sync_files(self._written)
+        for folder in {chunk.parent for chunk in self._written}:
+            sync_folder(folder)
+        self._written = []
 
     def _begin(self, chunk: int) -> None:
         """Write the chunk that is complete, and begin another one (none: -1)."""
@@ -278,6 +284,7 @@ class RowWriter:
             start = self._first_row + self._chunk * CHUNK_BUILDINGS
             for arrays, buffers in zip(self._arrays, self._buffers, strict=True):
                 for plane, array in arrays.items():
+                    self._written.append(_chunk_file(self._pairs, array, start // CHUNK_BUILDINGS))
                     array[start : start + CHUNK_BUILDINGS] = buffers[plane]
         self._chunk = chunk
         self._buffers = [
@@ -306,6 +313,11 @@ def write_index(
         **({} if scenes is None else {"scenes": list(scenes)}),
     }
     write_json(folder / _STORE, values)
+
+
+def _chunk_file(pairs: Path, array: Any, chunk: int) -> Path:
+    """Where the rows from `chunk * CHUNK_BUILDINGS` on of one plane lie."""
+    return pairs / array.path / ".".join(["c", str(chunk), *["0"] * (array.ndim - 1)])
 
 
 def _rows_of(array: Any, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
