@@ -1,4 +1,4 @@
-"""What was acknowledged is there after a power cut: states that a cut may leave, of what was really asked of the disk."""
+"""What was acknowledged is there after a power cut, in every state that it may leave of what was asked of the disk."""
 
 import json
 import sqlite3

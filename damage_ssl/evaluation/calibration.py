@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from damage_ssl.checksums import check, write_checked_json
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.files import damage_named, read_json, write_json
+from damage_ssl.files import damage_named, read_json
 
 DEFAULT_THRESHOLD = 0.5
 SHRINKING_BUILDINGS = 10
@@ -58,7 +59,7 @@ class Calibration:
 
     def write(self, path: Path) -> None:
         """Write as JSON, atomically."""
-        write_json(path, asdict(self))
+        write_checked_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> "Calibration":
@@ -70,7 +71,9 @@ class Calibration:
         if not path.exists():
             raise WorkspaceError(f"{path}: the run is not calibrated yet; train it with `damage-ssl train`")
         known = {field.name for field in fields(cls)}
-        with damage_named(path, "train another run with `damage-ssl train`, or name another with --run-id"):
+        advice = "train another run with `damage-ssl train`, or name another with --run-id"
+        check(path, advice)
+        with damage_named(path, advice):
             return cls(**{name: value for name, value in read_json(path).items() if name in known})
 
     def apply(self, probabilities: NDArray[np.float64], scheme: ClassScheme) -> NDArray[np.float64]:

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from damage_ssl.checksums import check, checked_path
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.evaluation.calibration import Calibration, calibrate, calibrated_unseen, damaged_probability
 from damage_ssl.evaluation.metrics import Evaluation, evaluate
-from damage_ssl.files import atomic_path, damage_named
+from damage_ssl.files import damage_named
 from damage_ssl.runs.predictions import class_probabilities, prediction_table
 from damage_ssl.runs.run import Run
 
@@ -44,6 +45,7 @@ class CrossFitted:
         """
         if not run.cross_fitted_path.exists():
             return None
+        check(run.cross_fitted_path, "train another run with `damage-ssl train`")
         with damage_named(run.cross_fitted_path, "train another run with `damage-ssl train`"):
             table = pd.read_parquet(run.cross_fitted_path)
             return cls(
@@ -58,7 +60,7 @@ class CrossFitted:
     def write(self, run: Run) -> None:
         """Write `run.cross_fitted_path` (Parquet, atomically)."""
         table = prediction_table(self.building_id, self.probabilities, self.scheme)
-        with atomic_path(run.cross_fitted_path) as temporary:
+        with checked_path(run.cross_fitted_path) as temporary:
             table.assign(class_index=self.classes, fold=self.fold, random=self.random).to_parquet(
                 temporary, index=False
             )

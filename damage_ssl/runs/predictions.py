@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from damage_ssl.checksums import check
 from damage_ssl.damage_scale import SCHEMES, ClassScheme
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.evaluation.calibration import damaged_probability, normalised_entropy
@@ -74,7 +75,9 @@ def predicted_buildings(run: Run) -> pd.Series:
 def _columns(run: Run, names: list[str] | None) -> pd.DataFrame:
     if not run.predictions_path.exists():
         raise WorkspaceError(f"{run.predictions_path}: no predictions yet; make them with `damage-ssl predict`")
-    with damage_named(run.predictions_path, f"make them again with `damage-ssl predict`, --run-id {run.run_id}"):
+    advice = f"make them again with `damage-ssl predict {run.path.parents[1].name} --run-id {run.run_id}`"
+    check(run.predictions_path, advice)
+    with damage_named(run.predictions_path, advice):
         return pd.read_parquet(run.predictions_path, columns=names)
 
 
