@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from damage_ssl import __version__
 from damage_ssl.damage_scale import ClassScheme, scheme_named
 from damage_ssl.errors import DamageSSLError, WorkspaceError
 from damage_ssl.events.event import Event
-from damage_ssl.files import damage_named, read_json, write_json
+from damage_ssl.files import damage_named, make_folder, read_json, write_json
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.runs.run import Run, new_run_id, refuse_if_alive, run_called, runs_in
@@ -137,7 +138,9 @@ def planned_run(event: Event, plan: RunPlan, *, run_id: str | None = None) -> Pl
             refuse_if_alive(run)
             return PlannedRun(run, done=run.finished)
     run = run_called(event, run_id or new_run_id(plan.train.algorithm))
-    run.path.mkdir(parents=True, exist_ok=True)
+    latest = max((each.begun for each in runs_in(event.runs_path)), default=0)
+    make_folder(run.path)
+    write_json(run.begun_path, {"begun": max(time.time_ns(), latest + 1)})
     write_json(run.settings_path, plan.to_json())
     run.set_status("queued", step=0, steps=plan.train.steps)
     return PlannedRun(run, done=False)

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +79,11 @@ class Run(TrainingFolder):
         return self.path / "cross_fitted.parquet"
 
     @property
+    def begun_path(self) -> Path:
+        """When it was planned (JSON)."""
+        return self.path / "begun.json"
+
+    @property
     def status_path(self) -> Path:
         return self.path / "status.json"
 
@@ -101,7 +107,12 @@ class Run(TrainingFolder):
 
     @property
     def begun(self) -> int:
-        """When the run was planned: nanoseconds since the epoch. Its name need not tell."""
+        """When the run was planned: nanoseconds since the epoch, and later than every run that was there then.
+
+        Its name need not tell, nor a clock that was set back, nor a copy whose files are all of the same time.
+        """
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return int(read_json(self.begun_path)["begun"])
         path = self.settings_path if self.settings_path.exists() else self.path
         return path.stat().st_mtime_ns
 

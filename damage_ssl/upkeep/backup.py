@@ -17,14 +17,16 @@ from typing import Any
 
 from damage_ssl import __version__
 from damage_ssl.errors import InputError, WorkspaceError
-from damage_ssl.events.event import LABELS_URL, Event, open_labels
+from damage_ssl.events.event import Event
 from damage_ssl.files import atomic_directory, atomic_path, storage_errors
 from damage_ssl.labels.label_log import BUSY_TIMEOUT_S
+from damage_ssl.labels.schema import check_pages
 from damage_ssl.progress import ProgressCallback
 
 _MANIFEST = "backup.json"
 _FORMAT = 1
 _BLOCK = 1 << 20
+_ATTEMPTS = 3
 _CACHES = {"views"}
 """Folders that are made again by themselves."""
 
@@ -53,12 +55,24 @@ def back_up(event: Event, path: Path, progress: ProgressCallback | None = None) 
     """
     if Path(path).absolute().is_relative_to(event.path):
         raise InputError(f"{path}: lies in the event itself; give a file elsewhere, best on another disk")
+    for _ in range(_ATTEMPTS):
+        before = _identity(event.path)
+        said = _write(event, Path(path), progress)
+        if _unchanged(before, event.path):
+            break
+    else:
+        raise WorkspaceError(f"event '{event.name}': is made anew all the time; take the backup once that has ended")
+    check_backup(Path(path))
+    return said
+
+
+def _write(event: Event, path: Path, progress: ProgressCallback | None) -> Backup:
     taken = datetime.now(UTC).isoformat(timespec="seconds")
-    with atomic_path(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         noted: dict[str, dict[str, Any]] = {}
         labels = 0
         if event.labels_path.exists():
-            with tempfile.TemporaryDirectory(dir=Path(path).absolute().parent) as folder:
+            with tempfile.TemporaryDirectory(dir=path.absolute().parent) as folder:
                 copy = Path(folder) / event.labels_path.name
                 labels = _copy_labels(event.labels_path, copy)
                 noted[event.labels_path.name] = _add(archive, copy, event.labels_path.name)
@@ -67,14 +81,29 @@ def back_up(event: Event, path: Path, progress: ProgressCallback | None = None) 
             try:
                 noted[name] = _add(archive, event.path / name, name)
             except FileNotFoundError:
-                continue  # replaced or removed meanwhile: what came instead is another file, or belongs to it
+                continue  # removed meanwhile, such as the state of a training that has ended
             if progress is not None:
                 progress(done, len(names))
-        said = Backup(event=event.name, files=len(noted), bytes=sum(each["bytes"] for each in noted.values()), labels=labels, taken=taken)
+        size = sum(each["bytes"] for each in noted.values())
+        said = Backup(event=event.name, files=len(noted), bytes=size, labels=labels, taken=taken)
         manifest = {"format": _FORMAT, "damage_ssl": __version__, **vars(said), "contents": noted}
         archive.writestr(_MANIFEST, json.dumps(manifest, indent=1))
-    check_backup(Path(path))
     return said
+
+
+def _identity(event: Path) -> dict[Path, tuple[int, int]]:
+    """Which files and folders an event is made of at this moment; a stage that replaces one changes it."""
+    found = {}
+    for path in [*event.iterdir(), *event.glob("runs/*"), *event.glob("products/*")]:
+        if not path.name.startswith((".", "labels.sqlite")):
+            state = path.stat()
+            found[path] = state.st_ino, 0 if path.is_dir() else state.st_mtime_ns
+    return found
+
+
+def _unchanged(before: dict[Path, tuple[int, int]], event: Path) -> bool:
+    now = _identity(event)
+    return all(now.get(path) == state for path, state in before.items())
 
 
 def check_backup(path: Path) -> Backup:
@@ -112,8 +141,8 @@ def restore(path: Path, workspace: Path, *, name: str | None = None) -> Event:
             with archive.open(each) as source, target.open("wb") as file:
                 shutil.copyfileobj(source, file, _BLOCK)
     opened = Event.open(workspace, event.name)
-    if opened.labels_path.exists() and not os.environ.get(LABELS_URL):
-        open_labels(opened).check_pages()
+    if opened.labels_path.exists():
+        check_pages(opened.labels_path)
     return opened
 
 
@@ -153,7 +182,8 @@ def _files(event: Path) -> Iterator[str]:
         at = Path(folder)
         top = at == event
         folders[:] = sorted(each for each in folders if not each.startswith(".") and not (top and each in _CACHES))
-        for name in sorted(names):
+        # notes of checksums last: one that is older than its file would call it damaged
+        for name in sorted(names, key=lambda name: (name.startswith("."), name)):
             hidden = name.startswith(".") and not name.endswith(".sha256")
             if not hidden and not (top and name.startswith(labels)):
                 yield (at / name).relative_to(event).as_posix()
