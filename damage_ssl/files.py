@@ -54,7 +54,7 @@ def damage_named(path: Path, advice: str) -> Iterator[None]:
     """Turn what a reader says of a damaged file into a `WorkspaceError` that names it and the way out."""
     try:
         yield
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # not the content: no such file, not allowed
             raise
         raise WorkspaceError(f"{path}: is damaged (it was cut off or changed); {advice}") from error
@@ -237,8 +237,15 @@ def json_text(value: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        OSError: it cannot be read. ValueError: it is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class CrossFitted:
         check(run.cross_fitted_path, "train another run with `damage-ssl train`")
         with damage_named(run.cross_fitted_path, "train another run with `damage-ssl train`"):
             table = pd.read_parquet(run.cross_fitted_path)
-            return cls(
+            found = cls(
                 scheme=scheme,
                 building_id=table["building_id"].to_numpy(str),
                 classes=table["class_index"].to_numpy(np.int64),
@@ -56,6 +56,9 @@ class CrossFitted:
                 random=table["random"].to_numpy(bool),
                 probabilities=class_probabilities(table, scheme),
             )
+            if ((found.classes < 0) | (found.classes >= len(scheme)) | found._odd).any():
+                raise ValueError("a class or a probability is none")
+            return found
 
     def write(self, run: Run) -> None:
         """Write `run.cross_fitted_path` (Parquet, atomically)."""
@@ -64,6 +67,11 @@ class CrossFitted:
             table.assign(class_index=self.classes, fold=self.fold, random=self.random).to_parquet(
                 temporary, index=False
             )
+
+    @property
+    def _odd(self) -> NDArray[np.bool_]:
+        """Which labels have a probability that is none [n]."""
+        return np.asarray(((self.probabilities < -1e-6) | (self.probabilities > 1 + 1e-6)).any(axis=1))
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:

@@ -174,7 +174,23 @@ def plan_of(run: Run) -> RunPlan:
         SettingsError: it holds a setting that this version does not know. WorkspaceError: the file is damaged.
     """
     with damage_named(run.settings_path, "train another run with `damage-ssl train`, or name another with --run-id"):
-        return RunPlan.from_json(read_json(run.settings_path), str(run.settings_path))
+        plan = RunPlan.from_json(read_json(run.settings_path), str(run.settings_path))
+        _check_shape(plan)
+        return plan
+
+
+def _check_shape(plan: RunPlan) -> None:
+    """Raises ValueError where a plan's parts do not fit each other."""
+    for ids, classes in ((plan.train_id, plan.train_class), (plan.validation_id, plan.validation_class)):
+        whole = all(isinstance(each, int) and 0 <= each < len(plan.scheme) for each in classes)
+        if len(ids) != len(classes) or not whole or not all(isinstance(each, str) for each in ids):
+            raise ValueError("buildings and their classes do not fit each other")
+    if plan.fold and len(plan.fold) != len(plan.train_id):
+        raise ValueError("not every label has a fold")
+    if not isinstance(plan.block_m, int | float) or not plan.block_m > 0:
+        raise ValueError("the side of a block is no length")
+    if not isinstance(plan.patches_fingerprint, str):
+        raise ValueError("it does not say which patches it is of")
 
 
 def _has_plan(run: Run, plan: RunPlan) -> bool:

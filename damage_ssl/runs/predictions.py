@@ -17,6 +17,9 @@ CHUNK_BUILDINGS = 1024
 """Buildings in memory at a time while a run predicts."""
 
 
+_ROUNDING = 1e-6
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction:
     """What a model says of every assessed building, in the order of `building_id` [N]."""
@@ -78,7 +81,19 @@ def _columns(run: Run, names: list[str] | None) -> pd.DataFrame:
     advice = f"make them again with `damage-ssl predict {run.path.parents[1].name} --run-id {run.run_id}`"
     check(run.predictions_path, advice)
     with damage_named(run.predictions_path, advice):
-        return pd.read_parquet(run.predictions_path, columns=names)
+        table = pd.read_parquet(run.predictions_path, columns=names)
+        _check_shape(table)
+        return table
+
+
+def _check_shape(table: pd.DataFrame) -> None:
+    """Raises ValueError where a building has two rows, or a probability is none."""
+    if not table["building_id"].is_unique or table["building_id"].isna().any():
+        raise ValueError("a building stands in it twice, or without an id")
+    for name in (name for name in table.columns if name.startswith("p_") or name == "uncertainty"):
+        values = table[name].to_numpy(np.float64)
+        if not ((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)).all():
+            raise ValueError(f"{name} is not 0 to 1")
 
 
 def prediction_table(

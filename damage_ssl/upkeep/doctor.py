@@ -12,7 +12,7 @@ from damage_ssl.checksums import forget, noted_files, verdict
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import DamageSSLError, WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration
-from damage_ssl.events.definition import stated_scheme
+from damage_ssl.events.definition import DEFINITION_FILE, stated_scheme
 from damage_ssl.events.event import LABELS_URL, Event, open_labels
 from damage_ssl.events.stac import read_scenes
 from damage_ssl.files import sweep
@@ -114,7 +114,7 @@ def _of_event(event: Event) -> Iterator[Finding]:
         (event.path / "aoi.geojson", event.aoi),
         (event.path / "footprints_report.json", lambda: (event.footprint_sources(), event.footprint_settings())),
         (event.path / "footprints_left_out.parquet", event.footprints_left_out),
-        (event.path / "definition.json", lambda: stated_scheme(event)),
+        (event.path / DEFINITION_FILE, lambda: stated_scheme(event)),
     ]
     if event.has_footprints:
         looks.append((event.footprints_path, event.footprints))
