@@ -4,11 +4,14 @@ import ctypes
 import errno
 import json
 import os
+import secrets
 import shutil
 import tempfile
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,13 @@ from damage_ssl.errors import StorageError, WorkspaceError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _LOCK_POLL_S = 0.02
+_SYNCS_AT_ONCE = 16
+_TEMPORARY = ".tmp"
+
+ABANDONED_S = 3600.0
+"""After so long without a write, what a process has begun counts as left behind."""
 
 
 def is_full(error: BaseException) -> bool:
@@ -45,26 +54,36 @@ def damage_named(path: Path, advice: str) -> Iterator[None]:
     """Turn what a reader says of a damaged file into a `WorkspaceError` that names it and the way out."""
     try:
         yield
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # not the content: no such file, not allowed
             raise
         raise WorkspaceError(f"{path}: is damaged (it was cut off or changed); {advice}") from error
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is renamed to `path`, on any error it is removed.
+
+    Any number of threads, processes and machines may write the same file at once: the last one stays. What is there
+    after the `with` is there after a power cut too, unless it was not asked to be `durable` (progress, caches): file
+    and folder are synced before and after the rename. A temporary file that a killed process left is removed by a later
+    writer to the folder, an hour after it was last written to.
 
     Raises:
         StorageError: the disk is full or read-only.
     """
     path = Path(path)
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp{path.suffix}")
+        make_folder(path.parent)
+        _sweep_once(path.parent.absolute())
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(6)}{_TEMPORARY}{path.suffix}")
         try:
             yield temporary
+            if durable:
+                sync_tree(temporary)
             temporary.replace(path)
+            if durable:
+                sync_folder(path.parent)
         finally:
             if temporary.is_dir():
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -81,22 +100,114 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        make_folder(path.parent)
+        _sweep_once(path.parent.absolute())
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_TEMPORARY, dir=path.parent))
         try:
             yield temporary
+            temporary.chmod(0o755)
+            sync_tree(temporary)
             if path.exists() and _exchanged(temporary, path):
                 pass  # the older one lies in `temporary` now
             elif path.exists():
                 old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
                 path.replace(old / path.name)
                 temporary.replace(path)
+                sync_folder(path.parent)
                 shutil.rmtree(old, ignore_errors=True)
             else:
                 temporary.replace(path)
-            path.chmod(0o755)
+            sync_folder(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, each of which is there after a power cut too."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Have the disk keep which names a folder holds; where a system cannot sync a folder, it does so by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(path: Path) -> None:
+    """Have the disk keep a file, or a folder with all that is in it."""
+    if not path.is_dir():
+        _sync_file(path)
+        return
+    files: list[Path] = []
+    folders: list[Path] = []
+    for folder, _, names in os.walk(path):
+        folders.append(Path(folder))
+        files += [Path(folder, name) for name in names]
+    sync_files(files)
+    for each in reversed(folders):
+        sync_folder(each)
+
+
+def sync_files(paths: Sequence[Path]) -> None:
+    """Have the disk keep the content of files; of many, several at a time, which it can put together."""
+    if len(paths) < _SYNCS_AT_ONCE:
+        for path in paths:
+            _sync_file(path)
+        return
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
+        for _ in pool.map(_sync_file, paths):
+            pass
+
+
+def _sync_file(path: Path) -> None:
+    if path.is_symlink():
+        return  # a symbolic link is a name: its folder keeps it
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path, *, older_than_s: float = ABANDONED_S) -> list[Path]:
+    """Remove what killed processes left half-written in a folder, and name it.
+
+    Only what nothing was written to for a while: another process may be at work on the rest.
+    """
+    gone = []
+    for left in folder.glob(".*"):
+        if not any(suffix.startswith((_TEMPORARY, ".old")) for suffix in left.suffixes):
+            continue
+        try:
+            newest = max([left.stat().st_mtime, *(each.lstat().st_mtime for each in left.rglob("*"))])
+            if time.time() - newest < older_than_s:
+                continue
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+            gone.append(left)
+        except OSError:  # gone meanwhile, or not ours to remove
+            continue
+    return gone
+
+
+@lru_cache(maxsize=1024)
+def _sweep_once(folder: Path) -> None:
+    sweep(folder)
 
 
 def _exchanged(one: Path, other: Path) -> bool:
@@ -109,20 +220,32 @@ def _exchanged(one: Path, other: Path) -> bool:
     return int(rename(here, os.fsencode(one), here, os.fsencode(other), exchange)) == 0
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
-    with atomic_path(path) as temporary:
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a UTF-8 text file atomically; see `atomic_path`."""
+    with atomic_path(path, durable=durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write strict JSON (no NaN) atomically."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as strict JSON (no NaN), as this project writes it."""
+    return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        OSError: it cannot be read. ValueError: it is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def write_progress(path: Path, progress: ProgressState) -> None:
         text = json.dumps(asdict(progress), allow_nan=False)
     text = text.ljust(_ROOM_BYTES - 1) + "\n"
     try:
-        write_text(path, text)
+        write_text(path, text, durable=False)  # of a power cut, nobody asks how far it was
     except (OSError, DamageSSLError):
         try:
             with path.open("r+b", buffering=0) as file:  # the same bytes of the disk

@@ -18,13 +18,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from app.state.configuration import workspace_path
-from damage_ssl.errors import StorageError
-from damage_ssl.files import locked, read_json, write_json
+from damage_ssl.errors import StorageError, WorkspaceError
+from damage_ssl.files import locked, write_json
 from damage_ssl.progress import (
     VARIABLE,
     ProgressState,
@@ -36,6 +36,7 @@ from damage_ssl.progress import (
     write_progress,
 )
 from damage_ssl.progress import State as Ended
+from damage_ssl.records import read_record
 
 _LOG_TAIL_BYTES = 6000
 _STOP_WITHIN_S = 15.0
@@ -227,13 +228,10 @@ def job_in(folder: Path) -> Job | None:
     One of which the record is damaged has neither a process nor anything that was asked of it.
     """
     try:
-        kept = read_json(folder / "job.json")
-        job = Job(**{each.name: kept[each.name] for each in fields(Job) if each.name in kept})
-        if isinstance(job.pid, int) and isinstance(job.started, int | float) and isinstance(job.form, dict):
-            return job
+        return read_record(folder / "job.json", Job, "start the work again")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError):
+    except (OSError, WorkspaceError):
         pass
     return Job(pid=0, started=_changed(folder), name=folder.name)
 

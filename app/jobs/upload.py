@@ -13,7 +13,7 @@ from app.jobs.file_kinds import RASTER_ENDINGS, check_beginning
 from app.jobs.inbox import LIMIT_VARIABLE, WrongKindError, free_bytes, inbox_path, limit_bytes, safe_name
 from app.jobs.untrusted import check_raster
 from damage_ssl.errors import InputError, StorageError
-from damage_ssl.files import storage_errors
+from damage_ssl.files import make_folder, storage_errors, sync_folder
 
 _PARTIAL_DAYS = 7
 
@@ -169,7 +169,7 @@ class Upload:
                 self.part.unlink(missing_ok=True)
                 raise WrongKindError(str(error)) from error
         with storage_errors(self.target):
-            self.target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.target.parent)
             try:
                 os.link(self.part, self.target)  # unlike a rename, this never replaces a file that came in between
             except FileExistsError:
@@ -178,6 +178,7 @@ class Upload:
                 if self.target.exists():
                     raise ConflictError(f"{self.name}: meanwhile there is another file of that name") from None
                 self.part.rename(self.target)
+            sync_folder(self.target.parent)
             self.part.unlink(missing_ok=True)
 
 

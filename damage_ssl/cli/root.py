@@ -49,6 +49,9 @@ COMMANDS: Names = {
     "export": "products:export",
     "assess": "products:assess",
     "benchmark": "benchmark:benchmark",
+    "doctor": "upkeep:doctor",
+    "backup": "upkeep:backup",
+    "restore": "upkeep:restore",
     "app": "app:app",
 }
 GROUPS = {

@@ -5,15 +5,18 @@ labels bends little. scikit-learn's `CalibratedClassifierCV` was looked at: its 
 random sample of what is predicted, and `frozen` estimators only.
 """
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from damage_ssl.checksums import check, write_checked_json
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.files import damage_named, read_json, write_json
+from damage_ssl.records import read_record
 
 DEFAULT_THRESHOLD = 0.5
 SHRINKING_BUILDINGS = 10
@@ -46,19 +49,19 @@ class Calibration:
     buildings that the probabilities are calibrated for. `method` says how.
     """
 
-    threshold: float
-    temperature: float
-    n_validation: int
-    n_damaged: int
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    n_validation: Annotated[int, Field(ge=0)]
+    n_damaged: Annotated[int, Field(ge=0)]
     method: str
-    bias: float | None = None
+    bias: Annotated[float, Field(allow_inf_nan=False)] | None = None
     cross_fitted: bool = False
-    n_random: int = 0
-    share: float | None = None
+    n_random: Annotated[int, Field(ge=0)] = 0
+    share: Annotated[float, Field(ge=0, le=1)] | None = None
 
     def write(self, path: Path) -> None:
         """Write as JSON, atomically."""
-        write_json(path, asdict(self))
+        write_checked_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> "Calibration":
@@ -69,9 +72,9 @@ class Calibration:
         """
         if not path.exists():
             raise WorkspaceError(f"{path}: the run is not calibrated yet; train it with `damage-ssl train`")
-        known = {field.name for field in fields(cls)}
-        with damage_named(path, "train another run with `damage-ssl train`, or name another with --run-id"):
-            return cls(**{name: value for name, value in read_json(path).items() if name in known})
+        advice = f"make it again with `damage-ssl doctor {path.parents[2].name} --repair`, or name another run"
+        check(path, advice)
+        return read_record(path, cls, advice)
 
     def apply(self, probabilities: NDArray[np.float64], scheme: ClassScheme) -> NDArray[np.float64]:
         """Raw → calibrated probabilities [N, C]: P(damaged) by the map, classes of one kind in their old proportion.

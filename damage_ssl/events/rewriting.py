@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from damage_ssl.files import atomic_directory, locked, read_json, storage_errors, write_json
+from damage_ssl.files import atomic_directory, locked, read_json, storage_errors, sync_folder, sync_tree, write_json
 
 _NEXT, _LOCK = ".next", ".next.lock"
 _WHOLE = "whole.json"
@@ -38,9 +38,11 @@ def rewritten(event: Path, replaced: Callable[[Path], set[str]]) -> Iterator[Pat
         with storage_errors(event):
             _remove(new)
             new.mkdir()
+            sync_folder(event)
             try:
                 yield new
                 names = {entry.name for entry in new.iterdir()}
+                sync_tree(new)
                 write_json(new / _WHOLE, {"goes": sorted(replaced(new) - names)})
             except BaseException:
                 _remove(new)
@@ -70,6 +72,9 @@ def _carry_out(event: Path) -> None:
             if entry.is_dir():
                 _remove(event / entry.name)
             entry.replace(event / entry.name)
+    sync_folder(event)  # before the note that they still have to move goes
+    sync_folder(new)
+    (new / _WHOLE).unlink()
     _remove(new)
 
 

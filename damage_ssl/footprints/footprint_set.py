@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from damage_ssl.checksums import check, checked_path
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.files import atomic_path, read_json, write_json
+from damage_ssl.files import read_json, write_json
 from damage_ssl.settings import FootprintSettings, from_mapping
 
 if TYPE_CHECKING:
@@ -84,14 +85,14 @@ def write_footprints(folder: Path, found: FootprintSet) -> None:
     Raises:
         StorageError: the disk is full or read-only.
     """
-    with atomic_path(folder / LEFT_OUT_FILE) as temporary:
+    with checked_path(folder / LEFT_OUT_FILE) as temporary:
         found.left_out.astype({"overlap": float}).to_parquet(temporary)
     report = {
         "settings": found.settings.model_dump(),
         "sources": [dataclasses.asdict(report) for report in found.sources],
     }
     write_json(folder / REPORT_FILE, report)
-    with atomic_path(folder / FOOTPRINTS_FILE) as temporary:
+    with checked_path(folder / FOOTPRINTS_FILE) as temporary:
         found.table.to_parquet(temporary)
 
 
@@ -124,6 +125,7 @@ def read_footprints_file(path: Path) -> "gpd.GeoDataFrame":
     """
     import geopandas as gpd
 
+    check(path, "take it from a backup, or create the event again with `damage-ssl init … --overwrite`")
     try:
         return gpd.read_parquet(path)
     except (OSError, ValueError) as error:

@@ -1,8 +1,10 @@
 """The label log's database: URL, table (the same on SQLite and PostgreSQL), append-only triggers, errors in words."""
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +145,23 @@ def _quoted(connection: Connection) -> str:
     return str(connection.execute(text("SHOW search_path")).scalar_one())
 
 
+_NETWORK = ("nfs", "cifs", "smb", "afs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.gluster", "fuse.s3fs")
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
 def prepare_sqlite(engine: Engine) -> None:
-    """Let many readers and one writer work at the same time; writers wait for each other."""
+    """Let many readers and one writer work at the same time; writers wait for each other.
+
+    Raises:
+        StorageError: the file would lie on a network file system.
+    """
+    path = Path(str(engine.url.database)).absolute()
+    if kind := _network_file_system(path):
+        raise StorageError(
+            f"{path}: lies on a network file system ({kind}), where SQLite loses answers of several machines; put the "
+            "workspace on a disk of this machine, or keep labels in a PostgreSQL database: set "
+            "DAMAGE_SSL_LABELS=postgresql://user@host/database"
+        )
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "begin", _begin)
 
@@ -183,6 +200,38 @@ def _begin(connection: Connection) -> None:
     """A writer takes the lock at once: one that first reads and then writes would fail instead of waiting."""
     writes = connection.get_execution_options().get(WRITER, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def check_pages(path: Path) -> None:
+    """Read every page of a SQLite file, and compare the log with its index.
+
+    Raises:
+        InputError: it is damaged; the message names the file.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            said = "; ".join(row[0] for row in database.execute("PRAGMA integrity_check(3)"))
+    except sqlite3.DatabaseError as error:
+        said = str(error)
+    if said != "ok":
+        raise InputError(f"{path}: the label log is damaged ({said}); restore it from a backup")
+
+
+def _network_file_system(path: Path) -> str | None:
+    """The kind of network file system that a path lies on; None on a disk of this machine, or where nothing says so."""
+    if path.drive.startswith("\\\\"):
+        return "a Windows share"
+    try:
+        mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None  # not Linux
+    place, found, longest = path.parent.resolve(), "", -1
+    for line in mounts:
+        mounted, _, said = line.partition(" - ")
+        folder = Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), mounted.split(" ")[4]))
+        if place.is_relative_to(folder) and len(folder.parts) >= longest:
+            found, longest = said.split(" ")[0], len(folder.parts)
+    return found if found.startswith(_NETWORK) else None
 
 
 def database_url(text: str) -> URL:

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from damage_ssl.checksums import check, checked_path
 from damage_ssl.errors import WorkspaceError
-from damage_ssl.files import atomic_path
 
 _FACTS = "damage_ssl"
 
@@ -24,7 +24,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     content = save(plain, metadata={_FACTS: json.dumps(facts, allow_nan=False)})
-    with atomic_path(path) as temporary:
+    with checked_path(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -34,6 +34,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         WorkspaceError: the file is damaged.
     """
+    check(path, "delete it and train again")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from damage_ssl.checksums import forget
 from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import SettingsError, nearest_name
 from damage_ssl.learning.algorithms import ALGORITHMS, ROUNDS, algorithm_names
@@ -217,6 +218,7 @@ def _train_network(task: Task, clock: Callable[[], float]) -> None:
         KnownProbabilities(task.building_id, fit.probabilities()).write(task.folder)
     save_model(task.folder, fit.averaged, task.card(fit.averaged.spec, fit.step), task.fingerprint)
     task.folder.resume_path.unlink(missing_ok=True)
+    forget(task.folder.resume_path)
     task.folder.set_status("trained", step=fit.step, steps=task.settings.steps)
 
 

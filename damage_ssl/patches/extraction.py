@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +16,7 @@ import pandas as pd
 import shapely
 
 from damage_ssl.errors import DamageSSLError, SourceError, WorkerError, WorkspaceError
-from damage_ssl.files import atomic_directory, locked, read_json, storage_errors, write_json
+from damage_ssl.files import atomic_directory, locked, read_json, storage_errors, sync_tree, write_json
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
 from damage_ssl.imagery.inspection import measure_stretch
 from damage_ssl.imagery.scene import Role, Scene, scene_state
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-_ABANDONED_S = 3600.0
 _PLAN, _DONE = "plan.json", "done"
 
 
@@ -103,7 +101,6 @@ def extract_patches(
     index = _index_of(footprints, shifts, settings)
     size_m = settings.size_px * max(settings.gsd_m, settings.context_gsd_m or 0.0)
     tasks = _Tasks(make_batches(footprints, pre + post, size_m), shifts)
-    _sweep(folder)
     with _partial_store(folder, fingerprint) as partial_store:
         if resources.cluster is not None or client is not None:
             from damage_ssl.parallel import check_shared_folder
@@ -111,6 +108,7 @@ def extract_patches(
             check_shared_folder(partial_store, address=resources.cluster, client=client)
         if not (partial_store / _PLAN).exists():
             make_pairs(partial_store, list(views_of(settings)), settings.size_px, tasks.rows)
+            sync_tree(partial_store)
             write_json(partial_store / _PLAN, {"fingerprint": fingerprint})
         work = partial(
             do_task,
@@ -171,7 +169,7 @@ def _partial_store(event: Path, fingerprint: str) -> Iterator[Path]:
     busy = f"{event}: another process is cutting its patches; wait for it to end"
     with storage_errors(event / "patches"), locked(event / ".patches.lock", busy):
         try:
-            kept = read_json(folder / _PLAN)["fingerprint"] == fingerprint
+            kept = read_json(folder / _PLAN)["fingerprint"] == fingerprint and (folder / "pairs.zarr").is_dir()
         except (OSError, ValueError, KeyError, TypeError):
             kept = False
         if not kept:
@@ -183,14 +181,6 @@ def _partial_store(event: Path, fingerprint: str) -> Iterator[Path]:
             if not isinstance(error, WorkerError):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed process left behind: temporary stores that nothing has written to for an hour."""
-    for left in [*folder.glob(".patches.*.tmp"), *folder.glob(".patches.*.old")]:
-        newest = max((path.stat().st_mtime for path in left.rglob("*")), default=left.stat().st_mtime)
-        if time.time() - newest > _ABANDONED_S:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _sweep_chunks(pairs: Path) -> None:

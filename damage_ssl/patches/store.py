@@ -1,6 +1,6 @@
 """The patch store on disk: pairs as a chunked zarr group, one index row for every footprint, and a fingerprint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
+from damage_ssl.checksums import check, checked_path
 from damage_ssl.errors import SettingsError, WorkspaceError
-from damage_ssl.files import read_json, write_json
+from damage_ssl.files import damage_named, read_json, sync_files, sync_folder, write_json
 from damage_ssl.imagery.quality.measures import QUALITY_COLUMNS
 from damage_ssl.patches.pairs import PairSet, PairViews
 from damage_ssl.settings import PatchSettings, from_mapping
@@ -144,6 +145,7 @@ class PatchStore:
         """
         import pandas as pd
 
+        check(self.index_path, self._advice)
         # Equal texts become one object: of 300,000 buildings the dates alone would take 40 MB else.
         repeated = [name for name in _TEXT_COLUMNS if name != "building_id"]
         index: pd.DataFrame = pq.read_table(self.path / _INDEX, read_dictionary=repeated).to_pandas()
@@ -194,9 +196,53 @@ class PatchStore:
         group = self._group()
         views = {}
         for name, gsd_m in self.views.items():
-            planes = {plane: _rows_of(group[f"{name}/{plane}"], rows) for plane in PLANES}
+            planes = {plane: self._rows_of(group[f"{name}/{plane}"], rows) for plane in PLANES}
             views[name] = PairViews(**planes, gsd_m=gsd_m)
         return PairSet(building_id=ids, close=views["close"], context=views.get("context"))
+
+    def _rows_of(self, array: Any, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Rows of a zarr array, reading each chunk that is touched once; each must be there, and as it was written."""
+        out = np.empty((len(rows), *array.shape[1:]), dtype=np.uint8)
+        step = array.chunks[0]
+        for chunk in np.unique(rows // step):
+            path = _chunk_file(self.path / _PAIRS, array, int(chunk))
+            if not path.is_file():  # zarr would read zeros
+                raise WorkspaceError(f"{path}: a part of the patches is missing; {self._advice}")
+            here = np.flatnonzero(rows // step == chunk)
+            try:
+                out[here] = array[int(chunk) * step : (int(chunk) + 1) * step][rows[here] - chunk * step]
+            except (ValueError, RuntimeError) as error:
+                raise WorkspaceError(f"{path}: a part of the patches is damaged ({error}); {self._advice}") from error
+        return out
+
+    @property
+    def _advice(self) -> str:
+        return f"cut them again with `damage-ssl doctor {self.path.parent.name} --repair`"
+
+    @property
+    def index_path(self) -> Path:
+        """Parquet of the index."""
+        return self.path / _INDEX
+
+    @property
+    def checked(self) -> bool:
+        """Whether its chunks carry checksums; those of older versions have none, and are compared with nothing."""
+        return "crc32c" in (self.path / _PAIRS / "close" / "pre" / "zarr.json").read_text(encoding="utf-8")
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read the index and every pair.
+
+        Raises:
+            WorkspaceError: something is missing or not what was written; the message names it.
+        """
+        check(self.index_path, self._advice)
+        with damage_named(self.index_path, self._advice):
+            rows = np.sort(self.index()["row"].to_numpy(np.intp))
+        rows = rows[rows >= 0]
+        for start in range(0, len(rows), CHUNK_BUILDINGS):
+            self._read(np.empty(0, dtype=str), rows[start : start + CHUNK_BUILDINGS])
+            if progress is not None:
+                progress(min(start + CHUNK_BUILDINGS, len(rows)), len(rows))
 
 
 @lru_cache(maxsize=2)
@@ -212,7 +258,7 @@ def _stored(index: Path, fingerprint: str) -> "tuple[pd.Index[str], NDArray[np.i
 def make_pairs(folder: Path, views: Sequence[str], size_px: int, rows: int) -> None:
     """Make the empty arrays of a store with this many rows, a multiple of `CHUNK_BUILDINGS`, in an empty folder."""
     import zarr
-    from zarr.codecs import ZstdCodec
+    from zarr.codecs import Crc32cCodec, ZstdCodec
 
     group = zarr.open_group(folder / _PAIRS, mode="w", zarr_format=3)
     for view in views:
@@ -224,7 +270,8 @@ def make_pairs(folder: Path, views: Sequence[str], size_px: int, rows: int) -> N
                 chunks=(CHUNK_BUILDINGS, *shape),
                 dtype="uint8",
                 fill_value=0,
-                compressors=ZstdCodec(level=1),  # sensor noise does not compress: more effort costs time and saves 2 %
+                # sensor noise does not compress: more effort costs time and saves 2 %
+                compressors=(ZstdCodec(level=1), Crc32cCodec()),
                 chunk_key_encoding={"name": "default", "separator": "."},  # one flat folder an array
             )
 
@@ -252,6 +299,8 @@ class RowWriter:
         # A chunk that is begun is written: looking whether it is empty takes as long as writing it.
         with zarr.config.set({"array.write_empty_chunks": True}):
             self._arrays = [{plane: group[f"{view}/{plane}"] for plane in PLANES} for view in views]
+        self._pairs = folder / _PAIRS
+        self._written: list[Path] = []
         self._first_row = first_row
         self._chunk = -1
         self._buffers: list[dict[str, NDArray[np.uint8]]] = []
@@ -269,8 +318,12 @@ class RowWriter:
                     buffers[plane][at] = getattr(view, plane)[here]
 
     def close(self) -> None:
-        """Write the last chunk."""
+        """Write the last chunk, and have the disk keep all: whoever says that they are done can be believed."""
         self._begin(-1)
+        sync_files(self._written)
+        for folder in {chunk.parent for chunk in self._written}:
+            sync_folder(folder)
+        self._written = []
 
     def _begin(self, chunk: int) -> None:
         """Write the chunk that is complete, and begin another one (none: -1)."""
@@ -278,6 +331,7 @@ class RowWriter:
             start = self._first_row + self._chunk * CHUNK_BUILDINGS
             for arrays, buffers in zip(self._arrays, self._buffers, strict=True):
                 for plane, array in arrays.items():
+                    self._written.append(_chunk_file(self._pairs, array, start // CHUNK_BUILDINGS))
                     array[start : start + CHUNK_BUILDINGS] = buffers[plane]
         self._chunk = chunk
         self._buffers = [
@@ -295,7 +349,8 @@ def write_index(
     scenes: Sequence[str] | None = None,
 ) -> None:
     """Write the index, and last the file that makes the store complete."""
-    index[list(INDEX_COLUMNS)].to_parquet(folder / _INDEX, index=False)
+    with checked_path(folder / _INDEX) as temporary:
+        index[list(INDEX_COLUMNS)].to_parquet(temporary, index=False)
     values = {
         "format": FORMAT_VERSION,
         "fingerprint": fingerprint,
@@ -308,11 +363,6 @@ def write_index(
     write_json(folder / _STORE, values)
 
 
-def _rows_of(array: Any, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """Rows of a zarr array, reading each chunk that is touched once."""
-    out = np.empty((len(rows), *array.shape[1:]), dtype=np.uint8)
-    step = array.chunks[0]
-    for chunk in np.unique(rows // step):
-        here = np.flatnonzero(rows // step == chunk)
-        out[here] = array[int(chunk) * step : (int(chunk) + 1) * step][rows[here] - chunk * step]
-    return out
+def _chunk_file(pairs: Path, array: Any, chunk: int) -> Path:
+    """Where the rows from `chunk * CHUNK_BUILDINGS` on of one plane lie."""
+    return pairs / array.path / ".".join(["c", str(chunk), *["0"] * (array.ndim - 1)])

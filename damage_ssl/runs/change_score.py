@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from damage_ssl.checksums import checked_path
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.evaluation.audit import drawn_at_random
 from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, Calibration, calibrate
 from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event, open_labels
-from damage_ssl.files import atomic_path, write_json
+from damage_ssl.files import write_json
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
@@ -197,6 +198,6 @@ def _scored(
     table = prediction_table(building_id, calibration.apply(probabilities, plan.scheme), plan.scheme)
     write_json(run.path / "change.json", {**vars(scale), "level": unit.level.tolist()})
     calibration.write(run.calibration_path)
-    with atomic_path(run.predictions_path) as temporary:
+    with checked_path(run.predictions_path) as temporary:
         table.assign(change=change).to_parquet(temporary, index=False)
     return table

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from damage_ssl.checksums import check, checked_path
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.evaluation.calibration import Calibration, calibrate, calibrated_unseen, damaged_probability
 from damage_ssl.evaluation.metrics import Evaluation, evaluate
-from damage_ssl.files import atomic_path, damage_named
+from damage_ssl.files import damage_named
 from damage_ssl.runs.predictions import class_probabilities, prediction_table
 from damage_ssl.runs.run import Run
 
@@ -44,9 +45,10 @@ class CrossFitted:
         """
         if not run.cross_fitted_path.exists():
             return None
+        check(run.cross_fitted_path, "train another run with `damage-ssl train`")
         with damage_named(run.cross_fitted_path, "train another run with `damage-ssl train`"):
             table = pd.read_parquet(run.cross_fitted_path)
-            return cls(
+            found = cls(
                 scheme=scheme,
                 building_id=table["building_id"].to_numpy(str),
                 classes=table["class_index"].to_numpy(np.int64),
@@ -54,14 +56,22 @@ class CrossFitted:
                 random=table["random"].to_numpy(bool),
                 probabilities=class_probabilities(table, scheme),
             )
+            if ((found.classes < 0) | (found.classes >= len(scheme)) | found._odd).any():
+                raise ValueError("a class or a probability is none")
+            return found
 
     def write(self, run: Run) -> None:
         """Write `run.cross_fitted_path` (Parquet, atomically)."""
         table = prediction_table(self.building_id, self.probabilities, self.scheme)
-        with atomic_path(run.cross_fitted_path) as temporary:
+        with checked_path(run.cross_fitted_path) as temporary:
             table.assign(class_index=self.classes, fold=self.fold, random=self.random).to_parquet(
                 temporary, index=False
             )
+
+    @property
+    def _odd(self) -> NDArray[np.bool_]:
+        """Which labels have a probability that is none [n]."""
+        return np.asarray(((self.probabilities < -1e-6) | (self.probabilities > 1 + 1e-6)).any(axis=1))
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from damage_ssl.checksums import checked_path
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration, calibrate, damaged_probability
@@ -28,7 +29,7 @@ from damage_ssl.evaluation.intervals import (
 from damage_ssl.evaluation.metrics import Estimate
 from damage_ssl.evaluation.spatial_blocks import block_folds, block_of
 from damage_ssl.events.event import Event
-from damage_ssl.files import atomic_path, read_json, write_json
+from damage_ssl.files import read_json, write_json
 from damage_ssl.labels.label_csv import known_grades
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
@@ -123,7 +124,7 @@ class EnsembleKind(RunKind):
         if gain.ensemble:
             run.log_metrics({"step": len(members), "validation_auroc": gain.ensemble["auroc"]})
         table = prediction_table(building_id, p, plan.scheme)
-        with atomic_path(run.predictions_path) as temporary:
+        with checked_path(run.predictions_path) as temporary:
             table.to_parquet(temporary, index=False)
         run.set_status("finished", step=len(members), steps=len(members))
         return table

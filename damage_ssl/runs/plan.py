@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from damage_ssl import __version__
 from damage_ssl.damage_scale import ClassScheme, scheme_named
 from damage_ssl.errors import DamageSSLError, WorkspaceError
 from damage_ssl.events.event import Event
-from damage_ssl.files import damage_named, read_json, write_json
+from damage_ssl.files import damage_named, make_folder, read_json, write_json
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.runs.run import Run, new_run_id, refuse_if_alive, run_called, runs_in
@@ -137,7 +138,9 @@ def planned_run(event: Event, plan: RunPlan, *, run_id: str | None = None) -> Pl
             refuse_if_alive(run)
             return PlannedRun(run, done=run.finished)
     run = run_called(event, run_id or new_run_id(plan.train.algorithm))
-    run.path.mkdir(parents=True, exist_ok=True)
+    latest = max((each.begun for each in runs_in(event.runs_path)), default=0)
+    make_folder(run.path)
+    write_json(run.begun_path, {"begun": max(time.time_ns(), latest + 1)})
     write_json(run.settings_path, plan.to_json())
     run.set_status("queued", step=0, steps=plan.train.steps)
     return PlannedRun(run, done=False)
@@ -171,7 +174,23 @@ def plan_of(run: Run) -> RunPlan:
         SettingsError: it holds a setting that this version does not know. WorkspaceError: the file is damaged.
     """
     with damage_named(run.settings_path, "train another run with `damage-ssl train`, or name another with --run-id"):
-        return RunPlan.from_json(read_json(run.settings_path), str(run.settings_path))
+        plan = RunPlan.from_json(read_json(run.settings_path), str(run.settings_path))
+        _check_shape(plan)
+        return plan
+
+
+def _check_shape(plan: RunPlan) -> None:
+    """Raises ValueError where a plan's parts do not fit each other."""
+    for ids, classes in ((plan.train_id, plan.train_class), (plan.validation_id, plan.validation_class)):
+        whole = all(isinstance(each, int) and 0 <= each < len(plan.scheme) for each in classes)
+        if len(ids) != len(classes) or not whole or not all(isinstance(each, str) for each in ids):
+            raise ValueError("buildings and their classes do not fit each other")
+    if plan.fold and len(plan.fold) != len(plan.train_id):
+        raise ValueError("not every label has a fold")
+    if not isinstance(plan.block_m, int | float) or not plan.block_m > 0:
+        raise ValueError("the side of a block is no length")
+    if not isinstance(plan.patches_fingerprint, str):
+        raise ValueError("it does not say which patches it is of")
 
 
 def _has_plan(run: Run, plan: RunPlan) -> bool:

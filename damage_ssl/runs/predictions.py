@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from damage_ssl.checksums import check
 from damage_ssl.damage_scale import SCHEMES, ClassScheme
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.evaluation.calibration import damaged_probability, normalised_entropy
@@ -14,6 +15,9 @@ from damage_ssl.runs.run import Run
 
 CHUNK_BUILDINGS = 1024
 """Buildings in memory at a time while a run predicts."""
+
+
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,8 +78,22 @@ def predicted_buildings(run: Run) -> pd.Series:
 def _columns(run: Run, names: list[str] | None) -> pd.DataFrame:
     if not run.predictions_path.exists():
         raise WorkspaceError(f"{run.predictions_path}: no predictions yet; make them with `damage-ssl predict`")
-    with damage_named(run.predictions_path, f"make them again with `damage-ssl predict`, --run-id {run.run_id}"):
-        return pd.read_parquet(run.predictions_path, columns=names)
+    advice = f"make them again with `damage-ssl predict {run.path.parents[1].name} --run-id {run.run_id}`"
+    check(run.predictions_path, advice)
+    with damage_named(run.predictions_path, advice):
+        table = pd.read_parquet(run.predictions_path, columns=names)
+        _check_shape(table)
+        return table
+
+
+def _check_shape(table: pd.DataFrame) -> None:
+    """Raises ValueError where a building has two rows, or a probability is none."""
+    if not table["building_id"].is_unique or table["building_id"].isna().any():
+        raise ValueError("a building stands in it twice, or without an id")
+    for name in (name for name in table.columns if name.startswith("p_") or name == "uncertainty"):
+        values = table[name].to_numpy(np.float64)
+        if not ((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)).all():
+            raise ValueError(f"{name} is not 0 to 1")
 
 
 def prediction_table(

@@ -6,15 +6,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event
-from damage_ssl.files import damage_named, read_json, storage_errors, write_json
+from damage_ssl.files import read_json, storage_errors, write_json
 from damage_ssl.learning.training_folder import State, TrainingFolder
 from damage_ssl.progress import process_runs, process_start_of
+from damage_ssl.records import read_record
 
 _NAME = re.compile(r"\w[\w.-]*")
 
@@ -27,9 +32,9 @@ class RunStatus:
     """Where a run stands. `step` of `steps`; `updated` is seconds since the epoch; `message` is for the user."""
 
     state: State
-    step: int
-    steps: int
-    updated: float
+    step: Annotated[int, Field(ge=0)]
+    steps: Annotated[int, Field(ge=0)]
+    updated: Annotated[float, Field(allow_inf_nan=False)]
     pid: int | None = None
     message: str = ""
     process_start: str | None = None
@@ -78,6 +83,11 @@ class Run(TrainingFolder):
         return self.path / "cross_fitted.parquet"
 
     @property
+    def begun_path(self) -> Path:
+        """When it was planned (JSON)."""
+        return self.path / "begun.json"
+
+    @property
     def status_path(self) -> Path:
         return self.path / "status.json"
 
@@ -101,7 +111,12 @@ class Run(TrainingFolder):
 
     @property
     def begun(self) -> int:
-        """When the run was planned: nanoseconds since the epoch. Its name need not tell."""
+        """When the run was planned: nanoseconds since the epoch, and later than every run that was there then.
+
+        Its name need not tell, nor a clock that was set back, nor a copy whose files are all of the same time.
+        """
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return int(read_json(self.begun_path)["begun"])
         path = self.settings_path if self.settings_path.exists() else self.path
         return path.stat().st_mtime_ns
 
@@ -110,11 +125,9 @@ class Run(TrainingFolder):
         if not self.status_path.exists():
             raise WorkspaceError(f"{self.path}: is not a run (no status.json)")
         try:
-            with damage_named(
-                self.status_path,
-                f"write it anew with damage-ssl train {self.path.parents[1].name} --resume {self.run_id}",
-            ):
-                status = RunStatus(**read_json(self.status_path))
+            event = self.path.parents[1].name
+            advice = f"damage-ssl doctor {event} --repair, or damage-ssl train {event} --resume {self.run_id}"
+            status = read_record(self.status_path, RunStatus, advice)
         except WorkspaceError as error:
             written = self.status_path.stat().st_mtime
             return RunStatus(state="failed", step=0, steps=0, updated=written, message=str(error))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from damage_ssl.checksums import checked_path
 from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import LabelsError, WorkspaceError
 from damage_ssl.evaluation.audit import drawn_at_random
@@ -21,7 +22,6 @@ from damage_ssl.evaluation.calibration import Calibration, calibrate
 from damage_ssl.evaluation.spatial_blocks import BlockSplit, spatial_folds, split_by_position
 from damage_ssl.events.definition import state_scheme, stated_scheme, training_scheme
 from damage_ssl.events.event import Event, open_labels
-from damage_ssl.files import atomic_path
 from damage_ssl.learning.known_probabilities import KnownProbabilities
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.parallel import run_tasks
@@ -349,7 +349,7 @@ def predict_run(
     if run.calibration_path.exists():
         probabilities = Calibration.read(run.calibration_path).apply(probabilities, scheme)
     table = prediction_table(building_id, probabilities, scheme)
-    with atomic_path(run.predictions_path) as temporary:
+    with checked_path(run.predictions_path) as temporary:
         table.to_parquet(temporary, index=False)
     return table
 

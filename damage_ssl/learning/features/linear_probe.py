@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from damage_ssl.checksums import check, note
 from damage_ssl.errors import LabelsError, WorkspaceError
 from damage_ssl.files import read_json, write_json
 
@@ -49,6 +50,8 @@ class EventFeatures:
         Raises:
             WorkspaceError: there are none yet, or they cannot be read.
         """
+        if (folder / BUILDINGS).is_file():  # the values are not read here: `damage-ssl doctor` does
+            check(folder / BUILDINGS, f"delete the folder {folder} and make them again")
         try:
             notes = read_json(folder / NOTES)
             values = np.load(folder / VALUES, mmap_mode="r").view(np.ndarray)
@@ -68,6 +71,8 @@ class EventFeatures:
         if not (folder / VALUES).exists():
             np.save(folder / VALUES, np.asarray(self.values, dtype=np.float32))
         np.savez(folder / BUILDINGS, building_id=self.building_id.astype(str), cluster=self.cluster.astype(np.int64))
+        for name in (VALUES, BUILDINGS):
+            note(folder / name)
         write_json(folder / NOTES, {"format": FORMAT_VERSION, "patches": self.patches, **notes})
 
 

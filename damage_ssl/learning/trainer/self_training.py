@@ -15,6 +15,7 @@ from typing import cast
 import numpy as np
 import torch
 
+from damage_ssl.checksums import forget
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.files import read_json, write_json
 from damage_ssl.learning.algorithms.base import Algorithm
@@ -131,5 +132,6 @@ def _trained(task: Task, clock: Callable[[], float], algorithm: Algorithm) -> Pa
             return None
         save_model(task.folder, fit.averaged, task.card(fit.averaged.spec, fit.step), task.fingerprint)
         task.folder.resume_path.unlink(missing_ok=True)
+        forget(task.folder.resume_path)
         task.folder.set_status("trained", step=fit.step, steps=task.settings.steps)
     return load_model(task.folder)[0].to(task.device)
