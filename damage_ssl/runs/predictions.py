@@ -12,6 +12,9 @@ from damage_ssl.evaluation.calibration import damaged_probability, normalised_en
 from damage_ssl.files import damage_named
 from damage_ssl.runs.run import Run
 
+IMAGE_COLUMN = "p_damaged_image"
+"""P(damaged) by the images alone, beside `p_damaged`, in runs that end with a spatial stack."""
+
 CHUNK_BUILDINGS = 1024
 """Buildings in memory at a time while a run predicts."""
 
