@@ -4,8 +4,8 @@
     python -m benchmarks.spatial_stack WORKSPACE --truth EVENTS --results rows.jsonl --labels 25 --random 50
     python -m benchmarks.spatial_stack WORKSPACE --results rows.jsonl --report
 
-The workspace holds the events with patches and features (`damage-ssl init`, `patches`, `features`); EVENTS is the folder
-with `<event>/labels.csv`. Damaged = major-damage or destroyed. Each draw labels so many buildings a class, and
+The workspace holds the events with patches and features (`damage-ssl init`, `patches`, `features`); EVENTS is the
+folder with `<event>/labels.csv`. Damaged = major-damage or destroyed. Each draw labels so many buildings a class, and
 `--random` more over the event. Measured on all other graded buildings (random), or on blocks of 150 m of which no
 building, nor any within 32 m, may be labelled (blocks). By the same probe and the same labels:
 

@@ -33,7 +33,13 @@ from damage_ssl.runs.predictions import (
     read_predictions,
 )
 from damage_ssl.runs.run import Run
-from damage_ssl.runs.spatial_stack import RunStack, image_probabilities, stack_remark, stack_statement
+from damage_ssl.runs.spatial_stack import (
+    RunStack,
+    image_probabilities,
+    joined_statements,
+    stack_remark,
+    stack_statement,
+)
 
 
 @dataclass(frozen=True)
@@ -155,8 +161,7 @@ class FinishedRun:
 
     @property
     def statement(self) -> str | None:
-        said = (self.kind.statement or self.plan.statement, stack_statement(self.stack))
-        return " ".join(each for each in said if each) or None
+        return joined_statements(self.kind.statement or self.plan.statement, stack_statement(self.stack))
 
     @cached_property
     def stack(self) -> StackFacts | None:
@@ -250,7 +255,7 @@ def run_summary(run: Run) -> RunSummary:
         threshold=calibration.threshold,
         threshold_method=calibration.method,
         trained_on_sources={source.event: len(source.train_id) for source in plan.sources},
-        statement=" ".join(each for each in (plan.statement, stack_statement(finished.stack)) if each) or None,
+        statement=joined_statements(plan.statement, stack_statement(finished.stack)),
         cross_fitted=calibration.cross_fitted,
         share=calibration.share,
         stack=stack_remark(finished.stack),

@@ -42,9 +42,9 @@ from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.model import RunKind
-from damage_ssl.runs.predictions import IMAGE_COLUMN, Prediction
+from damage_ssl.runs.predictions import Prediction
 from damage_ssl.runs.run import Run
-from damage_ssl.runs.spatial_stack import stack_statement, stacked_live
+from damage_ssl.runs.spatial_stack import joined_statements, stack_statement, stacked_live
 from damage_ssl.settings import SplitSettings
 
 
@@ -204,15 +204,8 @@ class LivePrediction(Prediction):
     """Its labels per class."""
     unseen: CrossFitted | None = None
     """Its labels, each from the labels of other spatial blocks; None where their places are not known."""
-    p_damaged_image: NDArray[np.float64] | None = None
-    """P(damaged) by the images alone [N]; None without a spatial stack."""
     stack: StackFacts | None = None
     """What the spatial stack was found to be."""
-
-    def table(self) -> pd.DataFrame:
-        """The arrays as a run writes them."""
-        table = super().table()
-        return table if self.p_damaged_image is None else table.assign(**{IMAGE_COLUMN: self.p_damaged_image})
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -349,8 +342,11 @@ class LiveModel:
 
     @property
     def statement(self) -> str | None:
-        said = (self.kind.statement, stack_statement(self.prediction.stack))
-        return " ".join(each for each in said if each) or None
+        return joined_statements(self.kind.statement, stack_statement(self.stack))
+
+    @property
+    def stack(self) -> StackFacts | None:
+        return self.prediction.stack
 
     @property
     def validated(self) -> bool:

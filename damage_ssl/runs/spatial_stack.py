@@ -67,6 +67,11 @@ def stack_statement(facts: StackFacts | None) -> str | None:
     )
 
 
+def joined_statements(*said: str | None) -> str | None:
+    """Sentences one after the other; None where none is to be said."""
+    return " ".join(each for each in said if each) or None
+
+
 def stack_remark(facts: StackFacts | None) -> str | None:
     """How a map came about beside its model, in a sentence; None where nothing was stacked."""
     if facts is None or not facts.used:

@@ -98,7 +98,7 @@ class Stacked:
 
     `log_odds` [N]; those of a labelled building do not use its own label as neighbour or on the map. `unseen` [n] are
     those of the labels by a stack (weights, ranges, neighbours and map) without any label of their fold; NaN where the
-    model itself has learned from the label. Both are as if damaged and intact were equally frequent; the share that the
+    model itself has learned from the label. Whether there is a stack at all is decided on all labels. Both are as if damaged and intact were equally frequent; the share that the
     event has is for the calibration after it to say.
     """
 
