@@ -237,7 +237,12 @@ def predict(
         with console.progress("predict") as bar:
             table = workflow.predict_event(opened, run, progress=bar, resources=resources)
         console.say(f"{len(table):,} buildings predicted with run {run.run_id}")
-        console.result({"run_id": run.run_id, "predicted": len(table)})
+        summary = workflow.run_summary(run)
+        if summary.stack is not None:
+            console.say(summary.stack)
+        if summary.statement is not None:
+            console.warn(summary.statement)
+        console.result({"run_id": run.run_id, "predicted": len(table), "statement": summary.statement})
 
 
 def ensemble(
@@ -334,6 +339,8 @@ def train_event(
             f"probabilities are calibrated for {summary.share:.0%} damaged; by themselves they speak for {by_em:.0%} "
             "(EM, Saerens 2002: a check, applied nowhere)"
         )
+    if summary.stack is not None:
+        console.say(summary.stack)
     if summary.statement is not None:
         console.warn(summary.statement)
     console.say(f"next: damage-ssl export {name} --out map.geojson --workspace {workspace}")
