@@ -175,6 +175,15 @@ PostScene = Annotated[
     typer.Option(help="Of post scenes that show a building equally well: nearest (to pre; default) or latest."),
 ]
 ContextGsdM = Annotated[float | None, typer.Option(min=0.05, help="Metres a pixel of the wider context view.")]
+PriorModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--prior-model",
+        metavar="NAME|FILE",
+        help="Prior model: a packaged one, one of the workspace, or a file; 'none': no prior model. Default: the one of "
+        "the event's hazard, made of simulated towns.",
+    ),
+]
 RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the best one, or a new one).")]
 
 

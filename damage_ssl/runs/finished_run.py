@@ -143,7 +143,8 @@ class FinishedRun:
 
     @property
     def statement(self) -> str | None:
-        return self.kind.statement or self.plan.statement
+        said = [self.kind.statement or self.plan.statement, self.plan.prior_statement if not self.kind.learns else None]
+        return " ".join(each for each in said if each) or None
 
     @property
     def validated(self) -> bool:
