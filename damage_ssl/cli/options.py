@@ -180,8 +180,8 @@ PriorModelName = Annotated[
     typer.Option(
         "--prior-model",
         metavar="NAME|FILE",
-        help="Prior model: a packaged one, one of the workspace, or a file; 'none': no prior model. Default: the one of "
-        "the event's hazard, made of simulated towns.",
+        help="Prior model: a packaged one, one of the workspace, or a file; 'none': no prior model. Default: the one "
+        "of the event's hazard, made of simulated towns.",
     ),
 ]
 RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the best one, or a new one).")]

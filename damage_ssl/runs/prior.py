@@ -52,7 +52,7 @@ class PriorChoice:
         """
         if self != _chosen([reference.rpartition("#")[0] for reference in self.references]):
             raise WorkspaceError(
-                f"prior model {', '.join(map(str, self.paths))}: another one than the run was begun with; begin a new run"
+                f"prior model {', '.join(map(str, self.paths))}: is not what the run was begun with; begin a new run"
             )
         return [PriorModel.read(path) for path in self.paths]
 

@@ -20,8 +20,8 @@ class Camera:
     """How one date is seen.
 
     `lean` is the displacement of a point on the picture by its height, metres east and south a metre. `shift_east_m`
-    and `shift_north_m` displace the whole picture. `veil` is the opacity of thin haze over all of it. `haze_corner` and `nodata_corner` are (0 or 1, 0 or 1): west or
-    east, north or south; None: none.
+    and `shift_north_m` displace the whole picture. `veil` is the opacity of thin haze over all of it. `haze_corner` and
+    `nodata_corner` are (0 or 1, 0 or 1): west or east, north or south; None: none.
     """
 
     date: int
