@@ -136,6 +136,36 @@ def kept_prior(event: Event, building_id: NDArray[np.str_]) -> NDArray[np.float6
     return log_odds.reindex(building_id).fillna(0.0).to_numpy(np.float64)
 
 
+def prior_for_training(event: Event, asked: str | None = None) -> PriorChoice | None:
+    """The prior model that a training stacks: the asked one, else that of a first map that the event has already.
+
+    Without being asked it costs nothing: pair features of an event without a first map would take as long as the
+    training.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    choice = choose_prior(event, asked)
+    if choice is None or asked is not None or _kept_path(event, choice).exists():
+        return choice
+    return None
+
+
+def stack_columns(
+    event: Event, references: Sequence[str], building_id: NDArray[np.str_], progress: ProgressCallback | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """The further columns of a run's spatial stack: log-odds [N] of the prior models of its plan, none without.
+
+    Raises:
+        InputError, WorkspaceError: as `event_prior` does.
+    """
+    choice = chosen_before(references)
+    if choice is None:
+        return {}
+    log_odds = event_prior(event, choice, progress).reindex(building_id)
+    return {COLUMN: log_odds.fillna(0.0).to_numpy(np.float64)}
+
+
 def _kept_path(event: Event, choice: PriorChoice) -> Path:
     fingerprint = PatchStore.open(event.patches_path).fingerprint
     return event.path / "prior" / f"{choice.digest}-{fingerprint[:16]}.parquet"
