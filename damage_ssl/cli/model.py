@@ -51,7 +51,7 @@ def build(
     packaged: Annotated[
         bool, typer.Option("--packaged", help="Make the packaged models anew, from simulated towns alone.")
     ] = False,
-    towns: Annotated[int, typer.Option(min=2, help="Simulated towns of each hazard, with --packaged.")] = 3,
+    towns: Annotated[int, typer.Option(min=2, help="Simulated towns of each hazard, with --packaged.")] = 2,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to write to. Default: models in the workspace.")
     ] = None,

@@ -17,7 +17,7 @@ from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.prior_towns import TOWNS, town_sources
 from damage_ssl.runs.transfer import labelled_buildings
 
-PACKAGED_LICENCE = "MIT (as damage_ssl); learned from simulated towns only (CC0-1.0)"
+PACKAGED_LICENCE = "Apache-2.0 (as damage_ssl); learned from simulated towns only (CC0-1.0)"
 
 
 def build_packaged(
