@@ -21,6 +21,7 @@ BESIDE: Mapping[str, str] = {
     "benchmarks/results/main_job.md": "measured/main_job.md",
     "benchmarks/results/imagery.md": "measured/imagery.md",
     "benchmarks/results/learning.md": "measured/learning.md",
+    "benchmarks/results/accuracy.md": "measured/accuracy.md",
     "benchmarks/results/app.md": "measured/app.md",
     "benchmarks/results/trust/calibration.md": "measured/calibration.md",
     "data_catalog/README.md": "catalogue.md",

@@ -25,7 +25,12 @@ from damage_ssl.events.event import list_events
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAX_NAME = 80
 _ARRIVING_S = 5.0
-HAZARDS = ("", "earthquake", "fire", "flood", "wind", "conflict", "landslide", "explosion", "tsunami")
+HAZARDS = (
+    *("", "earthquake", "fire", "flood", "tsunami", "wind", "tornado", "hurricane", "volcano"),
+    *("conflict", "landslide", "explosion"),
+)
+"""What is offered; each leads to a prior model (`learning.prior.hazards`)."""
+_WHY_HAZARD = "Says which prior model orders the first map, before any label."
 _FIELDS = ("name", "hazard", "scheme", "pre", "post", "footprints", "pre_date", "post_date", "aoi")
 _EMPTY: dict[str, Any] = {
     "name": "",
@@ -185,7 +190,13 @@ def _form(person: Person) -> None:
     _choice("Building outlines (can also be found later)", "footprints", outlines)
     left, right = st.columns([3, 2])
     left.text_input("Name of the event", key="new-name", max_chars=_MAX_NAME, placeholder="e.g. santa-rosa-2017")
-    right.selectbox("Hazard", HAZARDS, key="new-hazard", format_func=lambda name: name.capitalize() or "Not stated")
+    right.selectbox(
+        "Hazard",
+        HAZARDS,
+        key="new-hazard",
+        format_func=lambda name: name.capitalize() or "Not stated",
+        help=_WHY_HAZARD,
+    )
     st.selectbox(
         "Damaged means (labels, models and maps of the event use it)",
         list(SHORT_WORDS),

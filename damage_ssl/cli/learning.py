@@ -21,6 +21,7 @@ from damage_ssl.cli.options import (
     Memory,
     Minutes,
     Network,
+    PriorModelName,
     RunId,
     Scheme,
     Seed,
@@ -103,18 +104,22 @@ def pretrain(
 def zero_label(
     event: EventName,
     seed: Annotated[int, typer.Option(help="Seed of the sample of unrelated buildings.")] = 0,
+    prior_model: PriorModelName = None,
     run_id: RunId = None,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
-    """Make a first map without any label: how much each building changed, as a score that is not a probability."""
+    """Make a first map without any label: how much each building changed, and what looks like damage elsewhere.
+
+    The score is not a probability. A prior model, of simulated towns unless another is named, helps to rank.
+    """
     from damage_ssl.runs.finished_run import FinishedRun
     from damage_ssl.runs.predictions import read_predictions
 
     with command(json=json) as console:
         opened = Event.open(workspace, event)
         cut(console, opened)
-        planned = workflow.start_zero_label(opened, seed=seed, run_id=run_id)
+        planned = workflow.start_zero_label(opened, seed=seed, run_id=run_id, prior_model=prior_model)
         if planned.done:
             console.say(f"run {planned.run.run_id} compared the same pixels before: nothing to do")
         else:

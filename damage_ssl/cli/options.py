@@ -177,6 +177,15 @@ PostScene = Annotated[
 ContextGsdM = Annotated[
     float | None, typer.Option(min=0.0, help="Metres a pixel of the wider context view (default 1; 0: no such view).")
 ]
+PriorModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--prior-model",
+        metavar="NAME|FILE",
+        help="Prior model: a packaged one, one of the workspace, or a file; 'none': no prior model. Default: the one "
+        "of the event's hazard, made of simulated towns.",
+    ),
+]
 RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the best one, or a new one).")]
 
 

@@ -38,6 +38,12 @@ COMMANDS: Names = {
         "outlook": "labels:outlook",
         "agreement": "labels:compare",
     },
+    "model": {
+        "list": "model:list_models",
+        "build": "model:build",
+        "export": "model:export",
+        "import": "model:import_model",
+    },
     "views": "evaluation:views",
     "pretrain": "learning:pretrain",
     "train": "learning:train",
@@ -58,6 +64,7 @@ GROUPS = {
     "catalog": "Known events: where their imagery and footprints can be had.",
     "imagery": "Open imagery: search STAC catalogues.",
     "footprints": "Building footprints: fetch them, take your own, or detect them where there are none.",
+    "model": "Prior models: what damage looks like elsewhere, for an event that has no labels yet.",
     "label": "Labels in, out, which building is next, how far analysts agree.",
 }
 HIDDEN = {"outlook"}

@@ -1,7 +1,8 @@
 """Change score: a first map before any label, from how much each building changed; a run like any other.
 
-Which change is damage is said as a number from 0 to 1. It is no probability: nothing in it knows what damage looks
-like. `learning.features.perceptual_distance` measures the changes.
+Which change is damage is said as a number from 0 to 1. It is no probability. `learning.features.perceptual_distance`
+measures the changes; a prior model, which has seen damage elsewhere, and the neighbours decide with it in which order
+buildings stand (`evaluation.first_map`), not how many are called damaged.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from damage_ssl.checksums import checked_path
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.evaluation.audit import drawn_at_random
 from damage_ssl.evaluation.calibration import DEFAULT_THRESHOLD, Calibration, calibrate
+from damage_ssl.evaluation.first_map import combined_score
+from damage_ssl.evaluation.stacking.neighbourhood import neighbourhood
 from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.files import write_json
@@ -24,6 +27,7 @@ from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
 from damage_ssl.runs.predictions import CHUNK_BUILDINGS, prediction_table
+from damage_ssl.runs.prior import choose_prior, chosen_before, event_prior
 from damage_ssl.runs.run import Run
 from damage_ssl.runs.transfer import labelled_buildings
 from damage_ssl.settings import Resources, SplitSettings
@@ -126,7 +130,7 @@ class ChangeScoreKind(RunKind):
         total = len(building_id)
         run.set_status("running", step=0, steps=total)
         try:
-            table = _scored(store, run, building_id, progress)
+            table = _scored(event, store, run, building_id, progress)
         except KeyboardInterrupt:
             run.set_status("cancelled", step=0, steps=total, message="interrupted; compare again to go on")
             raise
@@ -140,13 +144,17 @@ class ChangeScoreKind(RunKind):
 CHANGE_SCORE = ChangeScoreKind()
 
 
-def start_zero_label(event: Event, *, seed: int = 0, run_id: str | None = None) -> PlannedRun:
+def start_zero_label(
+    event: Event, *, seed: int = 0, run_id: str | None = None, prior_model: str | None = None
+) -> PlannedRun:
     """Find the run that compared these pixels before, or begin a new one.
 
     Labels are not needed. Where there are enough of both kinds already (as many as training asks for), they choose the
-    threshold; the score of a building never depends on them.
+    threshold; the score of a building never depends on them. `prior_model` is the one that the ranking is made with
+    (`prior.choose_prior`); None: by the event's hazard.
 
     Raises:
+        InputError: there is no such prior model.
         WorkspaceError: the patches are not cut, or the named run is of another plan.
     """
     store, split = PatchStore.open(event.patches_path), SplitSettings()
@@ -157,6 +165,7 @@ def start_zero_label(event: Event, *, seed: int = 0, run_id: str | None = None) 
     least = split.min_train_per_class + split.min_validation_per_class
     if len(counts) < 2 or counts.min() < least:
         labelled = labelled.iloc[:0]
+    prior = choose_prior(event, prior_model)
     plan = RunPlan(
         train=train,
         split=split,
@@ -167,12 +176,13 @@ def start_zero_label(event: Event, *, seed: int = 0, run_id: str | None = None) 
         block_m=split.block_m,
         patches_fingerprint=store.fingerprint,
         random_id=tuple(sorted(drawn_at_random(open_labels(event).log()) & set(labelled["building_id"]))),
+        prior=() if prior is None else prior.references,
     )
     return planned_run(event, plan, run_id=run_id)
 
 
 def _scored(
-    store: PatchStore, run: Run, building_id: NDArray[np.str_], progress: ProgressCallback | None
+    event: Event, store: PatchStore, run: Run, building_id: NDArray[np.str_], progress: ProgressCallback | None
 ) -> pd.DataFrame:
     from damage_ssl.learning.features.perceptual_distance import measure_unit, pair_distances
 
@@ -187,7 +197,7 @@ def _scored(
         if progress is not None:
             progress(done, total)
     scale = change_scale(change, unit.unrelated)
-    score = scale.score(change)
+    score = _ranked(event, store, plan, building_id, scale.score(change))
     probabilities = np.column_stack([1 - score, score])
     calibration = scale.calibration()
     if plan.validation_id:
@@ -201,3 +211,15 @@ def _scored(
     with checked_path(run.predictions_path) as temporary:
         table.assign(change=change).to_parquet(temporary, index=False)
     return table
+
+
+def _ranked(
+    event: Event, store: PatchStore, plan: RunPlan, building_id: NDArray[np.str_], score: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The scores in the order that the plan's prior model and the neighbours give them; as they are without one."""
+    prior = chosen_before(plan.prior)
+    if prior is None:
+        return score
+    log_odds = event_prior(event, prior).reindex(building_id).fillna(0.0).to_numpy(np.float64)
+    index = store.index().set_index("building_id").loc[building_id]
+    return combined_score(score, log_odds, neighbourhood(index[["x_m", "y_m"]].to_numpy(np.float64)))

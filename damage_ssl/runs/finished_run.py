@@ -161,7 +161,8 @@ class FinishedRun:
 
     @property
     def statement(self) -> str | None:
-        return joined_statements(self.kind.statement or self.plan.statement, stack_statement(self.stack))
+        prior = self.plan.prior_statement if not self.kind.learns else None
+        return joined_statements(self.kind.statement or self.plan.statement, prior, stack_statement(self.stack))
 
     @cached_property
     def stack(self) -> StackFacts | None:

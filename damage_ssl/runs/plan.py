@@ -15,6 +15,7 @@ from damage_ssl.events.event import Event
 from damage_ssl.files import damage_named, make_folder, read_json, write_json
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
+from damage_ssl.runs.prior import prior_statement
 from damage_ssl.runs.run import Run, new_run_id, refuse_if_alive, run_called, runs_in
 from damage_ssl.runs.transfer import SourcePlan, elsewhere_statement, joint_patches
 from damage_ssl.settings import SplitSettings, from_mapping
@@ -30,7 +31,7 @@ class RunPlan:
     Classes are indices of `scheme`; ids are the event's own. `sources` are other events whose labelled buildings are
     learned from too. Either `validation_id` are held out, or nobody is and `fold` says with which part each of
     `train_id` is left out of one of the trainings that only check the run (cross-fitting). `random_id` are the labelled
-    ones drawn at random over the event.
+    ones drawn at random over the event. `prior` names the prior models, each with a hash of its file.
 
     Two plans with the same fingerprint give the same run, so it is not trained twice.
     """
@@ -47,6 +48,7 @@ class RunPlan:
     sources: tuple[SourcePlan, ...] = ()
     fold: tuple[int, ...] = ()
     random_id: tuple[str, ...] = ()
+    prior: tuple[str, ...] = ()
 
     @property
     def scheme(self) -> ClassScheme:
@@ -76,6 +78,11 @@ class RunPlan:
         """What must be said beside the run's threshold where it comes from other events; None where it does not."""
         return elsewhere_statement(self.sources) if any(source.validation_id for source in self.sources) else None
 
+    @property
+    def prior_statement(self) -> str | None:
+        """Where the prior model of a first map comes from, in a sentence; None where there is none."""
+        return prior_statement(self.prior)
+
     def targets(self) -> "Targets":
         """Who is trained on and who is held out, of all events, under their joint ids."""
         from damage_ssl.learning.trainer.data import Targets
@@ -95,7 +102,7 @@ class RunPlan:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, read back by `from_json`."""
         values = {**asdict(self), "train": self.train.model_dump(), "split": self.split.model_dump()}
-        for name in ("sources", "fold", "random_id"):  # as in plans of versions that knew none
+        for name in ("sources", "fold", "random_id", "prior"):  # as in plans of versions that knew none
             if not values[name]:
                 del values[name]
         return values

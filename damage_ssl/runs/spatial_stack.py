@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from damage_ssl.checksums import checked_path
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.evaluation.calibration import (
     Calibration,

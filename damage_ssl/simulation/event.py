@@ -18,9 +18,11 @@ from damage_ssl.grid import crs_of_epsg, transformer
 from damage_ssl.simulation.rendering.camera import Camera
 from damage_ssl.simulation.rendering.canvas import Sun
 from damage_ssl.simulation.rendering.painter import Painter
+from damage_ssl.simulation.rendering.varied_cameras import varied_looks
 from damage_ssl.simulation.settings import SimulationSettings
 from damage_ssl.simulation.town.hazard import strike
 from damage_ssl.simulation.town.layout import lay_out
+from damage_ssl.simulation.town.place import place_of
 from damage_ssl.simulation.town.town import Town
 
 # An invented place: open sea off the Bight of Benin, in UTM zone 31 N.
@@ -66,11 +68,16 @@ def simulate(directory: Path, settings: SimulationSettings) -> SimulatedEvent:
         directory / "truth.csv",
         directory / "event.json",
     )
-    town = lay_out(settings)
-    aftermath = strike(town, settings)
+    place = place_of(settings)
+    town = lay_out(settings, place)
+    aftermath = strike(town, settings, place)
     pre, post = looks(settings)
     _write_picture(event.pre, Painter(town, pre, None, gsd_m=settings.gsd_m, seed=settings.seed), _PRE_TIME)
-    _write_picture(event.post, Painter(town, post, aftermath, gsd_m=settings.gsd_m, seed=settings.seed), _POST_TIME)
+    _write_picture(
+        event.post,
+        Painter(town, post, aftermath, gsd_m=settings.gsd_m, seed=settings.seed, water=place.water),
+        _POST_TIME,
+    )
     ids = [building_id(k) for k in range(len(town.buildings))]
     write_text(event.footprints, _footprints(town, ids))
     text = io.StringIO()
@@ -123,7 +130,7 @@ def looks(settings: SimulationSettings) -> tuple[Camera, Camera]:
         nodata_share=settings.nodata_share,
         nodata_corner=missing if settings.nodata_share > 0 else None,
     )
-    return pre, post
+    return varied_looks(settings, pre, post) if settings.variety else (pre, post)
 
 
 def _write_picture(path: Path, painter: Painter, time: str) -> None:

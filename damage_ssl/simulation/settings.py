@@ -18,7 +18,8 @@ class SimulationSettings(Settings, title="simulation"):
     follows the hazard's path (0: exactly, 1: hardly).
     `subtlety` in [0, 1] says how much the looks of neighbouring grades overlap, and how many undamaged buildings
     changed between the dates for other reasons. `shift_px` is the length of the displacement of the post image
-    against the pre image.
+    against the pre image. `variety` in [0, 1] says how much towns of different seeds differ in greenery, roofs, light,
+    season, sensor and angle of view (0: hardly, as for tests; 1: as much as real scenes, as for a prior model).
 
     Raises:
         SettingsError: an unknown hazard, or a number outside its range.
@@ -39,6 +40,7 @@ class SimulationSettings(Settings, title="simulation"):
     shift_px: float = Field(3.0, ge=0.0, le=16.0)
     haze: float = Field(0.55, ge=0.0, le=1.0)
     nodata_share: float = Field(0.015, ge=0.0, le=0.25)
+    variety: float = Field(0.0, ge=0.0, le=1.0)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -17,6 +17,7 @@ from damage_ssl.labels.label_csv import read_label_csv
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.runs.change_score import CHANGE_SCORE
 from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.prior import NO_PRIOR
 from damage_ssl.runs.run import Run
 from damage_ssl.settings import SplitSettings
 from tests.conftest import SIDE_PX, Town, square, texture, write_polygons, write_tiff
@@ -59,7 +60,7 @@ def event(tmp_path: Path) -> Event:
 
 
 def compared(event: Event) -> Run:
-    planned = workflow.start_zero_label(event)
+    planned = workflow.start_zero_label(event, prior_model=NO_PRIOR)
     workflow.predict_event(event, planned.run)
     return planned.run
 
@@ -84,7 +85,7 @@ def test_the_destroyed_are_named_without_any_label(event: Event) -> None:
 
 def test_the_same_pixels_are_not_compared_twice(event: Event) -> None:
     run = compared(event)
-    again = workflow.start_zero_label(event)
+    again = workflow.start_zero_label(event, prior_model=NO_PRIOR)
     assert again.done and again.run == run
 
 

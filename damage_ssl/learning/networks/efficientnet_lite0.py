@@ -213,3 +213,58 @@ def _inflated(stem: nn.Conv2d, in_channels: int) -> nn.Conv2d:
     inflated = nn.Conv2d(in_channels, stem.out_channels, 3, stride=2, bias=False)
     inflated.weight = nn.Parameter(kernel)
     return inflated
+
+
+POOLED_BLOCKS = (5, 11)
+POOLED_FEATURES = 80 + 192 + 1280
+"""Channels behind the blocks of `POOLED_BLOCKS` and of the head."""
+
+
+class PooledLite0(nn.Module):
+    """The whole network without its classifier: images [B, 3, H, W] in [0, 1] → features [B, `POOLED_FEATURES`].
+
+    The mean over the picture of what is behind blocks 5 and 11 and of the head: the one for marks and textures, the
+    others for what is shown. Nothing of it learns: each convolution is multiplied with its norm once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        net = _timm_lite0()
+        self.stem = _FoldedConv(_fused(net.conv_stem, net.bn1))
+        self.blocks = nn.ModuleList(_frozen_block(block) for block in chain.from_iterable(net.blocks))
+        for block in self.blocks:
+            block.layers = nn.Sequential(*(_FoldedConv(layer) for layer in block.layers))
+        self.head = _FoldedConv(_fused(net.conv_head, net.bn2))
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem((x * 255.0 - 127.0) / 128.0)  # the weights' own normalisation
+        means = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in POOLED_BLOCKS:
+                means.append(x.mean(dim=(2, 3)))
+        means.append(self.head(x).mean(dim=(2, 3)))
+        return torch.cat(means, dim=1)
+
+
+class _FoldedConv(nn.Module):
+    """What a `FrozenNormConv` computes, with kernel and norm multiplied once and for all."""
+
+    kernel: Tensor
+    shift: Tensor
+
+    def __init__(self, layer: FrozenNormConv) -> None:
+        super().__init__()
+        scale = layer.gain * torch.rsqrt(layer.variance + layer.eps)
+        self.register_buffer("kernel", (layer.kernel * scale[:, None, None, None]).detach())
+        self.register_buffer("shift", (layer.shift - layer.mean * scale).detach())
+        self.activation, self.stride, self.groups = layer.activation, layer.stride, layer.groups
+        self.padding, self.same_padding = layer.padding, layer.same_padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = self.padding
+        if self.same_padding:
+            x, padding = F.pad(x, _same_pads(x, self.kernel.shape[-1], self.stride)), 0
+        out: Tensor = self.activation(F.conv2d(x, self.kernel, self.shift, self.stride, padding, 1, self.groups))
+        return out

@@ -20,8 +20,8 @@ class Camera:
     """How one date is seen.
 
     `lean` is the displacement of a point on the picture by its height, metres east and south a metre. `shift_east_m`
-    and `shift_north_m` displace the whole picture. `haze_corner` and `nodata_corner` are (0 or 1, 0 or 1): west or
-    east, north or south; None: none.
+    and `shift_north_m` displace the whole picture. `veil` is the opacity of thin haze over all of it. `haze_corner` and
+    `nodata_corner` are (0 or 1, 0 or 1): west or east, north or south; None: none.
     """
 
     date: int
@@ -33,6 +33,7 @@ class Camera:
     paleness: float
     blur_px: float
     noise: float
+    veil: float = 0.0
     shift_east_m: float = 0.0
     shift_north_m: float = 0.0
     haze: float = 0.0
@@ -68,6 +69,7 @@ def develop(
     tint = np.asarray(look.tint, np.float32)[:, None, None]
     picture = np.clip(picture, 0, None) ** np.float32(look.gamma)
     picture = (picture + np.float32(look.paleness) * (picture.mean(axis=0) - picture)) * tint
+    picture = picture + np.float32(look.veil) * (_HAZE[:, None, None] - picture)
     picture = picture + _haze(look, xs, ys, town_size_m) * (_HAZE[:, None, None] - picture)
     grain = 0.75 * rng.standard_normal(picture.shape, np.float32)
     grain += 0.5 * rng.standard_normal(picture.shape[1:], np.float32)

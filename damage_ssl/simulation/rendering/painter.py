@@ -35,9 +35,18 @@ class Tile:
 class Painter:
     """Paints any tile of one date; `aftermath` is None before the event."""
 
-    def __init__(self, town: Town, look: Camera, aftermath: Aftermath | None, *, gsd_m: float, seed: int) -> None:
+    def __init__(
+        self,
+        town: Town,
+        look: Camera,
+        aftermath: Aftermath | None,
+        *,
+        gsd_m: float,
+        seed: int,
+        water: palette.Colour = palette.FLOOD,
+    ) -> None:
         self.town, self.look, self.aftermath = town, look, aftermath
-        self.gsd_m, self.seed = gsd_m, seed
+        self.gsd_m, self.seed, self.water = gsd_m, seed, water
         self.factor = max(1, round(gsd_m / _PAINT_PIXEL_M))
         self.margin_px = int(np.ceil(_MARGIN_M / gsd_m))
         self._plots = shapely.STRtree([shapely.Polygon(plot.corners).buffer(0) for plot in town.plots])
@@ -77,7 +86,7 @@ class Painter:
             else:
                 paint_struck(canvas, self.town.buildings[k], self.aftermath.outcomes[k], self.aftermath.hazard)
         if self.aftermath is not None and self.aftermath.hazard == "flood":
-            _flood(canvas, self.aftermath, kerb)
+            _flood(canvas, self.aftermath, kerb, self.water)
         self._paint_trees(canvas)
         rng = np.random.default_rng([self.seed, 31, self.look.date, row, column])
         size_m = (self.town.width_m, self.town.height_m)
@@ -175,8 +184,8 @@ def _mark_ground(canvas: Canvas, aftermath: Aftermath, kerb: Field) -> None:
         canvas.blend(WHOLE, 0.22 * np.clip(struck * 3, 0, 1), palette.RUBBLE)
 
 
-def _flood(canvas: Canvas, aftermath: Aftermath, kerb: Field) -> None:
-    """Brown water over everything lower than its level; mud where it stood and went."""
+def _flood(canvas: Canvas, aftermath: Aftermath, kerb: Field, colour: palette.Colour) -> None:
+    """Water over everything lower than its level; mud where it stood and went."""
     struck = _severity_map(canvas, aftermath) - np.float32(0.6 * aftermath.light_from + 0.4 * aftermath.heavy_from)
     lie = 0.10 * canvas.noise("ten") + 0.06 * canvas.noise("forty") + 0.03 * canvas.noise("three")
     depth = 5.0 * (struck + lie) + np.where(kerb < 0, 0.3, 0.0)
@@ -187,6 +196,6 @@ def _flood(canvas: Canvas, aftermath: Aftermath, kerb: Field) -> None:
     depth = np.minimum(depth, 1.9)
     water = np.clip((depth - canvas.height) * 4, 0, 1)
     tone = 1 + 0.05 * canvas.noise("ten") + 0.03 * canvas.noise("one") + 0.02 * canvas.noise("fine")
-    canvas.blend(WHOLE, np.clip(water * (0.55 + 0.5 * depth), 0, 0.97), toned(palette.FLOOD, tone))
+    canvas.blend(WHOLE, np.clip(water * (0.55 + 0.5 * depth), 0, 0.97), toned(colour, tone))
     canvas.soften(WHOLE, water, 1.0)
     np.maximum(canvas.height, np.where(water > 0.5, depth, -1), out=canvas.height)

@@ -7,6 +7,7 @@ import numpy as np
 from damage_ssl.damage_scale import DamageGrade
 from damage_ssl.simulation.noise import lattice_hash
 from damage_ssl.simulation.settings import SimulationSettings
+from damage_ssl.simulation.town.place import USUAL, Place
 from damage_ssl.simulation.town.streets import Floats
 from damage_ssl.simulation.town.town import Town
 
@@ -67,7 +68,7 @@ class Aftermath:
     light_from: float
 
 
-def strike(town: Town, settings: SimulationSettings) -> Aftermath:
+def strike(town: Town, settings: SimulationSettings, place: Place = USUAL) -> Aftermath:
     """Grade every building: the worst-struck first, loosened by `settings.scatter`."""
     rng = np.random.default_rng([settings.seed, 23])
     x = np.array([b.x for b in town.buildings])
@@ -81,7 +82,8 @@ def strike(town: Town, settings: SimulationSettings) -> Aftermath:
     score = severity(x, y) + rng.normal(0, 1, count) * 0.45 * settings.scatter
     worst_first = np.argsort(-score, kind="stable")
     heavy, light = round(settings.damaged_share * count), round(settings.minor_share * count)
-    destroyed = round(heavy * _DESTROYED_SHARE[settings.hazard])
+    share = place.destroyed_share
+    destroyed = round(heavy * (_DESTROYED_SHARE[settings.hazard] if share is None else share))
     if heavy > 1:
         destroyed = min(max(destroyed, 1), heavy - 1)
     grades = np.full(count, int(DamageGrade.NO_DAMAGE))

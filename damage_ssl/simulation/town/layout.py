@@ -9,6 +9,7 @@ import shapely
 
 from damage_ssl.simulation.settings import SimulationSettings
 from damage_ssl.simulation.town import houses
+from damage_ssl.simulation.town.place import USUAL, Place
 from damage_ssl.simulation.town.streets import Floats, Streets, draw_streets
 from damage_ssl.simulation.town.town import Building, Patch, PatchKind, Plot, River, Slots, Town, Trees
 
@@ -16,13 +17,13 @@ BlockKind = Literal["residential", "dense", "commercial", "park", "field", "rive
 _EDGE_M = 5.0
 
 
-def lay_out(settings: SimulationSettings) -> Town:
+def lay_out(settings: SimulationSettings, place: Place = USUAL) -> Town:
     """A town with exactly `settings.buildings` buildings, the same for the same settings."""
     side_m = float(np.sqrt(settings.buildings * 860.0)) + 40.0
     attempt = 0
     while True:
         rng = np.random.default_rng([settings.seed, 11, attempt])
-        draft = _Draft(draw_streets(side_m * 1.08, side_m / 1.08, rng), side_m * 1.08, side_m / 1.08, rng)
+        draft = _Draft(draw_streets(side_m * 1.08, side_m / 1.08, rng), side_m * 1.08, side_m / 1.08, rng, place)
         draft.fill(with_river=settings.hazard == "flood")
         if len(draft.buildings) >= settings.buildings:
             return draft.town(settings.buildings)
@@ -38,6 +39,7 @@ class _Draft:
     width_m: float
     height_m: float
     rng: np.random.Generator
+    place: Place
     plots: list[Plot] = field(default_factory=list)
     patches: list[Patch] = field(default_factory=list)
     buildings: list[Building] = field(default_factory=list)
@@ -63,7 +65,7 @@ class _Draft:
             self.river,
             tuple(self.plots),
             tuple(self.patches),
-            tuple(self.buildings[k] for k in keep),
+            tuple(_greyed(self.buildings[k], self.place.roof_colour) for k in keep),
             tuple(self.sheds),
             Trees(
                 x=trees[:, 0],
@@ -133,7 +135,7 @@ class _Draft:
         style = houses.draw_style(rng, dense=dense)
         dryness, pools = float(rng.beta(2, 2.5)), float(rng.choice([0.04, 0.1, 0.3]))
         edge: Literal["none", "fence", "hedge"] = rng.choice(["none", "fence", "fence", "hedge"])
-        leafy = float(rng.choice([0.8, 1.8, 3.4, 5.0]))
+        leafy = float(rng.choice([0.8, 1.8, 3.4, 5.0])) * self.place.leafiness
         middle = 0.5 * (v0 + v1) + float(rng.uniform(-2, 2))
         for back, front in ((middle, v0), (middle, v1)):
             out = 1.0 if front > back else -1.0
@@ -282,6 +284,15 @@ class _Draft:
             if building.outline.distance(point) < 0.45 * radius_m:
                 return
         self.trees.append((x, y, float(np.clip(radius_m, 0.9, 5.5)), float(self.rng.random() < 0.18)))
+
+
+def _greyed(building: Building, colour: float) -> Building:
+    """The building with its roof's saturation times `colour`."""
+    if colour == 1.0:
+        return building
+    grey = sum(building.colour) / 3
+    red, green, blue = (grey + colour * (band - grey) for band in building.colour)
+    return replace(building, colour=(red, green, blue))
 
 
 def _overlap(one: Building, other: Building) -> bool:
