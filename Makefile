@@ -51,7 +51,7 @@ LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --gen
 	--python-platform x86_64-manylinux_2_28 --constraints constraints.txt $(TORCH) pyproject.toml
 
 lock: setup
-	$(LOCK) --extra dask --extra fetch --extra postgres --extra signin --output-file requirements.lock
+	$(LOCK) --extra app --extra dask --extra fetch --extra postgres --extra signin --output-file requirements.lock
 	$(LOCK) --extra dev --constraints requirements.lock --output-file requirements-dev.lock
 
 bench: setup

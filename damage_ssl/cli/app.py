@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,8 @@ def app(
             raise DamageSSLError(
                 f"{entry}: the app is not installed beside the package; run it from a checkout: make app"
             )
+        if missing := [name for name in ("streamlit", "starlette", "itsdangerous") if find_spec(name) is None]:
+            raise DamageSSLError(f"the app needs {', '.join(missing)}; install it: pip install 'damage-ssl[app]'")
         workspace.mkdir(parents=True, exist_ok=True)
         if secrets is not None and not secrets.is_file():
             raise DamageSSLError(f"{secrets}: there is no such file; docs/access.md says what belongs in it")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from damage_ssl.damage_scale import DamageGrade
-from damage_ssl.errors import InputError
+from damage_ssl.errors import InputError, readable
 from damage_ssl.events.coverage import check_overlap
 from damage_ssl.events.event import Event, write_event
 from damage_ssl.events.rewriting import rewritten
@@ -101,7 +101,8 @@ def import_xbd(event: Event, xbd: Path) -> None:
             continue
         for role in _ROLES:
             entry = labels[role] if len(labels[role].corners_px) else labels["pre" if role == "post" else "post"]
-            place = fit_georeference(entry.corners_px, entry.corners_lon_lat, str(labels[role].path))
+            with readable(labels[role].path, "its corners are no places; take the file of the release again"):
+                place = fit_georeference(entry.corners_px, entry.corners_lon_lat, str(labels[role].path))
             placed.append((stem, role, labels[role], place))
         polygons |= labels["post"].polygons | labels["pre"].polygons
         grades |= labels["post"].grades

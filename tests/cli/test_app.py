@@ -27,3 +27,14 @@ def test_server_listens_here_only_and_shares_few_arenas(tmp_path: Path, monkeypa
     assert command[-3:] == ["--workspace", str((tmp_path / "new").resolve()), "--read-only"]
     assert environment["MALLOC_ARENA_MAX"] == "2"
     assert environment["DAMAGE_SSL_WORKSPACE"] == str((tmp_path / "new").resolve())
+
+
+def test_missing_packages_of_the_app_are_named_with_the_way_to_install_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "find_spec", lambda name: None if name == "streamlit" else name)
+    monkeypatch.setattr(app.subprocess, "run", lambda *_, **__: pytest.fail("nothing should be started"))
+    with pytest.raises(SystemExit) as ended:
+        app.app(tmp_path / "new", port=8765, address="127.0.0.1", read_only=False, secrets=None)
+    assert ended.value.code == 2
+    assert not (tmp_path / "new").exists()
