@@ -154,7 +154,7 @@ def start(
         write_progress(folder / "progress.json", begun())
         command = [sys.executable, "-m", "damage_ssl", *arguments, "--workspace", str(workspace_path())]
         with (folder / "log.txt").open("ab") as log:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - no shell reads the words
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
