@@ -1,6 +1,7 @@
 # make demo   a damage map from nothing: set-up, a simulated event, 40 labels, training, export, evaluation
 # make docs   the documentation as a site, in ./site
 # make app    the map viewer in the browser, on ./workspace
+# make bundle an offline bundle in dist/bundle: all wheels, the weights, and a script for each system
 # make lock   requirements.lock and requirements-dev.lock anew: every package with version and hashes
 # make test   lint, types, layers and tests; `test-all` has the long ones too, `test-nightly` the campaigns only
 PYTHON ?= python3
@@ -9,7 +10,7 @@ WORKSPACE ?= workspace
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo app test test-all test-nightly check bench docs lock clean
+.PHONY: setup bundle demo app test test-all test-nightly check bench docs lock clean
 
 setup: $(READY)
 
@@ -53,6 +54,9 @@ LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --gen
 lock: setup
 	$(LOCK) --extra app --extra dask --extra fetch --extra postgres --extra signin --output-file requirements.lock
 	$(LOCK) --extra dev --constraints requirements.lock --output-file requirements-dev.lock
+
+bundle: setup
+	$(BIN)/python -m deploy.bundle --out dist/bundle
 
 bench: setup
 	$(BIN)/python -m benchmarks.accuracy

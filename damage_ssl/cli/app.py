@@ -1,6 +1,7 @@
 """`damage-ssl app`: the Streamlit app, started as a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ import typer
 from damage_ssl.cli.console import command
 from damage_ssl.cli.options import WORKSPACE, Workspace
 from damage_ssl.errors import DamageSSLError
+from damage_ssl.processes import END_SIGNALS
 
 
 def app(
@@ -41,4 +43,15 @@ def app(
         words += ["--", "--workspace", str(workspace.resolve()), *(["--read-only"] if read_only else [])]
         # Every request has a thread, and glibc gives each an arena: a sixth of the memory at 300,000 buildings.
         environment = {"MALLOC_ARENA_MAX": "2", **os.environ, "DAMAGE_SSL_WORKSPACE": str(workspace.resolve())}
-        raise SystemExit(subprocess.run(words, env=environment, check=False).returncode)  # noqa: S603 - no shell
+        raise SystemExit(_serve(words, environment))
+
+
+def _serve(words: list[str], environment: dict[str, str]) -> int:
+    """Run the server and give its exit code; whoever asks this process to end (systemd, a container) ends it too."""
+    with subprocess.Popen(words, env=environment) as process:  # noqa: S603 - no shell reads the words
+        before = {number: signal.signal(number, lambda *_: process.terminate()) for number in END_SIGNALS}
+        try:
+            return process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

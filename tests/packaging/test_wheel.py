@@ -88,6 +88,8 @@ def app_answering(command: list[str], home: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0, "the server outlived the command that started it"
 
 
 def is_whole(scripts: Path, home: Path) -> None:
