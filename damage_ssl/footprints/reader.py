@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import DamageSSLError, InputError, readable
@@ -87,9 +89,22 @@ def read_aoi(path: Path) -> BaseGeometry:
         if raw.empty or not set(raw.geom_type) <= {"Polygon", "MultiPolygon"}:
             raise InputError(f"{path}: an AOI is one or more polygons; found {counted(raw.geom_type) or 'nothing'}")
         areas = shapely.force_2d(raw.geometry.to_numpy())
+        check_finite(areas, path)
         torn = is_torn(areas)
         areas[torn] = [made_whole(each) for each in areas[torn]]
         return cut_at_antimeridian(shapely.union_all(shapely.make_valid(areas)))
+
+
+def check_finite(geometry: NDArray[np.object_], path: Path) -> None:
+    """Check that every corner is a place.
+
+    Raises:
+        InputError: one is NaN or infinite, in the file or in its own CRS; the message gives the feature.
+    """
+    places, rows = shapely.get_coordinates(geometry, return_index=True)
+    odd = rows[~np.isfinite(places).all(axis=1)]
+    if len(odd):
+        raise InputError(f"{path}, feature {odd[0] + 1:,}: a corner of it is not a place on the map; mend or remove it")
 
 
 def _read_one(given: str, region: Region | None, settings: FootprintSettings, *, needed: bool) -> FootprintSet:

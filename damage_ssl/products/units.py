@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError, nearest_name, readable
-from damage_ssl.footprints.reader import read_vector
+from damage_ssl.footprints.reader import check_finite, read_vector
 
 OUTSIDE = "outside all units"
 """The name of the last row, of buildings that lie in no unit."""
@@ -58,6 +58,7 @@ def read_units(path: str | Path, *, id_column: str | None = None, name_column: s
     with readable(path, "its outlines or its coordinate system are damaged; give a whole file of polygons"):
         broken = ~table.geometry.is_valid & kept
         table = table[kept].set_geometry(table.geometry[kept].make_valid()).to_crs(_WGS84)
+        check_finite(table.geometry.to_numpy(), Path(path))
     numbered = [str(number) for number in range(1, len(table) + 1)]
     unit_id = _text(table, _chosen(columns, id_column, "unit_id", "pcode", f"{path}"), numbered)
     name = _text(table, _chosen(columns, name_column, "name", "name", f"{path}"), unit_id)
