@@ -25,6 +25,8 @@ PLATFORMS = {
 """By name, the tags of wheels that run there. Intel Macs have no torch since 2.2."""
 PYTHON = "3.11"
 WANTED = "damage-ssl[app]"
+SOURCE_ONLY = ("openlocationcode",)
+"""Packages without a wheel on the index; one that is missing here is named by pip, which takes wheels only."""
 
 INSTALL_SH = """\
 #!/bin/sh
@@ -83,19 +85,10 @@ def download_words(platform: str | None, constraints: Path, built: Path, wheels:
         "--constraint",
         str(constraints),
     ]
-    words += ["--find-links", str(built), "--disable-pip-version-check"]
+    words += ["--find-links", str(built), "--only-binary", ":all:", "--disable-pip-version-check"]
     if platform is not None:
-        words += [
-            "--only-binary",
-            ":all:",
-            "--python-version",
-            PYTHON,
-            "--implementation",
-            "cp",
-            "--abi",
-            f"cp{PYTHON.replace('.', '')}",
-        ]
-        words += ["--abi", "abi3", "--abi", "none"]
+        abi = f"cp{PYTHON.replace('.', '')}"
+        words += ["--python-version", PYTHON, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none"]
         words += [word for tag in PLATFORMS[platform] for word in ("--platform", tag)]
     return [*words, WANTED]
 
@@ -134,6 +127,9 @@ def make(folder: Path, platform: str | None) -> None:
     constraints = folder / "versions.txt"
     pins = versions((ROOT / "requirements.lock").read_text(encoding="utf-8"), local=platform in (None, "linux"))
     constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
+    for name in SOURCE_ONLY:  # made into wheels here, where there is a network to fetch what builds them
+        wanted = [pin for pin in pins if pin.startswith(f"{name}==")]
+        _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), *wanted])
     _run(download_words(platform, constraints, wheels, wheels))
     write_scripts(folder, platform or sys.platform)
 
