@@ -111,7 +111,8 @@ def import_xbd(event: Event, xbd: Path) -> None:
     raw = gpd.GeoDataFrame({"uid": list(polygons)}, geometry=list(polygons.values()), crs="EPSG:4326")
     found = clean_footprints(raw, xbd / "labels")
     with rewritten(event.path, event.replaced_by) as folder:
-        scenes = [_write_scene(folder, event.path, xbd, *entry) for entry in placed]
+        with readable(xbd, "an image lies nowhere on the map by its labels; take the release again"):
+            scenes = [_write_scene(folder, event.path, xbd, *entry) for entry in placed]
         check_overlap(scenes, found)
         hazard = placed[0][2].metadata.get("disaster_type")
         write_event(folder, event, scenes, found, None, hazard and str(hazard), "xBD, Gupta et al. 2019")
