@@ -2,6 +2,7 @@
 # make docs   the documentation as a site, in ./site
 # make road  what every stage from imagery to map takes, beside the notebook that one would write instead
 # make app    the map viewer in the browser, on ./workspace
+# make bundle an offline bundle in dist/bundle: all wheels, the weights, and a script for each system
 # make lock   requirements.lock and requirements-dev.lock anew: every package with version and hashes
 # make test   lint, types, layers and tests; `test-all` has the long ones too, `test-nightly` the campaigns only
 PYTHON ?= python3
@@ -10,7 +11,7 @@ WORKSPACE ?= workspace
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo app test test-all test-nightly check bench road docs lock clean
+.PHONY: setup bundle demo app test test-all test-nightly check bench road docs lock clean
 
 setup: $(READY)
 
@@ -52,11 +53,14 @@ LOCK = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --gen
 	--python-platform x86_64-manylinux_2_28 --constraints constraints.txt $(TORCH) pyproject.toml
 
 lock: setup
-	$(LOCK) --extra dask --extra fetch --extra postgres --extra signin --output-file requirements.lock
+	$(LOCK) --extra app --extra dask --extra fetch --extra postgres --extra signin --output-file requirements.lock
 	$(LOCK) --extra dev --constraints requirements.lock --output-file requirements-dev.lock
 
 road: setup
 	$(BIN)/python -m benchmarks.road --buildings 600 --out benchmarks/scratch/road.jsonl
+
+bundle: setup
+	$(BIN)/python -m deploy.bundle --out dist/bundle
 
 bench: setup
 	$(BIN)/python -m benchmarks.accuracy

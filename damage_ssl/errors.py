@@ -4,8 +4,10 @@ A message says where, what was found, and what is allowed or what to do next. Th
 with `exit_code`; nothing half-written stays behind.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class DamageSSLError(Exception):
@@ -52,6 +54,31 @@ class StorageError(DamageSSLError):
 
 class WorkerError(DamageSSLError):
     """Worker processes were killed again and again over the same work."""
+
+
+@contextmanager
+def readable(
+    where: str | Path, advice: str, kind: type[DamageSSLError] = InputError, *, what: str = "cannot be read"
+) -> Iterator[None]:
+    """Whatever a parser raises of content that comes from outside becomes an error that names the file.
+
+    For each format there is a list of what its parser says of a damaged file, and damaged files find what is not on it:
+    of GEOS, PROJ, GDAL, Arrow, PIL, pystac and zipfile, which share no base. So nothing is listed. The cause stays
+    attached; a lack of memory, and our own errors, pass.
+
+    Args:
+        where: the file.
+        advice: what to do about it.
+        kind: the error to raise.
+        what: what is wrong with it.
+    """
+    try:
+        yield
+    except (DamageSSLError, MemoryError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise kind(f"{where}: {what} ({said}); {advice}") from error
 
 
 def nearest_name(name: str, allowed: Iterable[str]) -> str:

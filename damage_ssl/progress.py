@@ -1,4 +1,4 @@
-"""How far work is: the callables that are told, the file that a command writes for whoever watches it, its process.
+"""How far work is: the callables that are told, the file that a command writes for whoever watches it.
 
 `$DAMAGE_SSL_PROGRESS` names the file. The command line writes it from its first moment to its last word, how it ended
 and what to do about it included; the app starts commands with it and reads it, also after the app itself was started
@@ -17,6 +17,7 @@ from typing import Literal, Protocol, get_args
 
 from damage_ssl.errors import DamageSSLError
 from damage_ssl.files import is_full, read_json, write_text
+from damage_ssl.processes import END_SIGNALS
 
 VARIABLE = "DAMAGE_SSL_PROGRESS"
 """The environment variable with the path of the file."""
@@ -142,7 +143,7 @@ def reporter() -> Reporter | None:
 
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
-    """Report how the command inside ends, if somebody watches; a request to end (SIGTERM) stops it like Ctrl+C."""
+    """Report how the command inside ends, if somebody watches; `END_SIGNALS` stop it like Ctrl+C."""
     global _REPORTER
     path = os.environ.get(VARIABLE)
     if not path:
@@ -151,7 +152,7 @@ def reported() -> Iterator[None]:
     # Commands that this one starts are parts of it and must not write to its file.
     os.environ.pop(VARIABLE)
     _REPORTER = Reporter(Path(path))
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in END_SIGNALS}
     try:
         yield
         _REPORTER.end("done")
@@ -159,7 +160,8 @@ def reported() -> Iterator[None]:
         _REPORTER.end(*_meaning(error))
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         _REPORTER = None
 
 
@@ -186,41 +188,6 @@ def _meaning(error: BaseException) -> tuple[State, str, str]:
         return "failed", f"it could not begin: {said()}", ""
     what = f"exit code {code}" if isinstance(reason, SystemExit) else f"{reason!r:.300}"
     return "failed", f"it ended unexpectedly: {what}", "the log has the details"
-
-
-def process_start_of(pid: int) -> str | None:
-    """When a process began: the kernel's ticks, `@`, and which start of the machine they count from.
-
-    With it, a number given anew is not taken for the old process, also after the machine was started anew. It stays the
-    same while the process lives: neither a changed clock nor a machine that slept moves it. `gone` for one that has
-    ended but was not yet waited for; None where there is no such process, or no /proc.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()
-    except OSError:
-        return None
-    return "gone" if stat[0] in "ZXx" else f"{stat[19]}@{machine_start()}"
-
-
-def machine_start() -> str:
-    """An id that the kernel draws whenever the machine starts; empty where it has none."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def process_runs(pid: int, start: str | None) -> bool:
-    """True while the process runs that has this number and began at `start` (`process_start_of`), if that is known."""
-    try:
-        os.kill(pid, 0)
-    except (OSError, OverflowError):
-        return False
-    now = process_start_of(pid)
-    if now is None:  # it ended this moment, or the system has no /proc and the number has to do
-        return not Path("/proc/self/stat").exists()
-    # what older versions wrote has the ticks only
-    return now != "gone" and (start is None or now == start or now.split("@")[0] == start)
 
 
 ProgressCallback = Callable[[int, int], None]

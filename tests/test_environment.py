@@ -1,4 +1,4 @@
-"""environment.yml and pyproject.toml must ask for the same packages, in versions that conda can parse."""
+"""environment.yml and pyproject.toml (with its extra `app`) ask for the same packages, in versions conda can parse."""
 
 import re
 import tomllib
@@ -28,7 +28,7 @@ def conda_specs() -> dict[str, str]:
 
 def test_environment_has_the_packages_and_versions_of_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = dict(split_spec(text) for text in project["dependencies"])
+    wanted = dict(split_spec(text) for text in [*project["dependencies"], *project["optional-dependencies"]["app"]])
     wanted = {CONDA_NAMES.get(name, name): version for name, version in wanted.items()}
     assert conda_specs() == {**wanted, "python": project["requires-python"], "pip": ""}
 

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DEPLOYED = ("dask", "fetch", "postgres", "signin")
+DEPLOYED = ("app", "dask", "fetch", "postgres", "signin")
 PIN = r"([\w.-]+)(?:\[[\w,-]+\])?==(\S+)(?: ; [^#]*?)?((?:\s+--hash=sha256:[0-9a-f]{64})*)\s*"
 LOCKS = [("requirements.lock", DEPLOYED), ("requirements-dev.lock", ("dev",))]
 

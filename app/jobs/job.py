@@ -25,16 +25,16 @@ from typing import Any, Literal
 from app.state.configuration import workspace_path
 from damage_ssl.errors import StorageError, WorkspaceError
 from damage_ssl.files import locked, write_json
-from damage_ssl.progress import (
-    VARIABLE,
-    ProgressState,
-    begun,
+from damage_ssl.processes import (
+    apart,
+    command_line_of,
+    end_process,
     machine_start,
+    memory_kills,
     process_runs,
     process_start_of,
-    read_progress,
-    write_progress,
 )
+from damage_ssl.progress import VARIABLE, ProgressState, begun, read_progress, write_progress
 from damage_ssl.progress import State as Ended
 from damage_ssl.records import read_record
 
@@ -42,7 +42,7 @@ _LOG_TAIL_BYTES = 6000
 _STOP_WITHIN_S = 15.0
 _WORD_WITHIN_S = 1.0
 _BAR = "━╸╺"  # what progress bars are drawn with
-_FROM_OUTSIDE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_FROM_OUTSIDE = ("SIGTERM", "SIGINT", "SIGHUP")
 _GO_ON = "what was finished is kept; start it again"
 _SEE_LOG = "the log has the details"
 
@@ -145,7 +145,7 @@ def start(
         form=dict(form or {}),
         starter=os.getpid(),
         starter_start=process_start_of(os.getpid()),
-        oom_kills=oom_kills(),
+        oom_kills=memory_kills(),
     )
     path = folder / "job.json"
     before = path.read_bytes() if path.exists() else None
@@ -157,19 +157,19 @@ def start(
         write_progress(folder / "progress.json", begun())
         command = [sys.executable, "-m", "damage_ssl", *arguments, "--workspace", str(workspace_path())]
         with (folder / "log.txt").open("ab") as log:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - no shell reads the words
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                **apart(),
                 env={**os.environ, **(environment or {}), VARIABLE: str(folder / "progress.json")},
             )
         job = replace(job, pid=process.pid, process_start=process_start_of(process.pid))
         write_json(path, asdict(job))
     except BaseException:
         if process is not None:  # nobody would know of it
-            _signal(replace(job, pid=process.pid), signal.SIGKILL)
+            end_process(process.pid, by_force=True)
             process.wait()
         path.unlink(missing_ok=True)
         if before is not None:
@@ -182,7 +182,9 @@ def start(
 
 def _wait_for(process: "subprocess.Popen[bytes]", job: Job, folder: Path) -> None:
     """Say of a process how it ended, where it could not say it itself."""
-    end = _meaning(process.wait(), short_of_memory=oom_kills() > job.oom_kills)
+    end = _meaning(process.wait(), short_of_memory=memory_kills() > job.oom_kills)
+    if end[0] == "failed" and was_stopped(folder):  # without signals, as on Windows, an exit code says no more
+        end = "interrupted", "", ""
     path = folder / "progress.json"
     said = read_progress(path)
     if job_in(folder) == job and said is not None and said.state == "running":
@@ -203,23 +205,14 @@ def _meaning(code: int, *, short_of_memory: bool = False) -> End:
     if code > 0:
         return "failed", f"it ended unexpectedly (exit code {code})", _SEE_LOG
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    if -code == signal.SIGKILL and short_of_memory:
+    if name == "SIGKILL" and short_of_memory:
         advice = f"close other programs, or let it use less (memory, workers); {_GO_ON}"
         return "interrupted", "it was interrupted: the system ended it because memory ran out", advice
-    if -code == signal.SIGKILL:
+    if name == "SIGKILL":
         return "interrupted", "it was interrupted: its process was killed (SIGKILL)", _GO_ON
-    if -code in _FROM_OUTSIDE:
+    if name in _FROM_OUTSIDE:
         return "interrupted", f"it was interrupted: its process was ended from outside ({name})", _GO_ON
     return "failed", f"it crashed ({name})", _SEE_LOG
-
-
-def oom_kills() -> int:
-    """How many processes the system has killed for want of memory since it was started; 0 where it does not say."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0
 
 
 def job_in(folder: Path) -> Job | None:
@@ -254,10 +247,7 @@ def is_alive(job: Job) -> bool:
         return False
     if job.process_start is not None:
         return True
-    try:
-        return b"damage_ssl" in Path(f"/proc/{job.pid}/cmdline").read_bytes()
-    except OSError:
-        return not Path("/proc/self").exists()  # a system without /proc: the number has to do
+    return "damage_ssl" in command_line_of(job.pid)
 
 
 def reports_in(parent: Path) -> list[JobReport]:
@@ -343,25 +333,19 @@ def stop(folder: Path, then: Callable[[], None] | None = None) -> None:
         if then is not None:
             then()
         return
-    _signal(job, signal.SIGKILL if again else signal.SIGTERM)
+    end_process(job.pid, by_force=again)
     threading.Thread(target=_end, args=(job, then), daemon=True).start()
 
 
 def _end(job: Job, then: Callable[[], None] | None) -> None:
-    for number, wait_s in ((signal.SIGKILL, _STOP_WITHIN_S), (None, 2.0)):
+    for end_it, wait_s in ((True, _STOP_WITHIN_S), (False, 2.0)):
         deadline = time.monotonic() + wait_s
         while is_alive(job) and time.monotonic() < deadline:
             time.sleep(0.05)
-        if is_alive(job) and number is not None:
-            _signal(job, number)
+        if end_it and is_alive(job):
+            end_process(job.pid, by_force=True)
     if then is not None:
         then()
-
-
-def _signal(job: Job, number: signal.Signals) -> None:
-    if job.pid > 0:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(job.pid, number)
 
 
 def clear(folder: Path) -> None:

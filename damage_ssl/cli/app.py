@@ -1,8 +1,10 @@
 """`damage-ssl app`: the Streamlit app, started as a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ import typer
 from damage_ssl.cli.console import command
 from damage_ssl.cli.options import WORKSPACE, Workspace
 from damage_ssl.errors import DamageSSLError
+from damage_ssl.processes import END_SIGNALS
 
 
 def app(
@@ -31,6 +34,8 @@ def app(
             raise DamageSSLError(
                 f"{entry}: the app is not installed beside the package; run it from a checkout: make app"
             )
+        if missing := [name for name in ("streamlit", "starlette", "itsdangerous") if find_spec(name) is None]:
+            raise DamageSSLError(f"the app needs {', '.join(missing)}; install it: pip install 'damage-ssl[app]'")
         workspace.mkdir(parents=True, exist_ok=True)
         if secrets is not None and not secrets.is_file():
             raise DamageSSLError(f"{secrets}: there is no such file; docs/access.md says what belongs in it")
@@ -43,4 +48,15 @@ def app(
         words += ["--no-token"] if no_token else []
         # Every request has a thread, and glibc gives each an arena: a sixth of the memory at 300,000 buildings.
         environment = {"MALLOC_ARENA_MAX": "2", **os.environ, "DAMAGE_SSL_WORKSPACE": str(workspace.resolve())}
-        raise SystemExit(subprocess.run(words, env=environment, check=False).returncode)
+        raise SystemExit(_serve(words, environment))
+
+
+def _serve(words: list[str], environment: dict[str, str]) -> int:
+    """Run the server and give its exit code; whoever asks this process to end (systemd, a container) ends it too."""
+    with subprocess.Popen(words, env=environment) as process:  # noqa: S603 - no shell reads the words
+        before = {number: signal.signal(number, lambda *_: process.terminate()) for number in END_SIGNALS}
+        try:
+            return process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from damage_ssl.errors import DamageSSLError
+from damage_ssl.processes import END_SIGNALS
 from damage_ssl.progress import reporter
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
         asked = True
         signal.signal(number, signal.default_int_handler)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, *END_SIGNALS)}
     try:
         yield lambda: asked
     finally:

@@ -1,7 +1,6 @@
 """`damage-ssl label`: labels in and out, which building to look at next, how far analysts agree."""
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from damage_ssl import workflow
 from damage_ssl.cli.console import Console, command
 from damage_ssl.cli.options import WORKSPACE, EventName, Json, Workspace
 from damage_ssl.events.event import Event
+from damage_ssl.processes import give_way
 
 _SHOWN = 20
 
@@ -70,7 +70,7 @@ def outlook(
     from damage_ssl.runs.live import learning_curve_of
 
     with command(json=json):
-        os.nice(10)  # somebody labels meanwhile
+        give_way()  # somebody labels meanwhile
         write_json(out, dataclasses.asdict(learning_curve_of(Event.open(workspace, event))))
 
 

@@ -1,7 +1,6 @@
 """Commands that make or use a model: `pretrain`, `zero-label`, `features`, `train`, `predict` and `ensemble`."""
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,6 +36,7 @@ from damage_ssl.cli.questions import settle_definition
 from damage_ssl.errors import SettingsError
 from damage_ssl.events.event import Event
 from damage_ssl.files import read_json
+from damage_ssl.processes import give_way
 from damage_ssl.progress import reporter
 from damage_ssl.settings import Resources, from_mapping
 
@@ -160,7 +160,7 @@ def features(
 
     with command(json=json) as console:
         if reporter() is not None:
-            os.nice(10)  # started by the app, in which somebody labels meanwhile
+            give_way()  # started by the app, in which somebody labels meanwhile
         opened = Event.open(workspace, event)
         before = _feature_notes(opened)
         with console.progress("features") as bar:

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import pystac
 from pystac.utils import make_absolute_href
 
-from damage_ssl.errors import InputError, WorkspaceError, nearest_name
+from damage_ssl.errors import InputError, WorkspaceError, nearest_name, readable
 from damage_ssl.events.imagery_search import read_document
 from damage_ssl.files import read_json, write_json
 from damage_ssl.imagery.href import shown_href
@@ -96,24 +96,26 @@ def find_event(event_id: str, *catalogues: Path) -> OpenEvent:
 
 
 def _read(path: Path) -> Iterator[OpenEvent]:
-    try:
-        values = read_json(path)
-        links = [link for link in values["links"] if link["rel"] in {"child", "item"}]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WorkspaceError(f"{path}: is not a STAC catalogue ({error!r})") from error
-    for link in links:
-        document = (path.parent / link["href"]).resolve()
+    advice = "mend the file, or move it away"
+    with readable(path, advice, WorkspaceError, what="is not a STAC catalogue"):
+        hrefs = [link["href"] for link in read_json(path)["links"] if link["rel"] in {"child", "item"}]
+        documents = [(path.parent / href).resolve() for href in hrefs]
+    for href, document in zip(hrefs, documents, strict=True):
         try:
-            yield _entry(document, read_json(document), path)
+            values = read_json(document)
         except FileNotFoundError:
             # An event that was deleted must not take the others with it.
             logging.getLogger(__name__).warning(
                 "%s: its entry %s is gone (moved or deleted?) and left out; remove the link from the file",
                 path,
-                link["href"],
+                href,
             )
-        except (OSError, ValueError, KeyError, TypeError, pystac.STACError, pystac.STACTypeError) as error:
-            raise WorkspaceError(f"{document}: is not a STAC collection or item ({error!r})") from error
+            continue
+        except (OSError, ValueError) as error:
+            raise WorkspaceError(f"{document}: is not a STAC collection or item ({error!r}); {advice}") from error
+        with readable(document, advice, WorkspaceError, what="is not a STAC collection or item"):
+            entry = _entry(document, values, path)
+        yield entry
 
 
 def _entry(document: Path, values: dict[str, Any], catalog: Path) -> OpenEvent:
@@ -209,10 +211,8 @@ def _foreign(target: str) -> tuple[dict[str, Any], str]:
 
 
 def _checked(values: dict[str, Any], target: str) -> pystac.Collection | pystac.Item:
-    try:
+    with readable(shown_href(target), "give one", what="is not a STAC collection or item"):
         found = pystac.read_dict(values)
-    except (ValueError, KeyError, TypeError, pystac.STACError, pystac.STACTypeError) as error:
-        raise InputError(f"{shown_href(target)}: is not a STAC collection or item ({error!r})") from error
     if not isinstance(found, pystac.Collection | pystac.Item):
         raise InputError(
             f"{shown_href(target)}: is a STAC {type(found).__name__.lower()}; an entry is one event (a collection) or "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from damage_ssl.errors import InputError
+from damage_ssl.errors import InputError, readable
 from damage_ssl.events.acquisition_dates import acquisition_date
 from damage_ssl.files import read_json
 from damage_ssl.imagery.href import is_remote, is_url, raster_stem, shown_href
@@ -21,6 +21,7 @@ from damage_ssl.imagery.scene import Role, Scene
 from damage_ssl.settings import FootprintSettings
 
 RASTER_SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img", ".ntf"}
+_WHOLE_RASTER = "it is damaged, or was changed in a way that GDAL does not take; copy or download it again"
 _COARSE = 2.0  # times the finest pixel of the side: what is named a preview is one
 
 
@@ -184,16 +185,17 @@ def inspect_rasters(
         href, scene_id, role, given = one
         stem = raster_stem(href)
         try:
-            acquired, remarks = acquisition_date(href, role, given, notes.date_of(role, stem))
-            return inspect_scene(
-                href,
-                scene_id=scene_id,
-                role=role,
-                acquired=acquired,
-                sensor=notes.sensors.get(stem),
-                bands=None if bands is None else bands.get(role),
-                notes=remarks,
-            )
+            with readable(shown_href(href), _WHOLE_RASTER):
+                acquired, remarks = acquisition_date(href, role, given, notes.date_of(role, stem))
+                return inspect_scene(
+                    href,
+                    scene_id=scene_id,
+                    role=role,
+                    acquired=acquired,
+                    sensor=notes.sensors.get(stem),
+                    bands=None if bands is None else bands.get(role),
+                    notes=remarks,
+                )
         except NotPhotographError as error:
             return error
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from damage_ssl.damage_scale import DamageGrade
-from damage_ssl.errors import InputError
+from damage_ssl.errors import InputError, readable
 from damage_ssl.events.coverage import check_overlap
 from damage_ssl.events.event import Event, write_event
 from damage_ssl.events.rewriting import rewritten
@@ -102,7 +102,8 @@ def import_xbd(event: Event, xbd: Path) -> None:
             continue
         for role in _ROLES:
             entry = labels[role] if len(labels[role].corners_px) else labels["pre" if role == "post" else "post"]
-            place = fit_georeference(entry.corners_px, entry.corners_lon_lat, str(labels[role].path))
+            with readable(labels[role].path, "its corners are no places; take the file of the release again"):
+                place = fit_georeference(entry.corners_px, entry.corners_lon_lat, str(labels[role].path))
             placed.append((stem, role, labels[role], place))
         polygons |= labels["post"].polygons | labels["pre"].polygons
         grades |= labels["post"].grades
@@ -111,7 +112,8 @@ def import_xbd(event: Event, xbd: Path) -> None:
     raw = gpd.GeoDataFrame({"uid": list(polygons)}, geometry=list(polygons.values()), crs="EPSG:4326")
     found = clean_footprints(raw, xbd / "labels")
     with rewritten(event.path, event.replaced_by) as folder:
-        scenes = [_write_scene(folder, event.path, xbd, *entry) for entry in placed]
+        with readable(xbd, "an image lies nowhere on the map by its labels; take the release again"):
+            scenes = [_write_scene(folder, event.path, xbd, *entry) for entry in placed]
         check_overlap(scenes, found)
         hazard = placed[0][2].metadata.get("disaster_type")
         write_event(folder, event, scenes, found, None, hazard and str(hazard), "xBD, Gupta et al. 2019")

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from damage_ssl.errors import InputError
+from damage_ssl.errors import DamageSSLError, InputError, readable
 from damage_ssl.footprints.cleaning import bounds_text, clean_footprints, counted, to_wgs84
 from damage_ssl.footprints.footprint_set import FootprintSet
 from damage_ssl.footprints.formats import FORMATS
@@ -26,6 +28,7 @@ from damage_ssl.settings import FootprintSettings
 
 Reader = Callable[[Path, FootprintCandidates], None]
 _LAYER = re.compile(r"(?P<path>.+)\|layername=(?P<layer>.+)")  # as QGIS writes a layer of a file
+_POLYGONS_WANTED = "it is damaged, or not what its name says; give a whole file of polygons"
 _ADDRESS = re.compile(r"((?:https?|s3|gs|az):)/+", re.IGNORECASE)
 
 
@@ -80,14 +83,28 @@ def read_aoi(path: Path) -> BaseGeometry:
         InputError: the file cannot be read, has no known CRS or holds no polygons.
     """
     path = Path(path)
-    raw = to_wgs84(read_vector(path, "AOI"), path)
-    raw = raw[~(raw.geometry.isna() | raw.geometry.is_empty)]
-    if raw.empty or not set(raw.geom_type) <= {"Polygon", "MultiPolygon"}:
-        raise InputError(f"{path}: an AOI is one or more polygons; found {counted(raw.geom_type) or 'nothing'}")
-    areas = shapely.force_2d(raw.geometry.to_numpy())
-    torn = is_torn(areas)
-    areas[torn] = [made_whole(each) for each in areas[torn]]
-    return cut_at_antimeridian(shapely.union_all(shapely.make_valid(areas)))
+    with readable(path, _POLYGONS_WANTED):
+        raw = to_wgs84(read_vector(path, "AOI"), path)
+        raw = raw[~(raw.geometry.isna() | raw.geometry.is_empty)]
+        if raw.empty or not set(raw.geom_type) <= {"Polygon", "MultiPolygon"}:
+            raise InputError(f"{path}: an AOI is one or more polygons; found {counted(raw.geom_type) or 'nothing'}")
+        areas = shapely.force_2d(raw.geometry.to_numpy())
+        check_finite(areas, path)
+        torn = is_torn(areas)
+        areas[torn] = [made_whole(each) for each in areas[torn]]
+        return cut_at_antimeridian(shapely.union_all(shapely.make_valid(areas)))
+
+
+def check_finite(geometry: NDArray[np.object_], path: Path) -> None:
+    """Check that every corner is a place.
+
+    Raises:
+        InputError: one is NaN or infinite, in the file or in its own CRS; the message gives the feature.
+    """
+    places, rows = shapely.get_coordinates(geometry, return_index=True)
+    odd = rows[~np.isfinite(places).all(axis=1)]
+    if len(odd):
+        raise InputError(f"{path}, feature {odd[0] + 1:,}: a corner of it is not a place on the map; mend or remove it")
 
 
 def _read_one(given: str, region: Region | None, settings: FootprintSettings, *, needed: bool) -> FootprintSet:
@@ -100,17 +117,19 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
             raise InputError(f"{plain}: footprints are not read over the network; download the file and give its path")
         raise InputError(f"{path}: no such file; give the footprints file's path")
     into = FootprintCandidates(path, region, settings.min_confidence)
-    if named:
-        read_ogr(path, into, named["layer"])
-    else:
-        _reader_of(path)(path, into)
-    frame = into.frame()
+    with readable(path, _POLYGONS_WANTED):
+        if named:
+            read_ogr(path, into, named["layer"])
+        else:
+            _reader_of(path)(path, into)
+        frame = into.frame()
     if into.features == 0:
         raise InputError(f"{path}: holds no features; give a file of building polygons")
     _check_place(into, path)
     if frame.empty and needed:
         raise _nothing_inside(into, path)
-    found = clean_footprints(frame, path, region=region, point_size_m=settings.point_size_m, may_be_empty=True)
+    with readable(path, _POLYGONS_WANTED):
+        found = clean_footprints(frame, path, region=region, point_size_m=settings.point_size_m, may_be_empty=True)
     if found.table.empty and needed:
         raise _nothing_inside(into, path)
     (report,) = found.sources
@@ -180,7 +199,9 @@ def read_vector(path: Path, what: str) -> gpd.GeoDataFrame:
         source = gdal_source(path)
         check_driver(str(pyogrio.read_info(source)["driver"]), path)
         read = pyogrio.read_dataframe(source)
-    except (RuntimeError, ValueError, OSError) as error:
+    except (DamageSSLError, MemoryError):
+        raise
+    except Exception as error:  # as in `readable`: GDAL, GEOS, Arrow and zipfile fail in ways of their own
         raise unreadable(path, error) from error
     if not isinstance(read, gpd.GeoDataFrame):
         raise InputError(f"{path}: has no geometry column; the {what} file must hold polygons")

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from damage_ssl.errors import InputError
 from damage_ssl.imagery.href import gdal_path, is_remote, is_url, shown_href, without_secrets
 from damage_ssl.settings import ReadSettings
 
 T = TypeVar("T")
+
+UNREADABLE = (RasterioError, CPLE_BaseError, UnicodeDecodeError)
+"""What rasterio raises of a raster that cannot be read: its own errors, GDAL's, and of names that are no UTF-8."""
 Key = tuple[str, int | None, tuple[int, ...]]
 
 GDAL_CACHE_BYTES = 64_000_000
@@ -75,7 +79,7 @@ def from_raster(
             result = _read_once(href, read, overview, reading)
             _FAILED_AT.pop(href, None)
             return result
-        except RasterioIOError as failure:
+        except UNREADABLE as failure:
             tried += 1
             if tried >= reading.tries or not _may_pass(href, failure):
                 if is_remote(href):
@@ -110,7 +114,7 @@ def open_raster(href: str, **options: Any) -> Iterator[rasterio.DatasetReader]:
         try:
             with rasterio.open(gdal_path(href), **options) as source:
                 yield source
-        except RasterioIOError as failure:
+        except UNREADABLE as failure:
             raise InputError(_explained(href, failure)) from failure
 
 

@@ -66,8 +66,8 @@ def _arrows() -> ElementTree.Element:
 
 
 def _changes() -> ElementTree.Element:
-    renderer = ElementTree.parse(CHANGES_STYLE_PATH).find("renderer-v2")
-    assert renderer is not None
+    renderer = ElementTree.parse(CHANGES_STYLE_PATH).find("renderer-v2")  # noqa: S314 - a file of this package
+    assert renderer is not None  # noqa: S101 - for the type checker
     return renderer
 
 

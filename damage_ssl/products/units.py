@@ -10,8 +10,8 @@ import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
-from damage_ssl.errors import InputError, nearest_name
-from damage_ssl.footprints.reader import read_vector
+from damage_ssl.errors import InputError, nearest_name, readable
+from damage_ssl.footprints.reader import check_finite, read_vector
 
 OUTSIDE = "outside all units"
 """The name of the last row, of buildings that lie in no unit."""
@@ -55,8 +55,13 @@ def read_units(path: str | Path, *, id_column: str | None = None, name_column: s
     kept = table.geometry.type.isin(["Polygon", "MultiPolygon"])
     if not kept.any():
         raise InputError(f"{path}: holds no polygons but {', '.join(sorted(set(table.geometry.type.dropna())))}")
-    broken = ~table.geometry.is_valid & kept
-    table = table[kept].set_geometry(table.geometry[kept].make_valid()).to_crs(_WGS84)
+    with readable(path, "its outlines or its coordinate system are damaged; give a whole file of polygons"):
+        broken = ~table.geometry.is_valid & kept
+        table = table[kept].set_geometry(table.geometry[kept].make_valid()).to_crs(_WGS84)
+        check_finite(table.geometry.to_numpy(), Path(path))
+        table = table.set_geometry(table.geometry.make_valid())  # a corner may have crossed a line on the way
+        if (flat := np.flatnonzero(~(shapely.area(table.geometry.to_numpy()) > 0))).size:
+            raise InputError(f"{path}, feature {flat[0] + 1:,}: has no area on the map; check the coordinate system")
     numbered = [str(number) for number in range(1, len(table) + 1)]
     unit_id = _text(table, _chosen(columns, id_column, "unit_id", "pcode", f"{path}"), numbered)
     name = _text(table, _chosen(columns, name_column, "name", "name", f"{path}"), unit_id)

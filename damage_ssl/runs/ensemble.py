@@ -318,7 +318,7 @@ def _predictions(
         images.append(image_probabilities(table, scheme))
         if progress is not None:
             progress(number + 1, len(members))
-    assert building_id is not None
+    assert building_id is not None  # noqa: S101 - for the type checker
     return building_id, np.stack(parts), np.stack(images)
 
 

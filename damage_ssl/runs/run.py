@@ -18,7 +18,7 @@ from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event
 from damage_ssl.files import read_json, storage_errors, write_json
 from damage_ssl.learning.training_folder import State, TrainingFolder
-from damage_ssl.progress import process_runs, process_start_of
+from damage_ssl.processes import process_runs, process_start_of
 from damage_ssl.records import read_record
 
 _NAME = re.compile(r"\w[\w.-]*")

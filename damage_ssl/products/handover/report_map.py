@@ -174,7 +174,7 @@ def _graticule(page: ReportPage, frame: MapFrame) -> None:
 
 
 def _names(page: ReportPage, facts: HandoverFacts, frame: MapFrame) -> None:
-    assert facts.units is not None
+    assert facts.units is not None  # noqa: S101 - for the type checker
     area = np.nan_to_num(shapely.area(facts.units.geometry.to_numpy()))
     biggest = np.argsort(-area, kind="stable")[: min(_MOST_NAMES, np.count_nonzero(area))]
     points = shapely.get_coordinates(shapely.point_on_surface(facts.units.geometry.to_numpy()[biggest]))

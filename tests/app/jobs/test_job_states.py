@@ -18,7 +18,8 @@ from app.jobs import job as processes
 from app.jobs.job import Job, JobReport, report_in
 from damage_ssl.errors import StorageError
 from damage_ssl.files import write_json
-from damage_ssl.progress import ProgressState, machine_start, process_start_of, read_progress, write_progress
+from damage_ssl.processes import machine_start, process_start_of
+from damage_ssl.progress import ProgressState, read_progress, write_progress
 from tests.campaigns import campaign
 from tests.conftest import Town, eventually
 
@@ -360,8 +361,8 @@ def test_process_that_the_system_killed_for_want_of_memory_is_told_from_one_that
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = begin("import time; time.sleep(60)")
-    kills = processes.oom_kills()
-    monkeypatch.setattr(processes, "oom_kills", lambda: kills + 1)
+    kills = processes.memory_kills()
+    monkeypatch.setattr(processes, "memory_kills", lambda: kills + 1)
     kill(folder, signal.SIGKILL)
     report = ended(folder)
     assert report.state == "interrupted"
