@@ -17,7 +17,7 @@ from damage_ssl.footprints.formats.byte_stream import head_of
 from damage_ssl.footprints.formats.candidates import FootprintCandidates
 from damage_ssl.footprints.formats.content import check_driver
 from damage_ssl.footprints.formats.drivers import pyogrio
-from damage_ssl.footprints.formats.ogr import gdal_source, read_ogr, unreadable
+from damage_ssl.footprints.formats.ogr import gdal_source, layer_of, read_ogr, unreadable
 from damage_ssl.footprints.merging import merge_footprints
 from damage_ssl.footprints.region import Region, region_of
 from damage_ssl.geography import cut_at_antimeridian, is_torn, made_whole
@@ -166,20 +166,26 @@ def _nothing_inside(into: FootprintCandidates, path: Path) -> InputError:
     )
 
 
-def read_vector(path: Path, what: str) -> gpd.GeoDataFrame:
+def read_vector(path: Path, what: str, *, layer: str | None = None, polygons: bool = True) -> gpd.GeoDataFrame:
     """A vector file as it is, with all its columns and in its own CRS; `what` says in messages what is to be in it.
 
+    `FILE|layername=NAME` names a layer, as does `layer`; else the only one of `polygons`, or of any shapes, is read.
+
     Raises:
-        InputError: there is no such file, or it cannot be read, has no geometry, or refers to something else.
+        InputError: there is no such file, or it cannot be read, has no geometry or several layers, or refers to
+            something else.
     """
-    if not path.is_file():
+    if named := _LAYER.fullmatch(str(path)):
+        path, layer = Path(named["path"]), named["layer"]
+    if not (path.is_file() or (path.suffix.lower() == ".gdb" and path.is_dir())):
         raise InputError(f"{path}: no such file; give the {what} file's path")
     try:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
             return gpd.read_parquet(path)
         source = gdal_source(path)
-        check_driver(str(pyogrio.read_info(source)["driver"]), path)
-        read = pyogrio.read_dataframe(source)
+        layer = layer_of(source, path, layer, polygons=polygons)
+        check_driver(str(pyogrio.read_info(source, layer=layer)["driver"]), path)
+        read = pyogrio.read_dataframe(source, layer=layer)
     except (RuntimeError, ValueError, OSError) as error:
         raise unreadable(path, error) from error
     if not isinstance(read, gpd.GeoDataFrame):

@@ -64,7 +64,7 @@ def read_ogr(path: Path, into: FootprintCandidates, layer: str | None = None) ->
             _check_shapefile(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "geometry column type for layer")  # a GeoPackage that declares curves
-            _stream(source, path, _layer(source, path, layer), into, where=None)
+            _stream(source, path, layer_of(source, path, layer), into, where=None)
     except (DataSourceError, DataLayerError, OSError, RuntimeError, ValueError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
 
@@ -132,7 +132,12 @@ def unreadable(path: Path, error: Exception) -> InputError:
     )
 
 
-def _layer(source: str, path: Path, wanted: str | None) -> str | None:
+def layer_of(source: str, path: Path, wanted: str | None, *, polygons: bool = True) -> str | None:
+    """The layer that is meant; where none is `wanted`, the only one of polygons, or of any shapes.
+
+    Raises:
+        InputError: there is no such layer, or several could be meant.
+    """
     layers = [(str(name), None if kind is None else str(kind)) for name, kind in pyogrio.list_layers(source)]
     if wanted is not None:
         if wanted not in [name for name, _ in layers]:
@@ -142,7 +147,7 @@ def _layer(source: str, path: Path, wanted: str | None) -> str | None:
         raise DataSourceError("there is no layer in it: it is empty, or damaged at its beginning")
     if len(layers) == 1:
         return layers[0][0]
-    able = [entry for entry in layers if entry[1] and "Polygon" in entry[1]]
+    able = [entry for entry in layers if entry[1] and (not polygons or "Polygon" in entry[1])]
     able = able or [entry for entry in layers if entry[1] in {"Unknown", "GeometryCollection"}]
     able = able or [entry for entry in layers if entry[1] and "Point" in entry[1]]
     if len(able) > 1:
@@ -150,7 +155,7 @@ def _layer(source: str, path: Path, wanted: str | None) -> str | None:
         able = named if len(named) == 1 else able
     if len(able) != 1:
         raise InputError(
-            f"{path}: has {len(able) or 'no'} polygon layers: {_names(able or layers)}; "
+            f"{path}: has {len(able) or 'no'} {'polygon ' * polygons}layers: {_names(able or layers)}; "
             f"say which: '{path.name}|layername=NAME'"
         )
     return able[0][0]
