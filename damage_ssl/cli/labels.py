@@ -19,6 +19,16 @@ from damage_ssl.labels.label_table import ColumnNames
 
 _SHOWN = 20
 
+MapGrades = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|SCALE",
+        help="What other words for grades mean: a CSV of lines like détruit,destroyed; or copernicus, unosat, ems-98, "
+        "fema, xbd or binary.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Take the reading of grades in other words that is shown.")]
+
 
 def import_file(
     event: EventName,
@@ -56,7 +66,7 @@ def import_file(
     What cannot be given to one building for certain is left out, and said.
     """
     with command(json=json) as console:
-        rules = grade_rules(map_grades, partial(_agreed, console, yes=yes))
+        rules = grade_rules(map_grades, partial(agreed_to, console, yes=yes))
         columns = ColumnNames(id=id_column, grade=grade_column)
         add_labels(
             console,
@@ -163,7 +173,7 @@ def add_labels(console: Console, event: Event, file: str | Path, *, labeller: st
     console.result({**dataclasses.asdict(report), "labels": counts})
 
 
-def _agreed(console: Console, reading: GradeReading, *, yes: bool) -> bool:
+def agreed_to(console: Console, reading: GradeReading, *, yes: bool) -> bool:
     """Show how grades in other words are read, and ask where somebody sits there."""
     if not yes and not can_ask(console):
         return False

@@ -47,9 +47,9 @@ def read_footprints(
     an `aoi`, those whose inner point lies in it, whether there is imagery or not; else those that touch the `imagery`'s
     extent widened by `settings.margin_m`; without either, all. Others are counted in the reports.
 
-    The id is taken from `building_id`, else from `id` or `uid` (OSM's and Overture's id, or the plus code) where it is
-    unique and complete, else it is a stable hash of the geometry and the file's name. An id that an earlier file has
-    already gets the later file's name before it.
+    The id is taken from `settings.id_column` or `building_id`, else from `id` or `uid` (OSM's and Overture's id, or the
+    plus code), a GUID, `OBJECTID` or `fid` where it is unique and complete, else it is a stable hash of the geometry
+    and the file's name. An id that an earlier file has already gets the later file's name before it.
 
     Raises:
         InputError: a file cannot be read (the message gives row, line or byte), or holds nothing usable; see
@@ -64,6 +64,10 @@ def read_footprints(
         found = _read_one(str(files[0]), region, settings, needed=True)
         return dataclasses.replace(found, settings=settings)
     sets = [_read_one(str(file), region, settings, needed=False) for file in files]
+    if settings.id_column is not None and all(
+        report.id_column != settings.id_column for found in sets for report in found.sources
+    ):
+        raise InputError(f"{', '.join(map(str, files))}: none has the column '{settings.id_column}' of --id-column")
     merged = merge_footprints(sets, duplicate_share=settings.duplicate_share)
     if merged.table.empty and region is not None:
         raise InputError(
@@ -99,7 +103,7 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
             plain = without_secrets(f"{address[1]}//{given[address.end() :]}")
             raise InputError(f"{plain}: footprints are not read over the network; download the file and give its path")
         raise InputError(f"{path}: no such file; give the footprints file's path")
-    into = FootprintCandidates(path, region, settings.min_confidence)
+    into = FootprintCandidates(path, region, settings.min_confidence, settings.id_column)
     if named:
         read_ogr(path, into, named["layer"])
     else:
@@ -108,9 +112,20 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
     if into.features == 0:
         raise InputError(f"{path}: holds no features; give a file of building polygons")
     _check_place(into, path)
+    if needed and settings.id_column is not None and not into.has_asked_ids:
+        raise InputError(
+            f"{path}: has no column '{settings.id_column}' for the ids (--id-column); it has {', '.join(into.columns)}"
+        )
     if frame.empty and needed:
         raise _nothing_inside(into, path)
-    found = clean_footprints(frame, path, region=region, point_size_m=settings.point_size_m, may_be_empty=True)
+    found = clean_footprints(
+        frame,
+        path,
+        region=region,
+        point_size_m=settings.point_size_m,
+        may_be_empty=True,
+        own_names=into.own_names,
+    )
     if found.table.empty and needed:
         raise _nothing_inside(into, path)
     (report,) = found.sources
@@ -124,8 +139,19 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
         outside=None if into.features is None and region is not None else outside,
         below_confidence=into.below_confidence,
         repaired=report.repaired + into.closed,
+        id_column=_id_name(report.id_column, into),
+        remarks=(*report.remarks, *into.remarks),
     )
-    return dataclasses.replace(found, repaired=report.repaired, outside_aoi=outside, sources=(report,))
+    return dataclasses.replace(
+        found, id_column=report.id_column, repaired=report.repaired, outside_aoi=outside, sources=(report,)
+    )
+
+
+def _id_name(column: str | None, into: FootprintCandidates) -> str | None:
+    """What the ids were taken from, as the file calls it where that is not one of the usual names."""
+    if column == "building_id" and into.has_asked_ids:
+        return into.id_column
+    return into.own_names.get(column, column) if column in {"globalid", "objectid"} else column
 
 
 def _reader_of(path: Path) -> Reader:

@@ -19,7 +19,6 @@ from damage_ssl.footprints.formats.candidates import (
     ID_NAMES,
     FootprintCandidates,
     decode_wkt,
-    find_columns,
     number_or_nan,
 )
 
@@ -42,7 +41,7 @@ def read_csv(path: Path, into: FootprintCandidates) -> None:
     into.format = "CSV"
     head = head_of(path)
     names, delimiter = _header(head, path)
-    found = find_columns(names)
+    found = into.find(names)
     geometry_of = _geometry_reader(found, names, path)
     line = 2
     for batch in _batches(path, delimiter, [*found.values()]):

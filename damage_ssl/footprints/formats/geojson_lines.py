@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from damage_ssl.errors import InputError
 from damage_ssl.footprints.formats import FootprintFormat
 from damage_ssl.footprints.formats.byte_stream import open_bytes
-from damage_ssl.footprints.formats.candidates import FEATURE_NAMES, FootprintCandidates, find_columns, number_or_nan
+from damage_ssl.footprints.formats.candidates import FEATURE_NAMES, FootprintCandidates, number_or_nan
 from damage_ssl.footprints.formats.csv import NEAR_DEGREES
 
 _BLOCK_BYTES = 4 << 20
@@ -44,9 +44,9 @@ def read_geojson_lines(path: Path, into: FootprintCandidates) -> None:
             for number in np.flatnonzero(near)
         ]
         if features:
-            geometry = np.array([_geometry(*feature, into) for feature in features], dtype=object)
+            geometry = np.array([shape_of(*feature, into) for feature in features], dtype=object)
             properties = [values for values, _, _ in features]
-            into.add(geometry, _columns(properties), first_line + rows[near])
+            into.add(geometry, columns_of(properties, into), first_line + rows[near])
 
 
 _Parsed = tuple[dict[str, Any], Any, str]
@@ -109,7 +109,12 @@ def _parsed(text: bytes, path: Path, line: int, byte: int) -> _Parsed:
     return properties, feature.get("geometry"), where
 
 
-def _geometry(_properties: dict[str, Any], geometry: Any, where: str, into: FootprintCandidates) -> Any:
+def shape_of(_properties: dict[str, Any], geometry: Any, where: str, into: FootprintCandidates) -> Any:
+    """A shape of a feature's geometry; None without one. Rings that do not close are closed and counted.
+
+    Raises:
+        InputError: it is no geometry of GeoJSON.
+    """
     if geometry is None:
         return None
     try:
@@ -124,9 +129,10 @@ def _geometry(_properties: dict[str, Any], geometry: Any, where: str, into: Foot
     return closed
 
 
-def _columns(properties: list[dict[str, Any]]) -> dict[str, NDArray[np.object_]]:
+def columns_of(properties: list[dict[str, Any]], into: FootprintCandidates) -> dict[str, NDArray[np.object_]]:
+    """The values of the columns that are used, of features' properties."""
     names = list(dict.fromkeys(name for values in properties for name in values))
-    found = find_columns(names, FEATURE_NAMES)
+    found = into.find(names, FEATURE_NAMES)
     return {key: np.array([values.get(name) for values in properties], dtype=object) for key, name in found.items()}
 
 

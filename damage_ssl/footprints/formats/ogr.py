@@ -5,7 +5,6 @@ row numbers in messages, files that GDAL takes for whole although they break off
 """
 
 import json
-import re
 import struct
 import warnings
 import zipfile
@@ -26,12 +25,12 @@ from damage_ssl.footprints.formats.candidates import (
     ID_NAMES,
     FootprintCandidates,
     decode_wkb,
-    find_columns,
     to_lon_lat,
     values_of,
 )
 from damage_ssl.footprints.formats.content import check_content, check_driver
 from damage_ssl.footprints.formats.drivers import pyogrio
+from damage_ssl.footprints.formats.geojson_features import MOST_BYTES, FeatureIds, feature_ids, read_features
 from damage_ssl.footprints.formats.osm_integrity import check_osm
 
 DataLayerError, DataSourceError = pyogrio.errors.DataLayerError, pyogrio.errors.DataSourceError
@@ -47,7 +46,6 @@ _ZIPPED = (".shp", ".gpkg", ".fgb", ".geojson", ".geojsonl", ".json", ".kml", ".
 pyogrio.set_gdal_config_options({"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES", "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"})
 
 
-_FEATURE_ID = re.compile(rb'"id"\s*:\s*\d')
 _CURVED = frozenset(range(8, 13)) | {13, 14}  # CircularString to MultiSurface; Curve and Surface
 _BUILDINGS = "building IS NOT NULL AND building <> 'no'"
 
@@ -66,7 +64,9 @@ def read_ogr(path: Path, into: FootprintCandidates, layer: str | None = None) ->
             warnings.filterwarnings("ignore", "geometry column type for layer")  # a GeoPackage that declares curves
             _stream(source, path, layer_of(source, path, layer), into, where=None)
     except (DataSourceError, DataLayerError, OSError, RuntimeError, ValueError, pa.ArrowException) as error:
-        raise unreadable(path, error) from error
+        if "Unrecognized number" not in str(error) or path.suffix.lower() == ".zip":
+            raise unreadable(path, error) from error
+        read_features(path, into)  # an id beyond 2⁶³
 
 
 def read_osm(path: Path, into: FootprintCandidates) -> None:
@@ -168,6 +168,7 @@ def _names(layers: Sequence[tuple[str, str | None]]) -> str:
 def _stream(source: str, path: Path, layer: str | None, into: FootprintCandidates, where: str | None) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non closed ring")  # closed, and counted as repaired
+        warnings.filterwarnings("ignore", "Several features with id")  # said as ids that are not unique
         _stream_layer(source, path, layer, into, where)
 
 
@@ -180,8 +181,24 @@ def _stream_layer(source: str, path: Path, layer: str | None, into: FootprintCan
     crs = _crs(info["crs"], path)
     into.extent = _extent(info.get("total_bounds"), crs)
     into.features = info["features"] if where is None and info["features"] >= 0 else None
-    found = find_columns(list(info["fields"]), FEATURE_NAMES)
-    numbered = into.format == "GeoJSON" and not set(found) & set(ID_NAMES) and _has_number_ids(path)
+    found = into.find(list(info["fields"]), FEATURE_NAMES)
+    no_ids = not set(found) & ({*ID_NAMES} - {"objectid", "globalid"})
+    numbered: str | None = None
+    if into.format == "GeoJSON" and path.suffix.lower() != ".zip":
+        kinds = dict(zip(info["fields"], info["dtypes"], strict=True))
+        decimal = path.stat().st_size <= MOST_BYTES and any(
+            kinds[name] == "float64" for key, name in found.items() if key in ID_NAMES
+        )
+        ids = feature_ids(path) if decimal or no_ids else FeatureIds.NONE
+        if ids is FeatureIds.OTHER or decimal:  # GDAL makes floats of long numbers, and drops ids of several kinds
+            read_features(path, into)
+            return
+        numbered = "id" if no_ids and ids is FeatureIds.NUMBERS else None
+    if into.id_column is not None and "building_id" not in found:
+        fid = str(info.get("fid_column") or "")
+        if fid and fid.lower() == into.id_column.lower():
+            numbered = "building_id"
+            into.own_names["building_id"] = fid
     seen = 0
     try:
         with pyogrio.open_arrow(
@@ -210,7 +227,7 @@ def _add_batch(
     crs: pyproj.CRS | None,
     into: FootprintCandidates,
     path: Path,
-    numbered: bool,
+    numbered: str | None,
     opened: tuple[str, str | None],
 ) -> None:
     fid = np.asarray(batch.columns[0].to_numpy(zero_copy_only=False), dtype=np.int64)
@@ -222,8 +239,8 @@ def _add_batch(
     if crs is not None:
         geometry = to_lon_lat(shapely.force_2d(geometry), crs)
     columns = {key: values_of(fields[name]) for key, name in found.items()}
-    if numbered:
-        columns["id"] = fid
+    if numbered is not None:
+        columns[numbered] = fid
     into.add(geometry, columns, rows)
 
 
@@ -241,22 +258,6 @@ def _wkb_type(value: bytes) -> int:
     """The geometry type of WKB or EWKB without the marks for Z and M."""
     (code,) = struct.unpack_from("<I" if value[0] else ">I", value, 1)
     return int(code & 0xFFFFFFF) % 1000
-
-
-def _has_number_ids(path: Path) -> bool:
-    """Whether every feature of a GeoJSON has a whole number of its own as `id`: GDAL takes it for the row's number."""
-    if path.suffix.lower() == ".zip" or path.stat().st_size > _DIAGNOSED_BYTES:
-        return False
-    with open_bytes(path) as file:
-        if not _FEATURE_ID.search(file.read(1 << 20)):
-            return False
-    with open_bytes(path) as file:
-        try:
-            features = json.load(file).get("features", [])
-        except (ValueError, AttributeError):
-            return False
-    ids = [feature.get("id") for feature in features]
-    return len({each for each in ids if type(each) is int and each >= 0}) == len(ids) > 0
 
 
 def _crs(given: str | None, path: Path) -> pyproj.CRS | None:
