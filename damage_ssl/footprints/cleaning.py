@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError
 from damage_ssl.footprints.footprint_set import FootprintSet, GeometryKind, SourceReport, no_left_out
+from damage_ssl.footprints.formats.advice import no_crs
 from damage_ssl.footprints.region import Region
 from damage_ssl.geography import is_torn, made_whole
 
@@ -101,7 +102,7 @@ def to_wgs84(raw: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
     """
     if raw.crs is None:
         if ".geojson" not in path.name.lower() and ".json" not in path.name.lower():
-            raise InputError(f"{path}: has no CRS; assign one (for a Shapefile: the .prj file beside it)")
+            raise InputError(no_crs(path))
         raw = raw.set_crs("EPSG:4326")
     out = raw.to_crs("EPSG:4326").reset_index(drop=True)
     bounds = out.total_bounds

@@ -172,7 +172,8 @@ def _check_place(into: FootprintCandidates, path: Path) -> None:
     if max(abs(west), abs(east)) > 360 or max(abs(south), abs(north)) > 90:
         raise InputError(
             f"{path}: its coordinates ({bounds_text(into.extent)}) are not longitude and latitude, but it says "
-            "EPSG:4326; assign the CRS that it was made in"
+            "EPSG:4326; assign the CRS that it was made in: ogr2ogr -s_srs EPSG:... -t_srs EPSG:4326 buildings.gpkg "
+            f"{path.name}"
         )
 
 
@@ -186,10 +187,19 @@ def _nothing_inside(into: FootprintCandidates, path: Path) -> InputError:
     places = "" if into.extent is None else f"; footprints at {bounds_text(into.extent)}"
     if into.region is None:
         return InputError(f"{path}: holds no features; give a file of building polygons")
+    cure = "check the files' CRS and place"
+    if into.extent is not None and _swapped_into(into.region, into.extent):
+        cure = "its latitude and longitude seem to be swapped: write them the other way round, longitude first"
     return InputError(
-        f"{path}: none{count} footprints lies {into.region.name} ({bounds_text(into.region.bounds)}{places}); "
-        "check the files' CRS and place"
+        f"{path}: none{count} footprints lies {into.region.name} ({bounds_text(into.region.bounds)}{places}); {cure}"
     )
+
+
+def _swapped_into(region: Region, extent: tuple[float, float, float, float]) -> bool:
+    """Whether the extent would meet the region with its axes the other way round."""
+    west, south, east, north = extent
+    left, bottom, right, top = region.bounds
+    return south <= right and north >= left and west <= top and east >= bottom
 
 
 def read_vector(path: Path, what: str, *, layer: str | None = None, polygons: bool = True) -> gpd.GeoDataFrame:

@@ -32,15 +32,16 @@ def read_geojson_lines(path: Path, into: FootprintCandidates) -> None:
         InputError: a line is not a feature; the message gives the line and the byte of the content.
     """
     into.format = "GeoJSON lines"
-    for lines, first_line, starts in _blocks(path):
-        texts = [line.strip(_SEPARATORS) for line in lines]
+    separator, unit = _separator_of(path)
+    for lines, first_line, starts in _blocks(path, separator):
+        texts = [line.strip(_SEPARATORS + b"\n") for line in lines]
         rows = np.array([number for number, text in enumerate(texts) if text], dtype=np.int64)
         texts = [texts[row] for row in rows]
         into.saw(len(texts))
         near = _near(texts, into)
         into.outside += int(np.count_nonzero(~near))
         features = [
-            _parsed(texts[number], path, first_line + int(rows[number]), starts[rows[number]])
+            _parsed(texts[number], f"{path}, {unit} {first_line + int(rows[number]):,}", starts[rows[number]])
             for number in np.flatnonzero(near)
         ]
         if features:
@@ -52,16 +53,24 @@ def read_geojson_lines(path: Path, into: FootprintCandidates) -> None:
 _Parsed = tuple[dict[str, Any], Any, str]
 
 
-def _blocks(path: Path) -> Iterator[tuple[list[bytes], int, NDArray[np.int64]]]:
+def _separator_of(path: Path) -> tuple[bytes, str]:
+    """What parts the features: a new line, or RFC 8142's record separator where features go over several lines."""
+    with open_bytes(path) as file:
+        head = file.read(1 << 16).lstrip()
+    first = head[1:].partition(b"\x1e")[0].strip(_SEPARATORS + b"\n")
+    return (b"\x1e", "feature") if head.startswith(b"\x1e") and b"\n" in first else (b"\n", "line")
+
+
+def _blocks(path: Path, separator: bytes) -> Iterator[tuple[list[bytes], int, NDArray[np.int64]]]:
     """Whole lines, the number of the first, and the byte at which each begins."""
-    rest, line, byte = b"", 1, 0
+    rest, line, byte = b"", 1 if separator == b"\n" else 0, 0
     with open_bytes(path) as file:
         while block := file.read(_BLOCK_BYTES):
-            whole, newline, tail = block.rpartition(b"\n")
+            whole, newline, tail = block.rpartition(separator)
             if not newline:
                 rest += block
                 continue
-            lines = (rest + whole).split(b"\n")
+            lines = (rest + whole).split(separator)
             starts = byte + np.concatenate([[0], np.cumsum([len(each) + 1 for each in lines])])
             yield lines, line, starts[:-1]
             line, byte, rest = line + len(lines), int(starts[-1]), tail
@@ -88,8 +97,7 @@ def _near(texts: list[bytes], into: FootprintCandidates) -> NDArray[np.bool_]:
     return ~passed
 
 
-def _parsed(text: bytes, path: Path, line: int, byte: int) -> _Parsed:
-    where = f"{path}, line {line:,}"
+def _parsed(text: bytes, where: str, byte: int) -> _Parsed:
     try:
         feature = json.loads(text)
     except json.JSONDecodeError as error:

@@ -5,6 +5,7 @@ row numbers in messages, files that GDAL takes for whole although they break off
 """
 
 import json
+import re
 import struct
 import warnings
 import zipfile
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
 from damage_ssl.footprints.formats import FootprintFormat
+from damage_ssl.footprints.formats.advice import advice, no_crs, without_noise
 from damage_ssl.footprints.formats.byte_stream import head_of, is_gzip, open_bytes
 from damage_ssl.footprints.formats.candidates import (
     FEATURE_NAMES,
@@ -32,6 +34,7 @@ from damage_ssl.footprints.formats.content import check_content, check_driver
 from damage_ssl.footprints.formats.drivers import pyogrio
 from damage_ssl.footprints.formats.geojson_features import MOST_BYTES, FeatureIds, feature_ids, read_features
 from damage_ssl.footprints.formats.osm_integrity import check_osm
+from damage_ssl.footprints.formats.shapefile_parts import check_shapefile, text_encoding
 
 DataLayerError, DataSourceError = pyogrio.errors.DataLayerError, pyogrio.errors.DataSourceError
 
@@ -46,6 +49,8 @@ _ZIPPED = (".shp", ".gpkg", ".fgb", ".geojson", ".geojsonl", ".json", ".kml", ".
 pyogrio.set_gdal_config_options({"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES", "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"})
 
 
+_ENDS_BYTES = 4096
+_CUT_OFF = re.compile(rb'"exceededTransferLimit"\s*:\s*true')
 _CURVED = frozenset(range(8, 13)) | {13, 14}  # CircularString to MultiSurface; Curve and Surface
 _BUILDINGS = "building IS NOT NULL AND building <> 'no'"
 
@@ -57,11 +62,12 @@ def read_ogr(path: Path, into: FootprintCandidates, layer: str | None = None) ->
         InputError: GDAL cannot read the file, or does not know which of several layers is meant.
     """
     source = gdal_source(path)
+    if path.suffix.lower() == ".shp":
+        check_shapefile(path, into)
     try:
-        if path.suffix.lower() == ".shp":
-            _check_shapefile(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "geometry column type for layer")  # a GeoPackage that declares curves
+            warnings.filterwarnings("ignore", ".*EPSG:102100")  # Esri's number of web Mercator
             _stream(source, path, layer_of(source, path, layer), into, where=None)
     except (DataSourceError, DataLayerError, OSError, RuntimeError, ValueError, pa.ArrowException) as error:
         if "Unrecognized number" not in str(error) or path.suffix.lower() == ".zip":
@@ -126,9 +132,11 @@ def _vector_members(members: Sequence[str]) -> list[str]:
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """An error for a file that GDAL cannot read, with the place where it breaks if that can be found."""
+    if known := advice(path, str(error)):
+        return InputError(f"{path}: {known}")
     return InputError(
-        f"{path}: cannot be read as vector data ({_broken_json(path) or error}); give GeoJSON, GeoPackage, GeoParquet, "
-        "Shapefile or another file that GDAL/OGR reads"
+        f"{path}: cannot be read as vector data ({_broken_json(path) or without_noise(error)}); give GeoJSON, "
+        "GeoPackage, GeoParquet, Shapefile or another file that GDAL/OGR reads"
     )
 
 
@@ -199,6 +207,12 @@ def _stream_layer(source: str, path: Path, layer: str | None, into: FootprintCan
         if fid and fid.lower() == into.id_column.lower():
             numbered = "building_id"
             into.own_names["building_id"] = fid
+    if into.format in {"GeoJSON", "ESRIJSON"} and _was_cut_off(path):
+        into.remarks.append(
+            "the server cut this answer off at its limit (exceededTransferLimit): buildings are missing; ask for the "
+            "rest by resultOffset, and give all files"
+        )
+    encoding = text_encoding(path, into) if into.format == "ESRI Shapefile" else None
     seen = 0
     try:
         with pyogrio.open_arrow(
@@ -210,6 +224,7 @@ def _stream_layer(source: str, path: Path, layer: str | None, into: FootprintCan
             batch_size=_BATCH_ROWS,
             return_fids=True,
             use_pyarrow=True,
+            **({} if encoding is None else {"ENCODING": encoding}),
         ) as (meta, reader):
             for batch in reader:
                 _add_batch(batch, meta, found, crs, into, path, numbered, (source, layer))
@@ -264,7 +279,7 @@ def _crs(given: str | None, path: Path) -> pyproj.CRS | None:
     """The CRS to project from; None for WGS 84."""
     if given is None:
         if "json" not in path.name.lower():
-            raise InputError(f"{path}: has no CRS; assign one (for a Shapefile: the .prj file beside it)")
+            raise InputError(no_crs(path))
         return None
     crs = pyproj.CRS.from_user_input(given)
     return None if crs.to_epsg() == 4326 or crs.equals(pyproj.CRS("OGC:CRS84")) else crs
@@ -289,15 +304,14 @@ def _extent(bounds: NDArray[np.float64] | None, crs: pyproj.CRS | None) -> tuple
     return pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform_bounds(west, south, east, north)
 
 
-def _check_shapefile(path: Path) -> None:
-    """GDAL reads a Shapefile that breaks off as one with empty geometries: its header says how long it should be."""
+def _was_cut_off(path: Path) -> bool:
+    """Whether an ArcGIS server says, at either end of its answer, that it has not given all features."""
+    if path.suffix.lower() == ".zip":
+        return False
     with path.open("rb") as file:
-        header = file.read(100)
-    if len(header) < 100:
-        raise InputError(f"{path}: breaks off in its header, at byte {len(header)}; copy the file again")
-    (words,) = struct.unpack(">i", header[24:28])
-    if (size := path.stat().st_size) < 2 * words:
-        raise InputError(f"{path}: breaks off at byte {size:,} of {2 * words:,}; copy the file again")
+        head = file.read(_ENDS_BYTES)
+        file.seek(max(0, path.stat().st_size - _ENDS_BYTES))
+        return _CUT_OFF.search(head + file.read()) is not None
 
 
 def _broken_json(path: Path) -> str | None:
