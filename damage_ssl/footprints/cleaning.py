@@ -243,7 +243,7 @@ def _id_column(raw: gpd.GeoDataFrame, path: Path, own_names: Mapping[str, str]) 
     Raises:
         InputError: it is `building_id` that is not.
     """
-    remarks = []
+    remarks: list[str] = []
     for name in ID_COLUMNS:
         if name not in raw.columns or raw.empty:
             continue
