@@ -165,7 +165,7 @@ class FootprintSettings(Settings, title="footprints"):
     `duplicate_share` of the smaller one's area with one of a preferred source is the same building: less would join
     neighbours of a terrace whose sources are shifted by a few metres. Without an AOI, footprints up to `margin_m` from
     the imagery are the event's: the gaps between scenes and their surroundings are then in the map, as not covered, and
-    the rest of a country's file is not.
+    the rest of a country's file is not. `id_column` names the column of the ids (None: see `read_footprints`).
 
     Examples:
         >>> FootprintSettings(min_confidence=0.7).margin_m
@@ -176,6 +176,7 @@ class FootprintSettings(Settings, title="footprints"):
     point_size_m: float = Field(10.0, ge=1.0, le=1000.0)
     duplicate_share: float = Field(0.5, ge=0.01, le=1.0)
     margin_m: float = Field(1000.0, ge=0.0, le=1e6)
+    id_column: str | None = None
 
 
 class Resources(Settings, title="resources"):

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from damage_ssl.events.inputs import EventInputs
+    from damage_ssl.events.label_files import import_labels as import_labels
     from damage_ssl.events.new_scenes import SceneAddition as SceneAddition
     from damage_ssl.events.new_scenes import add_scenes as add_scenes
-    from damage_ssl.labels.label_csv import ImportReport
     from damage_ssl.products.difference import RunDifference as RunDifference
     from damage_ssl.products.difference import diff_runs as diff_runs
     from damage_ssl.products.difference import write_difference as write_difference
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from damage_ssl.runs.validation import evaluate_event as evaluate_event
 else:
     _STEPS = {
+        "events.label_files": ("import_labels",),
         "events.new_scenes": ("SceneAddition", "add_scenes"),
         "products.difference": ("RunDifference", "diff_runs", "write_difference"),
         "products.handover.map_export": ("export_event", "export_table"),
@@ -308,22 +309,6 @@ def register_event(
 def _kept_settings(event: Event) -> PatchSettings:
     """The settings that the event's patches were cut with; the defaults before."""
     return PatchStore.kept_settings(event.patches_path) or PatchSettings()
-
-
-def import_labels(event: Event, file: str | Path, *, labeller: str, skip_unknown: bool = False) -> "ImportReport":
-    """Add labels from a CSV file to the event's log; all of them or none.
-
-    Raises:
-        InputError: the file cannot be read, or names buildings or grades that are not known.
-
-    Examples:
-        >>> file = Path("labels.csv")
-        >>> _ = file.write_text("building_id,grade\\nsim-000000,no-damage\\n")
-        >>> import_labels(event, file, labeller="truth").unchanged
-        1
-    """
-    known = set(event.footprints()["building_id"])
-    return open_labels(event).import_csv(Path(file), known_ids=known, labeller=labeller, skip_unknown=skip_unknown)
 
 
 def next_to_label(event: Event, count: int, rng: "np.random.Generator") -> "pd.DataFrame":

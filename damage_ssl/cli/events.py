@@ -15,6 +15,7 @@ from damage_ssl.cli.options import (
     EventName,
     Footprints,
     Hazard,
+    IdColumn,
     Json,
     PostDate,
     PreDate,
@@ -59,6 +60,7 @@ def init(
     point_size_m: Annotated[
         float, typer.Option(help="Side of the square for a building known as a point, in metres.")
     ] = 10.0,
+    id_column: IdColumn = None,
     scheme: Annotated[
         str | None,
         typer.Option(help="What counts as damaged in this event: binary-major, binary-minor or grades."),
@@ -86,7 +88,9 @@ def init(
             post_datetime=post_date,
             bands=band_numbers(bands, pre=pre_bands, post=post_bands),
             from_xbd=from_xbd,
-            footprint_settings=FootprintSettings(min_confidence=min_confidence, point_size_m=point_size_m),
+            footprint_settings=FootprintSettings(
+                min_confidence=min_confidence, point_size_m=point_size_m, id_column=id_column
+            ),
         )
         if from_catalog is not None:
             from damage_ssl.cli.catalogue import inputs_from_catalog
@@ -186,6 +190,14 @@ def make_event(
     console.result(dataclasses.asdict(summary) | footprint_values(event))
 
 
+def read_as_asked(event: Event, inputs: "EventInputs") -> bool:
+    """Whether the event's bands and ids are those that are asked for."""
+    scenes = [*event.scenes("pre"), *event.scenes("post")]
+    asked = inputs.bands or {}
+    same_bands = all(scene.bands == asked[scene.role] for scene in scenes if scene.role in asked)
+    return same_bands and event.footprint_settings().id_column == inputs.footprint_settings.id_column
+
+
 def footprint_lines(event: Event) -> list[str]:
     """What was read of each source of footprints, a line each, and those that were left out as far as they fit."""
     from damage_ssl.footprints.footprint_set import LEFT_OUT_FILE
@@ -257,6 +269,9 @@ def _sentence(report: "SourceReport") -> str:
         "repaired": report.repaired,
     }
     parts += [f"{count:,} {what}" for what, count in counts.items() if count]
-    made = "ids made of the shapes (no building_id, id or uid is complete and unique)"
+    made = (
+        f"{report.kept:,} ids made of the shapes (no building_id, id or uid is complete and unique; --id-column NAME "
+        "takes another column)"
+    )
     ids = f"ids from '{report.id_column}'" if report.id_column else made
-    return f"  {report.source} ({report.format}): {', '.join(parts)}; {ids}"
+    return "; ".join([f"  {report.source} ({report.format}): {', '.join(parts)}", ids, *report.remarks])

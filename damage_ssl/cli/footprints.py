@@ -9,7 +9,7 @@ import typer
 
 from damage_ssl.cli.console import command
 from damage_ssl.cli.events import footprint_lines, footprint_values
-from damage_ssl.cli.options import WORKSPACE, Json, Workspace
+from damage_ssl.cli.options import WORKSPACE, IdColumn, Json, Workspace
 from damage_ssl.cli.place import Place, find_place
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.coverage import extent_of
@@ -88,6 +88,7 @@ def fetch(
 def use(
     event: Annotated[str, typer.Argument(metavar="EVENT", help="An event of the workspace.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of outlines, the preferred one first.")],
+    id_column: IdColumn = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the footprints that the event has.")] = False,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
@@ -99,9 +100,8 @@ def use(
             raise WorkspaceError(f"event '{event}': has footprints already; replace them with --overwrite")
         with console.progress("outlines"):
             scenes = [*opened.scenes("pre"), *opened.scenes("post")]
-            found = read_footprints(
-                files, aoi=opened.aoi(), imagery=extent_of(scenes), settings=opened.footprint_settings()
-            )
+            settings = opened.footprint_settings().replace(id_column=id_column)
+            found = read_footprints(files, aoi=opened.aoi(), imagery=extent_of(scenes), settings=settings)
         opened.set_footprints(found)
         console.say(f"event '{event}': {len(found.table):,} footprints")
         for line in footprint_lines(opened):

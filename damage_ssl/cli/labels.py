@@ -1,31 +1,83 @@
 """`damage-ssl label`: labels in and out, which building to look at next, how far analysts agree."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from damage_ssl import workflow
 from damage_ssl.cli.console import Console, command
 from damage_ssl.cli.options import WORKSPACE, EventName, Json, Workspace
+from damage_ssl.cli.questions import can_ask
 from damage_ssl.events.event import Event
+from damage_ssl.labels.grade_map import grade_rules
+from damage_ssl.labels.grade_words import GradeReading
+from damage_ssl.labels.label_table import ColumnNames
 from damage_ssl.processes import give_way
 
 _SHOWN = 20
 
+MapGrades = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|SCALE",
+        help="What other words for grades mean: a CSV of lines like détruit,destroyed; or copernicus, unosat, ems-98, "
+        "fema, xbd or binary.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Take the reading of grades in other words that is shown.")]
+
 
 def import_file(
     event: EventName,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV with building_id,grade.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV or XLSX with building_id,grade; or points or polygons with a grade, given to footprints by place "
+            "(any vector format, or a table with latitude and longitude).",
+        ),
+    ],
     labeller: Annotated[str, typer.Option(help="Who gave these labels, where the file does not say.")] = "import",
     skip_unknown: Annotated[bool, typer.Option(help="Leave out labels of buildings that the event lacks.")] = False,
+    map_grades: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|SCALE",
+            help="What other words mean: a CSV of lines like détruit,destroyed; or copernicus, unosat, ems-98, fema, "
+            "xbd or binary.",
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Take the reading of grades in other words that is shown.")
+    ] = False,
+    id_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column of the ids (building_id).")] = None,
+    grade_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column of the grades (grade).")] = None,
+    near_m: Annotated[
+        float, typer.Option(min=0, help="Metres that a point may lie beside the only footprint near it.")
+    ] = 0.0,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
 ) -> None:
-    """Add labels from a CSV file; all of them or none."""
+    """Add labels from a file; all of them or none.
+
+    What cannot be given to one building for certain is left out, and said.
+    """
     with command(json=json) as console:
-        add_labels(console, Event.open(workspace, event), file, labeller=labeller, skip_unknown=skip_unknown)
+        rules = grade_rules(map_grades, partial(agreed_to, console, yes=yes))
+        columns = ColumnNames(id=id_column, grade=grade_column)
+        add_labels(
+            console,
+            Event.open(workspace, event),
+            file,
+            labeller=labeller,
+            skip_unknown=skip_unknown,
+            rules=rules,
+            columns=columns,
+            near_m=near_m,
+        )
 
 
 def export(
@@ -109,16 +161,25 @@ def compare(
         console.result({**dataclasses.asdict(found), "divided": divided.to_dict(orient="records")})
 
 
-def add_labels(
-    console: Console, event: Event, file: Path, *, labeller: str = "import", skip_unknown: bool = False
-) -> None:
-    """Import labels and say how many there are of each now."""
-    report = workflow.import_labels(event, file, labeller=labeller, skip_unknown=skip_unknown)
+def add_labels(console: Console, event: Event, file: str | Path, *, labeller: str = "import", **how: Any) -> None:
+    """Import labels and say how many there are of each now; `how` as in `workflow.import_labels`."""
+    report = workflow.import_labels(event, file, labeller=labeller, **how)
     counts = workflow.event_status(event).labels
-    left_out = report.unclassified + len(report.unknown)
+    left_out = report.unclassified + len(report.unknown) + sum(report.unplaced.values())
     console.say(f"{report.added:,} labels added, {report.unchanged:,} already there, {left_out:,} left out")
+    for reason, count in report.unplaced.items():
+        console.say(f"  left out: {count:,}, {reason}")
     console.say("labels now: " + ", ".join(f"{count:,} {value}" for value, count in counts.items()))
     console.result({**dataclasses.asdict(report), "labels": counts})
+
+
+def agreed_to(console: Console, reading: GradeReading, *, yes: bool) -> bool:
+    """Show how grades in other words are read, and ask where somebody sits there."""
+    if not yes and not can_ask(console):
+        return False
+    for line in reading.lines():
+        console.say(line)
+    return yes or typer.confirm("Is that right?", default=False)
 
 
 def _kappa(value: float | None) -> str:

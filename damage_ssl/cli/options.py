@@ -132,6 +132,13 @@ Footprints = Annotated[
     list[Path],
     typer.Option(metavar="FILE...", help="Building footprints in any common format; several: the preferred one first."),
 ]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Column of the footprints' ids, e.g. OBJECTID (default: building_id, id, uid … if complete).",
+    ),
+]
 Aoi = Annotated[Path | None, typer.Option(metavar="FILE", help="Area of interest: only buildings inside it.")]
 Hazard = Annotated[str | None, typer.Option(help="Kind of disaster: earthquake, fire, flood, wind, conflict …")]
 PreDate = Annotated[str | None, typer.Option(help="Acquisition date of the pre images, where the files do not say.")]

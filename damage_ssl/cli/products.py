@@ -1,6 +1,7 @@
 """`damage-ssl export` and `assess`: the map and its pack; all steps in one, from rasters to the map."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,16 +9,18 @@ import typer
 
 from damage_ssl import workflow
 from damage_ssl.cli.console import Console, SilentConsole, command
-from damage_ssl.cli.events import make_event
-from damage_ssl.cli.labels import add_labels
+from damage_ssl.cli.events import make_event, read_as_asked
+from damage_ssl.cli.labels import MapGrades, Yes, add_labels, agreed_to
 from damage_ssl.cli.learning import train_event
 from damage_ssl.cli.options import (
     WORKSPACE,
     Algorithm,
     Aoi,
+    Bands,
     EventName,
     Footprints,
     Hazard,
+    IdColumn,
     Json,
     Minutes,
     Network,
@@ -30,6 +33,7 @@ from damage_ssl.cli.options import (
     SettingsFile,
     Steps,
     Workspace,
+    band_numbers,
     patch_settings,
 )
 from damage_ssl.cli.patches import make_patches
@@ -37,6 +41,7 @@ from damage_ssl.cli.questions import settle_licence, settle_run
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.events.event import Event, list_events
 from damage_ssl.events.inputs import EventInputs
+from damage_ssl.labels.grade_map import grade_rules
 from damage_ssl.products.handover.pack import LABELS_ONLY, PackOptions, write_event_pack
 from damage_ssl.products.handover.pack_files import refuse_foreign
 from damage_ssl.products.selection import Selection, classes_in
@@ -45,6 +50,7 @@ from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.live import LIVE, live_model_of
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import named_run
+from damage_ssl.settings import FootprintSettings
 
 
 def export(
@@ -121,6 +127,12 @@ def assess(
     hazard: Hazard = None,
     pre_date: PreDate = None,
     post_date: PostDate = None,
+    bands: Bands = None,
+    pre_bands: Bands = None,
+    post_bands: Bands = None,
+    id_column: IdColumn = None,
+    map_grades: MapGrades = None,
+    yes: Yes = False,
     algorithm: Algorithm = None,
     scheme: Scheme = None,
     network: Network = None,
@@ -132,22 +144,25 @@ def assess(
     json: Json = False,
 ) -> None:
     """Go from rasters, footprints and labels to a GeoJSON damage map at once. Stages already done are kept."""
-    inputs = EventInputs(
-        pre=pre,
-        post=post,
-        footprints=footprints,
-        aoi=aoi,
-        hazard=hazard,
-        pre_datetime=pre_date,
-        post_datetime=post_date,
-    )
     with command(json=json) as console:
+        inputs = EventInputs(
+            pre=pre,
+            post=post,
+            footprints=footprints,
+            aoi=aoi,
+            hazard=hazard,
+            pre_datetime=pre_date,
+            post_datetime=post_date,
+            bands=band_numbers(bands, pre=pre_bands, post=post_bands),
+            footprint_settings=FootprintSettings(id_column=id_column),
+        )
+        rules = grade_rules(map_grades, partial(agreed_to, console, yes=yes))
         quiet = SilentConsole(json_output=True) if json else console
         if event not in list_events(workspace):
             make_event(quiet, workspace, event, inputs)
         elif workflow.made_from(
             Event.open(workspace, event), pre=inputs.pre, post=inputs.post, footprints=inputs.footprints, aoi=inputs.aoi
-        ):
+        ) and read_as_asked(Event.open(workspace, event), inputs):
             quiet.say(f"event '{event}' is there already, from the same inputs")
         else:
             raise WorkspaceError(
@@ -156,7 +171,7 @@ def assess(
             )
         opened = Event.open(workspace, event)
         make_patches(quiet, opened, patch_settings(opened, settings, {}))
-        add_labels(quiet, opened, labels)
+        add_labels(quiet, opened, labels, rules=rules)
         given: dict[str, Any] = {
             "algorithm": algorithm,
             "scheme": scheme,

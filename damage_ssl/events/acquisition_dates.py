@@ -1,6 +1,7 @@
-"""When a scene was taken: as given, from notes, acquisition tags, a JSON beside it, its name; else when written.
+"""When a scene was taken: as given, from notes, acquisition tags, metadata beside it, its name; else when written.
 
-GDAL reads the providers' own sidecars (IMD, RPB, XML) into the tags of the domain IMAGERY.
+GDAL reads some of the providers' own sidecars (IMD, RPB, XML) into the tags of the domain IMAGERY; `date_sidecars` the
+rest.
 """
 
 import re
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from damage_ssl.errors import InputError
-from damage_ssl.files import read_json
+from damage_ssl.events.date_sidecars import times_beside
 from damage_ssl.imagery.href import is_url, raster_stem, shown_href
 from damage_ssl.imagery.raster import from_raster, quiet
 from damage_ssl.imagery.scene import Role, parse_time
@@ -32,9 +33,9 @@ def acquisition_date(
 ) -> tuple[datetime | None, tuple[str, ...]]:
     """The time of a scene, None if it is not known, and what contradicts it or is a makeshift.
 
-    The first that there is: `given` (the option), `noted` (`event.json`), acquisition tags, `datetime` of a STAC item
-    or provider's JSON beside the file, a date in its name. TIFF's DateTime is when the file was written: it is taken
-    only where there is nothing else, and said to be that.
+    The first that there is: `given` (the option), `noted` (`event.json`), acquisition tags, a STAC item or provider's
+    JSON, XML or IMD beside the file, a date in its name. The date in its folder's name is taken, and said to be that,
+    where there is nothing else; then TIFF's DateTime, which is when the file was written.
 
     Raises:
         InputError: a time that was given or noted is not an ISO 8601 date or time.
@@ -52,6 +53,12 @@ def acquisition_date(
     if (named := date_in_name(stem)) is not None:
         known.append(("its name", named))
     written = _tag_time(tags.get(_WRITTEN_TAG))
+    if not known and not is_url(href) and (named := date_in_name(Path(href).parent.name)) is not None:
+        note = (
+            f"{name}: {named:%Y-%m-%d} is the date in its folder's name, taken for want of another; give --{role}-date "
+            "if it was taken at another time"
+        )
+        return named, (note,)
     if not known:
         if written is None:
             return None, ()
@@ -91,15 +98,9 @@ def _tag_time(text: str | None) -> datetime | None:
 
 
 def _beside(href: str) -> Iterator[tuple[str, datetime]]:
-    """A STAC item, or Planet's metadata, of the same name."""
+    """A STAC item, or a provider's metadata, of the same scene."""
     if is_url(href):
         return
-    path = Path(href)
-    for file in (path.with_suffix(".json"), path.with_name(f"{path.stem}_metadata.json")):
-        try:
-            properties = read_json(file)["properties"]
-            text = properties.get("datetime") or properties.get("acquired")
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            continue
-        if isinstance(text, str) and (time := _tag_time(text)):
-            yield file.name, time
+    for name, text in times_beside(Path(href)):
+        if time := _tag_time(text):
+            yield name, time

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from shapely.ops import unary_union
+
 from damage_ssl.errors import InputError, readable
 from damage_ssl.events.acquisition_dates import acquisition_date
 from damage_ssl.files import read_json
+from damage_ssl.imagery.band_swap import swap_note
+from damage_ssl.imagery.bands import rgb_indexes
 from damage_ssl.imagery.href import is_remote, is_url, raster_stem, shown_href
 from damage_ssl.imagery.inspection import inspect_scene, side_by_side
 from damage_ssl.imagery.raster import from_raster
@@ -22,6 +26,9 @@ from damage_ssl.settings import FootprintSettings
 
 RASTER_SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img", ".ntf"}
 _WHOLE_RASTER = "it is damaged, or was changed in a way that GDAL does not take; copy or download it again"
+_PAN = re.compile(r"(?<![a-z])(?:pan|panchromatic|p1bs|p2as|p3ds)(?![a-z])|(?<=_)P(?=_)", re.IGNORECASE)
+_FOURFOLD = (3.8, 4.2)
+_SHOWN_TOO = 0.99
 _COARSE = 2.0  # times the finest pixel of the side: what is named a preview is one
 
 
@@ -204,7 +211,20 @@ def inspect_rasters(
     for role in ("pre", "post"):
         side = [(href, each) for (href, _, its, _), each in zip(found, inspected, strict=True) if its == role]
         scenes += _photographs(side)
-    return scenes, notes
+    return _compared(scenes), notes
+
+
+def _compared(scenes: Sequence[Scene]) -> list[Scene]:
+    """The same, with a note at each post scene whose red and blue seem to be swapped against pre."""
+    before = [scene for scene in scenes if scene.role == "pre"]
+    out = []
+    for scene in scenes:
+        note = None
+        if scene.role == "post" and before:
+            shared = [scene.extent.intersection(each.extent).area for each in before]
+            note = swap_note(before[shared.index(max(shared))], scene)
+        out.append(scene if note is None else dataclasses.replace(scene, notes=(*scene.notes, note)))
+    return out
 
 
 def _photographs(side: Sequence[tuple[str, Scene | NotPhotographError]]) -> list[Scene]:
@@ -222,7 +242,7 @@ def _photographs(side: Sequence[tuple[str, Scene | NotPhotographError]]) -> list
             )
             for scene in scenes
         }
-        why = {href: reason for href, reason in odd.items() if reason is not None}
+        why = {href: reason for href, reason in odd.items() if reason is not None} | _panchromatic(scenes)
         if len(why) < len(scenes):
             scenes = [scene for scene in scenes if scene.href not in why]
             left_out |= {href: f"{shown_href(href)}: is {reason}" for href, reason in why.items()}
@@ -230,6 +250,27 @@ def _photographs(side: Sequence[tuple[str, Scene | NotPhotographError]]) -> list
         said = tuple(f"left out: {text}" for text in left_out.values())
         scenes[0] = dataclasses.replace(scenes[0], notes=(*said, *scenes[0].notes), left_out=tuple(left_out))
     return scenes
+
+
+def _panchromatic(scenes: Sequence[Scene]) -> dict[str, str]:
+    """Grey scenes that the colour scenes of the same side show too: finer, but without the colour that damage shows in.
+
+    Grey is the panchromatic band beside its multispectral image where its name says so, or its pixels are four times
+    as fine.
+    """
+    grey = {scene.href: from_raster(scene.href, lambda source: bool(len(rgb_indexes(source)) == 1)) for scene in scenes}
+    colour = [scene for scene in scenes if not grey[scene.href]]
+    found = {}
+    for scene in scenes:
+        if not grey[scene.href] or not colour:
+            continue
+        beside = [each for each in colour if each.extent.intersects(scene.extent)]
+        shown = unary_union([each.extent for each in beside]).intersection(scene.extent).area
+        named = bool(_PAN.search(raster_stem(scene.href)))
+        fourfold = any(_FOURFOLD[0] < each.gsd_m / scene.gsd_m < _FOURFOLD[1] for each in beside)
+        if (named or fourfold) and shown >= _SHOWN_TOO * scene.extent.area:
+            found[scene.href] = "panchromatic, and shown in colour by the images beside it; pan-sharpen them to use it"
+    return found
 
 
 def _free_id(wanted: str, taken: set[str]) -> str:

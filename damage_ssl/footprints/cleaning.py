@@ -4,6 +4,7 @@ Where only a point is known of a building, a square stands for it.
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import geopandas as gpd
@@ -15,15 +16,17 @@ from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.errors import InputError
 from damage_ssl.footprints.footprint_set import FootprintSet, GeometryKind, SourceReport, no_left_out
+from damage_ssl.footprints.formats.advice import no_crs
 from damage_ssl.footprints.region import Region
 from damage_ssl.geography import is_torn, made_whole
 
-ID_COLUMNS = ("building_id", "id", "uid")
+ID_COLUMNS = ("building_id", "id", "uid", "globalid", "objectid")
 POLYGON_TYPES = (3, 6)  # shapely's type ids of Polygon and MultiPolygon
 _COLLECTION = 7
 _EQUAL_AREA = "EPSG:6933"
 _SHOWN = 5
 _USABLE = ("", "repaired")
+_EXACT_FLOAT = 2.0**53
 _GRID_DEGREES = 1e-7  # about a centimetre: polygons that are equal on it are one polygon
 
 
@@ -34,6 +37,7 @@ def clean_footprints(
     region: Region | None = None,
     point_size_m: float = 10.0,
     may_be_empty: bool = False,
+    own_names: Mapping[str, str] | None = None,
 ) -> FootprintSet:
     """Make footprints of features that are in memory already; `path` is named in errors and as their source.
 
@@ -50,6 +54,7 @@ def clean_footprints(
         region: which of them are the event's; the others are counted.
         point_size_m: side of the square around a point whose size is not known.
         may_be_empty: nothing in the region is no error.
+        own_names: what the file calls the columns.
 
     Raises:
         InputError: no CRS, no usable polygons or points, a `building_id` is missing or double, or none is inside.
@@ -73,7 +78,7 @@ def clean_footprints(
             )
     canonical = _canonical(geometry)
     state = np.where(_repeats(canonical, state, raw), "repeated", state)
-    return _assembled(raw, geometry, canonical, state, path, outside)
+    return _assembled(raw, geometry, canonical, state, path, outside, own_names or {})
 
 
 def area_m2(geometry: NDArray[np.object_]) -> NDArray[np.float64]:
@@ -97,7 +102,7 @@ def to_wgs84(raw: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
     """
     if raw.crs is None:
         if ".geojson" not in path.name.lower() and ".json" not in path.name.lower():
-            raise InputError(f"{path}: has no CRS; assign one (for a Shapefile: the .prj file beside it)")
+            raise InputError(no_crs(path))
         raw = raw.set_crs("EPSG:4326")
     out = raw.to_crs("EPSG:4326").reset_index(drop=True)
     bounds = out.total_bounds
@@ -137,9 +142,10 @@ def _assembled(
     state: NDArray[np.object_],
     path: Path,
     outside: int,
+    own_names: Mapping[str, str],
 ) -> FootprintSet:
     keep = np.isin(state, _USABLE)
-    column = _id_column(raw[keep], path)
+    column, remarks = _id_column(raw[keep], path, own_names)
     rows = raw["row"].to_numpy() if "row" in raw else np.arange(1, len(raw) + 1)
     given = np.array([f"row {row}" for row in rows], dtype=object)
     name = column or next((name for name in ID_COLUMNS if name in raw), None)  # where not unique, still the source's id
@@ -179,6 +185,7 @@ def _assembled(
         left_out={str(reason): int(count) for reason, count in left_out["reason"].value_counts().items()},
         kept=len(table),
         id_column=column,
+        remarks=tuple(remarks),
         kinds={str(kind): int(count) for kind, count in table["geometry_kind"].value_counts().items()},
     )
     return FootprintSet(table, column, repaired, outside, left_out, (report,))
@@ -230,26 +237,39 @@ def _nothing_usable(raw: gpd.GeoDataFrame, state: NDArray[np.object_], path: Pat
     )
 
 
-def _id_column(raw: gpd.GeoDataFrame, path: Path) -> str | None:
+def _id_column(raw: gpd.GeoDataFrame, path: Path, own_names: Mapping[str, str]) -> tuple[str | None, list[str]]:
+    """The first column whose ids are complete, unique and whole, and what is the matter with those before it.
+
+    Raises:
+        InputError: it is `building_id` that is not.
+    """
+    remarks: list[str] = []
     for name in ID_COLUMNS:
-        if name not in raw.columns:
+        if name not in raw.columns or raw.empty:
             continue
+        own = own_names.get(name, name)
         ids = raw[name].map(id_text, na_action="ignore")
         missing = raw[name].isna() | (ids == "")
         double = ids[ids.duplicated() & ~missing]
-        if not missing.any() and double.empty:
-            return name
-        if name == "building_id":
-            if missing.any():
-                raise InputError(
-                    f"{path}: {int(missing.sum())} of {len(raw)} footprints have no building_id (first: feature "
-                    f"{int(np.argmax(missing)) + 1}); fill it in, or remove the column to have ids made"
-                )
-            raise InputError(
-                f"{path}: building_id is not unique: {listed(double.unique())}; make the ids unique, or remove "
-                "the column to have ids made"
+        lost = raw[name].map(lambda value: isinstance(value, float) and abs(value) >= _EXACT_FLOAT)
+        if not missing.any() and double.empty and not lost.any():
+            return name, remarks
+        if missing.all() and name != "building_id":
+            continue
+        if missing.any():
+            what = (
+                f"{int(missing.sum())} of {len(raw)} footprints have no {own} (first: feature "
+                f"{int(np.argmax(missing)) + 1})"
             )
-    return None
+        elif lost.any():
+            what = f"{own} is kept as decimal numbers, which have lost digits (such as {ids[lost].iloc[0]})"
+        else:
+            what = f"{own} is not unique: {listed(double.unique())}"
+        if name == "building_id":
+            cure = "fill it in" if missing.any() else "write it as text" if lost.any() else "make the ids unique"
+            raise InputError(f"{path}: {what}; {cure}, or remove the column to have ids made")
+        remarks.append(what)
+    return None, remarks
 
 
 def id_text(value: object) -> str:

@@ -26,7 +26,8 @@ class SourceReport:
     """What became of one source: features = outside + below_confidence + left_out + kept, where `features` is known.
 
     `features` and `outside` are None where only a full read of the file would tell. `id_column` gave the ids; None
-    where they are hashes of the geometry. `kinds` counts the kept footprints by `geometry_kind`.
+    where they are hashes of the geometry. `kinds` counts the kept footprints by `geometry_kind`. `remarks` say why
+    other columns of ids were not taken, and what was made of values that could mean another thing.
     """
 
     source: str
@@ -42,6 +43,7 @@ class SourceReport:
     kept: int = 0
     id_column: str | None = None
     kinds: dict[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 def no_left_out() -> "pd.DataFrame":

@@ -19,7 +19,7 @@ from damage_ssl.footprints.formats.byte_stream import head_of
 from damage_ssl.footprints.formats.candidates import FootprintCandidates
 from damage_ssl.footprints.formats.content import check_driver
 from damage_ssl.footprints.formats.drivers import pyogrio
-from damage_ssl.footprints.formats.ogr import gdal_source, read_ogr, unreadable
+from damage_ssl.footprints.formats.ogr import gdal_source, layer_of, read_ogr, unreadable
 from damage_ssl.footprints.merging import merge_footprints
 from damage_ssl.footprints.region import Region, region_of
 from damage_ssl.geography import cut_at_antimeridian, is_torn, made_whole
@@ -50,9 +50,9 @@ def read_footprints(
     an `aoi`, those whose inner point lies in it, whether there is imagery or not; else those that touch the `imagery`'s
     extent widened by `settings.margin_m`; without either, all. Others are counted in the reports.
 
-    The id is taken from `building_id`, else from `id` or `uid` (OSM's and Overture's id, or the plus code) where it is
-    unique and complete, else it is a stable hash of the geometry and the file's name. An id that an earlier file has
-    already gets the later file's name before it.
+    The id is taken from `settings.id_column` or `building_id`, else from `id` or `uid` (OSM's and Overture's id, or the
+    plus code), a GUID, `OBJECTID` or `fid` where it is unique and complete, else it is a stable hash of the geometry
+    and the file's name. An id that an earlier file has already gets the later file's name before it.
 
     Raises:
         InputError: a file cannot be read (the message gives row, line or byte), or holds nothing usable; see
@@ -67,6 +67,10 @@ def read_footprints(
         found = _read_one(str(files[0]), region, settings, needed=True)
         return dataclasses.replace(found, settings=settings)
     sets = [_read_one(str(file), region, settings, needed=False) for file in files]
+    if settings.id_column is not None and all(
+        report.id_column != settings.id_column for found in sets for report in found.sources
+    ):
+        raise InputError(f"{', '.join(map(str, files))}: none has the column '{settings.id_column}' of --id-column")
     merged = merge_footprints(sets, duplicate_share=settings.duplicate_share)
     if merged.table.empty and region is not None:
         raise InputError(
@@ -116,7 +120,7 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
             plain = without_secrets(f"{address[1]}//{given[address.end() :]}")
             raise InputError(f"{plain}: footprints are not read over the network; download the file and give its path")
         raise InputError(f"{path}: no such file; give the footprints file's path")
-    into = FootprintCandidates(path, region, settings.min_confidence)
+    into = FootprintCandidates(path, region, settings.min_confidence, settings.id_column)
     with readable(path, _POLYGONS_WANTED):
         if named:
             read_ogr(path, into, named["layer"])
@@ -126,10 +130,21 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
     if into.features == 0:
         raise InputError(f"{path}: holds no features; give a file of building polygons")
     _check_place(into, path)
+    if needed and settings.id_column is not None and not into.has_asked_ids:
+        raise InputError(
+            f"{path}: has no column '{settings.id_column}' for the ids (--id-column); it has {', '.join(into.columns)}"
+        )
     if frame.empty and needed:
         raise _nothing_inside(into, path)
     with readable(path, _POLYGONS_WANTED):
-        found = clean_footprints(frame, path, region=region, point_size_m=settings.point_size_m, may_be_empty=True)
+        found = clean_footprints(
+            frame,
+            path,
+            region=region,
+            point_size_m=settings.point_size_m,
+            may_be_empty=True,
+            own_names=into.own_names,
+        )
     if found.table.empty and needed:
         raise _nothing_inside(into, path)
     (report,) = found.sources
@@ -143,8 +158,19 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
         outside=None if into.features is None and region is not None else outside,
         below_confidence=into.below_confidence,
         repaired=report.repaired + into.closed,
+        id_column=_id_name(report.id_column, into),
+        remarks=(*report.remarks, *into.remarks),
     )
-    return dataclasses.replace(found, repaired=report.repaired, outside_aoi=outside, sources=(report,))
+    return dataclasses.replace(
+        found, id_column=report.id_column, repaired=report.repaired, outside_aoi=outside, sources=(report,)
+    )
+
+
+def _id_name(column: str | None, into: FootprintCandidates) -> str | None:
+    """What the ids were taken from, as the file calls it where that is not one of the usual names."""
+    if column == "building_id" and into.has_asked_ids:
+        return into.id_column
+    return into.own_names.get(column, column) if column in {"globalid", "objectid"} else column
 
 
 def _reader_of(path: Path) -> Reader:
@@ -165,7 +191,8 @@ def _check_place(into: FootprintCandidates, path: Path) -> None:
     if max(abs(west), abs(east)) > 360 or max(abs(south), abs(north)) > 90:
         raise InputError(
             f"{path}: its coordinates ({bounds_text(into.extent)}) are not longitude and latitude, but it says "
-            "EPSG:4326; assign the CRS that it was made in"
+            "EPSG:4326; assign the CRS that it was made in: ogr2ogr -s_srs EPSG:... -t_srs EPSG:4326 buildings.gpkg "
+            f"{path.name}"
         )
 
 
@@ -179,26 +206,41 @@ def _nothing_inside(into: FootprintCandidates, path: Path) -> InputError:
     places = "" if into.extent is None else f"; footprints at {bounds_text(into.extent)}"
     if into.region is None:
         return InputError(f"{path}: holds no features; give a file of building polygons")
+    cure = "check the files' CRS and place"
+    if into.extent is not None and _swapped_into(into.region, into.extent):
+        cure = "its latitude and longitude seem to be swapped: write them the other way round, longitude first"
     return InputError(
-        f"{path}: none{count} footprints lies {into.region.name} ({bounds_text(into.region.bounds)}{places}); "
-        "check the files' CRS and place"
+        f"{path}: none{count} footprints lies {into.region.name} ({bounds_text(into.region.bounds)}{places}); {cure}"
     )
 
 
-def read_vector(path: Path, what: str) -> gpd.GeoDataFrame:
+def _swapped_into(region: Region, extent: tuple[float, float, float, float]) -> bool:
+    """Whether the extent would meet the region with its axes the other way round."""
+    west, south, east, north = extent
+    left, bottom, right, top = region.bounds
+    return south <= right and north >= left and west <= top and east >= bottom
+
+
+def read_vector(path: Path, what: str, *, layer: str | None = None, polygons: bool = True) -> gpd.GeoDataFrame:
     """A vector file as it is, with all its columns and in its own CRS; `what` says in messages what is to be in it.
 
+    `FILE|layername=NAME` names a layer, as does `layer`; else the only one of `polygons`, or of any shapes, is read.
+
     Raises:
-        InputError: there is no such file, or it cannot be read, has no geometry, or refers to something else.
+        InputError: there is no such file, or it cannot be read, has no geometry or several layers, or refers to
+            something else.
     """
-    if not path.is_file():
+    if named := _LAYER.fullmatch(str(path)):
+        path, layer = Path(named["path"]), named["layer"]
+    if not (path.is_file() or (path.suffix.lower() == ".gdb" and path.is_dir())):
         raise InputError(f"{path}: no such file; give the {what} file's path")
     try:
         if path.suffix.lower() in {".parquet", ".geoparquet"}:
             return gpd.read_parquet(path)
         source = gdal_source(path)
-        check_driver(str(pyogrio.read_info(source)["driver"]), path)
-        read = pyogrio.read_dataframe(source)
+        layer = layer_of(source, path, layer, polygons=polygons)
+        check_driver(str(pyogrio.read_info(source, layer=layer)["driver"]), path)
+        read = pyogrio.read_dataframe(source, layer=layer)
     except (DamageSSLError, MemoryError):
         raise
     except Exception as error:  # as in `readable`: GDAL, GEOS, Arrow and zipfile fail in ways of their own

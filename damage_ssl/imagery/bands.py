@@ -1,8 +1,9 @@
 """Which bands of a raster are red, green and blue, which pixels are valid, and the black fill that no mask declares."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,7 @@ from scipy import ndimage
 
 from damage_ssl.imagery.scene import Fill
 
+_LOOKED_AT_PX = 256
 _COLOURS = ("red", "green", "blue")
 
 
@@ -71,7 +73,9 @@ def band_notes(source: Any, name: str, bands: tuple[int, ...] | None) -> list[st
     told, taken = told_indexes(source), bands or tuple(rgb_indexes(source))
     if bands is not None and told is not None and tuple(told) != bands:
         return [f"{name}: bands {_listed(bands)} were asked for, the file says {_listed(told)}"]
-    if bands is not None or told is not None or len(taken) < 3:
+    if bands is None and told is None and source.count - (alpha_index(source) is not None) == 2:
+        return [f"{name}: has two bands; the first is taken as grey, the second is not used"]
+    if bands is not None or told is not None or len(taken) < 3 or _black_ink(source) is not None:
         return []
     return [
         f"{name}: bands {_listed(taken)} are taken for red, green, blue: a guess, since neither names nor colour tags "
@@ -106,13 +110,18 @@ def read_bands(
     if layout.all_valid:
         valid = np.ones(bands.shape[1:], dtype=bool)
     else:
-        valid = _declared_valid(source, indexes, window, bands)
+        valid = _declared_valid(source, indexes, window, bands, least=0 if layout.unit_mask else 127)
     if alpha is not None:
         opacity = read[-1] if together else source.read(alpha, window=window)
         # Half transparent is out; in more than 8 bits some files write 0 and 255, others 0 and 65535.
-        valid &= opacity > (127 if opacity.dtype == np.uint8 else 0)
-    if len(indexes) == 1:
-        bands = _looked_up(source, bands[0]) if source.colorinterp[0] == ColorInterp.palette else bands.repeat(3, 0)
+        valid &= opacity > (127 if opacity.dtype == np.uint8 and not layout.unit_alpha else 0)
+    if len(indexes) == 1 and source.colorinterp[0] == ColorInterp.palette:
+        bands, opaque = _looked_up(source, bands[0])
+        valid = valid & opaque
+    elif len(indexes) == 1:
+        bands = bands.repeat(3, 0)
+    elif layout.black is not None:
+        bands = _from_inks(bands, source.read(layout.black, window=window))
     if bands.dtype.kind == "f":
         finite = np.isfinite(bands).all(axis=0)
         valid &= finite
@@ -155,11 +164,18 @@ def stretched(band: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.uin
 
 @dataclass(frozen=True)
 class _Layout:
-    """Of an open raster: the bands to read, and whether no mask or nodata value excludes any of their pixels."""
+    """Of an open raster: the bands to read, and whether no mask or nodata value excludes any of their pixels.
+
+    `unit_alpha` and `unit_mask` are of 0 and 1 instead of 0 and 255. `black` is the fourth ink of a picture in cyan,
+    magenta, yellow and black.
+    """
 
     indexes: list[int]
     alpha: int | None
     all_valid: bool
+    unit_alpha: bool = False
+    unit_mask: bool = False
+    black: int | None = None
 
 
 _LAYOUTS: WeakKeyDictionary[Any, dict[tuple[int, ...] | None, _Layout]] = WeakKeyDictionary()
@@ -173,8 +189,38 @@ def _layout(source: Any, chosen: tuple[int, ...] | None) -> _Layout:
         indexes = list(chosen or rgb_indexes(source))
         flags = _mask_flags(source, indexes)
         all_valid = all(MaskFlags.all_valid in flag or MaskFlags.alpha in flag for flag in flags)
-        layout = known[chosen] = _Layout(indexes, alpha_index(source), all_valid)
+        alpha = alpha_index(source)
+        small = alpha is not None and source.dtypes[alpha - 1] == "uint8"
+        whole = any(MaskFlags.per_dataset in flag and not {MaskFlags.nodata, MaskFlags.alpha} & flag for flag in flags)
+        layout = known[chosen] = _Layout(
+            indexes,
+            alpha,
+            all_valid,
+            unit_alpha=small and _is_unit(partial(source.read, alpha), source),
+            unit_mask=whole and _is_unit(partial(source.read_masks, indexes[0]), source),
+            black=_black_ink(source) if chosen is None else None,
+        )
     return layout
+
+
+def _is_unit(read: Callable[..., NDArray[Any]], source: Any) -> bool:
+    """Whether a mask is of 0 and 1: nothing else in windows at the corners and in the middle, and some 1."""
+    width, height = min(_LOOKED_AT_PX, source.width), min(_LOOKED_AT_PX, source.height)
+    right, bottom = source.width - width, source.height - height
+    corners = [(0, 0), (right, 0), (0, bottom), (right, bottom), (right // 2, bottom // 2)]
+    most = max(int(read(window=Window(column, row, width, height)).max()) for column, row in dict.fromkeys(corners))
+    return most == 1
+
+
+def _black_ink(source: Any) -> int | None:
+    inks = [ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow, ColorInterp.black]
+    return 4 if list(source.colorinterp[:4]) == inks and source.dtypes[0] == "uint8" else None
+
+
+def _from_inks(inks: NDArray[Any], black: NDArray[Any]) -> NDArray[np.uint8]:
+    """Red, green, blue [3, h, w] of cyan, magenta, yellow [3, h, w] and black [h, w]: what the inks leave of white."""
+    paper = (255.0 - inks.astype(np.float32)) * (255.0 - black.astype(np.float32)) / 255.0
+    return np.asarray(np.rint(paper), dtype=np.uint8)
 
 
 def _mask_flags(source: Any, indexes: list[int]) -> list[set[MaskFlags]]:
@@ -182,11 +228,13 @@ def _mask_flags(source: Any, indexes: list[int]) -> list[set[MaskFlags]]:
     return [set(every[index - 1]) for index in indexes]
 
 
-def _declared_valid(source: Any, indexes: list[int], window: Window, bands: NDArray[Any]) -> NDArray[np.bool_]:
+def _declared_valid(
+    source: Any, indexes: list[int], window: Window, bands: NDArray[Any], *, least: int
+) -> NDArray[np.bool_]:
     """Where masks and nodata values leave pixels valid; alpha bands are not looked at."""
     flags = _mask_flags(source, indexes)
     if any(MaskFlags.per_dataset in flag and MaskFlags.nodata not in flag for flag in flags):
-        valid: NDArray[np.bool_] = source.read_masks(indexes[0], window=window) > 127
+        valid: NDArray[np.bool_] = source.read_masks(indexes[0], window=window) > least
         return valid
     if any(MaskFlags.nodata in flag for flag in flags):
         if ColorInterp.alpha in source.colorinterp:  # rasterio warns that GDAL ignores the alpha band, which we do not
@@ -198,10 +246,11 @@ def _declared_valid(source: Any, indexes: list[int], window: Window, bands: NDAr
     return np.asarray((source.read_masks(indexes, window=window) > 127).all(axis=0))
 
 
-def _looked_up(source: Any, index: NDArray[Any]) -> NDArray[np.uint8]:
+def _looked_up(source: Any, index: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The colours of a palette [3, h, w], and where they are not transparent [h, w]."""
     table = source.colormap(1)
-    lookup = np.array([table.get(value, (0, 0, 0, 0))[:3] for value in range(256)], dtype=np.uint8)
-    return np.moveaxis(lookup[index], -1, 0)
+    lookup = np.array([table.get(value, (0, 0, 0, 0)) for value in range(256)], dtype=np.uint8)
+    return np.moveaxis(lookup[index, :3], -1, 0), lookup[index, 3] > 0
 
 
 FILL_LEVEL = 8

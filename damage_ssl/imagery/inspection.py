@@ -179,7 +179,10 @@ def _usable_crs(source: Any, name: str) -> CRS:
     except CRSError as error:
         raise InputError(f"{name}: its CRS is not understood ({error})") from error
     if not (crs.is_geographic or crs.is_projected):
-        raise InputError(f"{name}: its CRS '{crs.name}' is neither geographic nor projected; assign the right one")
+        raise InputError(
+            f"{name}: its CRS '{crs.name}' is of a site and says not where on Earth; if it is in truth another, "
+            "say which: gdal_edit.py -a_srs EPSG:... FILE"
+        )
     return crs
 
 
@@ -189,10 +192,10 @@ def _check_transform(transform: Affine, name: str) -> None:
     # An inclination below a hundredth of a pixel over 10,000 pixels is rounding, not rotation.
     if abs(transform.b) > 1e-6 * abs(transform.a) or abs(transform.d) > 1e-6 * abs(transform.e):
         raise InputError(
-            f"{name}: its axes are rotated (geotransform {transform.to_gdal()}); warp it with gdalwarp first"
+            f"{name}: its axes are rotated (geotransform {transform.to_gdal()}); turn it: gdalwarp -r bilinear IN OUT"
         )
     if transform.a < 0 or transform.e > 0:
-        raise InputError(f"{name}: is not north up (geotransform {transform.to_gdal()}); warp it with gdalwarp first")
+        raise InputError(f"{name}: is not north up (geotransform {transform.to_gdal()}); turn it: gdalwarp IN OUT")
 
 
 def _check_bands(source: Any, name: str, bands: tuple[int, ...] | None) -> None:
@@ -298,6 +301,8 @@ def _check_alpha(source: Any, href: str) -> None:
     height, width = (min(size, _SAMPLE_PX) for size in (source.height, source.width))
     window = Window((source.width - width) // 2, (source.height - height) // 2, width, height)
     opacity = source.read(index, window=window)
+    if opacity.max() <= 1:  # a mask of 0 and 1
+        return
     opaque = np.iinfo(opacity.dtype).max if opacity.dtype.kind in "ui" else 1
     partly = (opacity > 0) & (opacity < opaque) & (opacity != 255)
     if partly.mean() > _MOSTLY_HALF_TRANSPARENT:

@@ -1,36 +1,26 @@
 """Labels as CSV: what analysts bring from a spreadsheet and take back to one."""
 
-import codecs
-import csv
-import io
 import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from damage_ssl.damage_scale import ClassScheme, LabelValue
-from damage_ssl.errors import InputError, nearest_name
+from damage_ssl.errors import InputError
 from damage_ssl.files import atomic_path
+from damage_ssl.labels.grade_words import GradeRules, read_grades, settle_grades, unknown_grade_error
+from damage_ssl.labels.label_table import GRADE, ID, OTHER_COLUMNS, ColumnNames, LabelTable, read_table
 from damage_ssl.spreadsheet import inert, meant
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SEPARATOR_LINE = re.compile(r'"?sep=(,|;|\t)"?[ \t]*\r?(?:\n|$)', re.IGNORECASE)
 _ROUNDED = re.compile(r"\d+([.,]\d+)?[eE]\+?\d+")
-REQUIRED = ("building_id", "grade")
-OPTIONAL = (
-    "labeller",
-    "time",
-    "drawn",
-    "inclusion_probability",
-    "comment",
-    "stratum",
-    "cluster_id",
-    "cluster_probability",
-)
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT00:00:00")
+REQUIRED = (ID, GRADE)
+OPTIONAL = OTHER_COLUMNS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +29,8 @@ class ImportReport:
 
     `added` rows are new in the log; `unchanged` ones repeat their labeller's last word; `repeated` ones say again what
     an earlier row of the file says; `unclassified` ones carry no grade. `unknown` are the buildings left out because
-    the event does not have them, `ignored_columns` the columns that were not used.
+    the event does not have them, `ignored_columns` the columns that were not used, `unplaced` how many labels were left
+    out because no building, or not one alone, lies where they lie, by that reason.
     """
 
     added: int
@@ -48,11 +39,12 @@ class ImportReport:
     unclassified: int
     unknown: tuple[str, ...]
     ignored_columns: tuple[str, ...]
+    unplaced: dict[str, int] = field(default_factory=dict)
 
     @property
     def skipped(self) -> int:
         """Rows left out on purpose: no grade, said twice, or of unknown buildings."""
-        return self.repeated + self.unclassified + len(self.unknown)
+        return self.repeated + self.unclassified + len(self.unknown) + sum(self.unplaced.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,49 +68,91 @@ class LabelRow:
 class LabelFile:
     """A label file, read and checked: rows with a grade or answer, each said once."""
 
+    path: Path
     rows: tuple[LabelRow, ...]
     repeated: int
     unclassified: int
     ignored_columns: tuple[str, ...]
+    unplaced: dict[str, int] = field(default_factory=dict)
 
 
-def read_label_csv(path: Path, *, labeller: str) -> LabelFile:
-    """Read a label file; see `LabelStore.import_csv` for its columns.
+def read_label_csv(
+    path: Path, *, labeller: str, rules: GradeRules | None = None, columns: ColumnNames | None = None
+) -> LabelFile:
+    """Read a label file of text or an XLSX workbook; see `LabelStore.import_csv` for its columns.
 
     As spreadsheets write it: separated by comma, semicolon or tab (the one that gives the known columns; a first line
     `sep=;` names it), UTF-8, UTF-16 with a byte order mark or Windows-1252, decimal commas where the separator is
-    another, rows that end early. An apostrophe before `=`, `+`, `-` or `@` is none of the text (`spreadsheet.meant`).
+    another, rows that end early, titles above the header, merged headers. An apostrophe before `=`, `+`, `-` or `@` is
+    none of the text (`spreadsheet.meant`).
+
+    Args:
+        path: the file.
+        labeller: who gave the labels, where the file does not say.
+        rules: how grades in other words are read; without it they are refused.
+        columns: which columns hold ids and grades, where they have other names.
 
     Raises:
         InputError: file and row of the first thing that is wrong.
     """
-    records = _records(path)
-    header_row, header = next(records, (1, []))
-    if not header:
-        raise InputError(f"{path}: is empty; a label file starts with the header {','.join(REQUIRED)}")
-    names = [name.strip().lower() for name in header]
-    _check_header(names, f"{path}, row {header_row}")
-    rows: list[LabelRow] = []
-    unclassified = 0
-    for number, record in records:
-        where = f"{path}, row {number}"
-        early = any(name in names[len(record) :] for name in REQUIRED)
-        if early or any(value.strip() for value in record[len(names) :]):
-            raise InputError(f"{where}: {len(record)} values under {len(names)} columns; quote values with separators")
-        values = [meant(value.strip()) for value in record[: len(names)]]
-        values += [""] * (len(names) - len(values))  # a row that ends early
-        row = _parse_row(dict(zip(names, values, strict=True)), number, where, labeller)
-        if row.value is LabelValue.UNCLASSIFIED:
-            unclassified += 1
-        else:
-            rows.append(row)
-    once = _said_once(rows, path)
+    return labels_of(read_table(Path(path), columns), labeller=labeller, rules=rules or GradeRules())
+
+
+def labels_of(table: LabelTable, *, labeller: str, rules: GradeRules) -> LabelFile:
+    """The labels of a table that names each building.
+
+    Raises:
+        InputError: file and row of the first thing that is wrong.
+    """
+    rows, unclassified = label_rows(table, labeller=labeller, rules=rules)
+    once = _said_once(rows, table)
     return LabelFile(
+        path=table.path,
         rows=tuple(once),
         repeated=len(rows) - len(once),
         unclassified=unclassified,
-        ignored_columns=tuple(name for name in names if name not in (*REQUIRED, *OPTIONAL)),
+        ignored_columns=ignored_columns(table),
     )
+
+
+def label_rows(table: LabelTable, *, labeller: str, rules: GradeRules) -> tuple[list[LabelRow], int]:
+    """Every row with a grade or answer, and how many have none: an empty cell, or a word that says so.
+
+    Raises:
+        InputError: file and row of the first thing that is wrong.
+    """
+    width = len(table.names)
+    needed = max(table.grade, table.id or 0)
+    full: list[tuple[int, list[str]]] = []
+    for number, cells in table.rows:
+        if len(cells) <= needed or any(cells[width:]):
+            raise InputError(
+                f"{table.where(number)}: {len(cells)} values under {width} columns; quote values with separators"
+            )
+        row = [meant(cell) for cell in cells[:width]]
+        full.append((number, row + [""] * (width - len(row))))  # a row may end early
+    reading = read_grades(table.names[table.grade], [cells[table.grade] for _, cells in full], rules)
+    for number, cells in full:
+        if cells[table.grade] in reading.unknown:
+            raise unknown_grade_error(cells[table.grade], table.where(number))
+    settle_grades(reading, rules, table.path)
+    rows: list[LabelRow] = []
+    unclassified = 0
+    for number, cells in full:
+        if table.id is not None and not cells[table.id]:
+            raise InputError(f"{table.where(number)}: building_id is empty; every label names its building")
+        value = reading.values.get(cells[table.grade], LabelValue.UNCLASSIFIED)
+        if value is LabelValue.UNCLASSIFIED:
+            unclassified += 1
+        else:
+            rows.append(_row(table, number, cells, value, labeller))
+    return rows, unclassified
+
+
+def ignored_columns(table: LabelTable) -> tuple[str, ...]:
+    """The columns that were not used."""
+    used = {table.id, table.grade}
+    return tuple(name for n, name in enumerate(table.names) if n not in used and name not in OPTIONAL)
 
 
 def write_label_csv(labels: "pd.DataFrame", path: Path) -> None:
@@ -155,6 +189,8 @@ def mangled_ids(unknown: Sequence[str], known: Collection[str]) -> str | None:
         what = f"the file's '{name}' seems to be the event's '{meant}', changed by a spreadsheet or table program"
     elif rounded := next((name for name in unknown if _ROUNDED.fullmatch(name)), None):
         what = f"'{rounded}' is a number that a spreadsheet has rounded: its digits are lost"
+    elif dated := next((name for name in unknown if _DATE.fullmatch(name)), None):
+        what = f"'{dated}' is a date that a spreadsheet has made of the id"
     else:
         return None
     return f"{what}; write the labels anew with the column building_id as text"
@@ -167,73 +203,12 @@ def _as_spreadsheet(name: str) -> str:
     return digits[1] if digits else text
 
 
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(row number, values) of every row that is not blank; a blank row counts, as it does in a spreadsheet."""
-    number = 0
-    try:
-        text = _decoded(path)
-        declared = _SEPARATOR_LINE.match(text)
-        rest = text if declared is None else " \n" + text[declared.end() :]  # the row counts, as in the spreadsheet
-        separator = _separator(text.partition("\n")[0]) if declared is None else declared[1]
-        for number, record in enumerate(csv.reader(io.StringIO(rest, newline=""), delimiter=separator, strict=True), 1):
-            if any(value.strip() for value in record):
-                yield number, record
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file; give the path of a CSV of labels") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a CSV of labels") from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: is neither UTF-8, UTF-16 nor Windows-1252 text (byte {error.start}); save it as CSV UTF-8"
-        ) from None
-    except csv.Error as error:
-        raise InputError(f"{path}, row {number + 1}: is not valid CSV ({error}); check the quotes") from None
-
-
-def _decoded(path: Path) -> str:
-    content = path.read_bytes()
-    if content.startswith(b"PK\x03\x04") or content.startswith(b"\xd0\xcf\x11\xe0"):
-        raise InputError(f"{path}: is a spreadsheet, not text; save the sheet as CSV UTF-8 and give that file")
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        if b"\0" in content:
-            raise
-        return content.decode("cp1252")
-
-
-def _separator(header: str) -> str:
-    """The mark that parts the header into most of the known columns; of equals the first, a comma before others."""
-
-    def known(mark: str) -> int:
-        names = {name.strip().strip('"').strip().lower() for name in header.split(mark)}
-        return len(names & {*REQUIRED, *OPTIONAL})
-
-    marks = [mark for mark in (",", ";", "\t") if mark in header] or [","]
-    return max(marks, key=known)
-
-
-def _check_header(names: Sequence[str], where: str) -> None:
-    for name in REQUIRED:
-        if name not in names:
-            others = [other for other in names if other not in (*REQUIRED, *OPTIONAL)] or list(names)
-            raise InputError(
-                f"{where}: the column '{name}' is missing among {', '.join(names)}; {nearest_name(name, others)}"
-            )
-    repeated = next((name for name in (*REQUIRED, *OPTIONAL) if names.count(name) > 1), None)
-    if repeated is not None:
-        raise InputError(f"{where}: the column '{repeated}' is there {names.count(repeated)} times; keep one")
-
-
-def _parse_row(values: dict[str, str], number: int, where: str, labeller: str) -> LabelRow:
-    if not values["building_id"]:
-        raise InputError(f"{where}: building_id is empty; every label names its building")
+def _row(table: LabelTable, number: int, cells: Sequence[str], value: LabelValue, labeller: str) -> LabelRow:
+    values, where = dict(zip(table.names, cells, strict=True)), table.where(number)
     return LabelRow(
         row=number,
-        building_id=values["building_id"],
-        value=LabelValue.parse(values["grade"], where),
+        building_id="" if table.id is None else cells[table.id],
+        value=value,
         labeller=values.get("labeller") or labeller,
         drawn=values.get("drawn") or "import",
         inclusion_probability=_probability(values, "inclusion_probability", where),
@@ -268,15 +243,15 @@ def _time(text: str, where: str) -> str | None:
     return text
 
 
-def _said_once(rows: Sequence[LabelRow], path: Path) -> list[LabelRow]:
+def _said_once(rows: Sequence[LabelRow], table: LabelTable) -> list[LabelRow]:
     """Rows without repetitions; a labeller who says two things of one building is an error."""
     first: dict[tuple[str, str], LabelRow] = {}
     for row in rows:
         earlier = first.setdefault((row.building_id, row.labeller), row)
         if earlier.value is not row.value:
             raise InputError(
-                f"{path}, row {row.row}: building '{row.building_id}' is {row.value.value} here and "
-                f"{earlier.value.value} in row {earlier.row}; keep one of the two"
+                f"{table.where(row.row)}: building '{row.building_id}' is {row.value.value} here and "
+                f"{earlier.value.value} in {table.unit} {earlier.row}; keep one of the two"
             )
     return list(first.values())
 

@@ -18,6 +18,7 @@ from damage_ssl.errors import InputError
 from damage_ssl.files import storage_errors
 from damage_ssl.labels.label_csv import (
     ImportReport,
+    LabelFile,
     mangled_ids,
     read_label_csv,
     unknown_buildings_error,
@@ -241,7 +242,7 @@ class LabelStore:
             return int(connection.execute(select(func.coalesce(func.max(LOG.c.id), 0))).scalar_one())
 
     def import_csv(
-        self, path: Path, *, known_ids: Collection[str], labeller: str, skip_unknown: bool = False
+        self, path: Path | LabelFile, *, known_ids: Collection[str], labeller: str, skip_unknown: bool = False
     ) -> ImportReport:
         """Append the labels of a CSV file, all or none.
 
@@ -250,9 +251,9 @@ class LabelStore:
         `labeller` is used where the file names none.
 
         Args:
-            path: columns `building_id` and `grade`; optional `labeller`, `time`, `comment`, `drawn`,
-                `inclusion_probability`, `stratum`, `cluster_id`, `cluster_probability`. As spreadsheets write it: see
-                `read_label_csv`.
+            path: a file, or what was read of one; columns `building_id` and `grade`; optional `labeller`, `time`,
+                `comment`, `drawn`, `inclusion_probability`, `stratum`, `cluster_id`, `cluster_probability`. As
+                spreadsheets write it: see `read_label_csv`.
             known_ids: the event's buildings.
             labeller: who gave the labels, unless the file says so.
             skip_unknown: leave out labels of other buildings instead of refusing the file (not those whose ids a
@@ -262,12 +263,11 @@ class LabelStore:
             InputError: the file cannot be read, or a row is wrong; file and row (the header is row 1) are named.
             StorageError: the disk is full or not writable.
         """
-        path = Path(path)
-        file = read_label_csv(path, labeller=labeller)
+        file = path if isinstance(path, LabelFile) else read_label_csv(Path(path), labeller=labeller)
         known = set(known_ids)
         unknown = [row for row in file.rows if row.building_id not in known]
         if unknown and (not skip_unknown or mangled_ids([row.building_id for row in unknown], known)):
-            raise unknown_buildings_error(path, unknown, known)
+            raise unknown_buildings_error(file.path, unknown, known)
         labels = [
             NewLabel(
                 building_id=row.building_id,
@@ -296,6 +296,7 @@ class LabelStore:
             unclassified=file.unclassified,
             unknown=tuple(sorted({row.building_id for row in unknown})),
             ignored_columns=file.ignored_columns,
+            unplaced=file.unplaced,
         )
 
     def export_csv(self, path: Path) -> int:

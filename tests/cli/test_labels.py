@@ -64,3 +64,28 @@ def test_database_of_another_kind_is_refused(run: Run, workspace: Path, monkeypa
     outcome = run("label", "agreement", "town", "--workspace", workspace)
     assert outcome.code == 2
     assert "only PostgreSQL keeps the labels" in outcome.err
+
+
+def test_other_words_are_shown_and_taken_only_when_somebody_agrees(run: Run, workspace: Path, tmp_path: Path) -> None:
+    first, second = two_buildings(workspace)
+    file = tmp_path / "labels.csv"
+    file.write_text(f"building_id,damage_gra\n{first},Destroyed\n{second},Damaged\n")
+    refused = run("label", "import", "town", file, "--workspace", workspace)
+    assert refused.code == 2
+    assert "'Damaged' → major-damage (1). Take it with --yes" in refused.err
+    taken = run("label", "import", "town", file, "--yes", "--workspace", workspace)
+    assert "grades of 'damage_gra' are read as copernicus:" in taken.out
+    assert "2 labels added" in taken.out
+    status = run("status", "town", "--workspace", workspace, "--json").json
+    assert status["labels"] == {"major-damage": 1, "destroyed": 1}
+
+
+def test_labels_by_place_say_what_was_left_out(run: Run, workspace: Path, tmp_path: Path) -> None:
+    from damage_ssl.events.event import Event
+
+    inside = Event.open(workspace, "town").footprints().geometry.iloc[0].representative_point()
+    file = tmp_path / "points.csv"
+    file.write_text(f"latitude,longitude,grade\n{inside.y},{inside.x},destroyed\n0,0,destroyed\n")
+    said = run("label", "import", "town", file, "--workspace", workspace)
+    assert "1 labels added, 0 already there, 1 left out" in said.out
+    assert "left out: 1, in no footprint" in said.out

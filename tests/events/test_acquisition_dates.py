@@ -68,3 +68,37 @@ def test_item_of_a_catalogue_beside_the_file(tmp_path: Path) -> None:
     assert str(acquisition_date(href, "pre", None, None)[0]) == "2023-02-08 08:12:34+00:00"
     (tmp_path / "visual_metadata.json").write_text("[1]")
     assert acquisition_date(href, "pre", None, None) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("raster", "sidecar", "content"),
+    [
+        ("scene.tif", "scene.IMD", "BEGIN_GROUP = IMAGE_1\n\tfirstLineTime = 2023-02-08T08:15:11.123456Z;\nEND_GROUP"),
+        ("x-S2AS_R1C1-1_P001.TIF", "x-S2AS-1_P001.XML", "<IMD><FIRSTLINETIME>2023-02-08T08:15:11Z</FIRSTLINETIME>"),
+        ("a_3B_AnalyticMS_SR.tif", "a_3B_AnalyticMS_metadata.xml", "<ps:acquisitionDateTime>2023-02-08T08:15:11Z<"),
+        ("a_3B_AnalyticMS_clip.tif", "a_3B_AnalyticMS_metadata.xml", "<eop:acquisitionDate>2023-02-08T08:15:11.5Z<"),
+        ("IMG_PHR1B_P_R1C1.TIF", "DIM_PHR1B_P.XML", "<Dimap_Document><IMAGING_DATE>2023-02-08</IMAGING_DATE>"),
+        ("MTD.tif", "MTD.xml", '<SENSING_TIME metadataLevel="Standard">2023-02-08T08:15:11.024Z</SENSING_TIME>'),
+        ("town.tif", "town.json", '{"properties": {"datetime": "2023-02-08T08:15:11Z"}}'),
+    ],
+    ids=["IMD", "Maxar XML of a tile", "PlanetScope", "RapidEye", "DIMAP", "Sentinel-2", "STAC"],
+)
+def test_dates_in_metadata_beside_the_raster(raster: str, sidecar: str, content: str, tmp_path: Path) -> None:
+    href = image(tmp_path, raster, TIFFTAG_DATETIME="2024:05:01 09:00:00")
+    (tmp_path / sidecar).write_text(content)
+    (tmp_path / "other.xml").write_text("<FIRSTLINETIME>2001-01-01T00:00:00Z</FIRSTLINETIME>")
+    found, notes = acquisition_date(href, "post", None, None)
+    assert found is not None and f"{found:%Y-%m-%d}" == "2023-02-08"
+    assert notes == ()
+
+
+def test_date_in_the_name_of_the_folder_is_taken_for_want_of_another_and_said(tmp_path: Path) -> None:
+    folder = tmp_path / "after_2023-02-08"
+    folder.mkdir()
+    href = image(folder, "ortho.tif", TIFFTAG_DATETIME="2024:05:01 09:00:00")
+    found, (note,) = acquisition_date(href, "post", None, None)
+    assert found is not None and f"{found:%Y-%m-%d}" == "2023-02-08"
+    assert "is the date in its folder's name" in note and "--post-date" in note
+    named = image(folder, "ortho_20230209.tif")
+    found, notes = acquisition_date(named, "post", None, None)
+    assert found is not None and f"{found:%Y-%m-%d}" == "2023-02-09" and notes == ()

@@ -77,7 +77,7 @@ def test_alone_it_is_refused(tmp_path: Path) -> None:
 
 
 def test_grey_photographs_and_odd_names_stay(tmp_path: Path) -> None:
-    write_tiff(tmp_path / "post" / "pan.tif", COLOUR[0])
+    write_tiff(tmp_path / "post" / "old_grey.tif", COLOUR[0])
     write_tiff(tmp_path / "post" / "clouds_8bands.tif", np.concatenate([COLOUR] * 3), photometric="minisblack")
     write_tiff(tmp_path / "post" / "damask_street.tif", COLOUR)
     write_tiff(tmp_path / "post" / "mask_of_zorro.tif", COLOUR)
@@ -182,3 +182,177 @@ def test_raw_scene_with_polynomials_only(tmp_path: Path) -> None:
         sides(tmp_path)
     assert "gdalwarp -rpc -to RPC_DEM=dem.tif" in str(error.value)
     assert "gdal_edit" not in str(error.value)
+
+
+HALF = np.where(np.arange(SIDE)[None, :] < 64, 0, 1).astype(np.uint8) * np.ones((SIDE, 1), dtype=np.uint8)
+
+
+def read(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [3, h, w] and where they are valid [h, w]."""
+    chunk = read_chunk(scene, (0, SIDE), (0, SIDE))
+    return np.moveaxis(chunk.pixels[..., :3], -1, 0), chunk.pixels[..., 3] > 0
+
+
+@pytest.mark.parametrize("opaque", [1, 255])
+@pytest.mark.parametrize("kind", ["alpha", "alpha of 16 bits", "internal mask", "mask beside it"])
+def test_masks_and_alpha_of_0_and_1(opaque: int, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "post" / "post.tif"
+    if kind.startswith("alpha"):
+        dtype = np.uint16 if "16" in kind else np.uint8
+        bands = np.concatenate([COLOUR, HALF[None] * opaque]).astype(dtype)
+        write_tiff(path, bands, photometric="rgb", alpha="yes")
+    else:
+        write_tiff(path, COLOUR)
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=kind == "internal mask"), rasterio.open(path, "r+") as out:
+            out.write_mask(HALF * opaque)
+    (scene,) = sides(tmp_path)
+    _, valid = read(scene)
+    assert not valid[:, :60].any() and valid[:, 68:].all()
+
+
+def test_opaque_alpha_of_1_is_no_near_infrared(tmp_path: Path) -> None:
+    write_tiff(
+        tmp_path / "post" / "post.tif", np.concatenate([COLOUR, HALF[None] * 0 + 1]), photometric="rgb", alpha="yes"
+    )
+    (scene,) = sides(tmp_path)
+    assert read(scene)[1].all()
+
+
+def test_picture_in_inks_is_read_as_colours(tmp_path: Path) -> None:
+    black = np.full((1, SIDE, SIDE), 51, dtype=np.uint8)
+    write_tiff(tmp_path / "post" / "post.tif", np.concatenate([255 - COLOUR, black]), photometric="cmyk")
+    (scene,) = sides(tmp_path)
+    assert scene.notes == ()
+    pixels, _ = read(scene)
+    assert np.abs(pixels.astype(float) - COLOUR * 0.8).max() <= 1
+
+
+def test_jpeg_in_luminance_and_chroma_is_read_as_colours(tmp_path: Path) -> None:
+    smooth = np.stack([np.add.outer(np.arange(SIDE), np.arange(SIDE)) // 2 + shift for shift in (0, 40, 80)])
+    path = tmp_path / "post" / "post.tif"
+    write_tiff(path, smooth.clip(20, 240).astype(np.uint8), photometric="ycbcr", compress="jpeg")
+    (scene,) = sides(tmp_path)
+    assert scene.notes == ()
+    assert np.abs(read(scene)[0].astype(float) - smooth.clip(20, 240)).mean() < 4
+
+
+def test_transparent_colour_of_a_palette_is_no_picture(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "post" / "post.tif", np.where(HALF == 0, 255, COLOUR[0] // 2).astype(np.uint8))
+    with rasterio.open(path, "r+") as out:
+        out.write_colormap(1, {value: (value, 255 - value, 90, 255) for value in range(255)} | {255: (9, 99, 9, 0)})
+        out.colorinterp = [ColorInterp.palette]
+    (scene,) = sides(tmp_path)
+    pixels, valid = read(scene)
+    assert valid[:, 64:].all()
+    assert np.array_equal(pixels[1][:, 64:], 255 - COLOUR[0][:, 64:] // 2)
+
+
+def test_second_of_two_bands_is_said_not_to_be_used(tmp_path: Path) -> None:
+    write_tiff(tmp_path / "post" / "post.tif", COLOUR[:2])
+    (scene,) = sides(tmp_path)
+    assert "has two bands; the first is taken as grey" in scene.notes[0]
+    assert np.array_equal(read(scene)[0], COLOUR[[0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "left_out"),
+    [("a_PAN.tif", 2, True), ("a_grey.tif", 4, True), ("a_grey.tif", 2, False), ("a_panorama.tif", 1, False)],
+)
+def test_panchromatic_image_beside_a_colour_one(name: str, factor: int, left_out: bool, tmp_path: Path) -> None:
+    coarse = Affine(GSD_M * factor, 0, CORNER_X, 0, -GSD_M * factor, CORNER_Y)
+    write_tiff(tmp_path / "post" / name, COLOUR[0])
+    write_tiff(tmp_path / "post" / "colour.tif", texture(2, SIDE, SIDE), transform=coarse)
+    found = sides(tmp_path)
+    assert [scene.scene_id for scene in found] == (
+        ["post-colour"] if left_out else [f"post-{name[:-4]}", "post-colour"]
+    )
+    assert any("is panchromatic, and shown in colour" in note for note in found[0].notes) == left_out
+
+
+def test_panchromatic_image_alone_or_of_another_place_stays(tmp_path: Path) -> None:
+    write_tiff(tmp_path / "post" / "a_pan.tif", COLOUR[0])
+    assert len(sides(tmp_path)) == 1
+    away = Affine(GSD_M, 0, CORNER_X + SIDE * GSD_M / 2, 0, -GSD_M, CORNER_Y)
+    write_tiff(tmp_path / "post" / "colour.tif", COLOUR, transform=away)
+    assert len(sides(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("transform", "crs", "problem"),
+    [
+        (
+            Affine(GSD_M, 0.1, CORNER_X, 0.1, -GSD_M, CORNER_Y),
+            32618,
+            "its axes are rotated .*gdalwarp -r bilinear IN OUT",
+        ),
+        (Affine(GSD_M, 0, CORNER_X, 0, GSD_M, CORNER_Y), 32618, "is not north up .*gdalwarp IN OUT"),
+        (
+            Affine(GSD_M, 0, 0, 0, -GSD_M, 0),
+            'LOCAL_CS["site grid",UNIT["metre",1]]',
+            "its CRS 'site grid' is of a site .*gdal_edit.py -a_srs EPSG:... FILE",
+        ),
+    ],
+    ids=["rotated", "south up", "engineering"],
+)
+def test_place_that_cannot_be_used_names_the_command(transform: Affine, crs: str, problem: str, tmp_path: Path) -> None:
+    write_tiff(tmp_path / "post" / "post.tif", COLOUR, transform=transform, crs=crs)
+    with pytest.raises(InputError, match=problem):
+        sides(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "gsd_m"),
+    [
+        ("EPSG:2263", Affine(3, 0, 980_000, 0, -3, 200_000), 0.9144),
+        ("EPSG:32618+5773", Affine(GSD_M, 0, CORNER_X, 0, -GSD_M, CORNER_Y), GSD_M),
+        ("EPSG:4326", Affine(1e-5, 0, -75, 0, -1e-5, 0.0006), 1.11),
+        ("EPSG:3031", Affine(1, 0, 100_000, 0, -1, 1_000_000), 1.0),
+    ],
+    ids=["feet", "compound", "degrees", "polar"],
+)
+def test_other_units_and_reference_systems(crs: str, transform: Affine, gsd_m: float, tmp_path: Path) -> None:
+    import pyproj
+
+    wkt = pyproj.CRS.from_user_input(crs).to_wkt()
+    write_tiff(tmp_path / "post" / "post.tif", COLOUR, transform=transform, crs=rasterio.crs.CRS.from_wkt(wkt))
+    (scene,) = sides(tmp_path)
+    assert scene.gsd_m == pytest.approx(gsd_m, rel=0.03)
+    assert read(scene)[1].all()
+
+
+def warm_and_cold(seed: int) -> np.ndarray:
+    """Bands [3, h, w] whose red and blue differ from place to place, as roofs and streets do."""
+    tint = texture(seed + 50, SIDE, SIDE)[0].astype(float) - 128
+    grey = texture(seed, SIDE, SIDE)[0] / 2 + 64
+    return np.stack([grey + tint / 3, grey, grey - tint / 3]).clip(1, 250)
+
+
+@pytest.mark.parametrize(
+    ("order", "tagged", "bands", "said"),
+    [
+        ([2, 1, 0], False, None, True),
+        ([0, 1, 2], False, None, False),
+        ([2, 1, 0], False, {"post": (3, 2, 1)}, False),
+        ([0, 1, 2], False, {"post": (3, 2, 1)}, True),
+        ([2, 1, 0], True, None, False),
+    ],
+    ids=["swapped", "not swapped", "put right", "made wrong by hand", "file says so"],
+)
+def test_red_and_blue_swapped_between_the_dates(
+    order: list[int], tagged: bool, bands: object, said: bool, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    town = warm_and_cold(3)
+    write_tiff(tmp_path / "pre" / "pre.tif", town.astype(np.uint16) * 8, photometric="rgb")
+    later = (town + rng.normal(0, 6, town.shape)).clip(1, 250)[order]
+    write_tiff(
+        tmp_path / "post" / "post.tif", later.astype(np.uint16) * 5, photometric="rgb" if tagged else "minisblack"
+    )
+    found, _ = inspect_sides(
+        [tmp_path / "pre"],
+        [tmp_path / "post"],
+        pre_datetime=None,
+        post_datetime=None,
+        bands=bands,  # type: ignore[arg-type]
+    )
+    assert any("red and blue of one date seem to be swapped" in note for note in found[1].notes) == said

@@ -175,7 +175,7 @@ def test_missing_crs_is_an_error_except_for_geojson(tmp_path: Path) -> None:
     path = tmp_path / "f.shp"
     gpd.GeoDataFrame({"id": [1]}, geometry=[SQUARES[0]], crs=UTM).to_file(path)
     path.with_suffix(".prj").unlink()
-    with pytest.raises(InputError, match=r"f\.shp: has no CRS; assign one \(for a Shapefile: the \.prj"):
+    with pytest.raises(InputError, match=r"f\.shp: has no CRS; put its \.prj file beside it, or"):
         read_footprints(path)
 
 

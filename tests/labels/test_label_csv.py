@@ -186,8 +186,8 @@ def test_missing_column_names_the_nearest(store: LabelStore, tmp_path: Path) -> 
         ('building_id,grade\nb1,"intact\n', "labels.csv, row 2: is not valid CSV"),
         (b"building_id,grade\nb1,intact\xff\n", "labels.csv, row 2: grade 'intact\u00ff' is not one of"),
         (b"building_id,grade\nb1,intact\x81\n", "labels.csv: is neither UTF-8, UTF-16 nor Windows-1252 text"),
-        (b"PK\x03\x04rest of an XLSX", "labels.csv: is a spreadsheet, not text; save the sheet as CSV UTF-8"),
-        ("b;u\nbuilding_id;grade\n", "labels.csv, row 1: the column 'building_id' is missing"),
+        (b"PK\x03\x04rest of an XLSX", "labels.csv: is no whole workbook"),
+        ("b;u\nbuilding;rank\n", "labels.csv, row 1: the column 'building_id' is missing"),
     ],
 )
 def test_bad_file_is_refused_with_the_place(

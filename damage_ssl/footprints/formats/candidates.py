@@ -25,6 +25,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "plus_code": ("full_plus_code", "plus_code"),
     "osm_id": ("osm_id",),
     "osm_way_id": ("osm_way_id",),
+    "globalid": ("globalid", "guid", "uuid"),
+    "objectid": ("objectid", "fid", "gid"),
     "confidence": ("confidence",),
     "area_m2": ("area_in_meters", "area_m2"),
     "width_m": ("width_m", "width"),
@@ -38,7 +40,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "sources": ("sources",),
     "bbox": ("bbox",),
 }
-ID_NAMES = ("building_id", "id", "uid", "plus_code", "osm_id", "osm_way_id")
+ID_NAMES = ("building_id", "id", "uid", "plus_code", "osm_id", "osm_way_id", "globalid", "objectid")
 FEATURE_NAMES = (*ID_NAMES, "confidence", "area_m2", "width_m")
 _DBF_NAME = 10
 BOX_NAMES = ("west", "south", "east", "north")
@@ -61,12 +63,18 @@ class FootprintCandidates:
     """The features of one file that may belong to the region, and the count of all that were seen.
 
     `features` is None where the whole file was not counted; `closed` counts polygons whose rings did not close and were
-    closed; `extent` is that of all features, as far as it is known.
+    closed; `extent` is that of all features, as far as it is known. `id_column` is the file's column that was asked for
+    as the ids; `columns` are all that the file has, as far as that was looked at. `remarks` say what was made of values
+    that could mean another thing.
     """
 
     path: Path
     region: Region | None
     min_confidence: float | None = None
+    id_column: str | None = None
+    columns: tuple[str, ...] = ()
+    own_names: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
     format: str = ""
     features: int | None = 0
     below_confidence: int = 0
@@ -74,7 +82,28 @@ class FootprintCandidates:
     closed: int = 0
     extent: tuple[float, float, float, float] | None = None
     _parts: list[gpd.GeoDataFrame] = field(default_factory=list)
+    _per_cent: bool = False
+    _unread_confidence: int = 0
     _corners: NDArray[np.float64] = field(default_factory=lambda: np.array([np.inf, np.inf, -np.inf, -np.inf]))
+
+    def find(self, available: "list[str]", wanted: tuple[str, ...] = tuple(NAMES)) -> dict[str, str]:
+        """`find_columns`, where the column that was asked for is `building_id`."""
+        found = find_columns(available, wanted)
+        self.columns = tuple(dict.fromkeys([*self.columns, *available]))
+        if self.id_column is not None:
+            asked = self.id_column.lower()
+            exact = [name for name in available if name.lower() == asked]
+            cut = [name for name in available if len(asked) > _DBF_NAME and name.lower() == asked[:_DBF_NAME]]
+            if named := exact or cut:
+                found["building_id"] = named[0]
+        self.own_names |= found
+        return found
+
+    @property
+    def has_asked_ids(self) -> bool:
+        """Whether the column that was asked for as the ids was found."""
+        name = self.own_names.get("building_id")
+        return self.id_column is not None and name is not None and self.id_column.lower().startswith(name.lower())
 
     def saw(self, count: int) -> None:
         """Count features of the file, whether or not they are added."""
@@ -91,7 +120,7 @@ class FootprintCandidates:
             self.extent = west, south, east, north
 
     def add(self, geometry: NDArray[np.object_], columns: Mapping[str, Any], rows: NDArray[np.int64]) -> None:
-        """Keep those of a batch that may lie in the region and are confident enough.
+        """Keep those of a batch that may lie in the region.
 
         Args:
             geometry: shapely geometries in EPSG:4326; None where there is none.
@@ -100,13 +129,11 @@ class FootprintCandidates:
         """
         bounds = shapely.bounds(geometry)
         self.saw_at(bounds)
-        confidence = _confidence(columns.get("confidence"), len(geometry))
+        confidence, per_cent, unread = _confidence(columns.get("confidence"), len(geometry))
+        self._unread_confidence += unread
+        self._per_cent |= per_cent
         inside = np.ones(len(geometry), dtype=bool) if self.region is None else self.region.may_hold(bounds)
         self.outside += int(np.count_nonzero(~inside))
-        if self.min_confidence is not None:
-            below = inside & (confidence < self.min_confidence)
-            self.below_confidence += int(np.count_nonzero(below))
-            inside &= ~below
         if not inside.any():
             return
         values = {
@@ -116,11 +143,26 @@ class FootprintCandidates:
         self._parts.append(gpd.GeoDataFrame(table, geometry=geometry[inside], crs="EPSG:4326"))
 
     def frame(self) -> gpd.GeoDataFrame:
-        """All that was kept, in the order of the file."""
+        """All that was kept and is confident enough, in the order of the file."""
         if not self._parts:
             return gpd.GeoDataFrame({"row": np.zeros(0, dtype=np.int64)}, geometry=[], crs="EPSG:4326")
         table = gpd.GeoDataFrame(pd.concat(self._parts, ignore_index=True), geometry="geometry", crs="EPSG:4326")
-        return _with_ids(_with_sizes(table))
+        return _with_ids(_with_sizes(self._confident(table)))
+
+    def _confident(self, table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+        """Confidence from 0 to 1; only the whole file tells whether it is in per cent."""
+        if self._unread_confidence:
+            self.remarks.append(
+                f"{self._unread_confidence:,} values of confidence are no numbers from 0 to 1: not known"
+            )
+        if self._per_cent:
+            self.remarks.append("its confidence is taken as per cent")
+            table["confidence"] /= 100
+        if self.min_confidence is None:
+            return table
+        below = table["confidence"] < self.min_confidence
+        self.below_confidence += int(below.sum())
+        return table[~below].reset_index(drop=True)
 
 
 def values_of(column: pa.Array) -> NDArray[Any]:
@@ -181,12 +223,30 @@ def _decoded(
         return out
 
 
-def _confidence(values: Any, count: int) -> NDArray[np.float64]:
-    """0 to 1; NaN where unknown, as Microsoft's −1 says."""
+_PER_CENT = 100.0
+
+
+def _confidence(values: Any, count: int) -> tuple[NDArray[np.float64], bool, int]:
+    """As given, from 0 to 1 or to 100, NaN where unknown, as Microsoft's −1 says; whether it is certainly per cent, and
+    how many values were not understood.
+
+    `87 %` and `0,87` are read; text without a number is not.
+    """
     if values is None:
-        return np.full(count, np.nan)
-    numbers = number_or_nan(values)
-    return np.where((numbers >= 0) & (numbers <= 1), numbers, np.nan)
+        return np.full(count, np.nan), False, 0
+    column = pd.Series(values)
+    numbers = np.array(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+    text = np.isnan(numbers) & column.notna().to_numpy()
+    signed = unread = 0
+    if text.any():
+        said = column[text].astype(str).str.strip()
+        plain = said.str.rstrip("% ").str.replace(",", ".", regex=False)
+        numbers[text] = pd.to_numeric(plain, errors="coerce")
+        signed = int(said.str.endswith("%").sum())
+        unread = int(((said != "") & np.isnan(numbers[text])).sum())
+    known = (numbers >= 0) & (numbers <= _PER_CENT)
+    unread += int((numbers > _PER_CENT).sum())
+    return np.where(known, numbers, np.nan), bool(signed or (numbers[known] > 1).any()), unread
 
 
 def _with_sizes(table: gpd.GeoDataFrame) -> gpd.GeoDataFrame:

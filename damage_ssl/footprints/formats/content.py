@@ -123,6 +123,11 @@ def _check_xml(text: bytes, name: str) -> None:
         if not roots:
             raise InputError(f"{name}: is no whole XML file ({error}); copy the file again") from error
     if roots and roots[0] not in _ROOTS:
+        if roots[0] == "html":
+            raise InputError(
+                f"{name}: is a web page, such as a sign-in page in place of the download; download the data again in a "
+                "browser"
+            )
         raise InputError(f"{name}: is an XML file of another kind (<{roots[0]}>); give KML, GML, GPX or OpenStreetMap")
 
 

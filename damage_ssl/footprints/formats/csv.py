@@ -19,9 +19,9 @@ from damage_ssl.footprints.formats.candidates import (
     ID_NAMES,
     FootprintCandidates,
     decode_wkt,
-    find_columns,
     number_or_nan,
 )
+from damage_ssl.footprints.formats.geometry_text import plain_wkt
 
 _BLOCK_BYTES = 1 << 20
 # A feature whose first corner or centre is further than this from the region's box is not looked at: about 5 km.
@@ -32,9 +32,9 @@ _FIRST_CORNER = r"(?P<x>-?[0-9][0-9.eE+-]*)\s+(?P<y>-?[0-9][0-9.eE+-]*)"
 def read_csv(path: Path, into: FootprintCandidates) -> None:
     """Stream a CSV into `into`, whatever its size.
 
-    A row's geometry is the WKT of `geometry` (or `wkt`, `geom`), else the box of xmin, ymin, xmax, ymax (or minx …,
-    west …), else the point of latitude and longitude. Rows that latitude and longitude, or the first corner of the WKT,
-    put more than 0.05° away from the region are passed over unread.
+    A row's geometry is the WKT, EWKT, hexadecimal WKB or GeoJSON of `geometry` (or `wkt`, `geom`), else the box of
+    xmin, ymin, xmax, ymax (or minx …, west …), else the point of latitude and longitude. Rows that latitude and
+    longitude, or the first corner of the WKT, put more than 0.05° away from the region are passed over unread.
 
     Raises:
         InputError: no such columns, or a row that cannot be read: the message gives its line.
@@ -42,13 +42,15 @@ def read_csv(path: Path, into: FootprintCandidates) -> None:
     into.format = "CSV"
     head = head_of(path)
     names, delimiter = _header(head, path)
-    found = find_columns(names)
+    found = into.find(names)
     geometry_of = _geometry_reader(found, names, path)
     line = 2
     for batch in _batches(path, delimiter, [*found.values()]):
         values = {key: batch.column(name) for key, name in found.items()}
         into.saw(len(batch))
         lines = np.arange(line, line + len(batch))
+        if "geometry" in values:
+            values["geometry"] = plain_wkt(values["geometry"], into, lines)
         near = _near(values, into, path, lines)
         if near.any():
             mask = pa.array(near)

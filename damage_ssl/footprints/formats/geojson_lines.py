@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from damage_ssl.errors import InputError
 from damage_ssl.footprints.formats import FootprintFormat
 from damage_ssl.footprints.formats.byte_stream import open_bytes
-from damage_ssl.footprints.formats.candidates import FEATURE_NAMES, FootprintCandidates, find_columns, number_or_nan
+from damage_ssl.footprints.formats.candidates import FEATURE_NAMES, FootprintCandidates, number_or_nan
 from damage_ssl.footprints.formats.csv import NEAR_DEGREES
 
 _BLOCK_BYTES = 4 << 20
@@ -32,36 +32,45 @@ def read_geojson_lines(path: Path, into: FootprintCandidates) -> None:
         InputError: a line is not a feature; the message gives the line and the byte of the content.
     """
     into.format = "GeoJSON lines"
-    for lines, first_line, starts in _blocks(path):
-        texts = [line.strip(_SEPARATORS) for line in lines]
+    separator, unit = _separator_of(path)
+    for lines, first_line, starts in _blocks(path, separator):
+        texts = [line.strip(_SEPARATORS + b"\n") for line in lines]
         rows = np.array([number for number, text in enumerate(texts) if text], dtype=np.int64)
         texts = [texts[row] for row in rows]
         into.saw(len(texts))
         near = _near(texts, into)
         into.outside += int(np.count_nonzero(~near))
         features = [
-            _parsed(texts[number], path, first_line + int(rows[number]), starts[rows[number]])
+            _parsed(texts[number], f"{path}, {unit} {first_line + int(rows[number]):,}", starts[rows[number]])
             for number in np.flatnonzero(near)
         ]
         if features:
-            geometry = np.array([_geometry(*feature, into) for feature in features], dtype=object)
+            geometry = np.array([shape_of(*feature, into) for feature in features], dtype=object)
             properties = [values for values, _, _ in features]
-            into.add(geometry, _columns(properties), first_line + rows[near])
+            into.add(geometry, columns_of(properties, into), first_line + rows[near])
 
 
 _Parsed = tuple[dict[str, Any], Any, str]
 
 
-def _blocks(path: Path) -> Iterator[tuple[list[bytes], int, NDArray[np.int64]]]:
+def _separator_of(path: Path) -> tuple[bytes, str]:
+    """What parts the features: a new line, or RFC 8142's record separator where features go over several lines."""
+    with open_bytes(path) as file:
+        head = file.read(1 << 16).lstrip()
+    first = head[1:].partition(b"\x1e")[0].strip(_SEPARATORS + b"\n")
+    return (b"\x1e", "feature") if head.startswith(b"\x1e") and b"\n" in first else (b"\n", "line")
+
+
+def _blocks(path: Path, separator: bytes) -> Iterator[tuple[list[bytes], int, NDArray[np.int64]]]:
     """Whole lines, the number of the first, and the byte at which each begins."""
-    rest, line, byte = b"", 1, 0
+    rest, line, byte = b"", 1 if separator == b"\n" else 0, 0
     with open_bytes(path) as file:
         while block := file.read(_BLOCK_BYTES):
-            whole, newline, tail = block.rpartition(b"\n")
+            whole, newline, tail = block.rpartition(separator)
             if not newline:
                 rest += block
                 continue
-            lines = (rest + whole).split(b"\n")
+            lines = (rest + whole).split(separator)
             starts = byte + np.concatenate([[0], np.cumsum([len(each) + 1 for each in lines])])
             yield lines, line, starts[:-1]
             line, byte, rest = line + len(lines), int(starts[-1]), tail
@@ -88,8 +97,7 @@ def _near(texts: list[bytes], into: FootprintCandidates) -> NDArray[np.bool_]:
     return ~passed
 
 
-def _parsed(text: bytes, path: Path, line: int, byte: int) -> _Parsed:
-    where = f"{path}, line {line:,}"
+def _parsed(text: bytes, where: str, byte: int) -> _Parsed:
     try:
         feature = json.loads(text)
     except json.JSONDecodeError as error:
@@ -109,7 +117,12 @@ def _parsed(text: bytes, path: Path, line: int, byte: int) -> _Parsed:
     return properties, feature.get("geometry"), where
 
 
-def _geometry(_properties: dict[str, Any], geometry: Any, where: str, into: FootprintCandidates) -> Any:
+def shape_of(_properties: dict[str, Any], geometry: Any, where: str, into: FootprintCandidates) -> Any:
+    """A shape of a feature's geometry; None without one. Rings that do not close are closed and counted.
+
+    Raises:
+        InputError: it is no geometry of GeoJSON.
+    """
     if geometry is None:
         return None
     try:
@@ -124,9 +137,10 @@ def _geometry(_properties: dict[str, Any], geometry: Any, where: str, into: Foot
     return closed
 
 
-def _columns(properties: list[dict[str, Any]]) -> dict[str, NDArray[np.object_]]:
+def columns_of(properties: list[dict[str, Any]], into: FootprintCandidates) -> dict[str, NDArray[np.object_]]:
+    """The values of the columns that are used, of features' properties."""
     names = list(dict.fromkeys(name for values in properties for name in values))
-    found = find_columns(names, FEATURE_NAMES)
+    found = into.find(names, FEATURE_NAMES)
     return {key: np.array([values.get(name) for values in properties], dtype=object) for key, name in found.items()}
 
 

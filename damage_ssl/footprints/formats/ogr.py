@@ -20,19 +20,21 @@ from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
 from damage_ssl.footprints.formats import FootprintFormat
+from damage_ssl.footprints.formats.advice import advice, no_crs, without_noise
 from damage_ssl.footprints.formats.byte_stream import check_expansion, head_of, is_gzip, open_bytes
 from damage_ssl.footprints.formats.candidates import (
     FEATURE_NAMES,
     ID_NAMES,
     FootprintCandidates,
     decode_wkb,
-    find_columns,
     to_lon_lat,
     values_of,
 )
 from damage_ssl.footprints.formats.content import check_content, check_driver
 from damage_ssl.footprints.formats.drivers import pyogrio
+from damage_ssl.footprints.formats.geojson_features import MOST_BYTES, FeatureIds, feature_ids, read_features
 from damage_ssl.footprints.formats.osm_integrity import check_osm
+from damage_ssl.footprints.formats.shapefile_parts import check_shapefile, text_encoding
 
 DataLayerError, DataSourceError = pyogrio.errors.DataLayerError, pyogrio.errors.DataSourceError
 
@@ -47,7 +49,8 @@ _ZIPPED = (".shp", ".gpkg", ".fgb", ".geojson", ".geojsonl", ".json", ".kml", ".
 pyogrio.set_gdal_config_options({"OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES", "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"})
 
 
-_FEATURE_ID = re.compile(rb'"id"\s*:\s*\d')
+_ENDS_BYTES = 4096
+_CUT_OFF = re.compile(rb'"exceededTransferLimit"\s*:\s*true')
 _CURVED = frozenset(range(8, 13)) | {13, 14}  # CircularString to MultiSurface; Curve and Surface
 _BUILDINGS = "building IS NOT NULL AND building <> 'no'"
 
@@ -59,14 +62,17 @@ def read_ogr(path: Path, into: FootprintCandidates, layer: str | None = None) ->
         InputError: GDAL cannot read the file, or does not know which of several layers is meant.
     """
     source = gdal_source(path)
+    if path.suffix.lower() == ".shp":
+        check_shapefile(path, into)
     try:
-        if path.suffix.lower() == ".shp":
-            _check_shapefile(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "geometry column type for layer")  # a GeoPackage that declares curves
-            _stream(source, path, _layer(source, path, layer), into, where=None)
+            warnings.filterwarnings("ignore", ".*EPSG:102100")  # Esri's number of web Mercator
+            _stream(source, path, layer_of(source, path, layer), into, where=None)
     except (DataSourceError, DataLayerError, OSError, RuntimeError, ValueError, pa.ArrowException) as error:
-        raise unreadable(path, error) from error
+        if "Unrecognized number" not in str(error) or path.suffix.lower() == ".zip":
+            raise unreadable(path, error) from error
+        read_features(path, into)  # an id beyond 2⁶³
 
 
 def read_osm(path: Path, into: FootprintCandidates) -> None:
@@ -127,13 +133,20 @@ def _vector_members(members: Sequence[str]) -> list[str]:
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """An error for a file that GDAL cannot read, with the place where it breaks if that can be found."""
+    if known := advice(path, str(error)):
+        return InputError(f"{path}: {known}")
     return InputError(
-        f"{path}: cannot be read as vector data ({_broken_json(path) or error}); give GeoJSON, GeoPackage, GeoParquet, "
-        "Shapefile or another file that GDAL/OGR reads"
+        f"{path}: cannot be read as vector data ({_broken_json(path) or without_noise(error)}); give GeoJSON, "
+        "GeoPackage, GeoParquet, Shapefile or another file that GDAL/OGR reads"
     )
 
 
-def _layer(source: str, path: Path, wanted: str | None) -> str | None:
+def layer_of(source: str, path: Path, wanted: str | None, *, polygons: bool = True) -> str | None:
+    """The layer that is meant; where none is `wanted`, the only one of polygons, or of any shapes.
+
+    Raises:
+        InputError: there is no such layer, or several could be meant.
+    """
     layers = [(str(name), None if kind is None else str(kind)) for name, kind in pyogrio.list_layers(source)]
     if wanted is not None:
         if wanted not in [name for name, _ in layers]:
@@ -143,7 +156,7 @@ def _layer(source: str, path: Path, wanted: str | None) -> str | None:
         raise DataSourceError("there is no layer in it: it is empty, or damaged at its beginning")
     if len(layers) == 1:
         return layers[0][0]
-    able = [entry for entry in layers if entry[1] and "Polygon" in entry[1]]
+    able = [entry for entry in layers if entry[1] and (not polygons or "Polygon" in entry[1])]
     able = able or [entry for entry in layers if entry[1] in {"Unknown", "GeometryCollection"}]
     able = able or [entry for entry in layers if entry[1] and "Point" in entry[1]]
     if len(able) > 1:
@@ -151,7 +164,7 @@ def _layer(source: str, path: Path, wanted: str | None) -> str | None:
         able = named if len(named) == 1 else able
     if len(able) != 1:
         raise InputError(
-            f"{path}: has {len(able) or 'no'} polygon layers: {_names(able or layers)}; "
+            f"{path}: has {len(able) or 'no'} {'polygon ' * polygons}layers: {_names(able or layers)}; "
             f"say which: '{path.name}|layername=NAME'"
         )
     return able[0][0]
@@ -164,6 +177,7 @@ def _names(layers: Sequence[tuple[str, str | None]]) -> str:
 def _stream(source: str, path: Path, layer: str | None, into: FootprintCandidates, where: str | None) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non closed ring")  # closed, and counted as repaired
+        warnings.filterwarnings("ignore", "Several features with id")  # said as ids that are not unique
         _stream_layer(source, path, layer, into, where)
 
 
@@ -176,8 +190,30 @@ def _stream_layer(source: str, path: Path, layer: str | None, into: FootprintCan
     crs = _crs(info["crs"], path)
     into.extent = _extent(info.get("total_bounds"), crs)
     into.features = info["features"] if where is None and info["features"] >= 0 else None
-    found = find_columns(list(info["fields"]), FEATURE_NAMES)
-    numbered = into.format == "GeoJSON" and not set(found) & set(ID_NAMES) and _has_number_ids(path)
+    found = into.find(list(info["fields"]), FEATURE_NAMES)
+    no_ids = not set(found) & ({*ID_NAMES} - {"objectid", "globalid"})
+    numbered: str | None = None
+    if into.format == "GeoJSON" and path.suffix.lower() != ".zip":
+        kinds = dict(zip(info["fields"], info["dtypes"], strict=True))
+        decimal = path.stat().st_size <= MOST_BYTES and any(
+            kinds[name] == "float64" for key, name in found.items() if key in ID_NAMES
+        )
+        ids = feature_ids(path) if decimal or no_ids else FeatureIds.NONE
+        if ids is FeatureIds.OTHER or decimal:  # GDAL makes floats of long numbers, and drops ids of several kinds
+            read_features(path, into)
+            return
+        numbered = "id" if no_ids and ids is FeatureIds.NUMBERS else None
+    if into.id_column is not None and "building_id" not in found:
+        fid = str(info.get("fid_column") or "")
+        if fid and fid.lower() == into.id_column.lower():
+            numbered = "building_id"
+            into.own_names["building_id"] = fid
+    if into.format in {"GeoJSON", "ESRIJSON"} and _was_cut_off(path):
+        into.remarks.append(
+            "the server cut this answer off at its limit (exceededTransferLimit): buildings are missing; ask for the "
+            "rest by resultOffset, and give all files"
+        )
+    encoding = text_encoding(path, into) if into.format == "ESRI Shapefile" else None
     seen = 0
     try:
         with pyogrio.open_arrow(
@@ -189,6 +225,7 @@ def _stream_layer(source: str, path: Path, layer: str | None, into: FootprintCan
             batch_size=_BATCH_ROWS,
             return_fids=True,
             use_pyarrow=True,
+            **({} if encoding is None else {"ENCODING": encoding}),
         ) as (meta, reader):
             for batch in reader:
                 _add_batch(batch, meta, found, crs, into, path, numbered, (source, layer))
@@ -206,7 +243,7 @@ def _add_batch(
     crs: pyproj.CRS | None,
     into: FootprintCandidates,
     path: Path,
-    numbered: bool,
+    numbered: str | None,
     opened: tuple[str, str | None],
 ) -> None:
     fid = np.asarray(batch.columns[0].to_numpy(zero_copy_only=False), dtype=np.int64)
@@ -218,8 +255,8 @@ def _add_batch(
     if crs is not None:
         geometry = to_lon_lat(shapely.force_2d(geometry), crs)
     columns = {key: values_of(fields[name]) for key, name in found.items()}
-    if numbered:
-        columns["id"] = fid
+    if numbered is not None:
+        columns[numbered] = fid
     into.add(geometry, columns, rows)
 
 
@@ -239,27 +276,11 @@ def _wkb_type(value: bytes) -> int:
     return int(code & 0xFFFFFFF) % 1000
 
 
-def _has_number_ids(path: Path) -> bool:
-    """Whether every feature of a GeoJSON has a whole number of its own as `id`: GDAL takes it for the row's number."""
-    if path.suffix.lower() == ".zip" or path.stat().st_size > _DIAGNOSED_BYTES:
-        return False
-    with open_bytes(path) as file:
-        if not _FEATURE_ID.search(file.read(1 << 20)):
-            return False
-    with open_bytes(path) as file:
-        try:
-            features = json.load(file).get("features", [])
-        except (ValueError, AttributeError):
-            return False
-    ids = [feature.get("id") for feature in features]
-    return len({each for each in ids if type(each) is int and each >= 0}) == len(ids) > 0
-
-
 def _crs(given: str | None, path: Path) -> pyproj.CRS | None:
     """The CRS to project from; None for WGS 84."""
     if given is None:
         if "json" not in path.name.lower():
-            raise InputError(f"{path}: has no CRS; assign one (for a Shapefile: the .prj file beside it)")
+            raise InputError(no_crs(path))
         return None
     crs = pyproj.CRS.from_user_input(given)
     return None if crs.to_epsg() == 4326 or crs.equals(pyproj.CRS("OGC:CRS84")) else crs
@@ -284,15 +305,14 @@ def _extent(bounds: NDArray[np.float64] | None, crs: pyproj.CRS | None) -> tuple
     return pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform_bounds(west, south, east, north)
 
 
-def _check_shapefile(path: Path) -> None:
-    """GDAL reads a Shapefile that breaks off as one with empty geometries: its header says how long it should be."""
+def _was_cut_off(path: Path) -> bool:
+    """Whether an ArcGIS server says, at either end of its answer, that it has not given all features."""
+    if path.suffix.lower() == ".zip":
+        return False
     with path.open("rb") as file:
-        header = file.read(100)
-    if len(header) < 100:
-        raise InputError(f"{path}: breaks off in its header, at byte {len(header)}; copy the file again")
-    (words,) = struct.unpack(">i", header[24:28])
-    if (size := path.stat().st_size) < 2 * words:
-        raise InputError(f"{path}: breaks off at byte {size:,} of {2 * words:,}; copy the file again")
+        head = file.read(_ENDS_BYTES)
+        file.seek(max(0, path.stat().st_size - _ENDS_BYTES))
+        return _CUT_OFF.search(head + file.read()) is not None
 
 
 def _broken_json(path: Path) -> str | None:

@@ -26,7 +26,6 @@ from damage_ssl.footprints.formats.candidates import (
     FootprintCandidates,
     decode_wkb,
     decode_wkt,
-    find_columns,
     number_or_nan,
     to_lon_lat,
     values_of,
@@ -63,7 +62,7 @@ def read_parquet(path: Path, into: FootprintCandidates) -> None:
 def _stream(file: pq.ParquetFile, path: Path, into: FootprintCandidates) -> None:
     geo = _geo_metadata(file, path)
     schema = file.schema_arrow
-    found = find_columns(schema.names)
+    found = into.find(schema.names)
     column = _geometry_column(geo, found, schema, path)
     crs = _crs(geo, column, path)
     into.format = "GeoParquet" if geo else into.format
@@ -225,7 +224,7 @@ def _read_native(path: Path, into: FootprintCandidates) -> None:
     table = gpd.read_parquet(path)
     if table.crs is not None:
         table = table.to_crs("EPSG:4326")
-    found = find_columns(list(table.columns), FEATURE_NAMES)
+    found = into.find(list(table.columns), FEATURE_NAMES)
     into.saw(len(table))
     into.add(
         np.asarray(shapely.force_2d(table.geometry.to_numpy()), dtype=object),
