@@ -14,6 +14,8 @@ import { Legend } from './legend.js';
 import { LiveModel } from './live_model.js';
 import { Labeller } from './labeller.js';
 import { LabelFeed } from './label_feed.js';
+import { Connection } from './connection.js';
+import { outboxOf } from './outbox.js';
 import { DateViews } from './dates.js';
 import { Units } from './units.js';
 
@@ -21,6 +23,8 @@ const L = globalThis.leaflet;
 const KEYS = Object.fromEntries([...GRADE_KEYS, ...OTHER_KEYS].map(([key, value]) => [key.toLowerCase(), value]));
 const FOLLOW_MS = 90;
 const PAN = { arrowleft: [-140, 0], arrowright: [140, 0], arrowup: [0, -110], arrowdown: [0, 110] }; // with the shift key
+const MAY_REPEAT = new Set(['+', '=', '-']);
+const TOASTS = 4;
 const benches = new WeakMap();
 
 export function mount({ parentElement, data, setStateValue }) {
@@ -59,17 +63,30 @@ class Workbench {
       onGuide: () => this.guide.show(),
       onKeys: () => this.guide.showKeys(),
       onLarge: () => this.labelling.preload(),
+      onVeil: () => this.selected && this.footprints.select(this.selected.id, this.selected.detail.geometry, { blind: this.selected.blind || this.inspector.isVeiled(this.selected.detail) }),
       history: new History(this),
     });
     this.live = new LiveModel(this);
     this.inspector.live = this.live;
     this.guide = new Guide(root, this);
     this.naming = new Labeller(this);
+    this.openOutbox();
     this.pulse = new LabelFeed(this);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.observer = new ResizeObserver(() => this.gone || this.views.resize());
     this.observer.observe(this.stage);
+  }
+
+  /** What an earlier page could not send goes first; it may say of somebody else only where nobody signs in. */
+  openOutbox() {
+    this.outbox = outboxOf(this.api, this.data);
+    this.connection = new Connection(this);
+    this.outbox.onChange = () => this.gone || this.connection.update();
+    this.outbox.onLate = (...said) => this.labelling.late(...said);
+    const mine = (labeller) => !this.data.signed_in || labeller === this.data.labeller;
+    if (this.data.may_write !== false) this.outbox.restore(mine).then((entries) => this.gone || this.labelling.restored(entries));
+    this.connection.update();
   }
 
   buildMap() {
@@ -200,6 +217,7 @@ class Workbench {
     if (!action || isWidget(event.target, key)) return;
     event.preventDefault();
     event.stopPropagation();
+    if (event.repeat && !MAY_REPEAT.has(key) && !(PAN[key] && event.shiftKey)) return; // a held key is one answer
     action();
   }
 
@@ -220,7 +238,7 @@ class Workbench {
     this.selected = { id, drawn, probability, why, blind, detail };
     this.inspector.show(detail, { why, blind });
     this.showInspector();
-    this.footprints.select(id, detail.geometry, { blind });
+    this.footprints.select(id, detail.geometry, { blind: blind || this.inspector.isVeiled(detail) });
     clearTimeout(this.moving); // fast keys: the map follows when the hand rests
     if (!keepView && drawn !== 'map') this.moving = setTimeout(() => this.centre(this.selected), FOLLOW_MS);
   }
@@ -296,12 +314,20 @@ class Workbench {
     this.stage.dataset.matched = String(matched);
   }
 
-  /** `action`: a button beside the message, `name` and what it does. */
-  toast(message, bad = false, action = null) {
+  /** `action`: a button beside the message, `name` and what it does. `stays`: until it is closed by hand. */
+  toast(message, bad = false, action = null, stays = false) {
     const toast = h('div', { class: `wb-toast${bad ? ' bad' : ''}`, role: 'status' }, message);
     if (action) toast.append(h('button', { type: 'button', onclick: () => { toast.remove(); action.act(); } }, action.name));
-    this.stage.querySelector('.wb-toasts').replaceChildren(toast);
-    setTimeout(() => toast.remove(), bad || action ? 9000 : 3500);
+    const toasts = this.stage.querySelector('.wb-toasts');
+    const again = [...toasts.children].find((each) => each.textContent === toast.textContent);
+    if (again && !stays) again.remove();
+    toasts.append(toast);
+    if (stays) toast.append(h('button', { type: 'button', 'aria-label': 'Close this message', onclick: () => toast.remove() }, '×'));
+    else {
+      toast.classList.add('passing');
+      setTimeout(() => toast.remove(), bad || action ? 9000 : 3500);
+    }
+    while (toasts.children.length > TOASTS && toasts.querySelector('.passing')) toasts.querySelector('.passing').remove();
   }
 }
 

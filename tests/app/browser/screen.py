@@ -191,18 +191,20 @@ class Screen:
         return self.page.locator(".wb-inspector").get_attribute("data-building")
 
     def wait_for_other_building(self, before: str | None) -> str:
-        """Wait until another building than `before` is selected; its id."""
+        """Wait until another building than `before` is selected and its pictures have been seen; its id."""
         self.page.wait_for_function(
-            "before => { const now = document.querySelector('.wb-inspector')?.dataset.building;"
-            " return now && now !== before; }",
+            "before => { const { building, seen } = document.querySelector('.wb-inspector')?.dataset ?? {};"
+            " return building && building !== before && seen === building; }",
             arg=before,
         )
         return self.building() or ""
 
     def wait_for_building(self, building: str) -> None:
-        """Wait until this one is selected."""
+        """Wait until this one is selected and its pictures have been seen."""
         self.page.wait_for_function(
-            "id => document.querySelector('.wb-inspector').dataset.building === id", arg=building
+            "id => { const { building, seen } = document.querySelector('.wb-inspector').dataset;"
+            " return building === id && seen === id; }",
+            arg=building,
         )
 
     def answer(self, value: str) -> None:
@@ -220,8 +222,21 @@ class Screen:
         return int(self.page.locator(".wb").get_attribute("data-live") or -1)
 
     def toast(self) -> str:
-        """The message on the map."""
-        return self.page.locator(".wb-toast").first.inner_text()
+        """The newest message on the map."""
+        return self.page.locator(".wb-toast").last.inner_text()
+
+    def unsaved(self) -> int:
+        """How many answers this page shows as not saved yet."""
+        return int(self.page.locator(".wb-stage").get_attribute("data-unsaved") or 0)
+
+    def wait_until_saved(self, timeout_s: float = 60.0) -> None:
+        """Wait until every answer of this page is saved."""
+        self.page.wait_for_selector('.wb-stage[data-unsaved="0"]', timeout=timeout_s * 1000)
+
+    def connection(self) -> str:
+        """The line about the connection and what is not saved; empty where all is well."""
+        line = self.page.locator(".wb-connection")
+        return line.inner_text() if line.is_visible() else ""
 
     # the map
 
