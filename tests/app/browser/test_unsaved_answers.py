@@ -172,7 +172,7 @@ def test_a_held_key_is_one_answer_and_keys_count_only_when_the_pictures_have_bee
     assert _rows(LabelStore(event.labels_path)) == [(first, "no-damage")]
 
     waiting: list[Route] = []
-    screen.page.route("**/crop/post*", waiting.append)
+    screen.page.route("**/crop/post*", lambda route: waiting.append(route))
     current = screen.building()
     screen.page.evaluate("document.querySelector('.wb-crop.post img').removeAttribute('src')")
     for _ in range(9):  # past the pictures that were loaded ahead
