@@ -111,17 +111,19 @@ def _undo(store: LabelStore, body: dict[str, Any], building_id: str, answer_id: 
 def add_labels(event: str, body: dict[str, Any]) -> Response:
     """Give the `building_ids` the label `value` (null: withdraw theirs), or `undo` this person's last on each.
 
-    All are written or none.
+    All are written or none. `undo_of` in place of the buildings: all that an answer spoke of.
     """
     view = view_of(event)
-    buildings = _buildings(view, body.get("building_ids"))
+    undone = body.get("undo_of")
+    buildings = [] if undone is not None else _buildings(view, body.get("building_ids"))
     labeller, answer_id = str(body["labeller"]), answer_id_in(body)
     store = label_store(view.event)
     if store.knows(answer_id):
         pass
     elif body.get("undo") is True:
-        undone = body.get("undo_of")
-        if undone is None or store.knows(str(undone)):
+        if undone is not None:
+            buildings = store.buildings_of(str(undone))
+        if buildings:
             undo_last(store, buildings, labeller, answer_id=answer_id)
     elif value_in(body) is None:
         store.add_many([withdrawal(building, labeller) for building in buildings], answer_id=answer_id)

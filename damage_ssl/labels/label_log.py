@@ -146,6 +146,12 @@ class LabelStore:
         with self._reading() as connection:
             return _knows(connection, answer_id)
 
+    def buildings_of(self, answer_id: str) -> list[str]:
+        """The buildings that this answer spoke of; none where the log does not know it."""
+        query = select(LOG.c.building_id).where(LOG.c.answer_id == answer_id).order_by(LOG.c.id)
+        with self._reading() as connection:
+            return [str(building) for (building,) in connection.execute(query)]
+
     def clear(self, building_id: str, labeller: str) -> None:
         """Take a building's label back by appending a `withdrawn` row; the log keeps what was said.
 

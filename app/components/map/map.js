@@ -17,6 +17,7 @@ import { LabelFeed } from './label_feed.js';
 import { Connection } from './connection.js';
 import { outboxOf } from './outbox.js';
 import { DateViews } from './dates.js';
+import { Tiles } from './tiles.js';
 import { Units } from './units.js';
 
 const L = globalThis.leaflet;
@@ -62,6 +63,7 @@ class Workbench {
       onComment: () => this.labelling.keepComment(),
       onGuide: () => this.guide.show(),
       onKeys: () => this.guide.showKeys(),
+      onTiles: () => this.tiles.show(true),
       onLarge: () => this.labelling.preload(),
       onVeil: () => this.selected && this.footprints.select(this.selected.id, this.selected.detail.geometry, { blind: this.selected.blind || this.inspector.isVeiled(this.selected.detail) }),
       history: new History(this),
@@ -71,6 +73,7 @@ class Workbench {
     this.guide = new Guide(root, this);
     this.naming = new Labeller(this);
     this.openOutbox();
+    this.tiles = new Tiles(this, L);
     this.pulse = new LabelFeed(this);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
@@ -106,7 +109,7 @@ class Workbench {
     L.control.scale({ position: 'bottomright', imperial: false, maxWidth: 120 }).addTo(this.map);
     this.views = new DateViews(L, this.map, this.stage, this.api, data);
     this.footprints = new Footprints(L, this.map, this.api, this.views, {
-      onSelect: (id) => this.select(id, { drawn: 'map' }),
+      onSelect: (id) => (this.tiles.active ? this.tiles.paint(id) : this.select(id, { drawn: 'map' })),
       onCount: (answer) => {
         this.showCount(answer);
         this.pulse.shown(answer.revision);
@@ -151,6 +154,7 @@ class Workbench {
     this.live.update(data);
     this.choosing.update();
     this.controls.update(data);
+    this.tiles.update(data);
     this.naming.update(data);
     const sameModel = before.run_id === data.run_id;
     const sameQueue = JSON.stringify(before.queue) === JSON.stringify(data.queue);
@@ -164,7 +168,7 @@ class Workbench {
       this.map.invalidateSize({ animate: false });
       this.fit();
     }
-    if (data.step === 'label' && before.step !== 'label' && !this.selected) this.labelling.next();
+    if (data.step === 'label' && before.step !== 'label' && !this.selected && !this.tiles.active) this.labelling.next();
     else if (before.step !== null && !sameQueue && data.queue.kind !== 'label') this.labelling.next();
     this.root.dataset.ready = '1';
   }
@@ -193,8 +197,10 @@ class Workbench {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     const key = event.key.toLowerCase();
     const action =
-      KEYS[key] && this.choosing.active ? () => this.choosing.label(KEYS[key])
+      this.tiles.active && this.tiles.actionOf(key, KEYS[key]) ? this.tiles.actionOf(key, KEYS[key])
+      : KEYS[key] && this.choosing.active ? () => this.choosing.label(KEYS[key])
       : KEYS[key] && this.selected ? () => this.labelling.label(KEYS[key])
+      : key === 't' && this.data.step === 'label' ? () => this.tiles.show(true)
       : key === 'z' ? () => this.labelling.undo()
       : key === 'escape' && (this.choosing.active || this.choosing.armed) ? () => this.choosing.clear()
       : key === 'escape' ? () => this.deselect()

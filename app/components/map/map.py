@@ -56,6 +56,7 @@ _HTML = """
     <div class="wb-over wb-toasts"></div>
   </div>
   <aside class="wb-inspector" aria-label="Selected building"></aside>
+  <aside class="wb-tiles" aria-label="Labelling by tiles" hidden></aside>
 </div>
 """
 

@@ -132,6 +132,10 @@ export class BoxSelection {
     const { items, bench } = this;
     const { labelling } = bench;
     this.take([]);
+    if (bench.tiles.active) {
+      bench.tiles.mark(items.map((item) => item.id), value);
+      return;
+    }
     const id = newId();
     const entry = { undo: () => this.undo(items, value, id) };
     labelling.undoStack.push(entry);

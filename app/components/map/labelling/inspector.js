@@ -31,6 +31,7 @@ export const MORE_KEYS = [
   ['+ −', 'Zoom'],
   ['/', 'Find a building, brightness, contrast'],
   ['P', 'Copy the position under the cursor'],
+  ['T', 'Label by tiles; Esc: back'],
   ['G', 'Labelling guide'],
   ['Esc', 'Close'],
   ['?', 'These keys'],
@@ -49,7 +50,7 @@ export class Inspector {
     this.build(actions);
   }
 
-  build({ onLabel, onUndo, onNext, onPrevious, onZoom, onClose, onComment, onGuide, onKeys, onLarge, onVeil }) {
+  build({ onLabel, onUndo, onNext, onPrevious, onZoom, onClose, onComment, onGuide, onKeys, onLarge, onVeil, onTiles }) {
     this.onLarge = onLarge;
     this.onVeil = onVeil;
     this.title = h('div', { class: 'wb-id', title: 'Building id; click to centre the map on it', role: 'button', tabindex: '0', onclick: onZoom });
@@ -94,6 +95,7 @@ export class Inspector {
       h('div', { class: 'wb-steps' }, this.previousButton, this.undoButton, this.nextButton),
       h('div', { class: 'wb-help' },
         h('button', { class: 'wb-link', type: 'button', onclick: onGuide }, 'Guide ', h('kbd', {}, 'G')),
+        h('button', { class: 'wb-link wb-to-tiles', type: 'button', onclick: onTiles }, 'By tiles ', h('kbd', {}, 'T')),
         h('button', { class: 'wb-link', type: 'button', onclick: onKeys }, 'All keys ', h('kbd', {}, '?'))),
       this.facts, this.history.root, this.tally);
     this.empty = h('div', { class: 'wb-empty' },
