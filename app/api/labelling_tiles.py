@@ -20,7 +20,9 @@ _DRAWN = {**{strategy: strategy for strategy in STRATEGIES}, "map": "map"}
 
 def tiles(request: Request) -> Response:
     """All tiles of the event with their progress."""
-    return JSONResponse(tiles_shown(view_in(request), request.query_params.get("labeller", "")[:MAX_NAME]), headers=NEVER)
+    return JSONResponse(
+        tiles_shown(view_in(request), request.query_params.get("labeller", "")[:MAX_NAME]), headers=NEVER
+    )
 
 
 def take(event: str, body: dict[str, Any]) -> Response:
@@ -75,5 +77,7 @@ def _marks(given: object) -> dict[str, LabelValue]:
 ROUTES = [
     Route("/ds/{event}/labelling-tiles", guarded(tiles)),
     Route("/ds/{event}/labelling-tiles/open", writing(take, "tile or strategy, and labeller"), methods=["POST"]),
-    Route("/ds/{event}/labelling-tiles/answer", writing(answer, "tile, marks, rest, drawn and labeller"), methods=["POST"]),
+    Route(
+        "/ds/{event}/labelling-tiles/answer", writing(answer, "tile, marks, rest, drawn and labeller"), methods=["POST"]
+    ),
 ]

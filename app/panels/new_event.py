@@ -191,7 +191,7 @@ def _form() -> None:
         key="new-scheme",
         format_func=words_of,
     )
-    with st.expander("Dates and area"):
+    with st.expander("Dates and area", key="dates-and-area"):
         left, right = st.columns(2)
         hint = "Only where the files do not say: 2017-10-11"
         left.text_input("Pre imagery taken on", key="new-pre_date", placeholder=hint, max_chars=40)
@@ -218,7 +218,7 @@ def _uploaded(files: Mapping[Purpose, Sequence[InboxFile]]) -> None:
     own = [file for file in by_name.values() if file.name.startswith("uploads/")]
     if not own:
         return
-    with st.expander(f"Uploaded files ({len(own)})"):
+    with st.expander(f"Uploaded files ({len(own)})", key="uploaded-files"):
         for file in own:
             left, right = st.columns([5, 1], vertical_alignment="center")
             left.text(_file_text(file))

@@ -31,9 +31,7 @@ def revert(store: LabelStore, building_id: str, to: int, labeller: str, *, answe
     store.add_many([_putting_back(store.history(building_id), building_id, to, labeller)], answer_id=answer_id)
 
 
-def undo_last(
-    store: LabelStore, building_ids: Sequence[str], labeller: str, *, answer_id: str | None = None
-) -> None:
+def undo_last(store: LabelStore, building_ids: Sequence[str], labeller: str, *, answer_id: str | None = None) -> None:
     """Put back what stood before this person's last answer on each building, somebody else's label too: all or none.
 
     Raises:

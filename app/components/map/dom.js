@@ -19,6 +19,9 @@ export function svg(tag, attributes = {}) {
   return element;
 }
 
+/** A position as people write it, latitude first and with letters: everywhere in this one order. */
+export const position = (lat, lon) => `${Math.abs(lat).toFixed(5)}° ${lat < 0 ? 'S' : 'N'}, ${Math.abs(lon).toFixed(5)}° ${lon < 0 ? 'W' : 'E'}`;
+
 export const percent = (value) => (value === null || value === undefined ? '–' : `${Math.round(value * 100)} %`);
 
 /**

@@ -168,7 +168,9 @@ class Workbench {
       this.map.invalidateSize({ animate: false });
       this.fit();
     }
-    if (data.step === 'label' && before.step !== 'label' && !this.selected && !this.tiles.active) this.labelling.next();
+    const linked = before.step === null && new URL(location.href).searchParams.get('building');
+    if (linked) this.goTo(linked);
+    else if (data.step === 'label' && before.step !== 'label' && !this.selected && !this.tiles.active) this.labelling.next();
     else if (before.step !== null && !sameQueue && data.queue.kind !== 'label') this.labelling.next();
     this.root.dataset.ready = '1';
   }
@@ -242,6 +244,7 @@ class Workbench {
     if (own?.revision === Infinity && !detail.label) detail.label = own.value ? { value: own.value, labeller: this.data.labeller } : null;
     if (remember && this.selected && this.selected.id !== id) this.labelling.visited.push(this.selected);
     this.selected = { id, drawn, probability, why, blind, detail };
+    this.keepChoice(drawn === 'map' ? id : null);
     this.inspector.show(detail, { why, blind });
     this.showInspector();
     this.footprints.select(id, detail.geometry, { blind: blind || this.inspector.isVeiled(detail) });
@@ -263,6 +266,7 @@ class Workbench {
   deselect() {
     this.wanted = null;
     this.selected = null;
+    this.keepChoice(null);
     this.inspector.hide();
     this.inspector.toggleLarge(false);
     this.footprints.select(null, null);
@@ -273,6 +277,15 @@ class Workbench {
   showInspector() {
     this.root.classList.toggle('read-only', this.data.may_write === false);
     this.root.classList.toggle('narrow', !this.selected && this.data.step !== 'label');
+  }
+
+  /** A building that was chosen on the map is in the address: a link to the page opens it, and so does a reload. */
+  keepChoice(id) {
+    const address = new URL(location.href);
+    if (address.searchParams.get('building') === id) return;
+    if (id) address.searchParams.set('building', id);
+    else address.searchParams.delete('building');
+    history.replaceState(history.state, '', address);
   }
 
   centre({ detail }, zoomIn = false) {

@@ -238,6 +238,57 @@ class Screen:
         line = self.page.locator(".wb-connection")
         return line.inner_text() if line.is_visible() else ""
 
+    # tiles
+
+    def open_tiles(self) -> None:
+        """Label by tiles."""
+        self.page.keyboard.press("t")
+        self.page.wait_for_selector(".wb-tiles[data-tile]")
+
+    def choose_tiles(self, strategy: str) -> None:
+        """Choose which tile comes next."""
+        self.page.locator(".wb-tiles select").first.select_option(strategy)
+
+    def next_tile(self) -> str:
+        """Open the next one; its name."""
+        self.page.locator(".wb-tiles .wb-next").click()
+        return self.wait_for_other_tile("")
+
+    def wait_for_other_tile(self, before: str) -> str:
+        """Wait until a tile other than this one is open; its name."""
+        self.page.wait_for_function(
+            "before => { const now = document.querySelector('.wb-tiles').dataset.tile; return now && now !== before; }",
+            arg=before,
+        )
+        return self.page.locator(".wb-tiles").get_attribute("data-tile") or ""
+
+    def marked_in_tile(self) -> int:
+        """How many buildings of the open tile are marked."""
+        return int(self.page.locator(".wb-tiles").get_attribute("data-marked") or 0)
+
+    def tiles(self, event: str) -> list[dict[str, Any]]:
+        """All tiles of an event, as the server says."""
+        answer = self.page.request.get(f"{self.address}/ds/{event}/labelling-tiles")
+        return answer.json()["tiles"]  # type: ignore[no-any-return]
+
+    def paint_building(self, footprints: Any, without: set[str]) -> str:
+        """Click on a building of the open tile in the first map; its id."""
+        self.page.wait_for_timeout(600)  # the footprints of the view are drawn
+        box = self.page.locator(".wb-map").bounding_box()
+        assert box is not None
+        west, south, east, north = self.bounds()
+        marked = self.marked_in_tile()
+        for building, shape in zip(footprints["building_id"], footprints.geometry, strict=True):
+            middle = shape.representative_point()
+            across, down = (middle.x - west) / (east - west), (north - middle.y) / (north - south)
+            if building in without or not (0.1 < across < 0.9 and 0.15 < down < 0.85):
+                continue
+            self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+            self.page.wait_for_timeout(100)
+            if self.marked_in_tile() != marked:
+                return str(building)
+        pytest.fail("no building of the tile can be clicked")
+
     # the map
 
     def fit(self) -> None:

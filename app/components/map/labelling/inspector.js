@@ -1,7 +1,7 @@
 /** The selected building: its two crops with the outline, what is known of it, and the answers one can give. */
 
 import { Crops } from './crops.js';
-import { h, percent } from './dom.js';
+import { h, percent, position } from './dom.js';
 import { keepVerdictFirst, verdictFirst } from './verdict_first.js';
 
 export const GRADE_KEYS = [
@@ -179,9 +179,17 @@ export class Inspector {
       ['Match of the two dates', detail.match],
       ['Pre picture', detail.pre?.quality],
       ['Post picture', detail.post?.quality],
-      ['Position', `${detail.lat.toFixed(5)}, ${detail.lon.toFixed(5)}`],
+      ['Position', this.place(detail)],
     ];
     this.facts.replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)]));
+  }
+
+  /** Where it is: a click copies it, and whoever has a map program opens it there. */
+  place({ lat, lon }) {
+    const text = position(lat, lon);
+    return h('span', { class: 'wb-position' },
+      h('button', { class: 'wb-link', type: 'button', title: 'Copy', onclick: () => navigator.clipboard?.writeText(text) }, text), ' ',
+      h('a', { href: `geo:${lat.toFixed(6)},${lon.toFixed(6)}`, title: 'Open in a map program of this device' }, 'geo:'));
   }
 
   hide() {
