@@ -86,7 +86,7 @@ def _licence(view: EventView) -> tuple[str | None, bool]:
 
 
 def _train_again(view: EventView, model: MapModel | None) -> None:
-    """Labels that came after the training count in the map, each for its building; the model has not learned from them."""
+    """Labels that came after the training: on the map they count, the model has not learned from them."""
     newer = newer_labels(view, model)
     if not newer or not who().may_write:
         return

@@ -13,6 +13,7 @@ from app.components.widgets import note
 from app.jobs import event_jobs, inbox, job, upload
 from app.jobs.file_kinds import UPLOAD_ENDINGS
 from app.jobs.inbox import InboxFile, Purpose
+from app.panels import sample
 from app.panels.definition import words_of
 from app.panels.job_progress import log_of, stop_button, work_progress
 from app.state.configuration import workspace_path
@@ -80,6 +81,7 @@ def page(names: Sequence[str], person: Person) -> None:
             return
         if report is not None:
             _failure(report)
+        sample.offer(names, _begin_sample)
         _form()
 
 
@@ -116,8 +118,18 @@ def _open_made() -> None:
     if now is None or now.state == "done":
         if now is not None:
             event_jobs.forget(now)
+        sample.prepare(name)
         _show(name)
         st.rerun()
+
+
+def _begin_sample(name: str) -> None:
+    """Make the sample event, and open it once it is there."""
+    try:
+        sample.start(name)
+        st.session_state["new-event-watched"] = name
+    except (DamageSSLError, OSError) as error:
+        st.session_state["new-event-error"] = inbox.plain(str(error))
 
 
 def _show(name: str) -> None:

@@ -17,7 +17,6 @@ from damage_ssl.labels.agreement import Confusion, kappa_words
 from damage_ssl.products.map_style import colour_of, name_of
 from damage_ssl.runs.model import MapModel
 
-
 RECOMMENDED = ("audit", "adjudicate", "contradicted", "second", "unsure")
 """The order in which checking is worth most: first the total, then what is wrong for sure, then what may be."""
 

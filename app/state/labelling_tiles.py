@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.state.event_view import EventView, current_labels, kept_with_view, label_store
+from app.state.event_view import EventView, current_labels, kept_with_view
 from app.state.label_evidence import label_log
 from app.state.sampling_shares import shares_of
 from damage_ssl.damage_scale import LabelValue
