@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from damage_ssl.labels.label_log import LabelStore
@@ -11,13 +12,16 @@ from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import GRADE_KEYS, Screen
 from tests.app.browser.server import App, running_app
+from tests.app.town_app import add_features
+from tests.campaigns import campaign
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
 
-pytestmark = [*BROWSER, pytest.mark.long]
+pytestmark = BROWSER
 
 LABELS = "**/labels"
+VALUE_OF = {key: value for value, key in GRADE_KEYS.items()}
 
 
 def _answer(screen: Screen, drawn: Drawn, count: int) -> list[tuple[str, str]]:
@@ -36,6 +40,49 @@ def _rows(store: LabelStore) -> list[tuple[str, str]]:
     return list(zip(log["building_id"], log["value"], strict=True))
 
 
+@campaign(2, 50, minutes=120)
+def test_no_answer_is_lost_or_doubled_however_often_the_server_is_killed(
+    rounds: int, open_screen: Callable[..., Screen], drawn: Drawn, tmp_path: Path
+) -> None:
+    """Forty answers a kill, ten a second: some before it, some while the server is away, until the next start."""
+    (tmp_path / "workspace").mkdir()
+    event = drawn.event(tmp_path / "workspace", "campaign")
+    add_features(event, set(list(drawn.truth)[::2]))
+    drawn.label(event, list(drawn.truth)[1:])  # the last one without a label keeps the hand, and is answered again
+    before = len(drawn.truth) - 1
+    rng = np.random.default_rng(rounds)
+    port, screen, given = None, None, []
+
+    def press(screen: Screen, count: int) -> None:
+        for _ in range(count):
+            key = str(1 + len(given) % 4)  # never twice the same, which would be one answer
+            screen.page.keyboard.press(key)
+            given.append(VALUE_OF[key])
+            screen.page.wait_for_timeout(100)
+
+    def said() -> list[str]:
+        return [str(value) for value in LabelStore(event.labels_path).log()["value"]][before:]
+
+    for _ in range(rounds):
+        with running_app(tmp_path / "workspace", tmp_path / "log.txt", port=port) as app:
+            if screen is None:
+                port, screen = app.port, open_screen(app.address)
+                screen.open("campaign", "label")
+                screen.wait_for_other_building(None)
+            press(screen, int(rng.integers(5, 25)))
+            app.process.kill()
+            app.process.wait()
+            shown_as_saved = len(given) - screen.unsaved()
+            assert said()[:shown_as_saved] == given[:shown_as_saved]
+        press(screen, 40 - len(given) % 40)
+    assert screen is not None
+    with running_app(tmp_path / "workspace", tmp_path / "log.txt", port=port):
+        screen.wait_until_saved(300)
+    assert len(given) == 40 * rounds
+    assert said() == given
+
+
+@pytest.mark.long
 def test_answers_given_while_the_server_is_killed_are_saved_by_themselves_once_it_is_back(
     open_screen: Callable[..., Screen], drawn: Drawn, tmp_path: Path
 ) -> None:
@@ -66,6 +113,7 @@ def test_answers_given_while_the_server_is_killed_are_saved_by_themselves_once_i
     assert _rows(LabelStore(event.labels_path)) == given
 
 
+@pytest.mark.long
 def test_answers_that_could_not_be_sent_survive_a_reload_and_are_shown_as_given(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn
 ) -> None:
@@ -90,6 +138,7 @@ def test_answers_that_could_not_be_sent_survive_a_reload_and_are_shown_as_given(
     assert _rows(LabelStore(event.labels_path)) == given
 
 
+@pytest.mark.long
 def test_an_answer_whose_receipt_is_lost_is_sent_again_and_written_once(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn
 ) -> None:
@@ -117,6 +166,7 @@ def test_an_answer_whose_receipt_is_lost_is_sent_again_and_written_once(
     assert [value for _, value in _rows(LabelStore(event.labels_path))] == [given[0][1], "withdrawn"]
 
 
+@pytest.mark.long
 def test_a_slow_server_holds_nobody_up_and_loses_nothing(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn
 ) -> None:
@@ -135,6 +185,7 @@ def test_a_slow_server_holds_nobody_up_and_loses_nothing(
     assert _rows(LabelStore(event.labels_path)) == given
 
 
+@pytest.mark.long
 def test_what_the_server_refuses_is_said_until_it_is_read_and_not_shown_as_given(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn
 ) -> None:
@@ -156,6 +207,7 @@ def test_what_the_server_refuses_is_said_until_it_is_read_and_not_shown_as_given
     assert _rows(LabelStore(event.labels_path)) == []
 
 
+@pytest.mark.long
 def test_a_held_key_is_one_answer_and_keys_count_only_when_the_pictures_have_been_seen(
     open_screen: Callable[..., Screen], app: App, drawn: Drawn
 ) -> None:
