@@ -17,6 +17,7 @@ from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError
 from damage_ssl.labels.new_label import NewLabel
 from damage_ssl.labels.sampling import RANDOM, SPREAD, permanent_random_order
+from damage_ssl.labels.schema import WITHDRAWN
 
 Strategy = Literal["random", "spread", "uncertain", "likely"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -98,12 +99,17 @@ def lay_out(index: pd.DataFrame, side_m: float = SIDE_M) -> Tiling:
 def drawn_tiles(tiling: Tiling, log: pd.DataFrame) -> NDArray[np.bool_]:
     """[T] the tiles that chance drew and somebody answered: rows with the tile's name and its probability.
 
+    One whose answers were taken back, of a building or of all, is to be answered again: it was not drawn.
+
     Args:
         tiling: the tiles.
         log: all rows (`LabelStore.log`).
     """
-    drawn = log.loc[log["cluster_probability"].notna(), "cluster_id"]
-    return np.isin(tiling.tile_id, drawn.unique().astype(str))
+    rows = log[log["cluster_probability"].notna()]
+    last = log.drop_duplicates("building_id", keep="last")
+    taken_back = rows["building_id"].isin(last.loc[last["value"] == WITHDRAWN, "building_id"])
+    answered = set(rows["cluster_id"]) - set(rows.loc[taken_back, "cluster_id"])
+    return np.isin(tiling.tile_id, sorted(answered))
 
 
 @dataclass(frozen=True, kw_only=True)

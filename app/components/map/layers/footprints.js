@@ -49,6 +49,7 @@ export class Footprints {
     if (this.faces.some((face) => face.map === map && face.layer !== layer)) return;
     map.on('click', (event) => this.click(event, map));
     map.on('mousemove', (event) => this.hover(event, map));
+    map.on('mouseout', () => this.tip?.remove());
   }
 
   update(data) {
