@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -38,7 +37,7 @@ def take(event: str, body: dict[str, Any]) -> Response:
     wanted = str(body.get("tile") or body.get("strategy") or "mixed")[:MAX_NAME]
     run = body.get("run")
     model = model_named(view, run if isinstance(run, str) else None)
-    return JSONResponse({"tile": open_tile(view, model, labeller, wanted, np.random.default_rng())}, headers=NEVER)
+    return JSONResponse({"tile": open_tile(view, model, labeller, wanted)}, headers=NEVER)
 
 
 def answer(event: str, body: dict[str, Any]) -> Response:

@@ -100,7 +100,9 @@ def tiles_shown(view: EventView, labeller: str) -> dict[str, Any]:
     }
 
 
-def open_tile(view: EventView, model: MapModel | None, labeller: str, wanted: str, rng: np.random.Generator) -> Any:
+def open_tile(
+    view: EventView, model: MapModel | None, labeller: str, wanted: str, rng: np.random.Generator | None = None
+) -> dict[str, Any] | None:
     """Open a tile for a labeller: the one of this name, or the next by a strategy; `mixed` draws some by chance.
 
     Returns:
@@ -109,28 +111,42 @@ def open_tile(view: EventView, model: MapModel | None, labeller: str, wanted: st
     Raises:
         InputError: somebody else has it open, or the strategy needs a model.
     """
-    tiling, claims = tiling_of(view), claims_of(view)
+    tiling = tiling_of(view)
     if wanted in tiling.tile_id:
-        draw: TileDraw | None = TileDraw(tile=tiling.place(wanted), drawn="spread", probability=None)
-        why = "map"
-    else:
-        draw = _next(view, model, tiling, set(claims.taken(by_others_than=labeller, now=time.time())), wanted, rng)
-        why = "" if draw is None else draw.drawn
-    if draw is None:
-        return None
-    name = str(tiling.tile_id[draw.tile])
-    claims.take(name, labeller, now=time.time())
+        claims_of(view).take(wanted, labeller, now=time.time())
+        return _opened(view, tiling, tiling.place(wanted), "map", None)
+    draw = _claim_next(view, model, tiling, labeller, wanted, rng or np.random.default_rng())
+    return None if draw is None else _opened(view, tiling, draw.tile, draw.drawn, draw.probability)
+
+
+def _opened(view: EventView, tiling: Tiling, tile: int, drawn: str, probability: float | None) -> dict[str, Any]:
     labels = current_labels(view.event)[0]
     value_of = dict(zip(labels["building_id"], labels["value"], strict=True))
-    ids = view.building_id[tiling.rows(draw.tile)].tolist()
+    ids = view.building_id[tiling.rows(tile)].tolist()
     return {
-        "id": name,
-        "label": _labels(tiling)[draw.tile],
-        "corners": _corners(view, tiling.side_m)[draw.tile],
+        "id": str(tiling.tile_id[tile]),
+        "label": _labels(tiling)[tile],
+        "corners": _corners(view, tiling.side_m)[tile],
         "buildings": [{"id": building, "label": value_of.get(building)} for building in ids],
-        "drawn": why,
-        "probability": draw.probability,
+        "drawn": drawn,
+        "probability": probability,
     }
+
+
+def _claim_next(
+    view: EventView, model: MapModel | None, tiling: Tiling, labeller: str, wanted: str, rng: np.random.Generator
+) -> TileDraw | None:
+    """The next tile, opened; where somebody else was quicker, the one after it."""
+    claims = claims_of(view)
+    taken = set(claims.taken(by_others_than=labeller, now=time.time()))
+    while (draw := _next(view, model, tiling, taken, wanted, rng)) is not None:
+        name = str(tiling.tile_id[draw.tile])
+        try:
+            claims.take(name, labeller, now=time.time())
+            return draw
+        except InputError:
+            taken.add(name)
+    return None
 
 
 def _next(

@@ -1,6 +1,7 @@
 """Tiles over the routes: their progress, opening one, its answers as one, and what is refused."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -121,3 +122,10 @@ def test_what_is_no_answer_of_a_tile_writes_nothing(event: Event, server: Server
         answer = server.post("/ds/town/labelling-tiles/answer", {**told, **changes})
         assert answer.status == 400 and says in answer.json()["error"]
     assert label_store(event).revision() == 0
+
+
+def test_six_who_ask_at_once_get_a_tile_each(server: Server) -> None:
+    server.post("/ds/town/labelling-tiles/open", {"labeller": "ana", "side_m": 50, "leave": True})
+    with ThreadPoolExecutor(6) as pool:
+        tiles = list(pool.map(lambda who: opened(server, f"analyst {who}", strategy="random")["id"], range(6)))
+    assert len(set(tiles)) == 6

@@ -17,7 +17,7 @@ AXE = Path(__file__).resolve().parents[1] / "axe" / "axe.min.js"
 LAPTOP = {"width": 1280, "height": 720}
 ELSEWHERE = re.compile(r"^(?!https?://(localhost|127\.0\.0\.1)[:/]|data:|blob:)")
 STEPS = ("event", "label", "train", "map", "handover")
-OVERLAYS = ("new event", "name", "large", "guide", "keys", "check")
+OVERLAYS = ("new event", "name", "large", "guide", "keys", "tiles", "check")
 """What lies over a step, or is reached from within one; `show_overlay` opens it."""
 
 GRADE_KEYS = {"no-damage": "1", "minor-damage": "2", "major-damage": "3", "destroyed": "4"}
@@ -154,7 +154,12 @@ class Screen:
         else:
             self.open(event, "label")
             self.wait_for_other_building(None)
-            sheets = {"large": ("l", ".wb.large"), "guide": ("g", ".wb-sheet.guide"), "keys": ("?", ".wb-sheet")}
+            sheets = {
+                "large": ("l", ".wb.large"),
+                "guide": ("g", ".wb-sheet.guide"),
+                "keys": ("?", ".wb-sheet"),
+                "tiles": ("t", ".wb-tiles[data-tile]"),
+            }
             key, shown = sheets[overlay]
             self.page.keyboard.press(key)
             self.page.wait_for_selector(shown)
