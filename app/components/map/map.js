@@ -31,7 +31,12 @@ const benches = new WeakMap();
 export function mount({ parentElement, data, setStateValue }) {
   const root = parentElement.querySelector('.wb');
   let bench = benches.get(root);
+  if (!bench && root.dataset.built) { // by the scripts of another version: the server was renewed while the page was open
+    location.reload();
+    return () => {};
+  }
   if (!bench) {
+    root.dataset.built = '1';
     bench = new Workbench(root, { ...data, step: null });
     document.activeElement?.blur?.(); // the event was just chosen in a list: the keys now belong to labelling
     benches.set(root, bench);
@@ -188,6 +193,7 @@ class Workbench {
     this.views.destroy();
     this.map.remove();
     benches.delete(this.root);
+    delete this.root.dataset.built;
   }
 
   key(event) {

@@ -124,8 +124,9 @@ def test_what_is_no_answer_of_a_tile_writes_nothing(event: Event, server: Server
     assert label_store(event).revision() == 0
 
 
-def test_six_who_ask_at_once_get_a_tile_each(server: Server) -> None:
+def test_all_who_ask_at_once_get_a_tile_each(server: Server) -> None:
     server.post("/ds/town/labelling-tiles/open", {"labeller": "ana", "side_m": 50, "leave": True})
-    with ThreadPoolExecutor(6) as pool:
-        tiles = list(pool.map(lambda who: opened(server, f"analyst {who}", strategy="random")["id"], range(6)))
-    assert len(set(tiles)) == 6
+    count = len(server.get("/ds/town/labelling-tiles").json()["tiles"])
+    with ThreadPoolExecutor(count) as pool:
+        tiles = list(pool.map(lambda who: opened(server, f"analyst {who}", strategy="random")["id"], range(count)))
+    assert len(set(tiles)) == count > 3

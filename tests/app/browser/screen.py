@@ -9,6 +9,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from tests.app.browser.page_scripts import AXE_RUN, FOCUS_SHOWS, UNREACHABLE
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request
 
@@ -243,57 +245,6 @@ class Screen:
         line = self.page.locator(".wb-connection")
         return line.inner_text() if line.is_visible() else ""
 
-    # tiles
-
-    def open_tiles(self) -> None:
-        """Label by tiles."""
-        self.page.keyboard.press("t")
-        self.page.wait_for_selector(".wb-tiles[data-tile]")
-
-    def choose_tiles(self, strategy: str) -> None:
-        """Choose which tile comes next."""
-        self.page.locator(".wb-tiles select").first.select_option(strategy)
-
-    def next_tile(self) -> str:
-        """Open the next one; its name."""
-        self.page.locator(".wb-tiles .wb-next").click()
-        return self.wait_for_other_tile("")
-
-    def wait_for_other_tile(self, before: str) -> str:
-        """Wait until a tile other than this one is open; its name."""
-        self.page.wait_for_function(
-            "before => { const now = document.querySelector('.wb-tiles').dataset.tile; return now && now !== before; }",
-            arg=before,
-        )
-        return self.page.locator(".wb-tiles").get_attribute("data-tile") or ""
-
-    def marked_in_tile(self) -> int:
-        """How many buildings of the open tile are marked."""
-        return int(self.page.locator(".wb-tiles").get_attribute("data-marked") or 0)
-
-    def tiles(self, event: str) -> list[dict[str, Any]]:
-        """All tiles of an event, as the server says."""
-        answer = self.page.request.get(f"{self.address}/ds/{event}/labelling-tiles")
-        return answer.json()["tiles"]  # type: ignore[no-any-return]
-
-    def paint_building(self, footprints: Any, without: set[str]) -> str:
-        """Click on a building of the open tile in the first map; its id."""
-        self.page.wait_for_timeout(600)  # the footprints of the view are drawn
-        box = self.page.locator(".wb-map").bounding_box()
-        assert box is not None
-        west, south, east, north = self.bounds()
-        marked = self.marked_in_tile()
-        for building, shape in zip(footprints["building_id"], footprints.geometry, strict=True):
-            middle = shape.representative_point()
-            across, down = (middle.x - west) / (east - west), (north - middle.y) / (north - south)
-            if building in without or not (0.1 < across < 0.9 and 0.15 < down < 0.85):
-                continue
-            self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
-            self.page.wait_for_timeout(100)
-            if self.marked_in_tile() != marked:
-                return str(building)
-        pytest.fail("no building of the tile can be clicked")
-
     # the map
 
     def fit(self) -> None:
@@ -382,13 +333,13 @@ class Screen:
     def violations(self) -> list[str]:
         """Serious and critical violations that axe-core finds on the page as it is: rule, places, what to do."""
         self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = self.page.evaluate(_AXE_RUN)
+        found = self.page.evaluate(AXE_RUN)
         assert found["passes"] > 10, "axe-core found hardly anything to look at"
         return [str(each) for each in found["violations"]]
 
     def unreachable(self) -> list[str]:
         """Buttons and fields that are cut off: outside the window, in nothing that scrolls to them."""
-        found = self.page.evaluate(_UNREACHABLE)
+        found = self.page.evaluate(UNREACHABLE)
         return [str(each) for each in found]
 
     def focused(self) -> str:
@@ -402,7 +353,7 @@ class Screen:
 
     def focus_shows(self) -> bool:
         """Whether the element with the focus looks different for it: an outline or a shadow, on it or around it."""
-        return bool(self.page.evaluate(_FOCUS_SHOWS))
+        return bool(self.page.evaluate(FOCUS_SHOWS))
 
     def tab_to(self, selector: str, most: int = 80) -> None:
         """Go on with Tab until an element that this selector finds, or one inside it, has the focus."""
@@ -411,54 +362,3 @@ class Screen:
             if self.page.evaluate("to => Boolean(document.activeElement.closest(to))", selector):
                 return
         pytest.fail(f"Tab does not reach {selector}; it is on {self.focused()}")
-
-
-_AXE_RUN = """async () => {
-  const { violations, passes } = await axe.run(document);
-  const place = (node) => `    ${node.target.join(' ')}  ${node.html.slice(0, 160)}  ${node.failureSummary ?? ''}`;
-  const serious = violations.filter((each) => ['serious', 'critical'].includes(each.impact));
-  const words = (each) => [`${each.impact} ${each.id}: ${each.help}`, ...each.nodes.slice(0, 4).map(place)].join('\\n');
-  return { passes: passes.length, violations: serious.map(words) };
-}"""
-
-_UNREACHABLE = """() => {
-  const cut = [];
-  for (const element of document.querySelectorAll('button, input, [role=button], [role=slider], a[href]')) {
-    const box = element.getBoundingClientRect();
-    const style = getComputedStyle(element);
-    if (!box.width || !box.height || style.visibility === 'hidden' || Number(style.opacity) === 0) continue;
-    if (element.closest('[aria-hidden=true], [hidden], [inert]')) continue;
-    if (box.width < 4 || box.height < 4) continue; // Streamlit's own hidden inputs
-    let [top, left, bottom, right] = [0, 0, innerHeight, innerWidth];
-    let [y, x] = [(box.top + box.bottom) / 2, (box.left + box.right) / 2];
-    let reachable = y >= 0 && y <= innerHeight && x >= 0 && x <= innerWidth;
-    for (let below = element, up; (up = below.parentElement); below = up) {
-      if (getComputedStyle(below).position === 'fixed') break; // what lies around it in the document does not clip it
-      const overflow = getComputedStyle(up);
-      const around = up.getBoundingClientRect();
-      const scrolls = /auto|scroll/.test(overflow.overflowY) && up.scrollHeight > up.clientHeight;
-      if (scrolls) { reachable = around.bottom > 0 && around.top < innerHeight; break; }
-      const clips = /hidden|clip/.test(overflow.overflowY) || /hidden|clip/.test(overflow.overflowX);
-      if (clips && (around.width < 4 || around.height < 4)) break; // for screen readers, or laid over it
-      if (clips && (y > around.bottom + 1 || y < around.top - 1 || x > around.right + 1 || x < around.left - 1)) {
-        reachable = false;
-        break;
-      }
-    }
-    if (element.contains(document.elementFromPoint(x, y))) reachable = true; // what is clipped is not found there
-    const name = (element.ariaLabel || element.innerText || element.title || '').slice(0, 40);
-    if (!reachable) cut.push(`${element.tagName} '${name}' at ${Math.round(x)}, ${Math.round(y)}`);
-  }
-  return cut;
-}"""
-
-_FOCUS_SHOWS = """() => {
-  let element = document.activeElement;
-  for (let up = 0; element && up < 6; up += 1, element = element.parentElement) {
-    const style = getComputedStyle(element);
-    if (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0) return true;
-    if (style.boxShadow !== 'none' && !/rgba\\(0, 0, 0, 0\\)/.test(style.boxShadow.split(')')[0] + ')')) return true;
-    if (up && element.matches('[data-baseweb]') && style.borderColor !== 'rgba(0, 0, 0, 0)') return true;
-  }
-  return false;
-}"""

@@ -10,6 +10,7 @@ from tests.app.browser.chromium import BROWSER
 from tests.app.browser.conftest import Drawn
 from tests.app.browser.screen import GRADE_KEYS, Screen
 from tests.app.browser.server import App
+from tests.app.browser.tile_screen import TileScreen
 
 pytestmark = [*BROWSER, pytest.mark.long]
 
@@ -24,34 +25,35 @@ def test_a_tile_is_answered_whole_undone_whole_and_gone_on_with_after_a_reload(
     page = screen.page
     screen.open("tiles", "label")
     screen.wait_for_other_building(None)
-    screen.open_tiles()
+    tiles = TileScreen(screen)
+    tiles.open()
     page.wait_for_selector(".leaflet-tiles-pane path.wb-tile")
-    screen.choose_tiles("random")
-    tile = screen.next_tile()
+    tiles.choose("random")
+    tile = tiles.next()
     page.wait_for_selector('.wb-stage[data-view="side"]')
 
     painted = {}
     for grade in ("destroyed", "major-damage"):
         page.keyboard.press(GRADE_KEYS[grade])
-        painted[screen.paint_building(footprints, without=set(painted))] = grade
-    assert screen.marked_in_tile() == 2
+        painted[tiles.paint(footprints, without=set(painted))] = grade
+    assert tiles.marked() == 2
     page.keyboard.press("z")
-    assert screen.marked_in_tile() == 1
+    assert tiles.marked() == 1
     last = list(painted)[-1]
-    screen.paint_building(footprints, without=set(painted) - {last})
+    tiles.paint(footprints, without=set(painted) - {last})
     assert store.revision() == 0, "nothing is written before the tile is answered"
 
     page.reload()
     screen.ready()
-    screen.open_tiles()
+    tiles.open()
     page.wait_for_selector(f'.wb-tiles[data-tile="{tile}"]')
-    assert screen.marked_in_tile() == 2
+    assert tiles.marked() == 2
 
     page.keyboard.press("Enter")
-    screen.wait_for_other_tile(tile)
+    tiles.wait_for_other(tile)
     log = store.log()
     assert set(log["cluster_id"]) == {tile} and set(log["drawn"]) == {"random"}
-    assert np.isclose(log["cluster_probability"], 1 / len(screen.tiles(event.name)), rtol=1e-6).all()
+    assert np.isclose(log["cluster_probability"], 1 / len(tiles.all(event.name)), rtol=1e-6).all()
     said = dict(zip(log["building_id"], log["value"], strict=True))
     assert {building: said.pop(building) for building in painted} == painted
     assert set(said.values()) == {"no-damage"}
@@ -71,14 +73,15 @@ def test_two_people_never_get_the_same_tile(open_screen: Callable[..., Screen], 
     for screen, name in ((ana, "Ana"), (ben, "Ben")):
         screen.open("tiles-two", "label", name)
         screen.wait_for_other_building(None)
-        screen.open_tiles()
-        screen.choose_tiles("random")
-        opened.append(screen.next_tile())
+        tiles = TileScreen(screen)
+        tiles.open()
+        tiles.choose("random")
+        opened.append(tiles.next())
     assert opened[0] != opened[1]
     ben.page.keyboard.press("Escape")
     row = ben.page.locator(f'.wb-tile-list button[data-tile="{opened[0]}"]')
     row.wait_for()
     assert row.is_disabled() and "Ana is here" in row.inner_text()
     ana.page.keyboard.press("Enter")
-    ana.wait_for_other_tile(opened[0])
+    TileScreen(ana).wait_for_other(opened[0])
     assert set(LabelStore(event.labels_path).log()["labeller"]) == {"Ana"}
