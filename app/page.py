@@ -104,7 +104,8 @@ def _choose_event(names: list[str]) -> str:
     if asked != chosen:
         st.query_params["event"] = chosen
         if asked is not None:
-            st.query_params.pop("building", None)
+            for name in ("building", *map.FILTER_PARAMETERS):
+                st.query_params.pop(name, None)
         for key in KEPT:
             st.session_state.pop(key, None)
     return chosen

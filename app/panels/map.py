@@ -34,6 +34,8 @@ def _age(reports: list[run_reports.RunReport], model: MapModel) -> str:
 
 
 FILTER_KEYS = ("filter-classes", "filter-p", "filter-not-assessed")
+FILTER_PARAMETERS = ("show", "p", "not-assessed")
+"""The same in the page's address."""
 
 
 def filter_from_address() -> None:
