@@ -93,7 +93,8 @@ def lay_out(index: pd.DataFrame, side_m: float = SIDE_M) -> Tiling:
     tile_of = np.full(len(index), -1, dtype=np.intp)
     tile_of[assessed] = tile.reshape(-1)
     names = [f"T{side_m:g}-{east}-{north}" for east, north in cells.tolist()]
-    return Tiling(side_m=side_m, tile_id=np.array(names, dtype=str), corner_m=cells * side_m, tile_of=tile_of)
+    corner_m = cells.astype(np.float64) * side_m
+    return Tiling(side_m=side_m, tile_id=np.array(names, dtype=str), corner_m=corner_m, tile_of=tile_of)
 
 
 def drawn_tiles(tiling: Tiling, log: pd.DataFrame) -> NDArray[np.bool_]:

@@ -84,6 +84,6 @@ def test_a_log_of_an_older_version_learns_to_know_answers(tmp_path: Path) -> Non
 
 def test_the_database_itself_refuses_a_second_row_of_an_answer_on_a_building(store: LabelStore) -> None:
     store.add_many([answer()], answer_id="only-once")
-    row = {**store.log().iloc[0].to_dict(), "inclusion_probability": None, "cluster_probability": None}
+    text = dict.fromkeys(("value", "labeller", "time", "drawn", "comment"), "x")
     with pytest.raises(IntegrityError), store._engine.begin() as connection:
-        connection.execute(LOG.insert(), {**row, "answer_id": "only-once"})
+        connection.execute(LOG.insert(), {**text, "building_id": "w1", "answer_id": "only-once"})

@@ -121,8 +121,8 @@ export class Crops {
     }
   }
 
-  url(id, role) {
-    return this.api.url(`crop/${role}`, { id, view: this.view, size: this.size, v: this.data?.stamp });
+  url(id, role, view = this.view) {
+    return this.api.url(`crop/${role}`, { id, view, size: this.size, v: this.data?.stamp });
   }
 
   /** 2: pictures of twice the pixels a side, where the screen shows more than those of the usual size have. */
