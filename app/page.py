@@ -7,7 +7,7 @@ import streamlit as st
 from app.auth.access import Person
 from app.auth.people import admit, head, take_name
 from app.components.map.map import workbench
-from app.components.widgets import go_to
+from app.components.widgets import caution, go_to
 from app.jobs import run_reports
 from app.panels import event, handover, labels, map, new_event, training
 from app.panels.model_choice import shown_model
@@ -58,6 +58,7 @@ def main() -> None:
             new_event.page(names, person)
             return
         _keep_choices()
+        map.filter_from_address()
         _screen(names, person)
     except DamageSSLError as error:
         st.error(without_paths(str(error)), icon=":material/error:")
@@ -74,6 +75,7 @@ def _screen(names: list[str], person: Person) -> None:
     with st.sidebar:
         st.html('<div class="ds-brand">damage_ssl <span>building damage map</span></div>')
         chosen = _choose_event(names)
+        _say_missing()
         with st.container(key="head"):
             head(person)
             if person.may_write:
@@ -95,13 +97,35 @@ def _queue(view: EventView, step: str) -> dict[str, str]:
 
 def _choose_event(names: list[str]) -> str:
     asked = st.query_params.get("event")
+    if asked is not None and asked not in names:
+        st.session_state["event-missing"] = asked
     index = names.index(asked) if asked in names else 0
     chosen = st.selectbox("Event", names, index=index, key="event", label_visibility="collapsed")
     if asked != chosen:
         st.query_params["event"] = chosen
+        if asked is not None:
+            for name in ("building", *map.FILTER_PARAMETERS):
+                st.query_params.pop(name, None)
         for key in KEPT:
             st.session_state.pop(key, None)
     return chosen
+
+
+def _say_missing() -> None:
+    """A link to an event that is not here must not pass for one to the event that is shown instead."""
+    missing = st.session_state.get("event-missing")
+    if missing is None:
+        return
+    with st.container(key="event-missing-said"):
+        caution(
+            f"There is no event '{missing}' here: it was renamed or deleted, or the link is of another server. This is "
+            "another event."
+        )
+        st.button("Put this message away", key="event-missing-away", type="tertiary", on_click=_forget_missing)
+
+
+def _forget_missing() -> None:
+    st.session_state.pop("event-missing", None)
 
 
 def _current_step(person: Person) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from damage_ssl.events.event import Event as Event
     from damage_ssl.events.event import open_labels as open_labels
     from damage_ssl.labels.label_log import LabelStore as LabelStore
-    from damage_ssl.labels.label_log import NewLabel as NewLabel
+    from damage_ssl.labels.new_label import NewLabel as NewLabel
     from damage_ssl.learning.algorithms import ALGORITHMS as ALGORITHMS
     from damage_ssl.learning.algorithms.base import Algorithm as Algorithm
     from damage_ssl.learning.algorithms.base import AlgorithmEntry as AlgorithmEntry
@@ -82,7 +82,7 @@ _HOMES = {
     "LabelStore": "labels.label_log",
     "LabelValue": "damage_scale",
     "LossTerms": "learning.algorithms.base",
-    "NewLabel": "labels.label_log",
+    "NewLabel": "labels.new_label",
     "PairDataset": "learning.pair_dataset",
     "PairSet": "patches.pairs",
     "PairViews": "patches.pairs",

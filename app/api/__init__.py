@@ -9,7 +9,18 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from app.api import changes, footprints, handover, history, imagery, labels, live, session, uploads
+from app.api import (
+    changes,
+    footprints,
+    handover,
+    history,
+    imagery,
+    labelling_tiles,
+    labels,
+    live,
+    session,
+    uploads,
+)
 from app.api.parameters import FOR_A_YEAR
 from app.auth.access import server
 from app.components.map.map import ASSETS
@@ -17,7 +28,7 @@ from app.components.map.map import ASSETS
 
 def routes() -> list[Route]:
     """All routes of the app; their paths start with `/ds/`."""
-    modules = (imagery, footprints, labels, history, live, uploads, handover, changes, session)
+    modules = (imagery, footprints, labels, labelling_tiles, history, live, uploads, handover, changes, session)
     return [*ROUTES, *(route for module in modules for route in module.ROUTES)]
 
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.api.parameters import NEVER, blind_in, building_in, guarded, row_in, view_in, writing
+from app.api.parameters import NEVER, answer_id_in, blind_in, building_in, guarded, row_in, view_in, writing
 from app.state.event_view import EventView, current_labels, label_store, view_of
 from app.state.legend import method_name
 from app.state.map_assessment import model_says
@@ -54,7 +54,9 @@ def put_back(event: str, body: dict[str, Any]) -> Response:
     if not isinstance(to, int) or isinstance(to, bool):
         raise InputError("to: give the number of a row of the building's history, from 0, or -1 for before any")
     store = label_store(view.event)
-    revert(store, building_id, to, body["labeller"])
+    answer_id = answer_id_in(body)
+    if not store.knows(answer_id):
+        revert(store, building_id, to, body["labeller"], answer_id=answer_id)
     current, revision = current_labels(view.event)
     now = current[current["building_id"] == building_id]
     label = None if now.empty else {"value": now["value"].iloc[-1], "labeller": now["labeller"].iloc[-1]}

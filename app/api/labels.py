@@ -10,6 +10,7 @@ from app.api.live import live_answer
 from app.api.parameters import (
     MAX_NAME,
     NEVER,
+    answer_id_in,
     answer_in,
     bbox_of,
     building_in,
@@ -27,7 +28,7 @@ from app.state.queues import Ask, next_in_queue
 from app.state.shown_models import refit_soon, shown_models
 from app.state.viewport import CHOICE_CAP
 from damage_ssl.errors import DamageSSLError, InputError
-from damage_ssl.labels.history import before_last, comment_on_own, revert, undo_last
+from damage_ssl.labels.history import before_last, comment_on_own, repeats_own, revert, undo_last
 from damage_ssl.labels.label_log import LabelStore, NewLabel, withdrawal
 
 MAX_COMMENT = 500
@@ -36,32 +37,39 @@ MAX_COMMENT = 500
 def add_label(event: str, body: dict[str, Any]) -> Response:
     """Append one answer about one building to the log, or withdraw its label (value null).
 
-    `undo` takes this person's last word on it back; `only_comment` keeps a comment with their own answer.
+    `undo` takes this person's last word on it back; `only_comment` keeps a comment with their own answer. A body that
+    comes again with the same `answer_id`, and an answer that says its labeller's last word again, are not written.
     """
     view = view_of(event)
-    building_id, labeller = building_in(view, body), str(body["labeller"])
+    building_id, labeller, answer_id = building_in(view, body), str(body["labeller"]), answer_id_in(body)
     store = label_store(view.event)
-    if body.get("undo") is True:
-        _undo(store, building_id, labeller)
+    if store.knows(answer_id):
+        pass
+    elif body.get("undo") is True:
+        _undo(store, body, building_id, answer_id)
     elif body.get("only_comment") is True:
-        comment_on_own(store, building_id, labeller, _comment(body))
+        comment_on_own(store, building_id, labeller, _comment(body), answer_id=answer_id)
     elif value_in(body) is None:
-        store.clear(building_id, labeller)
+        store.add_many([withdrawal(building_id, labeller)], answer_id=answer_id)
     else:
-        value = answer_in(body)
-        probability = body.get("inclusion_probability")
-        if probability is not None and (type(probability) not in (int, float) or not 0 < probability <= 1):
-            raise InputError("label: inclusion_probability is a number above 0 and up to 1, or null")
-        drawn = str(body.get("drawn") or "map")[:MAX_NAME]
-        store.add(
-            building_id,
-            value,
-            labeller=labeller,
-            drawn=drawn,
-            inclusion_probability=probability,
-            comment=_comment(body),
-        )
+        label = _label(building_id, body)
+        if not repeats_own(store, label):
+            store.add_many([label], answer_id=answer_id)
     return JSONResponse({"revision": store.revision(), **_recoloured(view, body.get("live"))}, headers=NEVER)
+
+
+def _label(building_id: str, body: dict[str, Any]) -> NewLabel:
+    probability = body.get("inclusion_probability")
+    if probability is not None and (type(probability) not in (int, float) or not 0 < probability <= 1):
+        raise InputError("label: inclusion_probability is a number above 0 and up to 1, or null")
+    return NewLabel(
+        building_id=building_id,
+        value=answer_in(body),
+        labeller=str(body["labeller"]),
+        drawn=str(body.get("drawn") or "map")[:MAX_NAME],
+        inclusion_probability=probability,
+        comment=_comment(body),
+    )
 
 
 def _comment(body: dict[str, Any]) -> str:
@@ -86,32 +94,45 @@ def _recoloured(view: EventView, asked: object) -> dict[str, Any]:
         return {}  # the label is in the log, which is what the page must be told
 
 
-def _undo(store: LabelStore, building_id: str, labeller: str) -> None:
-    """Put back what stood before this person's answer, somebody else's label too, unless others have answered since."""
+def _undo(store: LabelStore, body: dict[str, Any], building_id: str, answer_id: str | None) -> None:
+    """Put back what stood before this person's answer, somebody else's label too, unless others have answered since.
+
+    Of an answer that was never written (`undo_of`) nothing is taken back: the one before it is another answer.
+    """
+    labeller, undone = str(body["labeller"]), body.get("undo_of")
+    if undone is not None and not store.knows(str(undone)):
+        return
     rows = store.history(building_id)
     if rows.empty or rows["labeller"].iloc[-1] != labeller:
         raise InputError(f"building '{building_id}': somebody else has answered since, so nothing was taken back")
-    revert(store, building_id, before_last(rows), labeller)
+    revert(store, building_id, before_last(rows), labeller, answer_id=answer_id)
 
 
 def add_labels(event: str, body: dict[str, Any]) -> Response:
     """Give the `building_ids` the label `value` (null: withdraw theirs), or `undo` this person's last on each.
 
-    All are written or none.
+    All are written or none. `undo_of` in place of the buildings: all that an answer spoke of.
     """
     view = view_of(event)
-    buildings = _buildings(view, body.get("building_ids"))
-    labeller = str(body["labeller"])
+    undone = body.get("undo_of")
+    buildings = [] if undone is not None else _buildings(view, body.get("building_ids"))
+    labeller, answer_id = str(body["labeller"]), answer_id_in(body)
     store = label_store(view.event)
-    if body.get("undo") is True:
-        undo_last(store, buildings, labeller)
+    if store.knows(answer_id):
+        pass
+    elif body.get("undo") is True:
+        if undone is not None:
+            buildings = store.buildings_of(str(undone))
+        if buildings:
+            undo_last(store, buildings, labeller, answer_id=answer_id)
     elif value_in(body) is None:
-        store.add_many([withdrawal(building, labeller) for building in buildings])
+        store.add_many([withdrawal(building, labeller) for building in buildings], answer_id=answer_id)
     else:
         value = answer_in(body)
         drawn = str(body.get("drawn") or "map-box")[:MAX_NAME]
         store.add_many(
-            [NewLabel(building_id=building, value=value, labeller=labeller, drawn=drawn) for building in buildings]
+            [NewLabel(building_id=building, value=value, labeller=labeller, drawn=drawn) for building in buildings],
+            answer_id=answer_id,
         )
     revision = store.revision()
     refit_soon(view)

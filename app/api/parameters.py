@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
@@ -24,6 +25,7 @@ from damage_ssl.runs.model import MapModel
 FOR_A_YEAR = {"Cache-Control": "private, max-age=31536000, immutable"}
 NEVER = {"Cache-Control": "no-store"}
 MAX_NAME = 80
+_ANSWER_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 Answer = Callable[[Request], Response]
 
@@ -138,6 +140,18 @@ def answer_in(body: dict[str, Any]) -> LabelValue:
     if value is LabelValue.UNCLASSIFIED:
         raise InputError("label: 'un-classified' is not an answer; use unclear")
     return value
+
+
+def answer_id_in(body: dict[str, Any]) -> str | None:
+    """The id that the page gave an answer, so that one that is sent again is not written twice; None without one.
+
+    Raises:
+        InputError: it is no short word of letters, digits and hyphens.
+    """
+    answer_id = body.get("answer_id")
+    if answer_id is not None and not (isinstance(answer_id, str) and _ANSWER_ID.fullmatch(answer_id)):
+        raise InputError("label: answer_id is of 8 to 64 letters, digits and hyphens, or null")
+    return answer_id
 
 
 def view_in(request: Request) -> EventView:

@@ -52,12 +52,10 @@ def caution(text: str) -> None:
     st.html(f'<p class="ds-caution">{escape(text)}</p>')
 
 
-def progress(title: str, detail: str, share: float) -> None:
-    """A progress bar with what is going on and how far it is; `share` in 0..1."""
-    st.html(
-        f'<div class="ds-progress"><b>{escape(title)}</b><span>{escape(detail)}</span>'
-        f'<div><i style="width:{100 * min(max(share, 0.0), 1.0):.1f}%"></i></div></div>'
-    )
+def progress(title: str, detail: str, share: float | None) -> None:
+    """A progress bar with what is going on and how far it is; `share` in 0..1, None: it cannot be counted, it moves."""
+    bar = '<i class="moving"></i>' if share is None else f'<i style="width:{100 * min(max(share, 0.0), 1.0):.1f}%"></i>'
+    st.html(f'<div class="ds-progress"><b>{escape(title)}</b><span>{escape(detail)}</span><div>{bar}</div></div>')
 
 
 def spark(values: Sequence[float], title: str) -> None:

@@ -41,7 +41,7 @@ def area(view: EventView) -> bool:
         return True
     kept = view.event.aoi() is not None
     title = f"Area of interest: {len(view.footprints):,}" if kept else "Area of interest: all"
-    with st.expander(title):
+    with st.expander(title, key="area-of-interest"):
         note("Draw it on the map with the buttons below the picture, or:")
         st.text_input(
             "Bounds in degrees",

@@ -30,7 +30,7 @@ def show(view: EventView, model: MapModel | None, reports: Sequence[RunReport]) 
             return run_id
         return f"{method_name(report.algorithm)}, {age_text(time.time() - report.updated)} ({run_id})"
 
-    with st.expander("What changed since an earlier run"):
+    with st.expander("What changed since an earlier run", key="changes"):
         since = st.selectbox(
             "Earlier run", runs, index=None, format_func=name, key="changes-since", placeholder="Choose a run"
         )

@@ -8,12 +8,12 @@ from urllib.parse import quote, urlencode
 import streamlit as st
 
 from app.auth.people import who
-from app.components.widgets import caution, headline, note
+from app.components.widgets import caution, go_to, headline, note
 from app.jobs import handover_jobs
 from app.jobs.handover_jobs import HandoverJob
 from app.panels.map import read_filter
 from app.state.event_view import EventView
-from app.state.label_evidence import label_log
+from app.state.label_evidence import label_log, newer_labels
 from app.state.legend import age_text
 from app.state.map_assessment import assessment_of, screen_table, validation
 from damage_ssl.events.licence import recorded_licence
@@ -52,12 +52,13 @@ def show(view: EventView, model: MapModel | None) -> Selection:
         note(f"Only what the map's filter shows: {wanted.words}.")
     if model is not None and model.statement:
         caution(model.statement)
-    log = label_log(view.event, standing.revision)
-    _checks(handover_checks(screen_table(view, model), model, log, validation(view, model)))
     if not count:
         note("The filter leaves no building; open it in step 4.")
         return wanted
     licence, settled = _licence(view)
+    log = label_log(view.event, standing.revision)
+    _checks(handover_checks(screen_table(view, model), model, log, validation(view, model)))
+    _train_again(view, model)
     names = language_names()
     language = st.selectbox(
         "Language of report and offline map", list(names), format_func=names.__getitem__, key="pack-language"
@@ -84,7 +85,19 @@ def _licence(view: EventView) -> tuple[str | None, bool]:
     return None, st.checkbox("Nobody knows: hand it over as “not stated”", key="licence-not-stated")
 
 
-@st.fragment(run_every="3s")
+def _train_again(view: EventView, model: MapModel | None) -> None:
+    """Labels that came after the training: on the map they count, the model has not learned from them."""
+    newer = newer_labels(view, model)
+    if not newer or not who().may_write:
+        return
+    caution(
+        f"{newer:,} {'label is' if newer == 1 else 'labels are'} newer than this model: on the map they count, but the "
+        "model has not learned from them."
+    )
+    st.button("Train again", key="train-again", width="stretch", on_click=go_to, args=("train",))
+
+
+@st.fragment(run_every="1s")
 def _made(view: EventView) -> None:
     """The packs that were made, each as soon as it is there."""
     rows = [

@@ -60,7 +60,7 @@ def log_of(report: job.JobReport) -> None:
     """The last lines of the work's log, for whoever wants them."""
     log = job.log_tail(report.folder)
     if log:
-        with st.expander("Log"):
+        with st.expander("Log", key=f"log-{report.folder.name}"):
             st.code(log[-1500:], language=None, wrap_lines=True)
 
 

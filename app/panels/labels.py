@@ -200,7 +200,7 @@ def import_labels(view: EventView, person: Person) -> None:
     """The form, and what came of the last file."""
     if not person.may_write or not view.event.has_footprints:
         return
-    with st.expander("Labels from a file"):
+    with st.expander("Labels from a file", key="labels-from-file"):
         note("A CSV file with the columns building_id and grade; a column labeller is optional.")
         generation = st.session_state.setdefault("import-generation", 0)
         st.file_uploader(

@@ -35,6 +35,42 @@ def _age(reports: list[run_reports.RunReport], model: MapModel) -> str:
 
 
 FILTER_KEYS = ("filter-classes", "filter-p", "filter-not-assessed")
+FILTER_PARAMETERS = ("show", "p", "not-assessed")
+"""The same in the page's address."""
+
+
+def filter_from_address() -> None:
+    """A filter that the address carries, on a page that has just been opened or loaded again.
+
+    What cannot be one (somebody has typed it) is passed over.
+    """
+    if st.session_state.get("filter-read"):
+        return
+    st.session_state["filter-read"] = True
+    classes = st.query_params.get("show")
+    if classes is not None:
+        st.session_state["filter-classes"] = [name for name in classes.split(",") if name in _ORDER]
+    low, _, high = st.query_params.get("p", "").partition("-")
+    if low.isdecimal() and high.isdecimal() and int(low) <= int(high) <= 100:
+        st.session_state["filter-p"] = (int(low), int(high))
+    if st.query_params.get("not-assessed") == "0":
+        st.session_state["filter-not-assessed"] = False
+
+
+def _filter_into_address(classes: list[str]) -> None:
+    """The filter of this page, so that a link to it shows the same; nothing where it lets all through."""
+    chosen = st.session_state.get("filter-classes")
+    low, high = st.session_state.get("filter-p", (0, 100))
+    wanted = {
+        "show": None if chosen is None or set(chosen) >= set(classes) else ",".join(chosen),
+        "p": None if (low, high) == (0, 100) else f"{low}-{high}",
+        "not-assessed": None if st.session_state.get("filter-not-assessed", True) else "0",
+    }
+    for name, text in wanted.items():
+        if text is None and name in st.query_params:
+            del st.query_params[name]
+        elif text is not None and st.query_params.get(name) != text:
+            st.query_params[name] = text
 
 
 def read_filter() -> Selection:
@@ -157,4 +193,5 @@ def _filter(counts: dict[str, int], *, names: dict[str, str], measure: str | Non
     if not_assessed:
         st.session_state.setdefault("filter-not-assessed", True)
         st.checkbox(f"Also the {not_assessed:,} not assessed", key="filter-not-assessed")
+    _filter_into_address(classes)
     return without_idle(read_filter(), classes, not_assessed=not_assessed)

@@ -13,6 +13,7 @@ from app.components.widgets import note
 from app.jobs import event_jobs, inbox, job, upload
 from app.jobs.file_kinds import UPLOAD_ENDINGS
 from app.jobs.inbox import InboxFile, Purpose
+from app.panels import sample
 from app.panels.definition import words_of
 from app.panels.job_progress import log_of, stop_button, work_progress
 from app.state.configuration import workspace_path
@@ -85,6 +86,7 @@ def page(names: Sequence[str], person: Person) -> None:
             return
         if report is not None:
             _failure(report)
+        sample.offer(names, _begin_sample)
         _form(person)
 
 
@@ -121,8 +123,18 @@ def _open_made() -> None:
     if now is None or now.state == "done":
         if now is not None:
             event_jobs.forget(now)
+        sample.prepare(name)
         _show(name)
         st.rerun()
+
+
+def _begin_sample(name: str) -> None:
+    """Make the sample event, and open it once it is there."""
+    try:
+        sample.start(name)
+        st.session_state["new-event-watched"] = name
+    except (DamageSSLError, OSError) as error:
+        st.session_state["new-event-error"] = inbox.plain(str(error))
 
 
 def _show(name: str) -> None:
@@ -203,7 +215,7 @@ def _form(person: Person) -> None:
         key="new-scheme",
         format_func=words_of,
     )
-    with st.expander("Dates and area"):
+    with st.expander("Dates and area", key="dates-and-area"):
         left, right = st.columns(2)
         hint = "Only where the files do not say: 2017-10-11"
         left.text_input("Pre imagery taken on", key="new-pre_date", placeholder=hint, max_chars=40)
@@ -230,7 +242,7 @@ def _uploaded(files: Mapping[Purpose, Sequence[InboxFile]]) -> None:
     own = [file for file in by_name.values() if file.name.startswith("uploads/")]
     if not own:
         return
-    with st.expander(f"Uploaded files ({len(own)})"):
+    with st.expander(f"Uploaded files ({len(own)})", key="uploaded-files"):
         for file in own:
             left, right = st.columns([5, 1], vertical_alignment="center")
             left.text(_file_text(file))

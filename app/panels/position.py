@@ -29,7 +29,7 @@ def position(view: EventView) -> None:
         return
     scenes = {scene.scene_id: scene for role in ROLES for scene in view.scenes[role]}
     manual_shifts = read_manual_shifts(view.event, scenes.values())
-    with st.expander("Position of the images"):
+    with st.expander("Position of the images", key="position"):
         if rows := _overview(view, manual_shifts):
             facts(rows)
         chosen = st.selectbox(

@@ -17,6 +17,17 @@ from damage_ssl.labels.agreement import Confusion, kappa_words
 from damage_ssl.products.map_style import colour_of, name_of
 from damage_ssl.runs.model import MapModel
 
+RECOMMENDED = ("audit", "adjudicate", "contradicted", "second", "unsure")
+"""The order in which checking is worth most: first the total, then what is wrong for sure, then what may be."""
+
+GOALS = {
+    "adjudicate": "settle the {count} buildings on which analysts differ.",
+    "contradicted": "look again at the {count} labels that models contradict.",
+    "second": "give {count} second opinions, so that you know how far you agree.",
+    "unsure": "answer the most uncertain buildings; twenty are enough to see whether the map changes.",
+}
+"""What each is to reach; the random audit says its own."""
+
 
 def walk(kind: str | None) -> None:
     """Let the arrow keys walk a queue of checking; None: the queue for labelling again."""
@@ -30,8 +41,10 @@ def show(view: EventView, model: MapModel | None, labeller: str) -> None:
     """The queues with what waits in each; the chosen one is walked with the arrow keys."""
     case = case_of(view, model, labeller)
     chosen = st.session_state.get("queue")
+    states = queue_states(case)
+    _recommended(view, model, states, chosen)
     with st.container(key="checks"):
-        for kind, state in queue_states(case).items():
+        for kind, state in states.items():
             _queue(kind, state, chosen=kind == chosen)
             if kind == "audit" and (kind == chosen or state.done):
                 with st.container(key="audit-says"):
@@ -40,8 +53,31 @@ def show(view: EventView, model: MapModel | None, labeller: str) -> None:
                     note(totals_of(view, model).next_step or "")
     if chosen is None:
         note("Choose a queue. Its first building opens beside the map; answer with the keys, → skips.")
-    with st.expander("Agreement between analysts"):
+    with st.expander("Agreement between analysts", key="agreement"):
         show_agreement(view, model, case.revision)
+
+
+def _recommended(view: EventView, model: MapModel | None, states: dict[str, QueueState], chosen: str | None) -> None:
+    """What to do next, and how far to go: the first of `RECOMMENDED` in which something waits."""
+    asked = totals_of(view, model).next_step
+    for kind in RECOMMENDED:
+        waiting = states[kind].waiting
+        if not waiting or (kind == "audit" and not asked):
+            continue
+        goal = str(asked) if kind == "audit" else GOALS[kind].format(count=f"{waiting:,}")
+        with st.container(key="recommended"):
+            note(f"Next: {goal}")
+            if chosen != kind:
+                st.button(
+                    CHECKS[kind].title,
+                    key="go-recommended",
+                    type="primary",
+                    width="stretch",
+                    on_click=walk,
+                    args=(kind,),
+                )
+        return
+    note("All that is recommended is done.", good=True)
 
 
 def _queue(kind: str, state: QueueState, *, chosen: bool) -> None:

@@ -70,7 +70,7 @@ def history(view: EventView, reports: list[run_reports.RunReport], *, may_write:
         return
     model = shown_model(shown_models(view))
     shown = None if model is None else model.model_id
-    with st.expander(f"Runs so far ({len(past)})"):
+    with st.expander(f"Runs so far ({len(past)})", key="runs-so-far"):
         for report in past[:_LISTED]:
             _line(view.event, report, shown=report.run.run_id == shown, may_write=may_write)
         if len(past) > _LISTED:

@@ -110,7 +110,7 @@ def _form(view: EventView) -> None:
     )
     note(METHODS[method][1])
     note(f"{sentence_of(view.scheme)} It is set for the whole event, in step 2.")
-    with st.expander("More settings"):
+    with st.expander("More settings", key="more-settings"):
         st.selectbox(
             "Network",
             list(NETWORKS),
@@ -165,17 +165,16 @@ def _progress(view: EventView, *, may_write: bool) -> None:
     done, total, unit, left = _how_far(report, metrics)
     progress(
         _state(report),
-        f"{unit} {done:,} of {total:,}" if done else "loading",
-        done / total if total else 0.0,
+        f"{unit} {done:,} of {total:,}" if done else "",
+        done / total if done and total else None,
     )
     rows = [("Method", method_name(report.algorithm)), ("Running for", duration(time.time() - report.started))]
     if left is not None:
         rows.append(("Still about", duration(left)))
-    rows += _latest(metrics)
     facts(rows)
-    losses = [float(line["loss"]) for line in metrics if line.get("loss") is not None]
-    if len(losses) > 5:
-        spark(losses, f"Loss over {len(losses)} readings")
+    if sentence := _so_far(metrics):
+        note(sentence)
+    _details(metrics)
     note(f"You can close or reload this page; {'it' if change else 'training'} goes on.")
     if may_write:
         stopping = report.phase == "stopping"
@@ -194,7 +193,8 @@ def _progress(view: EventView, *, may_write: bool) -> None:
 def _state(report: run_reports.RunReport) -> str:
     comparing = not report.kind.learns and report.phase == "training"
     stage = "" if report.work is None else report.work.said.stage
-    cutting = report.phase == "preparing" and stage in ("patches", "register")
+    counted = report.work is not None and 0 < report.work.said.done < report.work.said.total
+    cutting = report.phase == "preparing" and stage in ("patches", "register") and counted
     return "Cutting the pictures" if cutting else STATES["comparing" if comparing else report.phase]
 
 
@@ -213,8 +213,31 @@ def _seconds_left(report: run_reports.RunReport, metrics: list[dict[str, Any]]) 
     return float(timed[-1]["seconds"]) / float(timed[-1]["step"]) * (report.steps - report.step)
 
 
+def _so_far(metrics: list[dict[str, Any]]) -> str:
+    """How good it is by now, in a sentence; empty before it was first checked."""
+    scores = [float(line["validation_auroc"]) for line in metrics if line.get("validation_auroc") is not None]
+    if not scores:
+        return ""
+    return (
+        f"So far it puts a damaged building above an intact one in {100 * scores[-1]:.0f} of 100 pairs of labels that "
+        "it has not learned from; guessing would give 50."
+    )
+
+
+def _details(metrics: list[dict[str, Any]]) -> None:
+    """The numbers that a run logs, for whoever knows them."""
+    rows = _latest(metrics)
+    if not rows:
+        return
+    with st.expander("Details", key="training-details"):
+        facts(rows)
+        losses = [float(line["loss"]) for line in metrics if line.get("loss") is not None]
+        if len(losses) > 5:
+            spark(losses, f"Loss over {len(losses)} readings")
+
+
 def _latest(metrics: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """The newest of each number that a run logs, in words that need no textbook."""
+    """The newest of each number that a run logs."""
     rows = []
     for name, title, form in (
         ("loss", "Loss (should fall)", "{:.3f}"),

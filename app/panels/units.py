@@ -40,7 +40,7 @@ def show(view: EventView, model: MapModel | None) -> None:
         row = totals_of(view, model, drawn).units[0]
         note(f"{row.name}: {row.words} damaged; {row.not_assessed:,} not assessed ({row.method}).")
         st.button("Clear the drawn area", width="stretch", key="units-clear", on_click=area.drop, args=(view,))
-    with st.expander("How many, by unit"):
+    with st.expander("How many, by unit", key="by-unit"):
         by = st.segmented_control("Units", [SQUARES, AREAS], key="units-by", label_visibility="collapsed")
         if by == AREAS and who().may_write:
             st.file_uploader("GeoJSON or GeoPackage of areas", type=["geojson", "json", "gpkg"], key="units-file")

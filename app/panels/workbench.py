@@ -29,6 +29,8 @@ def workbench_data(
     native = native_zoom(finest, (south + north) / 2)
     return {
         "event": view.event.name,
+        "event_key": f"{view.event.name} {view.event.created.isoformat()}",
+        "signed_in": person.signed_in,
         "stamp": view.stamp,
         "bounds": [west, south, east, north],
         "native_zoom": native,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from app.state.event_view import EventView, current_labels, kept_with_view, label_store
 from app.state.map_assessment import model_says
-from damage_ssl.damage_scale import ClassScheme
+from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.evaluation.audit import AuditReport, audit_answers, audit_of_map, skipped_before
 from damage_ssl.evaluation.label_issues import contradicted_labels, judge_unlearned
 from damage_ssl.events.event import Event
@@ -113,3 +113,18 @@ def _of_event(view: EventView, table: pd.DataFrame) -> pd.DataFrame:
     """Labels stay in the log when an event gets other footprints; those are left out."""
     known = [each in view.position_of for each in table["building_id"]]
     return pd.DataFrame(table[np.array(known, dtype=bool)])
+
+
+def newer_labels(view: EventView, model: MapModel | None) -> int:
+    """How many labels that a training could use the shown model had not: given after it was planned. The live model
+    learns from each at once, a change score from none."""
+    if model is None or model.run is None or not model.kind.learns:
+        return 0
+    plan = plan_of(model.run)
+    known = {*plan.train_id, *plan.validation_id}
+    labels = current_labels(view.event)[0]
+    return sum(
+        view.scheme.index_of(LabelValue(value)) is not None and building not in known and view.assessed[row]
+        for building, value in zip(labels["building_id"].tolist(), labels["value"].tolist(), strict=True)
+        if (row := view.position_of.get(building)) is not None
+    )

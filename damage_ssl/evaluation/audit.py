@@ -1,6 +1,5 @@
 """How right a map is, by a random sample of its buildings that analysts judge without seeing what the map says."""
 
-import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.evaluation.intervals import Z2, wilson_bounds
-from damage_ssl.labels.sampling import RANDOM
+from damage_ssl.labels.sampling import RANDOM, permanent_random_order
 from damage_ssl.labels.schema import WITHDRAWN
 
 AUDIT = "audit"
@@ -21,17 +20,11 @@ TELLS_LITTLE = 0.2
 
 
 def audit_order(building_id: NDArray[np.str_], seed: int = 0) -> NDArray[np.intp]:
-    """The order [N] (rows) in which to audit: the first n of it are a simple random sample of n, for every n.
+    """The order [N] (rows) in which to audit: `permanent_random_order` of the ids.
 
-    Each building draws a number of its own, from its id and the seed, and the lowest come first ("permanent random
-    numbers": Ohlsson 1995, in Business Survey Methods, ch. 9). The order of the others therefore stays when buildings
-    are added or left out, and two analysts on two machines follow the same one. A building among the first n was
-    included with probability n / N.
+    A building among the first n was included with probability n / N.
     """
-    key = str(seed).encode()
-    drawn = [hashlib.blake2b(building.encode(), digest_size=8, key=key).digest() for building in building_id.tolist()]
-    number = np.frombuffer(b"".join(drawn), dtype=">u8").astype(np.uint64)
-    return np.asarray(np.lexsort((building_id, number)), dtype=np.intp)
+    return permanent_random_order(building_id, seed)
 
 
 def audited_rows(building_id: NDArray[np.str_], assessed: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -12,7 +12,7 @@ from damage_ssl.labels.label_log import LabelStore, NewLabel, withdrawal
 from damage_ssl.labels.schema import REVERT, WITHDRAWN
 
 
-def revert(store: LabelStore, building_id: str, to: int, labeller: str) -> None:
+def revert(store: LabelStore, building_id: str, to: int, labeller: str, *, answer_id: str | None = None) -> None:
     """Make the state after row `to` of the building's history the current one again.
 
     One's own answer is given again as it was, with how it was drawn. Another one's answer is put back as a row of
@@ -23,14 +23,15 @@ def revert(store: LabelStore, building_id: str, to: int, labeller: str) -> None:
         building_id: the building.
         to: place in `LabelStore.history`, from 0; -1 is the time before the first row, when it had no label.
         labeller: who puts it back.
+        answer_id: see `LabelStore.add_many`.
 
     Raises:
         InputError: there is no such row, or it is the current state. StorageError: the disk is full or not writable.
     """
-    store.add_many([_putting_back(store.history(building_id), building_id, to, labeller)])
+    store.add_many([_putting_back(store.history(building_id), building_id, to, labeller)], answer_id=answer_id)
 
 
-def undo_last(store: LabelStore, building_ids: Sequence[str], labeller: str) -> None:
+def undo_last(store: LabelStore, building_ids: Sequence[str], labeller: str, *, answer_id: str | None = None) -> None:
     """Put back what stood before this person's last answer on each building, somebody else's label too: all or none.
 
     Raises:
@@ -43,7 +44,7 @@ def undo_last(store: LabelStore, building_ids: Sequence[str], labeller: str) -> 
         if rows is None or rows["labeller"].iloc[-1] != labeller:
             raise InputError(f"building '{building_id}': somebody else has answered since, so nothing was taken back")
         back.append(_putting_back(rows, building_id, before_last(rows), labeller))
-    store.add_many(back)
+    store.add_many(back, answer_id=answer_id)
 
 
 def _putting_back(rows: pd.DataFrame, building_id: str, to: int, labeller: str) -> NewLabel:
@@ -98,7 +99,9 @@ def _put_back(row: Mapping[Hashable, Any]) -> str:
     return f"put back: {row['labeller']}, {row['time']}"
 
 
-def comment_on_own(store: LabelStore, building_id: str, labeller: str, comment: str) -> None:
+def comment_on_own(
+    store: LabelStore, building_id: str, labeller: str, comment: str, *, answer_id: str | None = None
+) -> None:
     """Say one's last answer again with another comment; how the building was drawn stays as it was.
 
     The log has no rows without an answer, so that nobody can comment under another one's: it would become their own.
@@ -111,11 +114,25 @@ def comment_on_own(store: LabelStore, building_id: str, labeller: str, comment: 
     last = None if rows.empty else rows.iloc[-1]
     if last is None or last["labeller"] != labeller or last["value"] == WITHDRAWN or last["drawn"] == REVERT:
         raise InputError(f"building '{building_id}': a comment goes with an answer of your own; answer first")
-    store.add(
-        building_id,
-        LabelValue(last["value"]),
+    again = NewLabel(
+        building_id=building_id,
+        value=LabelValue(last["value"]),
         labeller=labeller,
         drawn=str(last["drawn"]),
         inclusion_probability=float(last["inclusion_probability"]),
         comment=comment,
+        stratum=str(last["stratum"]),
+        cluster_id=str(last["cluster_id"]),
+        cluster_probability=float(last["cluster_probability"]),
     )
+    store.add_many([again], answer_id=answer_id)
+
+
+def repeats_own(store: LabelStore, label: NewLabel) -> bool:
+    """Whether a building's last word is this very answer: the same person, value, comment, and reason for asking."""
+    rows = store.history(label.building_id)
+    if rows.empty:
+        return False
+    last = rows.iloc[-1]
+    said = all(last[name] == getattr(label, name) for name in ("value", "labeller", "comment", "drawn", "cluster_id"))
+    return said and pd.isna(last["inclusion_probability"]) == (label.inclusion_probability is None)

@@ -1,10 +1,8 @@
 """The label log: append-only, many writers at once, SQLite by default and the same schema on PostgreSQL."""
 
-import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ from damage_ssl.labels.label_csv import (
     unknown_buildings_error,
     write_label_csv,
 )
+from damage_ssl.labels.new_label import NewLabel, rows_of, utc_iso, withdrawal
 from damage_ssl.labels.schema import (
     LABEL_COLUMNS,
     LOG,
@@ -44,58 +43,6 @@ __all__ = ["LABEL_COLUMNS", "WITHDRAWN", "LabelStore", "NewLabel", "utc_iso", "w
 
 
 BUSY_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewLabel:
-    """One answer about one building, ready to be appended.
-
-    `drawn` says how the building came to be asked about (`map`, `random`, `spread`, `uncertain`, `import`, …);
-    `inclusion_probability` in (0, 1] is the probability with which a random draw took it, None (or NaN) if it was not
-    drawn at random. `time` is ISO 8601 (no zone means UTC); None means now. A building of a stratified draw names its
-    `stratum`, one of a tile that was drawn whole its `cluster_id` with the tile's own `cluster_probability`.
-
-    Raises:
-        InputError: an empty id or name, or a probability outside (0, 1].
-
-    Examples:
-        >>> one = NewLabel(building_id="w1", value=LabelValue.INTACT, labeller="ada", drawn="map")
-        >>> two = NewLabel(building_id="w2", value=LabelValue.UNCLEAR, labeller="ada", drawn="map", comment="trees")
-        >>> labels = LabelStore("two.sqlite")
-        >>> labels.add_many([one, two])
-        >>> labels.current()["comment"].tolist()
-        ['', 'trees']
-    """
-
-    building_id: str
-    value: LabelValue
-    labeller: str
-    drawn: str
-    inclusion_probability: float | None = None
-    comment: str = ""
-    time: str | None = None
-    stratum: str = ""
-    cluster_id: str = ""
-    cluster_probability: float | None = None
-
-    def __post_init__(self) -> None:
-        for field in ("building_id", "labeller", "drawn"):
-            if not str(getattr(self, field)).strip():
-                raise InputError(f"label of building '{self.building_id}': {field} is empty; give a name")
-        for field in PROBABILITIES:
-            probability = getattr(self, field)
-            if probability is None or math.isnan(probability):
-                object.__setattr__(self, field, None)
-            elif not 0.0 < probability <= 1.0:
-                raise InputError(
-                    f"label of building '{self.building_id}': {field.replace('_', ' ')} {probability} is not in "
-                    "(0, 1]; leave it out for a building that was not drawn at random"
-                )
-
-
-def withdrawal(building_id: str, labeller: str) -> NewLabel:
-    """The row that takes a building's label back."""
-    return NewLabel(building_id=building_id, value=LabelValue.UNCLASSIFIED, labeller=labeller, drawn=WITHDRAWN)
 
 
 class LabelStore:
@@ -180,16 +127,31 @@ class LabelStore:
             ]
         )
 
-    def add_many(self, labels: Iterable[NewLabel]) -> None:
-        """Append all or none, in the given order.
+    def add_many(self, labels: Iterable[NewLabel], *, answer_id: str | None = None) -> None:
+        """Append all or none, in the given order; nothing where the log has the answer of this id already.
+
+        `answer_id` is made once, where the answer is given: sent again because nobody knew whether it had arrived, it
+        is not written twice.
 
         Raises:
             InputError: a time that is not ISO 8601. StorageError: the disk is full or not writable.
         """
-        rows = _rows_of(labels)
+        rows = rows_of(labels, answer_id)
         if rows:
             with self._transaction() as connection:
-                connection.execute(insert(LOG), rows)
+                if not _knows(connection, answer_id):
+                    connection.execute(insert(LOG), rows)
+
+    def knows(self, answer_id: str | None) -> bool:
+        """Whether the log has rows of this answer; never of None."""
+        with self._reading() as connection:
+            return _knows(connection, answer_id)
+
+    def buildings_of(self, answer_id: str) -> list[str]:
+        """The buildings that this answer spoke of; none where the log does not know it."""
+        query = select(LOG.c.building_id).where(LOG.c.answer_id == answer_id).order_by(LOG.c.id)
+        with self._reading() as connection:
+            return [str(building) for (building,) in connection.execute(query)]
 
     def clear(self, building_id: str, labeller: str) -> None:
         """Take a building's label back by appending a `withdrawn` row; the log keeps what was said.
@@ -287,7 +249,7 @@ class LabelStore:
         with self._transaction() as connection:
             said = _latest_by_labeller(connection)
             new = [label for label in labels if not _already_said(label, said)]
-            if rows := _rows_of(new):
+            if rows := rows_of(new):
                 connection.execute(insert(LOG), rows)
         return ImportReport(
             added=len(new),
@@ -335,6 +297,13 @@ class LabelStore:
             raise explained(error, self._where) from error
 
 
+def _knows(connection: Connection, answer_id: str | None) -> bool:
+    if answer_id is None:
+        return False
+    found = connection.execute(select(LOG.c.id).where(LOG.c.answer_id == answer_id).limit(1)).first()
+    return found is not None
+
+
 def _columns() -> Select[Any]:
     return select(*(LOG.c[name] for name in LABEL_COLUMNS))
 
@@ -364,37 +333,3 @@ def _already_said(label: NewLabel, said: Mapping[tuple[str, str], Any]) -> bool:
         return False
     same_time = label.time is None or utc_iso(label.time) == known.time
     return same_time and all(getattr(label, name) == getattr(known, name) for name in _SAID)
-
-
-def _rows_of(labels: Iterable[NewLabel]) -> list[dict[str, str | float | None]]:
-    return [_row_of(label) for label in labels]
-
-
-def _row_of(label: NewLabel) -> dict[str, str | float | None]:
-    takes_back = label.drawn == WITHDRAWN and label.value is LabelValue.UNCLASSIFIED
-    return {
-        "building_id": str(label.building_id),
-        "value": WITHDRAWN if takes_back else LabelValue(label.value).value,
-        "labeller": label.labeller,
-        "time": utc_iso(label.time),
-        "drawn": label.drawn,
-        "inclusion_probability": label.inclusion_probability,
-        "comment": label.comment,
-        "stratum": label.stratum,
-        "cluster_id": label.cluster_id,
-        "cluster_probability": label.cluster_probability,
-    }
-
-
-def utc_iso(time: str | None) -> str:
-    """ISO 8601 in UTC to the millisecond, `2025-01-31T12:00:00.000Z`; None means now.
-
-    Raises:
-        InputError: the text is not an ISO 8601 time.
-    """
-    try:
-        moment = datetime.now(UTC) if time is None else datetime.fromisoformat(time.strip())
-    except ValueError:
-        raise InputError(f"time '{time}' is not ISO 8601, e.g. 2025-01-31T12:00:00Z") from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,5 +1,6 @@
 """Which buildings to ask about next."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,6 +91,19 @@ def next_buildings(
         }
     )
     return table.iloc[rng.permutation(len(table))].reset_index(drop=True)
+
+
+def permanent_random_order(name: NDArray[np.str_], seed: int = 0) -> NDArray[np.intp]:
+    """An order [N] (rows): the first n of it are a simple random sample of n, for every n.
+
+    Each draws a number of its own, from its name and the seed, and the lowest come first ("permanent random numbers":
+    Ohlsson 1995, in Business Survey Methods, ch. 9). The order of the others therefore stays when some are added or
+    left out, and two analysts on two machines follow the same one.
+    """
+    key = str(seed).encode()
+    drawn = [hashlib.blake2b(each.encode(), digest_size=8, key=key).digest() for each in name.tolist()]
+    number = np.frombuffer(b"".join(drawn), dtype=">u8").astype(np.uint64)
+    return np.asarray(np.lexsort((name, number)), dtype=np.intp)
 
 
 def second_opinions(answers: pd.DataFrame, labeller: str, n: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -76,9 +76,11 @@ LOG = Table(
     Column("stratum", String, nullable=False, server_default=""),
     Column("cluster_id", String, nullable=False, server_default=""),
     Column("cluster_probability", Float),
+    Column("answer_id", String),
     sqlite_autoincrement=True,
 )
 _building_index = Index("label_log_building", LOG.c.building_id, LOG.c.id)
+_answer_index = Index("label_log_answer", LOG.c.answer_id, LOG.c.building_id, unique=True)
 
 APPEND_ONLY: Mapping[str, tuple[TextClause, ...]] = {
     "sqlite": tuple(
@@ -114,7 +116,8 @@ def create_log(connection: Connection) -> None:
         if column.name not in there:
             declared = CreateColumn(column).compile(dialect=connection.dialect)
             connection.execute(text(f"ALTER TABLE label_log ADD COLUMN {declared}"))
-    connection.execute(CreateIndex(_building_index, if_not_exists=True))
+    for index in (_building_index, _answer_index):
+        connection.execute(CreateIndex(index, if_not_exists=True))
     for statement in APPEND_ONLY.get(connection.dialect.name, ()):
         connection.execute(statement)
 

@@ -1,6 +1,6 @@
 /** What lies over the map: find a building, adjust the picture, where the cursor is, an online map if one is configured. */
 
-import { h } from './dom.js';
+import { h, position } from './dom.js';
 
 const KEPT = 'damage_ssl:display';
 const SEARCH_MS = 150;
@@ -40,15 +40,15 @@ export class Controls {
   }
 
   text() {
-    return this.latlng ? `${this.latlng.lng.toFixed(5)}, ${this.latlng.lat.toFixed(5)}` : '';
+    return this.latlng ? position(this.latlng.lat, this.latlng.lng) : '';
   }
 
-  /** Longitude and latitude under the cursor, into the clipboard. */
+  /** The position under the cursor, into the clipboard. */
   async copy() {
     if (!this.latlng) return;
     try {
       await navigator.clipboard.writeText(this.text());
-      this.bench.toast(`Copied: ${this.text()} (longitude, latitude)`);
+      this.bench.toast(`Copied: ${this.text()}`);
     } catch {
       this.bench.toast(`The browser does not let the app copy. The position is ${this.text()}`, true);
     }

@@ -19,16 +19,18 @@ export function svg(tag, attributes = {}) {
   return element;
 }
 
+/** A position as people write it, latitude first and with letters: everywhere in this one order. */
+export const position = (lat, lon) => `${Math.abs(lat).toFixed(5)}° ${lat < 0 ? 'S' : 'N'}, ${Math.abs(lon).toFixed(5)}° ${lon < 0 ? 'W' : 'E'}`;
+
 export const percent = (value) => (value === null || value === undefined ? '–' : `${Math.round(value * 100)} %`);
 
 /**
  * Requests to the app's own routes; they go ahead of map tiles, of which a browser asks for six at a time.
- * Writing goes through one queue, so that labels arrive in the order given.
+ * What is written goes through the outbox.
  */
 export class Api {
   constructor(event) {
     this.base = new URL(`ds/${encodeURIComponent(event)}/`, document.baseURI);
-    this.writing = Promise.resolve();
   }
 
   url(path, params = {}) {
@@ -44,20 +46,19 @@ export class Api {
     return answer(await fetch(this.url(path, params), { signal, priority: 'high' }));
   }
 
-  post(path, body) {
-    const send = async () =>
-      answer(
-        await fetch(this.url(path), {
-          method: 'POST',
-          priority: 'high',
-          keepalive: true, // a label given just before the page is closed still arrives
-          headers: { 'Content-Type': 'application/json' },
-          body: JSON.stringify(body),
-        }),
-      );
-    const sent = this.writing.then(send, send);
-    this.writing = sent.catch(() => undefined);
-    return sent;
+  /** `longest`: milliseconds to wait for the answer; `kept`: bodies of at most so many bytes outlive the page. */
+  async write(path, body, longest, kept) {
+    const text = JSON.stringify(body);
+    return answer(
+      await fetch(this.url(path), {
+        method: 'POST',
+        priority: 'high',
+        keepalive: text.length < kept, // a label given just before the page is closed still arrives
+        headers: { 'Content-Type': 'application/json' },
+        body: text,
+        signal: AbortSignal.timeout(longest),
+      }),
+    );
   }
 }
 
@@ -69,5 +70,5 @@ async function answer(response) {
   } catch {
     /* no JSON body: the status says enough */
   }
-  throw new Error(message);
+  throw Object.assign(new Error(message), { status: response.status });
 }

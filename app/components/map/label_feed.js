@@ -2,6 +2,7 @@
 
 const EVERY_MS = 3000;
 const TELL_PAGE_EVERY_MS = 10_000;
+const LONGEST_MS = 10_000;
 
 export class LabelFeed {
   constructor(bench) {
@@ -25,13 +26,15 @@ export class LabelFeed {
     this.asking = true;
     try {
       const since = this.revision;
-      const answer = await this.bench.api.get('pulse', { since });
+      const answer = await this.bench.api.get('pulse', { since }, AbortSignal.timeout(LONGEST_MS));
       if (this.bench.gone) return;
+      this.bench.outbox.setAway(false);
+      this.bench.inspector.crops.retry();
       this.revision = this.revision === since ? answer.revision : Math.min(this.revision, answer.revision);
       this.take(answer);
       this.bench.live.retry();
-    } catch {
-      /* the server rests or restarts: asked again soon, and what the analyst does says so itself */
+    } catch (error) {
+      if (!error.status && !this.bench.gone) this.bench.outbox.setAway(true); // asked again soon
     } finally {
       this.asking = false;
     }

@@ -14,19 +14,29 @@ import { Legend } from './legend.js';
 import { LiveModel } from './live_model.js';
 import { Labeller } from './labeller.js';
 import { LabelFeed } from './label_feed.js';
+import { Connection } from './connection.js';
+import { outboxOf } from './outbox.js';
 import { DateViews } from './dates.js';
+import { Tiles } from './tiles.js';
 import { Units } from './units.js';
 
 const L = globalThis.leaflet;
 const KEYS = Object.fromEntries([...GRADE_KEYS, ...OTHER_KEYS].map(([key, value]) => [key.toLowerCase(), value]));
 const FOLLOW_MS = 90;
 const PAN = { arrowleft: [-140, 0], arrowright: [140, 0], arrowup: [0, -110], arrowdown: [0, 110] }; // with the shift key
+const MAY_REPEAT = new Set(['+', '=', '-']);
+const TOASTS = 4;
 const benches = new WeakMap();
 
 export function mount({ parentElement, data, setStateValue }) {
   const root = parentElement.querySelector('.wb');
   let bench = benches.get(root);
+  if (!bench && root.dataset.built) { // by the scripts of another version: the server was renewed while the page was open
+    location.reload();
+    return () => {};
+  }
   if (!bench) {
+    root.dataset.built = '1';
     bench = new Workbench(root, { ...data, step: null });
     document.activeElement?.blur?.(); // the event was just chosen in a list: the keys now belong to labelling
     benches.set(root, bench);
@@ -58,18 +68,33 @@ class Workbench {
       onComment: () => this.labelling.keepComment(),
       onGuide: () => this.guide.show(),
       onKeys: () => this.guide.showKeys(),
+      onTiles: () => this.tiles.show(true),
       onLarge: () => this.labelling.preload(),
+      onVeil: () => this.selected && this.footprints.select(this.selected.id, this.selected.detail.geometry, { blind: this.selected.blind || this.inspector.isVeiled(this.selected.detail) }),
       history: new History(this),
     });
     this.live = new LiveModel(this);
     this.inspector.live = this.live;
     this.guide = new Guide(root, this);
     this.naming = new Labeller(this);
+    this.openOutbox();
+    this.tiles = new Tiles(this, L);
     this.pulse = new LabelFeed(this);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.observer = new ResizeObserver(() => this.gone || this.views.resize());
     this.observer.observe(this.stage);
+  }
+
+  /** What an earlier page could not send goes first; it may say of somebody else only where nobody signs in. */
+  openOutbox() {
+    this.outbox = outboxOf(this.api, this.data);
+    this.connection = new Connection(this);
+    this.outbox.onChange = () => this.gone || this.connection.update();
+    this.outbox.onLate = (...said) => this.labelling.late(...said);
+    const mine = (labeller) => !this.data.signed_in || labeller === this.data.labeller;
+    if (this.data.may_write !== false) this.outbox.restore(mine).then((entries) => this.gone || this.labelling.restored(entries));
+    this.connection.update();
   }
 
   buildMap() {
@@ -89,7 +114,7 @@ class Workbench {
     L.control.scale({ position: 'bottomright', imperial: false, maxWidth: 120 }).addTo(this.map);
     this.views = new DateViews(L, this.map, this.stage, this.api, data);
     this.footprints = new Footprints(L, this.map, this.api, this.views, {
-      onSelect: (id) => this.select(id, { drawn: 'map' }),
+      onSelect: (id) => (this.tiles.active ? this.tiles.paint(id) : this.select(id, { drawn: 'map' })),
       onCount: (answer) => {
         this.showCount(answer);
         this.pulse.shown(answer.revision);
@@ -134,6 +159,7 @@ class Workbench {
     this.live.update(data);
     this.choosing.update();
     this.controls.update(data);
+    this.tiles.update(data);
     this.naming.update(data);
     const sameModel = before.run_id === data.run_id;
     const sameQueue = JSON.stringify(before.queue) === JSON.stringify(data.queue);
@@ -147,7 +173,9 @@ class Workbench {
       this.map.invalidateSize({ animate: false });
       this.fit();
     }
-    if (data.step === 'label' && before.step !== 'label' && !this.selected) this.labelling.next();
+    const linked = before.step === null && new URL(location.href).searchParams.get('building');
+    if (linked) this.goTo(linked);
+    else if (data.step === 'label' && before.step !== 'label' && !this.selected && !this.tiles.active) this.labelling.next();
     else if (before.step !== null && !sameQueue && data.queue.kind !== 'label') this.labelling.next();
     this.root.dataset.ready = '1';
   }
@@ -165,6 +193,7 @@ class Workbench {
     this.views.destroy();
     this.map.remove();
     benches.delete(this.root);
+    delete this.root.dataset.built;
   }
 
   key(event) {
@@ -176,8 +205,10 @@ class Workbench {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     const key = event.key.toLowerCase();
     const action =
-      KEYS[key] && this.choosing.active ? () => this.choosing.label(KEYS[key])
+      this.tiles.active && this.tiles.actionOf(key, KEYS[key]) ? this.tiles.actionOf(key, KEYS[key])
+      : KEYS[key] && this.choosing.active ? () => this.choosing.label(KEYS[key])
       : KEYS[key] && this.selected ? () => this.labelling.label(KEYS[key])
+      : key === 't' && this.data.step === 'label' ? () => this.tiles.show(true)
       : key === 'z' ? () => this.labelling.undo()
       : key === 'escape' && (this.choosing.active || this.choosing.armed) ? () => this.choosing.clear()
       : key === 'escape' ? () => this.deselect()
@@ -200,6 +231,7 @@ class Workbench {
     if (!action || isWidget(event.target, key)) return;
     event.preventDefault();
     event.stopPropagation();
+    if (event.repeat && !MAY_REPEAT.has(key) && !(PAN[key] && event.shiftKey)) return; // a held key is one answer
     action();
   }
 
@@ -218,9 +250,10 @@ class Workbench {
     if (own?.revision === Infinity && !detail.label) detail.label = own.value ? { value: own.value, labeller: this.data.labeller } : null;
     if (remember && this.selected && this.selected.id !== id) this.labelling.visited.push(this.selected);
     this.selected = { id, drawn, probability, why, blind, detail };
+    this.keepChoice(drawn === 'map' ? id : null);
     this.inspector.show(detail, { why, blind });
     this.showInspector();
-    this.footprints.select(id, detail.geometry, { blind });
+    this.footprints.select(id, detail.geometry, { blind: blind || this.inspector.isVeiled(detail) });
     clearTimeout(this.moving); // fast keys: the map follows when the hand rests
     if (!keepView && drawn !== 'map') this.moving = setTimeout(() => this.centre(this.selected), FOLLOW_MS);
   }
@@ -239,6 +272,7 @@ class Workbench {
   deselect() {
     this.wanted = null;
     this.selected = null;
+    this.keepChoice(null);
     this.inspector.hide();
     this.inspector.toggleLarge(false);
     this.footprints.select(null, null);
@@ -249,6 +283,15 @@ class Workbench {
   showInspector() {
     this.root.classList.toggle('read-only', this.data.may_write === false);
     this.root.classList.toggle('narrow', !this.selected && this.data.step !== 'label');
+  }
+
+  /** A building that was chosen on the map is in the address: a link to the page opens it, and so does a reload. */
+  keepChoice(id) {
+    const address = new URL(location.href);
+    if (address.searchParams.get('building') === id) return;
+    if (id) address.searchParams.set('building', id);
+    else address.searchParams.delete('building');
+    history.replaceState(history.state, '', address);
   }
 
   centre({ detail }, zoomIn = false) {
@@ -296,12 +339,20 @@ class Workbench {
     this.stage.dataset.matched = String(matched);
   }
 
-  /** `action`: a button beside the message, `name` and what it does. */
-  toast(message, bad = false, action = null) {
+  /** `action`: a button beside the message, `name` and what it does. `stays`: until it is closed by hand. */
+  toast(message, bad = false, action = null, stays = false) {
     const toast = h('div', { class: `wb-toast${bad ? ' bad' : ''}`, role: 'status' }, message);
     if (action) toast.append(h('button', { type: 'button', onclick: () => { toast.remove(); action.act(); } }, action.name));
-    this.stage.querySelector('.wb-toasts').replaceChildren(toast);
-    setTimeout(() => toast.remove(), bad || action ? 9000 : 3500);
+    const toasts = this.stage.querySelector('.wb-toasts');
+    const again = [...toasts.children].find((each) => each.textContent === toast.textContent);
+    if (again && !stays) again.remove();
+    toasts.append(toast);
+    if (stays) toast.append(h('button', { type: 'button', 'aria-label': 'Close this message', onclick: () => toast.remove() }, '×'));
+    else {
+      toast.classList.add('passing');
+      setTimeout(() => toast.remove(), bad || action ? 9000 : 3500);
+    }
+    while (toasts.children.length > TOASTS && toasts.querySelector('.passing')) toasts.querySelector('.passing').remove();
   }
 }
 

@@ -48,7 +48,7 @@ _HTML = """
     </div>
     <div class="wb-over wb-panel" role="group" aria-label="Find and display" hidden></div>
     <div class="wb-over wb-chosen" role="group" aria-label="Answer for all chosen buildings" hidden></div>
-    <button type="button" class="wb-over wb-place" title="Longitude, latitude of the cursor; click or key P copies"
+    <button type="button" class="wb-over wb-place" title="Position of the cursor; click or key P copies"
       hidden></button>
     <div class="wb-over wb-legend"></div>
     <div class="wb-over wb-model-name" hidden></div>
@@ -56,6 +56,7 @@ _HTML = """
     <div class="wb-over wb-toasts"></div>
   </div>
   <aside class="wb-inspector" aria-label="Selected building"></aside>
+  <aside class="wb-tiles" aria-label="Labelling by tiles" hidden></aside>
 </div>
 """
 

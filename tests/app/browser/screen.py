@@ -9,6 +9,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from tests.app.browser.page_scripts import AXE_RUN, FOCUS_SHOWS, UNREACHABLE
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request
 
@@ -17,7 +19,7 @@ AXE = Path(__file__).resolve().parents[1] / "axe" / "axe.min.js"
 LAPTOP = {"width": 1280, "height": 720}
 ELSEWHERE = re.compile(r"^(?!https?://(localhost|127\.0\.0\.1)[:/]|data:|blob:)")
 STEPS = ("event", "label", "train", "map", "handover")
-OVERLAYS = ("new event", "name", "large", "guide", "keys", "check")
+OVERLAYS = ("new event", "name", "large", "guide", "keys", "tiles", "check")
 """What lies over a step, or is reached from within one; `show_overlay` opens it."""
 
 GRADE_KEYS = {"no-damage": "1", "minor-damage": "2", "major-damage": "3", "destroyed": "4"}
@@ -154,7 +156,12 @@ class Screen:
         else:
             self.open(event, "label")
             self.wait_for_other_building(None)
-            sheets = {"large": ("l", ".wb.large"), "guide": ("g", ".wb-sheet.guide"), "keys": ("?", ".wb-sheet")}
+            sheets = {
+                "large": ("l", ".wb.large"),
+                "guide": ("g", ".wb-sheet.guide"),
+                "keys": ("?", ".wb-sheet"),
+                "tiles": ("t", ".wb-tiles[data-tile]"),
+            }
             key, shown = sheets[overlay]
             self.page.keyboard.press(key)
             self.page.wait_for_selector(shown)
@@ -191,18 +198,20 @@ class Screen:
         return self.page.locator(".wb-inspector").get_attribute("data-building")
 
     def wait_for_other_building(self, before: str | None) -> str:
-        """Wait until another building than `before` is selected; its id."""
+        """Wait until another building than `before` is selected and its pictures have been seen; its id."""
         self.page.wait_for_function(
-            "before => { const now = document.querySelector('.wb-inspector')?.dataset.building;"
-            " return now && now !== before; }",
+            "before => { const { building, seen } = document.querySelector('.wb-inspector')?.dataset ?? {};"
+            " return building && building !== before && seen === building; }",
             arg=before,
         )
         return self.building() or ""
 
     def wait_for_building(self, building: str) -> None:
-        """Wait until this one is selected."""
+        """Wait until this one is selected and its pictures have been seen."""
         self.page.wait_for_function(
-            "id => document.querySelector('.wb-inspector').dataset.building === id", arg=building
+            "id => { const { building, seen } = document.querySelector('.wb-inspector').dataset;"
+            " return building === id && seen === id; }",
+            arg=building,
         )
 
     def answer(self, value: str) -> None:
@@ -220,8 +229,21 @@ class Screen:
         return int(self.page.locator(".wb").get_attribute("data-live") or -1)
 
     def toast(self) -> str:
-        """The message on the map."""
-        return self.page.locator(".wb-toast").first.inner_text()
+        """The newest message on the map."""
+        return self.page.locator(".wb-toast").last.inner_text()
+
+    def unsaved(self) -> int:
+        """How many answers this page shows as not saved yet."""
+        return int(self.page.locator(".wb-stage").get_attribute("data-unsaved") or 0)
+
+    def wait_until_saved(self, timeout_s: float = 60.0) -> None:
+        """Wait until every answer of this page is saved."""
+        self.page.wait_for_selector('.wb-stage[data-unsaved="0"]', timeout=timeout_s * 1000)
+
+    def connection(self) -> str:
+        """The line about the connection and what is not saved; empty where all is well."""
+        line = self.page.locator(".wb-connection")
+        return line.inner_text() if line.is_visible() else ""
 
     # the map
 
@@ -311,13 +333,13 @@ class Screen:
     def violations(self) -> list[str]:
         """Serious and critical violations that axe-core finds on the page as it is: rule, places, what to do."""
         self.page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = self.page.evaluate(_AXE_RUN)
+        found = self.page.evaluate(AXE_RUN)
         assert found["passes"] > 10, "axe-core found hardly anything to look at"
         return [str(each) for each in found["violations"]]
 
     def unreachable(self) -> list[str]:
         """Buttons and fields that are cut off: outside the window, in nothing that scrolls to them."""
-        found = self.page.evaluate(_UNREACHABLE)
+        found = self.page.evaluate(UNREACHABLE)
         return [str(each) for each in found]
 
     def focused(self) -> str:
@@ -331,7 +353,7 @@ class Screen:
 
     def focus_shows(self) -> bool:
         """Whether the element with the focus looks different for it: an outline or a shadow, on it or around it."""
-        return bool(self.page.evaluate(_FOCUS_SHOWS))
+        return bool(self.page.evaluate(FOCUS_SHOWS))
 
     def tab_to(self, selector: str, most: int = 80) -> None:
         """Go on with Tab until an element that this selector finds, or one inside it, has the focus."""
@@ -340,54 +362,3 @@ class Screen:
             if self.page.evaluate("to => Boolean(document.activeElement.closest(to))", selector):
                 return
         pytest.fail(f"Tab does not reach {selector}; it is on {self.focused()}")
-
-
-_AXE_RUN = """async () => {
-  const { violations, passes } = await axe.run(document);
-  const place = (node) => `    ${node.target.join(' ')}  ${node.html.slice(0, 160)}  ${node.failureSummary ?? ''}`;
-  const serious = violations.filter((each) => ['serious', 'critical'].includes(each.impact));
-  const words = (each) => [`${each.impact} ${each.id}: ${each.help}`, ...each.nodes.slice(0, 4).map(place)].join('\\n');
-  return { passes: passes.length, violations: serious.map(words) };
-}"""
-
-_UNREACHABLE = """() => {
-  const cut = [];
-  for (const element of document.querySelectorAll('button, input, [role=button], [role=slider], a[href]')) {
-    const box = element.getBoundingClientRect();
-    const style = getComputedStyle(element);
-    if (!box.width || !box.height || style.visibility === 'hidden' || Number(style.opacity) === 0) continue;
-    if (element.closest('[aria-hidden=true], [hidden], [inert]')) continue;
-    if (box.width < 4 || box.height < 4) continue; // Streamlit's own hidden inputs
-    let [top, left, bottom, right] = [0, 0, innerHeight, innerWidth];
-    let [y, x] = [(box.top + box.bottom) / 2, (box.left + box.right) / 2];
-    let reachable = y >= 0 && y <= innerHeight && x >= 0 && x <= innerWidth;
-    for (let below = element, up; (up = below.parentElement); below = up) {
-      if (getComputedStyle(below).position === 'fixed') break; // what lies around it in the document does not clip it
-      const overflow = getComputedStyle(up);
-      const around = up.getBoundingClientRect();
-      const scrolls = /auto|scroll/.test(overflow.overflowY) && up.scrollHeight > up.clientHeight;
-      if (scrolls) { reachable = around.bottom > 0 && around.top < innerHeight; break; }
-      const clips = /hidden|clip/.test(overflow.overflowY) || /hidden|clip/.test(overflow.overflowX);
-      if (clips && (around.width < 4 || around.height < 4)) break; // for screen readers, or laid over it
-      if (clips && (y > around.bottom + 1 || y < around.top - 1 || x > around.right + 1 || x < around.left - 1)) {
-        reachable = false;
-        break;
-      }
-    }
-    if (element.contains(document.elementFromPoint(x, y))) reachable = true; // what is clipped is not found there
-    const name = (element.ariaLabel || element.innerText || element.title || '').slice(0, 40);
-    if (!reachable) cut.push(`${element.tagName} '${name}' at ${Math.round(x)}, ${Math.round(y)}`);
-  }
-  return cut;
-}"""
-
-_FOCUS_SHOWS = """() => {
-  let element = document.activeElement;
-  for (let up = 0; element && up < 6; up += 1, element = element.parentElement) {
-    const style = getComputedStyle(element);
-    if (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0) return true;
-    if (style.boxShadow !== 'none' && !/rgba\\(0, 0, 0, 0\\)/.test(style.boxShadow.split(')')[0] + ')')) return true;
-    if (up && element.matches('[data-baseweb]') && style.borderColor !== 'rgba(0, 0, 0, 0)') return true;
-  }
-  return false;
-}"""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-_STARTS_WITHIN_S = 90.0
+_STARTS_WITHIN_S = 240.0
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,14 @@ def running_app(
     before: Sequence[str] = (),
     words: Sequence[str] = ("--no-token",),
     environment: dict[str, str] | None = None,
+    port: int | None = None,
 ) -> Iterator[App]:
     """Start the app on a workspace as `damage-ssl app` does; `before` are words in front of the command, `words` its
-    own: without them an address needs the token that the app prints."""
-    port = _free_port()
+    own: without them an address needs the token that the app prints.
+
+    `port`: that of an app that was killed, to be there again where its pages look for it.
+    """
+    port = _free_port() if port is None else port
     command = [sys.executable, "-m", "streamlit", "run", str(REPOSITORY / "app" / "main.py")]
     command = [*before, *command, "--server.port", str(port), "--", "--workspace", str(workspace), *words]
     surroundings = {"MALLOC_ARENA_MAX": "2", **os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}

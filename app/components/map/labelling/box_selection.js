@@ -2,6 +2,7 @@
 
 import { h } from './dom.js';
 import { GRADE_KEYS, OTHER_KEYS } from './inspector.js';
+import { newId } from './outbox.js';
 
 const LEAST_PX = 6;
 
@@ -131,17 +132,22 @@ export class BoxSelection {
     const { items, bench } = this;
     const { labelling } = bench;
     this.take([]);
-    const entry = { undo: () => this.undo(items, value) };
+    if (bench.tiles.active) {
+      bench.tiles.mark(items.map((item) => item.id), value);
+      return;
+    }
+    const id = newId();
+    const entry = { undo: () => this.undo(items, value, id) };
     labelling.undoStack.push(entry);
     const name = bench.data.palette[value].name;
-    this.send({ building_ids: items.map((item) => item.id), value, drawn: 'map-box' }, items.map(({ id }) => ({ id, value })), items).then((saved) => {
+    this.send({ building_ids: items.map((item) => item.id), value, drawn: 'map-box' }, items.map((item) => ({ id: item.id, value })), items, id).then((saved) => {
       if (!saved) labelling.undoStack = labelling.undoStack.filter((each) => each !== entry);
       else bench.toast(`${items.length} labelled: ${name}.`, false, { name: 'Undo', act: () => this.undoEntry(entry) });
     });
   }
 
-  undo(items, value) {
-    this.send({ building_ids: items.map((item) => item.id), undo: true }, items.map(({ id, label }) => ({ id, value: label })), items.map(({ id }) => ({ id, label: value })))
+  undo(items, value, of) {
+    this.send({ building_ids: items.map((item) => item.id), undo: true, undo_of: of }, items.map(({ id, label }) => ({ id, value: label })), items.map(({ id }) => ({ id, label: value })))
       .then((saved) => saved && this.bench.toast(`${items.length} ${items.length === 1 ? 'answer' : 'answers'} taken back.`));
   }
 
@@ -153,13 +159,13 @@ export class BoxSelection {
     entry.undo();
   }
 
-  /** Show at once, write all or none, and take back what could not be written. */
-  async send(body, shown, before) {
+  /** Show at once, write all or none, and take back what the server refuses. */
+  async send(body, shown, before, id = newId()) {
     const { bench } = this;
     bench.footprints.setLabels(shown);
     for (const { id } of shown) bench.inspector.unlearn(id);
     try {
-      const { revision } = await bench.api.post('labels/many', { ...body, labeller: bench.data.labeller });
+      const { revision } = await bench.outbox.send('labels/many', { ...body, labeller: bench.data.labeller }, { shown, id });
       bench.footprints.setLabels(shown, revision);
       bench.labelling.tellPage(revision);
       bench.live?.refresh();
@@ -168,7 +174,7 @@ export class BoxSelection {
     } catch (error) {
       bench.footprints.setLabels(before.map(({ id, label }) => ({ id, value: label })));
       for (const { id } of before) bench.footprints.forgetLabel(id);
-      bench.toast(`Labels not saved: ${error.message}`, true);
+      bench.toast(`${before.length} answers not taken: ${error.message}`, true, null, true);
       return false;
     }
   }
@@ -191,9 +197,10 @@ export class BoxSelection {
         return;
       }
       const items = [found];
-      const entry = { undo: () => this.undo(items, null) };
+      const id = newId();
+      const entry = { undo: () => this.undo(items, null, id) };
       bench.labelling.undoStack.push(entry);
-      const saved = await this.send({ building_ids: [found.id], value: null, drawn: 'map' }, [{ id: found.id, value: null }], items);
+      const saved = await this.send({ building_ids: [found.id], value: null, drawn: 'map' }, [{ id: found.id, value: null }], items, id);
       if (!saved) bench.labelling.undoStack = bench.labelling.undoStack.filter((each) => each !== entry);
       else bench.toast(`Label of ${found.id} cleared.`, false, { name: 'Undo', act: () => this.undoEntry(entry) });
     } catch (error) {

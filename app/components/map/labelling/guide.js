@@ -37,7 +37,7 @@ export class Guide {
   }
 
   pair({ id, text }) {
-    const image = (role) => h('img', { src: this.bench.inspector.cropUrl(id, role, 'close'), alt: `${role}-event crop of building ${id}` });
+    const image = (role) => h('img', { src: this.bench.inspector.crops.url(id, role, 'close'), alt: `${role}-event crop of building ${id}` });
     return h('figure', { class: 'wb-pair' }, h('div', {}, image('pre'), image('post')), h('figcaption', {}, text));
   }
 

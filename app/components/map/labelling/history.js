@@ -83,9 +83,9 @@ export class History {
 
   /** Append a row that says again what row `to` had said; nothing is deleted. */
   async putBack(id, to) {
-    const { api, data } = this.bench;
+    const { outbox, data } = this.bench;
     try {
-      const { revision, label } = await api.post('history', { building_id: id, to, labeller: data.labeller });
+      const { revision, label } = await outbox.send('history', { building_id: id, to, labeller: data.labeller });
       this.bench.relabelled(id, label, revision);
     } catch (error) {
       this.bench.toast(`Not put back: ${error.message}`, true);

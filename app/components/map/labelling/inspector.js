@@ -1,6 +1,8 @@
 /** The selected building: its two crops with the outline, what is known of it, and the answers one can give. */
 
-import { h, svg, percent } from './dom.js';
+import { Crops } from './crops.js';
+import { h, percent, position } from './dom.js';
+import { keepVerdictFirst, verdictFirst } from './verdict_first.js';
 
 export const GRADE_KEYS = [
   ['1', 'no-damage'],
@@ -29,14 +31,13 @@ export const MORE_KEYS = [
   ['+ −', 'Zoom'],
   ['/', 'Find a building, brightness, contrast'],
   ['P', 'Copy the position under the cursor'],
+  ['T', 'Label by tiles; Esc: back'],
   ['G', 'Labelling guide'],
   ['Esc', 'Close'],
   ['?', 'These keys'],
 ];
 
-const USUAL_PX = 500; // the height of a crop, see app/crops.py
 const KEPT = 300;
-const DECODED = 16;
 
 export class Inspector {
   constructor(root, api, { history, ...actions }) {
@@ -44,18 +45,17 @@ export class Inspector {
     this.api = api;
     this.history = history;
     this.asked = {};
-    this.view = 'close';
     this.detail = null;
     this.known = new Map();
-    this.decoded = new Map();
     this.build(actions);
   }
 
-  build({ onLabel, onUndo, onNext, onPrevious, onZoom, onClose, onComment, onGuide, onKeys, onLarge }) {
+  build({ onLabel, onUndo, onNext, onPrevious, onZoom, onClose, onComment, onGuide, onKeys, onLarge, onVeil, onTiles }) {
     this.onLarge = onLarge;
+    this.onVeil = onVeil;
     this.title = h('div', { class: 'wb-id', title: 'Building id; click to centre the map on it', role: 'button', tabindex: '0', onclick: onZoom });
     this.state = h('div', { class: 'wb-state' });
-    this.crops = Object.fromEntries(['pre', 'post'].map((role) => [role, this.crop(role)]));
+    this.crops = new Crops(this.root, this.api);
     this.viewButton = h('button', { class: 'wb-ghost', type: 'button', title: 'Key W', onclick: () => this.toggleView() });
     this.largeButton = h('button', { class: 'wb-ghost', type: 'button', title: 'Key L', 'aria-pressed': 'false', onclick: () => this.toggleLarge() }, h('kbd', {}, 'L'), ' Large');
     this.commentField = h('input', {
@@ -78,14 +78,14 @@ export class Inspector {
       return element;
     };
     this.undoButton = h('button', { class: 'wb-ghost', type: 'button', onclick: onUndo }, h('kbd', {}, 'Z'), ' Undo');
-    this.nextButton = h('button', { class: 'wb-next', type: 'button', onclick: onNext }, 'Next building ', h('kbd', {}, '→'));
+    this.nextButton = h('button', { class: 'wb-ghost wb-skip', type: 'button', onclick: onNext });
     this.previousButton = h('button', { class: 'wb-ghost', type: 'button', title: 'Back to the building before', onclick: onPrevious }, h('kbd', {}, '←'), ' Back');
     this.tally = h('div', { class: 'wb-tally' });
     this.body = h('div', { class: 'wb-body' },
       h('div', { class: 'wb-head' }, this.title, this.state,
         this.largeButton,
         h('button', { class: 'wb-close', type: 'button', title: 'Close (Esc)', 'aria-label': 'Close', onclick: onClose }, '×')),
-      h('div', { class: 'wb-crops' }, this.crops.pre.figure, this.crops.post.figure),
+      this.crops.element,
       h('div', { class: 'wb-under' }, this.model, this.viewButton),
       this.why,
       h('div', { class: 'wb-question' }, 'What does the post image show?'),
@@ -95,6 +95,7 @@ export class Inspector {
       h('div', { class: 'wb-steps' }, this.previousButton, this.undoButton, this.nextButton),
       h('div', { class: 'wb-help' },
         h('button', { class: 'wb-link', type: 'button', onclick: onGuide }, 'Guide ', h('kbd', {}, 'G')),
+        h('button', { class: 'wb-link wb-to-tiles', type: 'button', onclick: onTiles }, 'By tiles ', h('kbd', {}, 'T')),
         h('button', { class: 'wb-link', type: 'button', onclick: onKeys }, 'All keys ', h('kbd', {}, '?'))),
       this.facts, this.history.root, this.tally);
     this.empty = h('div', { class: 'wb-empty' },
@@ -107,21 +108,9 @@ export class Inspector {
     this.showView();
   }
 
-  crop(role) {
-    const image = h('img', { alt: `${role}-event crop of the selected building`, draggable: 'false', fetchpriority: 'high' });
-    const outline = svg('svg', { viewBox: '0 0 760 1000', preserveAspectRatio: 'none' });
-    const date = h('span', { class: 'wb-date' });
-    const missing = h('div', { class: 'wb-missing' });
-    const bar = h('span', { class: 'wb-bar' });
-    const frame = h('div', { class: 'wb-frame' }, image, outline, missing, bar);
-    const figure = h('figure', { class: `wb-crop ${role}` }, h('figcaption', {}, h('b', {}, role === 'pre' ? 'Pre' : 'Post'), date), frame);
-    image.addEventListener('error', () => figure.classList.add('failed'));
-    image.addEventListener('load', () => figure.classList.remove('failed', 'loading'));
-    return { figure, image, outline, date, missing, bar };
-  }
-
   update(data) {
     this.data = data;
+    this.crops.data = data;
     for (const [value, button] of this.buttons) {
       const entry = data.palette[value];
       button.style.setProperty('--colour', entry.colour);
@@ -163,30 +152,6 @@ export class Inspector {
     for (const key of this.known.keys()) if (key.startsWith(`${id}\n`)) this.known.delete(key);
   }
 
-  /** Load and decode a building's crops before they are wanted, so that they show in the frame after the key. */
-  preload(detail) {
-    for (const role of ['pre', 'post'].filter((each) => detail[each])) {
-      const url = this.cropUrl(detail.id, role, this.view);
-      if (this.decoded.has(url)) continue;
-      const image = new Image();
-      image.fetchPriority = 'high'; // ahead of map tiles, of which a browser asks for six at a time
-      image.src = url;
-      image.decode().catch(() => this.decoded.delete(url));
-      this.decoded.set(url, image); // a picture that nobody holds is forgotten
-      if (this.decoded.size > DECODED) this.decoded.delete(this.decoded.keys().next().value);
-    }
-  }
-
-  cropUrl(id, role, view) {
-    return this.api.url(`crop/${role}`, { id, view, size: this.size, v: this.data?.stamp });
-  }
-
-  /** 2: pictures of twice the pixels a side, where the screen shows more than those of the usual size have. */
-  get size() {
-    const shown = this.bench?.classList.contains('large') ? this.crops.pre.image.parentElement.clientHeight * devicePixelRatio : 0;
-    return shown > USUAL_PX * 1.15 ? 2 : 1;
-  }
-
   /** `asked`: `why` the building is asked about, and `blind` where verdicts are hidden until it is answered. */
   show(detail, asked = detail.id === this.detail?.id ? this.asked : {}) {
     this.detail = detail;
@@ -198,13 +163,13 @@ export class Inspector {
     }
     this.said.textContent = label?.comment && !this.isOwn(label) ? `${label.labeller}: ${label.comment}` : '';
     this.why.textContent = asked.why ?? '';
-    this.history.show(detail.id, asked);
+    this.history.show(detail.id, { ...asked, blind: asked.blind || this.isVeiled(detail) });
     this.empty.hidden = true;
     this.body.hidden = false;
     this.root.dataset.building = detail.id;
     this.title.textContent = detail.id;
     this.showState(label);
-    for (const role of ['pre', 'post']) this.showCrop(role, detail);
+    this.crops.show(detail);
     this.showModel(detail);
     const facts = [
       ['Damaged by the images alone', this.asked.blind ? null : this.imagesAlone(detail)],
@@ -215,9 +180,17 @@ export class Inspector {
       ['Match of the two dates', detail.match],
       ['Pre picture', detail.pre?.quality],
       ['Post picture', detail.post?.quality],
-      ['Position', `${detail.lat.toFixed(5)}, ${detail.lon.toFixed(5)}`],
+      ['Position', this.place(detail)],
     ];
     this.facts.replaceChildren(...facts.filter(([, value]) => value).flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)]));
+  }
+
+  /** Where it is: a click copies it, and whoever has a map program opens it there. */
+  place({ lat, lon }) {
+    const text = position(lat, lon);
+    return h('span', { class: 'wb-position' },
+      h('button', { class: 'wb-link', type: 'button', title: 'Copy', onclick: () => navigator.clipboard?.writeText(text) }, text), ' ',
+      h('a', { href: `geo:${lat.toFixed(6)},${lon.toFixed(6)}`, title: 'Open in a map program of this device' }, 'geo:'));
   }
 
   hide() {
@@ -225,6 +198,7 @@ export class Inspector {
     this.empty.hidden = false;
     this.body.hidden = true;
     delete this.root.dataset.building;
+    this.crops.forget();
   }
 
   showState(label) {
@@ -233,29 +207,19 @@ export class Inspector {
     this.state.style.setProperty('--colour', entry ? entry.colour : 'transparent');
     this.state.classList.toggle('on', Boolean(entry));
     for (const [value, button] of this.buttons) button.classList.toggle('on', label?.value === value);
+    this.nextButton.replaceChildren(label ? 'Next ' : 'Skip ', h('kbd', {}, '→'));
   }
 
-  showCrop(role, detail) {
-    const crop = this.crops[role];
-    const side = detail[role];
-    crop.date.textContent = this.data.dates[role].of?.[side?.scene] ?? this.data.dates[role].text;
-    crop.missing.textContent = side ? '' : `No ${role} imagery here`;
-    crop.image.hidden = !side;
-    if (side) {
-      const url = this.cropUrl(detail.id, role, this.view);
-      if (crop.image.src !== url) {
-        crop.image.src = url;
-        crop.figure.classList.toggle('loading', !crop.image.complete); // never the picture of another building
-      }
-    }
-    const geometry = detail.views[this.view];
-    crop.outline.replaceChildren(...geometry.outline.flatMap((ring) => {
-      const points = ring.map(([x, y]) => `${(x * 760).toFixed(1)},${(y * 1000).toFixed(1)}`).join(' ');
-      return ['casing', 'line'].map((name) => svg('polygon', { points, class: name, 'vector-effect': 'non-scaling-stroke' }));
-    }));
-    const bar = this.view === 'close' ? 10 : 30;
-    crop.bar.textContent = `${bar} m`;
-    crop.bar.style.width = `${(100 * bar) / geometry.width_m}%`;
+  /** The model's verdict waits for one's own answer, so that nobody says what the model says; a switch shows it before. */
+  isVeiled(detail) {
+    return this.data.step === 'label' && this.data.may_write !== false && !detail.label && detail.p !== null && !verdictFirst();
+  }
+
+  veil(on) {
+    keepVerdictFirst(!on);
+    if (!this.detail) return;
+    this.show(this.detail);
+    this.onVeil();
   }
 
   /** What the images say without neighbours and places of labels; the live model's with the next look. */
@@ -264,6 +228,12 @@ export class Inspector {
   }
 
   showModel(detail) {
+    if (!this.asked.blind && this.isVeiled(detail)) {
+      this.model.title = '';
+      this.model.replaceChildren(h('span', { class: 'wb-muted' }, "The model's verdict: after your answer "),
+        h('button', { class: 'wb-link', type: 'button', title: 'People tend to say what the model says', onclick: () => this.veil(false) }, 'Show before'));
+      return;
+    }
     if (this.asked.blind) {
       this.model.replaceChildren(h('span', { class: 'wb-muted' }, "The model's verdict is hidden until you answer"));
       return;
@@ -279,7 +249,9 @@ export class Inspector {
     const who = this.data.run_id === 'live' ? 'Live model' : 'Model';
     const said = this.data.model.caution ? `Change score: ${p.toFixed(2)}` : `${who}: ${percent(p)} damaged`;
     this.model.title = this.data.model.caution;
-    this.model.replaceChildren(h('span', {}, said), h('div', { class: 'wb-meter' }, fill));
+    const hide = this.data.step === 'label' && verdictFirst()
+      ? h('button', { class: 'wb-link', type: 'button', onclick: () => this.veil(true) }, 'Hide until I answer') : null;
+    this.model.replaceChildren(h('span', {}, said, ' '), ...(hide ? [hide] : []), h('div', { class: 'wb-meter' }, fill));
   }
 
   /** The live model has learned from another label. */
@@ -305,7 +277,7 @@ export class Inspector {
     this.largeButton.setAttribute('aria-pressed', String(on));
     this.largeButton.replaceChildren(h('kbd', {}, 'L'), on ? ' Back to the map' : ' Large');
     if (!this.detail) return;
-    for (const role of ['pre', 'post']) this.showCrop(role, this.detail);
+    this.crops.show(this.detail);
     this.onLarge();
   }
 
@@ -318,17 +290,16 @@ export class Inspector {
   }
 
   toggleView() {
-    this.view = this.view === 'close' ? 'wide' : 'close';
+    this.crops.view = this.crops.view === 'close' ? 'wide' : 'close';
     this.showView();
-    if (this.detail) for (const role of ['pre', 'post']) this.showCrop(role, this.detail);
+    if (this.detail) this.crops.show(this.detail);
   }
 
   showView() {
-    this.viewButton.replaceChildren(h('kbd', {}, 'W'), this.view === 'close' ? ' Wider view' : ' Closer view');
+    this.viewButton.replaceChildren(h('kbd', {}, 'W'), this.crops.view === 'close' ? ' Wider view' : ' Closer view');
   }
 
   setTally(text) {
     this.tally.textContent = text;
   }
 }
-

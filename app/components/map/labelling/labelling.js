@@ -1,10 +1,12 @@
-/** Labelling: the queue that the arrow keys walk, answers, undo. An answer is shown at once and taken back if not saved. */
+/** Labelling: the queue that the arrow keys walk, answers, undo. An answer is shown at once, and kept until it is saved. */
+
+import { newId } from './outbox.js';
 
 const QUEUE_SIZE = 12;
 const REFILL_AT = 6;
 const PAGE = 60;
-const PRELOAD = 3;
-const TELL_PAGE_MS = 350;
+const PRELOAD = 5;
+const TELL_PAGE_MS = 350; // the least between two runs of the page's script for answers
 
 export class Labelling {
   constructor(bench) {
@@ -54,7 +56,7 @@ export class Labelling {
 
   /** Pictures of the buildings to come. */
   preload() {
-    for (const coming of this.queue.slice(0, PRELOAD)) this.bench.inspector.preload(coming.detail);
+    for (const coming of this.queue.slice(0, PRELOAD)) this.bench.inspector.crops.preload(coming.detail);
   }
 
   /** What was skipped comes again; where nothing was, all is answered. */
@@ -126,12 +128,14 @@ export class Labelling {
 
   label(value) {
     if (!this.selected || this.data.may_write === false) return;
+    if (!this.bench.inspector.crops.isSeen(this.selected.id)) return; // meant for the building before, or for pictures still to come
     const { id, drawn, probability, detail, blind } = this.selected;
+    const answerId = newId();
     const before = detail.label;
     const comment = this.bench.inspector.comment();
     this.answered.add(id);
-    this.undoStack.push({ ...this.selected, before });
-    this.apply({ id, detail, value, before, drawn, probability, comment });
+    this.undoStack.push({ ...this.selected, before, answerId });
+    this.apply({ id, detail, value, before, drawn, probability, comment, answerId });
     if (blind) { // what was hidden may be seen from now on
       this.bench.inspector.unlearn(id);
       this.selected.blind = false;
@@ -154,7 +158,7 @@ export class Labelling {
     }
     this.done -= 1;
     this.answered.delete(last.id);
-    this.apply({ ...last, value: last.before?.value ?? null, after: last.before, before: last.detail.label, undo: true });
+    this.apply({ ...last, value: last.before?.value ?? null, after: last.before, before: last.detail.label, undo: true, undone: last.answerId, answerId: newId() });
     this.bench.select(last.id, { ...asked(last), remember: false });
   }
 
@@ -168,42 +172,76 @@ export class Labelling {
       if (comment) this.bench.toast('The comment is kept with your own answer: give one.');
       return;
     }
-    this.undoStack.push({ ...this.selected, before: label });
-    this.apply({ ...this.selected, value: label.value, before: label, comment, onlyComment: true });
+    const answerId = newId();
+    this.undoStack.push({ ...this.selected, before: label, answerId });
+    this.apply({ ...this.selected, value: label.value, before: label, comment, onlyComment: true, answerId });
     this.bench.toast('Comment kept.');
   }
 
-  /** Show a label at once, write it (or take one's last back), and take it back if it could not be written. */
-  apply({ id, detail, value, before, drawn, probability, comment = '', undo = false, after = null, onlyComment = false }) {
+  /** Show a label at once, and write it (or take back the answer `undone`); what the server refuses is not shown any more. */
+  apply({ id, detail, value, before, drawn, probability, comment = '', undo = false, undone = null, after = null, onlyComment = false, answerId }) {
     const { labeller } = this.data;
     detail.label = undo ? after : value ? { value, labeller, comment } : null;
     this.bench.footprints.setLabel(id, value);
     this.bench.inspector.setTally(this.done > 0 ? `${this.done} labelled in this session` : '');
     const body = undo
-      ? { building_id: id, labeller, undo }
+      ? { building_id: id, labeller, undo, undo_of: undone }
       : onlyComment ? { building_id: id, labeller, comment, only_comment: true }
       : { building_id: id, value, labeller, drawn, inclusion_probability: probability, comment };
-    if (this.bench.live.shown) body.live = this.bench.live.question();
-    this.bench.api.post('labels', body).then(
+    const asked = () => (this.bench.live.shown && !this.bench.gone ? { live: this.bench.live.question() } : {});
+    this.bench.outbox.send('labels', body, { shown: [{ id, value }], asked, id: answerId }).then(
       ({ revision, live }) => {
+        if (this.bench.gone) return;
         this.bench.footprints.setLabel(id, value, revision);
         if (live?.stamp && this.bench.live.shown) this.bench.live.take(live);
         this.tellPage(revision);
       },
       (error) => {
+        if (this.bench.gone) return;
         detail.label = before;
+        this.undoStack = this.undoStack.filter((each) => each.answerId !== answerId);
         this.bench.footprints.setLabel(id, before?.value ?? null);
         this.bench.footprints.forgetLabel(id);
         if (this.selected?.id === id) this.bench.inspector.show(detail);
-        this.bench.toast(`Label not saved: ${error.message}`, true);
+        this.bench.toast(`Answer on ${id} not taken: ${error.message}`, true, null, true);
       },
     );
   }
 
   tellPage(revision) {
     this.bench.root.dataset.saved = String(revision);
-    clearTimeout(this.telling);
-    this.telling = setTimeout(() => this.bench.setStateValue('revision', revision), TELL_PAGE_MS);
+    this.revision = revision;
+    if (this.telling) return;
+    const since = Date.now() - (this.told ?? 0);
+    this.telling = setTimeout(() => {
+      [this.telling, this.told] = [null, Date.now()];
+      if (!this.bench.gone) this.bench.setStateValue('revision', this.revision);
+    }, Math.max(0, TELL_PAGE_MS - since));
+  }
+
+  /** Answers that an earlier page gave and could not send: they are sent now, and shown as given. */
+  restored(entries) {
+    for (const { shown } of entries) {
+      for (const { id, value } of shown) {
+        this.bench.footprints.setLabel(id, value);
+        this.bench.inspector.unlearn(id);
+      }
+    }
+  }
+
+  /** The server's word on one of them. */
+  late(entry, how, value) {
+    if (this.bench.gone) return;
+    for (const { id, value: label } of entry.shown) {
+      if (how === 'taken') this.bench.footprints.setLabel(id, label, value.revision);
+      else this.bench.footprints.forgetLabel(id);
+      this.bench.inspector.unlearn(id);
+    }
+    if (how === 'taken') this.tellPage(value.revision);
+    else {
+      this.bench.footprints.load();
+      this.bench.toast(`An answer on ${entry.shown[0]?.id} from before was not taken: ${value.message}`, true, null, true);
+    }
   }
 
   flash(value) {

@@ -49,6 +49,7 @@ export class Footprints {
     if (this.faces.some((face) => face.map === map && face.layer !== layer)) return;
     map.on('click', (event) => this.click(event, map));
     map.on('mousemove', (event) => this.hover(event, map));
+    map.on('mouseout', () => this.tip?.remove());
   }
 
   update(data) {
@@ -219,9 +220,20 @@ export class Footprints {
   }
 
   hover({ latlng, containerPoint }, map) {
-    if (this.capped || map.dragging?.moving?.()) return;
-    const found = this.rowAt(latlng, this.views.roleAt(containerPoint, map), 0) >= 0;
-    map.getContainer().classList.toggle('on-building', found);
+    const row = this.capped || map.dragging?.moving?.() ? -1 : this.rowAt(latlng, this.views.roleAt(containerPoint, map), 0);
+    map.getContainer().classList.toggle('on-building', row >= 0);
+    this.tip ??= this.L.tooltip({ className: 'wb-hover', direction: 'top', offset: [0, -10] });
+    if (row < 0) this.tip.remove();
+    else this.tip.setLatLng(latlng).setContent(this.saidOf(row)).addTo(map);
+  }
+
+  /** A building under the cursor: its id, and its label; nothing of what must not be seen before the answer. */
+  saidOf(row) {
+    const element = document.createElement('span');
+    const label = this.data.styles.labels[this.set.label[row]];
+    const hidden = this.blind && this.set.ids[row] === this.selectedId;
+    element.textContent = [this.set.ids[row], hidden ? '' : this.data.palette[label]?.name ?? 'not labelled'].filter(Boolean).join(' · ');
+    return element;
   }
 
   rowAt({ lng, lat }, role, reach) {
