@@ -11,7 +11,7 @@ building, nor any within 32 m, may be labelled (blocks). By the same probe and t
 
 - image: the probe alone; stack: after the spatial stack; places: the kriged map of the labels, no image.
 - mrf: instead of the stack a Markov random field on the same graph by mean-field inference (Potts coupling by
-  cross-validation on the labels; after arXiv:2201.10389), labelled buildings clamped.
+  cross-validation on the labels), labelled buildings clamped.
 - shuffled: what the stack changes where every building has another one's place (its folds stay).
 
 ECE and F1 are of the calibration by the cross-fitted labels, buildings counted by class as the event has them.

@@ -164,6 +164,11 @@ class FinishedRun:
         prior = self.plan.prior_statement if not self.kind.learns else None
         return joined_statements(self.kind.statement or self.plan.statement, prior, stack_statement(self.stack))
 
+    @property
+    def remark(self) -> str | None:
+        """What must be said of the numbers of this very run, whatever its kind: other events decided, places carry."""
+        return joined_statements(self.plan.statement, stack_statement(self.stack))
+
     @cached_property
     def stack(self) -> StackFacts | None:
         """What its spatial stack was found to be; None without one."""
@@ -256,7 +261,7 @@ def run_summary(run: Run) -> RunSummary:
         threshold=calibration.threshold,
         threshold_method=calibration.method,
         trained_on_sources={source.event: len(source.train_id) for source in plan.sources},
-        statement=joined_statements(plan.statement, stack_statement(finished.stack)),
+        statement=finished.remark,
         cross_fitted=calibration.cross_fitted,
         share=calibration.share,
         stack=stack_remark(finished.stack),

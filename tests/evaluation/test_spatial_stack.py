@@ -14,12 +14,14 @@ from damage_ssl.evaluation.stacking.neighbourhood import FARTHEST_IN_RANGES, OWN
 from damage_ssl.evaluation.stacking.stack import NEIGHBOURS, PLACES, Stacked, StackLabels, fit_stack
 
 
-def drawn_town(seed: int, count: int = 900) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+def drawn_town(
+    seed: int, count: int = 900, patch_m: float = 120.0
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
     """Places in a square of 900 m, damage in patches of some 200 m, and scores that know half of it."""
     rng = np.random.default_rng(seed)
     place = rng.uniform(0, 900, (count, 2))
-    centres = rng.uniform(0, 900, (60, 2))
-    field = np.exp(-(cdist(place, centres) ** 2) / (2 * 120.0**2)) @ rng.normal(size=60)
+    centres = rng.uniform(0, 900, (60 if patch_m > 100 else 600, 2))
+    field = np.exp(-(cdist(place, centres) ** 2) / (2 * patch_m**2)) @ rng.normal(size=len(centres))
     damaged = field + rng.normal(0, 0.3, count) > np.quantile(field, 0.6)
     return place, damaged, np.where(damaged, 0.7, -0.7) + rng.normal(0, 1.2, count)
 
@@ -109,6 +111,16 @@ def test_a_label_says_nothing_of_itself_nor_of_its_fold() -> None:
     first, second = fit_stack(place, own, labels), fit_stack(place, own, turned)
     np.testing.assert_array_equal(first.unseen[held], second.unseen[held])
     assert (first.unseen[~held] != second.unseen[~held]).any() and (first.log_odds != second.log_odds).any()
+
+
+def test_a_model_that_knows_its_labels_by_heart_says_nothing_of_them_through_their_neighbours() -> None:
+    place, damaged, own = drawn_town(2, patch_m=45.0)
+    labels = labels_of(place, damaged, own, 2, 40)
+    by_heart = own.copy()
+    by_heart[labels.rows] = np.where(labels.damaged, 9.0, -9.0)
+    first, second = (fit_stack(place, each, labels) for each in (own, by_heart))
+    assert first.facts.weights[NEIGHBOURS] > 0
+    np.testing.assert_array_equal(first.unseen, second.unseen)
 
 
 def test_labels_that_the_model_learned_from_show_places_and_judge_nothing() -> None:

@@ -116,6 +116,7 @@ def test_every_field_of_the_standard_is_there() -> None:
     assert set(STANDARD_FIELDS) <= columns
     assert columns - set(STANDARD_FIELDS) == {
         "p_intact",
+        "p_damaged_image",
         "geometry",
         "footprint_confidence",
         "not_assessed_detail",

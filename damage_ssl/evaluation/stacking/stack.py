@@ -19,7 +19,7 @@ from damage_ssl.evaluation.stacking.weights import Weights, fit_weights
 NEIGHBOURS, PLACES = "neighbours", "places"
 """The two columns that the stack makes itself."""
 
-LEAST_A_KIND = 3
+LEAST_A_KIND = 2
 """With fewer labels of either kind beside those of a fold the score stays as it is."""
 
 MOSTLY_PLACES = 0.5
@@ -98,8 +98,8 @@ class Stacked:
 
     `log_odds` [N]; those of a labelled building do not use its own label as neighbour or on the map. `unseen` [n] are
     those of the labels by a stack (weights, ranges, neighbours and map) without any label of their fold; NaN where the
-    model itself has learned from the label. Whether there is a stack at all is decided on all labels. Both are as if damaged and intact were equally frequent; the share that the
-    event has is for the calibration after it to say.
+    model itself has learned from the label. Whether there is a stack at all is decided on all labels. Both are as if
+    damaged and intact were equally frequent; the share that the event has is for the calibration after it to say.
     """
 
     log_odds: NDArray[np.float64]
@@ -125,11 +125,14 @@ def fit_stack(
         others: [N] further log-odds by name, such as those of a prior model; each gets a weight ≥ 0.
         near: the neighbours of the buildings, for whoever has them (`neighbourhood`).
         own_without: by fold, [N] what the model says of every building without the labels of that fold. Without it the
-            model's final scores stand for unlabelled neighbours of the labels that judge.
+            model's final scores stand for unlabelled neighbours of the labels that judge: as far as these bear on
+            scores around them, the measure is then somewhat optimistic.
     """
     others = dict(others or {})
     near = neighbourhood(place) if near is None else near
-    task = _Task(place=place, own=own, near=near, others=others, own_without=dict(own_without or {}))
+    blind = own.copy()
+    blind[labels.rows[labels.judging]] = labels.unseen[labels.judging]
+    task = _Task(place=place, own=own, blind=blind, near=near, others=others, own_without=dict(own_without or {}))
     as_it_was = Stacked(log_odds=own, unseen=labels.unseen, facts=StackFacts(n_labels=len(labels.rows)))
     parts = [labels.judging & (labels.fold == fold) for fold in np.unique(labels.fold[labels.judging])]
     if not parts or not all(_enough(labels.take(~held)) for held in parts):
@@ -155,6 +158,8 @@ class _Task:
 
     place: NDArray[np.float64]
     own: NDArray[np.float64]
+    blind: NDArray[np.float64]
+    """The same, labels that judge as the model sees them without having learned from them."""
     near: Neighbourhood
     others: Mapping[str, NDArray[np.float64]]
     own_without: Mapping[int, NDArray[np.float64]]
@@ -167,7 +172,7 @@ class _Task:
         base = fit_weights(seen, _no_columns(seen), (), damaged, fold)
         label_map = krige_labels(self.place[drawn.rows], drawn.damaged, self.near.spacing_m)
         fit = _Fit(task=self, labels=labels, drawn=drawn, base=base, label_map=label_map, weights=base)
-        alike = self.near.autocorrelation(np.clip(fit.scaled(self.own), -SURE, SURE))
+        alike = self.near.autocorrelation(np.clip(fit.scaled(self.blind), -SURE, SURE))
         deviation = [alike, label_map.structure, *(_OTHER_SD for _ in self.others)]
         return replace(fit, weights=fit_weights(fit.scaled(seen), fit.label_columns(), deviation, damaged, fold))
 
@@ -269,7 +274,7 @@ class _Fit:
     ) -> NDArray[np.float64]:
         """The neighbours' mean [n] of buildings of one fold: scores without it, and labels but for those of the drawn
         that are `too_near` [n, drawn]."""
-        scores = np.clip(self.scaled(self.task.own_without.get(fold, self.task.own)), -SURE, SURE)
+        scores = np.clip(self.scaled(self.task.own_without.get(fold, self.task.blind)), -SURE, SURE)
         clamped = self._clamped(scores)
         found = self.task.near.mean(clamped, np.clip(scaled, -SURE, SURE), rows)
         if too_near is None:

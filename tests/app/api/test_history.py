@@ -137,7 +137,7 @@ def test_building_to_be_judged_unseen_is_told_without_labels_and_verdicts(event:
     assert (seen["label"]["value"], seen["p"], seen["cls"]) == ("destroyed", 0.9, "damaged")
     blind = server.get(f"/ds/town/building?id=b01&run={RUN_ID}&blind=1").json()
     assert (blind["label"], blind["p"], blind["cls"]) == (None, None, None)
-    assert {**seen, "label": None, "p": None, "cls": None} == blind
+    assert {**seen, "label": None, "p": None, "p_image": None, "cls": None} == blind
     assert server.get(f"/ds/town/history?id=b01&run={RUN_ID}").json()["rows"]
     assert server.get(f"/ds/town/history?id=b01&run={RUN_ID}&blind=1").json() == {"rows": [], "verdicts": []}
 
