@@ -56,7 +56,8 @@ def import_file(
     id_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column of the ids (building_id).")] = None,
     grade_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column of the grades (grade).")] = None,
     near_m: Annotated[
-        float, typer.Option(min=0, help="Metres that a point may lie beside the only footprint near it.")
+        float,
+        typer.Option(min=0, help="Metres that points may be off (GPS): each is of the only footprint within so many."),
     ] = 0.0,
     workspace: Workspace = WORKSPACE,
     json: Json = False,
