@@ -42,21 +42,13 @@ def import_file(
     ],
     labeller: Annotated[str, typer.Option(help="Who gave these labels, where the file does not say.")] = "import",
     skip_unknown: Annotated[bool, typer.Option(help="Leave out labels of buildings that the event lacks.")] = False,
-    map_grades: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|SCALE",
-            help="What other words mean: a CSV of lines like détruit,destroyed; or copernicus, unosat, ems-98, fema, "
-            "xbd or binary.",
-        ),
-    ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Take the reading of grades in other words that is shown.")
-    ] = False,
+    map_grades: MapGrades = None,
+    yes: Yes = False,
     id_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column of the ids (building_id).")] = None,
     grade_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column of the grades (grade).")] = None,
     near_m: Annotated[
-        float, typer.Option(min=0, help="Metres that a point may lie beside the only footprint near it.")
+        float,
+        typer.Option(min=0, help="Metres that points may be off (GPS): each is of the only footprint within so many."),
     ] = 0.0,
     workspace: Workspace = WORKSPACE,
     json: Json = False,

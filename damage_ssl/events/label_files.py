@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls", ".ods")
 _LAYER = re.compile(r"(?P<path>.+)\|layername=(?P<layer>.+)")
+_BESIDE_M = 15.0
+_FEWEST_BESIDE = 5
+_MOST_BESIDE = 1 / 7
 CONTRADICTION = "other labels of the same building contradict it"
 
 
@@ -74,7 +77,7 @@ def read_labels(
         labeller: who gave the labels, where the file does not say.
         rules: how grades in other words are read.
         columns: which columns hold ids and grades, where they have other names.
-        near_m: how far from a footprint a point may lie that is in none.
+        near_m: how far the points may be off: each is of the only footprint within so many metres.
 
     Raises:
         InputError: the file cannot be read, a row is wrong, or no label lies on a footprint.
@@ -160,7 +163,7 @@ def _placed(
     rules: GradeRules,
     near_m: float,
 ) -> LabelFile:
-    from damage_ssl.footprints.placing import place_on_footprints
+    from damage_ssl.footprints.placing import OUTSIDE, place_on_footprints
 
     rows, unclassified = label_rows(table, labeller=labeller, rules=rules)
     at = {number: n for n, (number, _) in enumerate(table.rows)}
@@ -175,6 +178,7 @@ def _placed(
     unplaced = Counter(str(reason) for reason in placement.reason if reason)
     if rows and not given:
         raise InputError(_nothing_placed(table, len(rows), unplaced))
+    _check_not_shifted(table, here[placement.reason == OUTSIDE], len(given), footprints)
     once, contradicting = _agreeing(given)
     if contradicting:
         unplaced[CONTRADICTION] = contradicting
@@ -186,6 +190,25 @@ def _placed(
         ignored_columns=ignored_columns(table),
         unplaced=dict(unplaced),
     )
+
+
+def _check_not_shifted(
+    table: LabelTable, outside: NDArray[np.object_], inside: int, footprints: "gpd.GeoDataFrame"
+) -> None:
+    """Refuse points of which many lie just beside a footprint: of those inside one, some are then a neighbour's.
+
+    Raises:
+        InputError: more than a seventh of the points at the buildings are in none.
+    """
+    from damage_ssl.footprints.placing import OUTSIDE, place_on_footprints
+
+    beside = int((place_on_footprints(outside, footprints, near_m=_BESIDE_M).reason != OUTSIDE).sum())
+    if beside >= _FEWEST_BESIDE and beside > _MOST_BESIDE * (beside + inside):
+        raise InputError(
+            f"{table.path}: {beside:,} of {beside + inside:,} labels lie in no footprint, but within {_BESIDE_M:g} m "
+            "of one: they seem to be shifted against the footprints, so that others may lie in a neighbour's; move "
+            "them (QGIS: Translate), or say by how much they may be off: --near-m METRES"
+        )
 
 
 def _agreeing(rows: Sequence[LabelRow]) -> tuple[list[LabelRow], int]:

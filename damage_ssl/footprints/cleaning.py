@@ -245,7 +245,7 @@ def _id_column(raw: gpd.GeoDataFrame, path: Path, own_names: Mapping[str, str]) 
     """
     remarks: list[str] = []
     for name in ID_COLUMNS:
-        if name not in raw.columns or raw.empty:
+        if name not in raw.columns:
             continue
         own = own_names.get(name, name)
         ids = raw[name].map(id_text, na_action="ignore")

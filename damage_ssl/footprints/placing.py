@@ -36,7 +36,8 @@ def place_on_footprints(
 ) -> FootprintMatch:
     """Give points and polygons to footprints; all are in EPSG:4326.
 
-    A point is of the only footprint that holds it, else of the only one within `near_m` metres. A polygon is of the
+    A point is of the only footprint that holds it; where it may be off by `near_m` metres, of the only one so near,
+    whether it lies in that or not. A polygon is of the
     footprint with which it shares more than half of its own area and of the footprint's: one at most can be that.
     """
     shapes = shapely.force_2d(np.asarray(geometry, dtype=object))
@@ -59,19 +60,13 @@ _Found = tuple[NDArray[np.int64], NDArray[np.object_]]
 
 
 def _points(points: NDArray[np.object_], outlines: NDArray[np.object_], tree: shapely.STRtree, near_m: float) -> _Found:
-    found, reason = _only(tree.query(points, predicate="intersects"), len(points))
-    far = np.flatnonzero((found < 0) & (reason == OUTSIDE))
-    if near_m > 0 and len(far):
-        latitude = shapely.get_y(points[far])
-        # a box in degrees that holds the circle, then the distance in metres about each point
-        reach = near_m / (_METRES_A_DEGREE * np.maximum(np.cos(np.radians(latitude)), 1e-3))
-        boxes = shapely.buffer(points[far], reach, cap_style="square")
-        pairs = tree.query(boxes, predicate="intersects")
-        keep = np.array(
-            [_distance_m(points[far[point]], outlines[outline]) <= near_m for point, outline in pairs.T], dtype=bool
-        )
-        found[far], reason[far] = _only(pairs[:, keep], len(far))
-    return found, reason
+    if near_m <= 0:
+        return _only(tree.query(points, predicate="intersects"), len(points))
+    # a box in degrees that holds the circle, then the distance in metres about each point
+    reach = near_m / (_METRES_A_DEGREE * np.maximum(np.cos(np.radians(shapely.get_y(points))), 1e-3))
+    pairs = tree.query(shapely.buffer(points, reach, cap_style="square"), predicate="intersects")
+    keep = np.array([_distance_m(points[point], outlines[outline]) <= near_m for point, outline in pairs.T], dtype=bool)
+    return _only(pairs[:, keep], len(points))
 
 
 def _distance_m(point: shapely.Point, outline: shapely.Geometry) -> float:

@@ -89,3 +89,20 @@ def test_labels_by_place_say_what_was_left_out(run: Run, workspace: Path, tmp_pa
     said = run("label", "import", "town", file, "--workspace", workspace)
     assert "1 labels added, 0 already there, 1 left out" in said.out
     assert "left out: 1, in no footprint" in said.out
+
+
+def test_assess_does_not_take_an_event_whose_bands_are_others(
+    run: Run, workspace: Path, simulated: SimulatedEvent, tmp_path: Path
+) -> None:
+    arguments = (
+        "assess",
+        "town",
+        *inputs_of(simulated),
+        "--labels",
+        simulated.truth,
+        "--out",
+        tmp_path / "map.geojson",
+    )
+    said = run(*arguments, "--post-bands", "3,2,1", "--workspace", workspace)
+    assert said.code == 2
+    assert "was made from other imagery or footprints" in said.err

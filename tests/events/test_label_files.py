@@ -1,6 +1,7 @@
 """Labels that lie somewhere: points and polygons with a grade, given to footprints by place or left out."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import geopandas as gpd
@@ -39,7 +40,7 @@ def values(file: LabelFile) -> dict[str, str]:
     return {row.building_id: row.value.value for row in file.rows}
 
 
-def layer(path: Path, column: str, grades: list[object], shapes: list[object], crs: str = "EPSG:4326") -> Path:
+def layer(path: Path, column: str, grades: Sequence[object], shapes: Sequence[object], crs: str = "EPSG:4326") -> Path:
     gpd.GeoDataFrame({column: grades}, geometry=shapes, crs="EPSG:4326").to_crs(crs).to_file(path)
     return path
 
@@ -107,16 +108,20 @@ def test_point_in_two_footprints_means_neither(tmp_path: Path) -> None:
     assert values(found) == {"c": "intact"} and found.unplaced == {SEVERAL: 1}
 
 
-@pytest.mark.parametrize(("near_m", "given", "unplaced"), [(0, {"b0"}, 2), (3.0, {"b0", "b3"}, 1), (20.0, {"b0"}, 2)])
+@pytest.mark.parametrize(("near_m", "given"), [(0, {"b0"}), (3.0, {"b0", "b3"})])
 def test_point_beside_a_footprint_counts_where_it_is_the_only_one_near(
-    near_m: float, given: set[str], unplaced: int, tmp_path: Path
+    near_m: float, given: set[str], tmp_path: Path
 ) -> None:
     beside = Point(7 * SIDE + 2 / 111_320, SIDE / 2)  # 2 m east of the last
     between = Point(3.5 * SIDE, SIDE / 2)  # 5.6 m from two
     path = layer(tmp_path / "gps.geojson", "grade", ["intact"] * 3, [middle(0), beside, between])
-    found = read(path, near_m=near_m)
-    assert set(values(found)) >= given
-    assert sum(found.unplaced.values()) == (unplaced if near_m < 20 else 1)
+    assert set(values(read(path, near_m=near_m))) == given
+
+
+def test_point_that_may_be_off_by_more_than_the_gap_means_no_building(tmp_path: Path) -> None:
+    path = layer(tmp_path / "gps.geojson", "grade", ["intact"] * 2, [middle(0), middle(1)])
+    with pytest.raises(InputError, match=r"2 several footprints could be meant"):
+        read(path, near_m=20.0)
 
 
 def test_nothing_on_a_footprint_is_refused_with_what_to_check(tmp_path: Path) -> None:
@@ -175,3 +180,14 @@ def test_features_named_as_text_are_a_layer(tmp_path: Path) -> None:
     }
     (tmp_path / "labels.txt").write_text(json.dumps({"type": "FeatureCollection", "features": [document]}))
     assert values(read(tmp_path / "labels.txt")) == {"b0": "intact"}
+
+
+def test_points_that_are_shifted_as_a_whole_are_refused_unless_that_is_accepted(tmp_path: Path) -> None:
+    row = gpd.GeoDataFrame(
+        {"building_id": [f"b{n}" for n in range(40)]}, geometry=[square(n) for n in range(40)], crs="EPSG:4326"
+    )
+    places = [Point(middle(n).x + (0.7 * SIDE if n % 2 else 0), middle(n).y) for n in range(40)]
+    path = layer(tmp_path / "shifted.geojson", "grade", ["destroyed"] * 40, places)
+    with pytest.raises(InputError, match=r"20 of 40 labels lie in no footprint, but within 15 m of one: .*--near-m"):
+        read_labels(path, row, labeller="ana")
+    assert len(read_labels(path, row, labeller="ana", near_m=3.0).rows) == 40
