@@ -240,12 +240,16 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        OSError: it cannot be read. ValueError: it is no JSON, or nested too deeply.
+        OSError: it cannot be read. ValueError: it is no JSON, nested too deeply, or holds text that cannot be written.
     """
+    text = path.read_text(encoding="utf-8")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if "\\ud" in text or "\\uD" in text:  # half of a pair of surrogates is no text
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 @contextmanager

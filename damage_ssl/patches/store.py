@@ -109,19 +109,21 @@ class PatchStore:
                     "cut them again with `damage-ssl patches`"
                 )
             settings = from_mapping(PatchSettings, values["settings"], str(path / _STORE))
+            if not {"close"} <= set(values["views"]) <= {"close", "context"}:
+                raise ValueError("its views are none")
             scenes = None if "scenes" not in values else frozenset(values["scenes"])
             store = cls(
                 path,
                 values["fingerprint"],
-                values["views"],
+                {name: float(gsd_m) for name, gsd_m in values["views"].items()},
                 settings,
-                values["pairs"],
-                values["sources_failed"],
+                int(values["pairs"]),
+                int(values["sources_failed"]),
                 scenes,
             )
         except FileNotFoundError:
             raise WorkspaceError(f"{path}: no patches yet; cut them with `damage-ssl patches`") from None
-        except (ValueError, KeyError, TypeError, SettingsError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, SettingsError) as error:
             raise WorkspaceError(f"{path}: is not a patch store ({error!r}); delete it and cut again") from error
         if not (path / _INDEX).is_file() or not (path / _PAIRS).is_dir():
             raise WorkspaceError(f"{path}: the patch store is not complete; delete it and cut again")
@@ -148,7 +150,9 @@ class PatchStore:
         check(self.index_path, self._advice)
         # Equal texts become one object: of 300,000 buildings the dates alone would take 40 MB else.
         repeated = [name for name in _TEXT_COLUMNS if name != "building_id"]
-        index: pd.DataFrame = pq.read_table(self.path / _INDEX, read_dictionary=repeated).to_pandas()
+        with damage_named(self.index_path, self._advice):
+            index: pd.DataFrame = pq.read_table(self.path / _INDEX, read_dictionary=repeated).to_pandas()
+            index = _shaped(index)
         for name in repeated:
             each = index[name].astype("category").array
             texts = np.array([*each.categories, None], dtype=object)  # the last for code -1, a missing text
@@ -158,9 +162,11 @@ class PatchStore:
 
     def assessed_counts(self) -> tuple[int, dict[str, int]]:
         """How many buildings can be assessed, and how many cannot for each reason, the commonest first."""
-        table = pq.ParquetFile(self.path / _INDEX).read(columns=["assessed", "not_assessed_reason"])
-        others = table.filter(pc.invert(table["assessed"]))
-        counts = [(row["values"], row["counts"]) for row in others["not_assessed_reason"].value_counts().to_pylist()]
+        with damage_named(self.index_path, self._advice):
+            table = pq.ParquetFile(self.path / _INDEX).read(columns=["assessed", "not_assessed_reason"])
+            others = table.filter(pc.invert(table["assessed"]))
+            said = others["not_assessed_reason"].value_counts().to_pylist()
+        counts = [(row["values"], row["counts"]) for row in said]
         return table.num_rows - others.num_rows, dict(sorted(counts, key=lambda each: -each[1]))
 
     def load(self, building_ids: ArrayLike | None = None) -> PairSet:
@@ -243,6 +249,18 @@ class PatchStore:
             self._read(np.empty(0, dtype=str), rows[start : start + CHUNK_BUILDINGS])
             if progress is not None:
                 progress(min(start + CHUNK_BUILDINGS, len(rows)), len(rows))
+
+
+def _shaped(index: "pd.DataFrame") -> "pd.DataFrame":
+    """The index, after a look at it: KeyError for a column that is missing, ValueError for values that are none."""
+    assessed, rows = index["assessed"], index["row"]
+    missing = [name for name in ("lon", "lat", "x_m", "y_m", "area_m2", *_TEXT_COLUMNS) if name not in index]
+    if missing:
+        raise KeyError(missing[0])
+    numbers = rows.dtype.kind in "iu" and assessed.dtype == bool
+    if not numbers or rows.min() < -1 or not index["building_id"].is_unique or index["building_id"].isna().any():
+        raise ValueError("its rows are none")
+    return index
 
 
 @lru_cache(maxsize=2)
