@@ -383,4 +383,4 @@ def write_index(
 
 def _chunk_file(pairs: Path, array: Any, chunk: int) -> Path:
     """Where the rows from `chunk * CHUNK_BUILDINGS` on of one plane lie."""
-    return pairs / array.path / ".".join(["c", str(chunk), *["0"] * (array.ndim - 1)])
+    return pairs / str(array.path) / ".".join(["c", str(chunk), *["0"] * (array.ndim - 1)])
