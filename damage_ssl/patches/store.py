@@ -1,6 +1,7 @@
 """The patch store on disk: pairs as a chunked zarr group, one index row for every footprint, and a fingerprint."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -318,7 +319,9 @@ class RowWriter:
         with zarr.config.set({"array.write_empty_chunks": True}):
             self._arrays = [{plane: group[f"{view}/{plane}"] for plane in PLANES} for view in views]
         self._pairs = folder / _PAIRS
-        self._written: list[Path] = []
+        self._disk = ThreadPoolExecutor(1)
+        self._syncs: list[Future[None]] = []
+        self._folders: set[Path] = set()
         self._first_row = first_row
         self._chunk = -1
         self._buffers: list[dict[str, NDArray[np.uint8]]] = []
@@ -338,19 +341,23 @@ class RowWriter:
     def close(self) -> None:
         """Write the last chunk, and have the disk keep all: whoever says that they are done can be believed."""
         self._begin(-1)
-        sync_files(self._written)
-        for folder in {chunk.parent for chunk in self._written}:
+        for sync in self._syncs:
+            sync.result()
+        for folder in self._folders:
             sync_folder(folder)
-        self._written = []
+        self._syncs, self._folders = [], set()
 
     def _begin(self, chunk: int) -> None:
         """Write the chunk that is complete, and begin another one (none: -1)."""
         if self._chunk >= 0:
             start = self._first_row + self._chunk * CHUNK_BUILDINGS
+            written = []
             for arrays, buffers in zip(self._arrays, self._buffers, strict=True):
                 for plane, array in arrays.items():
-                    self._written.append(_chunk_file(self._pairs, array, start // CHUNK_BUILDINGS))
                     array[start : start + CHUNK_BUILDINGS] = buffers[plane]
+                    written.append(_chunk_file(self._pairs, array, start // CHUNK_BUILDINGS))
+            self._syncs.append(self._disk.submit(sync_files, written))  # while the next pairs are cut
+            self._folders.update(path.parent for path in written)
         self._chunk = chunk
         self._buffers = [
             {plane: np.zeros((CHUNK_BUILDINGS, *array.shape[1:]), np.uint8) for plane, array in arrays.items()}
