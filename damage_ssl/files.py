@@ -92,8 +92,10 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_directory(path: Path) -> Iterator[Path]:
+def atomic_directory(path: Path, *, synced: bool = False) -> Iterator[Path]:
     """Like `atomic_path`, for a directory; an older directory of that name is replaced.
+
+    `synced` says that the files in it were synced as they were written, so that only its folders still are to be.
 
     On Linux the two change places in one step, so that `path` is there at every moment. Elsewhere a process that is
     killed between two renames leaves the older directory in a hidden one that ends in `.old`.
@@ -106,7 +108,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             temporary.chmod(0o755)
-            sync_tree(temporary)
+            sync_tree(temporary, files=not synced)
             if path.exists() and _exchanged(temporary, path):
                 pass  # the older one lies in `temporary` now
             elif path.exists():
@@ -146,17 +148,17 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_tree(path: Path) -> None:
-    """Have the disk keep a file, or a folder with all that is in it."""
+def sync_tree(path: Path, *, files: bool = True) -> None:
+    """Have the disk keep a file, or a folder with all that is in it; without `files` only the names in it."""
     if not path.is_dir():
         _sync_file(path)
         return
-    files: list[Path] = []
+    found: list[Path] = []
     folders: list[Path] = []
     for folder, _, names in os.walk(path):
         folders.append(Path(folder))
-        files += [Path(folder, name) for name in names]
-    sync_files(files)
+        found += [Path(folder, name) for name in names]
+    sync_files(found if files else [])
     for each in reversed(folders):
         sync_folder(each)
 
@@ -240,12 +242,16 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        OSError: it cannot be read. ValueError: it is no JSON, or nested too deeply.
+        OSError: it cannot be read. ValueError: it is no JSON, nested too deeply, or holds text that cannot be written.
     """
+    text = path.read_text(encoding="utf-8")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if "\\ud" in text or "\\uD" in text:  # half of a pair of surrogates is no text
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 @contextmanager

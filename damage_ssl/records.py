@@ -28,7 +28,11 @@ def read_record(path: Path, kind: type[Record], advice: str) -> Record:
     with damage_named(path, advice):
         values = dict(read_json(path))
     try:
-        return _adapter(kind).validate_python({name: values[name] for name in _names(kind) if name in values})
+        known = (field.name for field in fields(kind))  # type: ignore[arg-type]  # a dataclass
+        record: Record = _adapter(kind).validate_python(  # type: ignore[arg-type]
+            {name: values[name] for name in known if name in values}
+        )
+        return record
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -40,8 +44,3 @@ def _adapter(kind: type[Any]) -> "TypeAdapter[Any]":
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
-
-
-@cache
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))

@@ -223,13 +223,13 @@ class Event:
     @property
     def hazard(self) -> str | None:
         """The kind of disaster, e.g. `fire`, if it is known."""
-        value = self._collection().get("damage_ssl:hazard")
+        value = self.collection().get("damage_ssl:hazard")
         return None if value is None else str(value)
 
     @property
     def created(self) -> datetime:
         """When the event was set up."""
-        return datetime.fromisoformat(str(self._collection()["damage_ssl:created"]))
+        return datetime.fromisoformat(str(self.collection()["damage_ssl:created"]))
 
     @property
     def footprints_path(self) -> Path:
@@ -321,12 +321,13 @@ class Event:
             raise InputError(f"{error}; these are the footprints that '{self.name}' has; give others") from error
         return kept, self.aoi()
 
-    def _collection(self) -> dict[str, Any]:
+    def collection(self) -> dict[str, Any]:
+        """The event's STAC collection; raises WorkspaceError where it is damaged."""
         path = self.path / "collection.json"
         try:
             values: dict[str, Any] = read_json(path)
             values["damage_ssl:created"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise WorkspaceError(f"{path}: is not an event's collection ({error!r}); create the event again") from error
         return values
 

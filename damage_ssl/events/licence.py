@@ -1,7 +1,7 @@
 """What a receiver may do with an event's imagery and outlines, as far as it is known."""
 
 from damage_ssl.events.event import Event
-from damage_ssl.files import read_json, write_json
+from damage_ssl.files import write_json
 
 LICENCE_NOT_STATED = "not stated"
 """What is said where nobody knows; never a guess."""
@@ -16,10 +16,10 @@ def record_licence(event: Event, licence: str) -> None:
         StorageError: the disk is full or not writable.
     """
     path = event.path / "collection.json"
-    write_json(path, {**read_json(path), "license": licence})
+    write_json(path, {**event.collection(), "license": licence})
 
 
 def recorded_licence(event: Event) -> str | None:
     """The licence that the event's catalogue entry names; None where it names none."""
-    said = str(read_json(event.path / "collection.json").get("license") or "")
+    said = str(event.collection().get("license") or "")
     return None if said.lower() in _NONE else said

@@ -4,7 +4,6 @@
 that has not ended; its JSON travels in the file's own header, so that the two can never be of different steps.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,5 +87,5 @@ def _read_card(path: Path) -> CheckpointCard:
         spec = from_mapping(NetworkSpec, values.pop("spec"), f"{path}: spec")
         class_names = tuple(values.pop("class_names"))
         return CheckpointCard(spec=spec, class_names=class_names, **values)
-    except (json.JSONDecodeError, KeyError, TypeError, SettingsError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, SettingsError) as error:
         raise WorkspaceError(f"{path}: is not the description of a model ({error}); train again") from error

@@ -124,7 +124,7 @@ def extract_patches(
         tables = list(run_tasks(work, tasks, resources, progress, sizes=tasks.sizes, client=client))
         _enter(index, tables, pre + post)
         _check_sources(index)
-        with atomic_directory(path) as finished:
+        with atomic_directory(path, synced=True) as finished:  # chunks by their writers, the rest as it is written
             _sweep_chunks(partial_store / "pairs.zarr")
             (partial_store / "pairs.zarr").replace(finished / "pairs.zarr")
             views = {name: view.gsd_m for name, view in views_of(settings).items()}

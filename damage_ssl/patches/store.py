@@ -1,6 +1,7 @@
 """The patch store on disk: pairs as a chunked zarr group, one index row for every footprint, and a fingerprint."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -109,19 +110,21 @@ class PatchStore:
                     "cut them again with `damage-ssl patches`"
                 )
             settings = from_mapping(PatchSettings, values["settings"], str(path / _STORE))
+            if not {"close"} <= set(values["views"]) <= {"close", "context"}:
+                raise ValueError("its views are none")
             scenes = None if "scenes" not in values else frozenset(values["scenes"])
             store = cls(
                 path,
                 values["fingerprint"],
-                values["views"],
+                {name: float(gsd_m) for name, gsd_m in values["views"].items()},
                 settings,
-                values["pairs"],
-                values["sources_failed"],
+                int(values["pairs"]),
+                int(values["sources_failed"]),
                 scenes,
             )
         except FileNotFoundError:
             raise WorkspaceError(f"{path}: no patches yet; cut them with `damage-ssl patches`") from None
-        except (ValueError, KeyError, TypeError, SettingsError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, SettingsError) as error:
             raise WorkspaceError(f"{path}: is not a patch store ({error!r}); delete it and cut again") from error
         if not (path / _INDEX).is_file() or not (path / _PAIRS).is_dir():
             raise WorkspaceError(f"{path}: the patch store is not complete; delete it and cut again")
@@ -148,7 +151,9 @@ class PatchStore:
         check(self.index_path, self._advice)
         # Equal texts become one object: of 300,000 buildings the dates alone would take 40 MB else.
         repeated = [name for name in _TEXT_COLUMNS if name != "building_id"]
-        index: pd.DataFrame = pq.read_table(self.path / _INDEX, read_dictionary=repeated).to_pandas()
+        with damage_named(self.index_path, self._advice):
+            index: pd.DataFrame = pq.read_table(self.path / _INDEX, read_dictionary=repeated).to_pandas()
+            index = _shaped(index)
         for name in repeated:
             each = index[name].astype("category").array
             texts = np.array([*each.categories, None], dtype=object)  # the last for code -1, a missing text
@@ -158,9 +163,11 @@ class PatchStore:
 
     def assessed_counts(self) -> tuple[int, dict[str, int]]:
         """How many buildings can be assessed, and how many cannot for each reason, the commonest first."""
-        table = pq.ParquetFile(self.path / _INDEX).read(columns=["assessed", "not_assessed_reason"])
-        others = table.filter(pc.invert(table["assessed"]))
-        counts = [(row["values"], row["counts"]) for row in others["not_assessed_reason"].value_counts().to_pylist()]
+        with damage_named(self.index_path, self._advice):
+            table = pq.ParquetFile(self.path / _INDEX).read(columns=["assessed", "not_assessed_reason"])
+            others = table.filter(pc.invert(table["assessed"]))
+            said = others["not_assessed_reason"].value_counts().to_pylist()
+        counts = [(row["values"], row["counts"]) for row in said]
         return table.num_rows - others.num_rows, dict(sorted(counts, key=lambda each: -each[1]))
 
     def load(self, building_ids: ArrayLike | None = None) -> PairSet:
@@ -245,6 +252,18 @@ class PatchStore:
                 progress(min(start + CHUNK_BUILDINGS, len(rows)), len(rows))
 
 
+def _shaped(index: "pd.DataFrame") -> "pd.DataFrame":
+    """The index, after a look at it: KeyError for a column that is missing, ValueError for values that are none."""
+    assessed, rows = index["assessed"], index["row"]
+    missing = [name for name in ("lon", "lat", "x_m", "y_m", "area_m2", *_TEXT_COLUMNS) if name not in index]
+    if missing:
+        raise KeyError(missing[0])
+    numbers = rows.dtype.kind in "iu" and assessed.dtype == bool
+    if not numbers or rows.min() < -1 or not index["building_id"].is_unique or index["building_id"].isna().any():
+        raise ValueError("its rows are none")
+    return index
+
+
 @lru_cache(maxsize=2)
 def _stored(index: Path, fingerprint: str) -> "tuple[pd.Index[str], NDArray[np.intp]]":
     """Buildings that have a pair and their rows, ascending; kept, since pairs are read a few at a time."""
@@ -300,7 +319,9 @@ class RowWriter:
         with zarr.config.set({"array.write_empty_chunks": True}):
             self._arrays = [{plane: group[f"{view}/{plane}"] for plane in PLANES} for view in views]
         self._pairs = folder / _PAIRS
-        self._written: list[Path] = []
+        self._disk = ThreadPoolExecutor(1)
+        self._syncs: list[Future[None]] = []
+        self._folders: set[Path] = set()
         self._first_row = first_row
         self._chunk = -1
         self._buffers: list[dict[str, NDArray[np.uint8]]] = []
@@ -320,19 +341,23 @@ class RowWriter:
     def close(self) -> None:
         """Write the last chunk, and have the disk keep all: whoever says that they are done can be believed."""
         self._begin(-1)
-        sync_files(self._written)
-        for folder in {chunk.parent for chunk in self._written}:
+        for sync in self._syncs:
+            sync.result()
+        for folder in self._folders:
             sync_folder(folder)
-        self._written = []
+        self._syncs, self._folders = [], set()
 
     def _begin(self, chunk: int) -> None:
         """Write the chunk that is complete, and begin another one (none: -1)."""
         if self._chunk >= 0:
             start = self._first_row + self._chunk * CHUNK_BUILDINGS
+            written = []
             for arrays, buffers in zip(self._arrays, self._buffers, strict=True):
                 for plane, array in arrays.items():
-                    self._written.append(_chunk_file(self._pairs, array, start // CHUNK_BUILDINGS))
                     array[start : start + CHUNK_BUILDINGS] = buffers[plane]
+                    written.append(_chunk_file(self._pairs, array, start // CHUNK_BUILDINGS))
+            self._syncs.append(self._disk.submit(sync_files, written))  # while the next pairs are cut
+            self._folders.update(path.parent for path in written)
         self._chunk = chunk
         self._buffers = [
             {plane: np.zeros((CHUNK_BUILDINGS, *array.shape[1:]), np.uint8) for plane, array in arrays.items()}
@@ -365,4 +390,4 @@ def write_index(
 
 def _chunk_file(pairs: Path, array: Any, chunk: int) -> Path:
     """Where the rows from `chunk * CHUNK_BUILDINGS` on of one plane lie."""
-    return pairs / array.path / ".".join(["c", str(chunk), *["0"] * (array.ndim - 1)])
+    return pairs / str(array.path) / ".".join(["c", str(chunk), *["0"] * (array.ndim - 1)])
