@@ -50,8 +50,8 @@ def show(view: EventView, model: MapModel | None) -> Selection:
     else:
         headline(f"{count:,}", f"of {len(view.footprints):,} buildings")
         note(f"Only what the map's filter shows: {wanted.words}.")
-    if model is not None and model.kind.statement:
-        caution(model.kind.statement)
+    if model is not None and model.statement:
+        caution(model.statement)
     log = label_log(view.event, standing.revision)
     _checks(handover_checks(screen_table(view, model), model, log, validation(view, model)))
     if not count:

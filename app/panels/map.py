@@ -17,6 +17,7 @@ from damage_ssl.products.map_style import colour_of, name_of
 from damage_ssl.products.selection import Selection, without_idle
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import plan_of
+from damage_ssl.runs.spatial_stack import stack_statement
 
 _ORDER = ("damaged", "destroyed", "major-damage", "minor-damage", "intact", "no-damage")
 
@@ -120,6 +121,8 @@ def _result(view: EventView, model: MapModel | None, reports: list[run_reports.R
             )
             if model.run is not None and (elsewhere := plan_of(model.run).statement):
                 caution(elsewhere)
+            if places := stack_statement(model.stack):
+                caution(places)
     counts = standing.counts()
     classes = [name for name in _ORDER if counts.get(name, 0)]
     bar([(colour_of(name), counts[name]) for name in classes])

@@ -61,17 +61,20 @@ def model_says(view: EventView, model: MapModel | None) -> ModelSays:
 @kept_with_view(6)  # a live model has a new one after each label, which must not drive out the trained run's
 def _model_says(view: EventView, model: MapModel | None, predicted: str) -> ModelSays:
     p = np.full(len(view.building_id), np.nan, dtype=np.float64)
-    model_class = np.full(len(p), -1, dtype=np.int8)
+    model_class, p_image = np.full(len(p), -1, dtype=np.int8), None
     if model is not None and view.index is not None:
         said, scheme = model.prediction, model.scheme
         rows = _rows_of(view, said.building_id)
         decided = decide(said.probabilities, scheme, model.threshold)
         p[rows] = said.p_damaged
+        if said.p_damaged_image is not None:
+            p_image = np.full(len(p), np.nan, dtype=np.float64)
+            p_image[rows] = said.p_damaged_image
         model_class[rows] = np.array([CLASSES.index(name) for name in scheme.class_names], dtype=np.int8)[decided]
     # Before anything is cut the outlines are there to be looked at, for their position: none is dimmed.
     assessed = view.assessed if view.index is not None else np.ones(len(p), dtype=bool)
     facts: dict[str, Any] = {"assessed": assessed, "p": p, "model_class": model_class}
-    return ModelSays(p, model_class, {mode: unlabelled_codes(mode, **facts) for mode in MODES})
+    return ModelSays(p, model_class, {mode: unlabelled_codes(mode, **facts) for mode in MODES}, p_image)
 
 
 def _rows_of(view: EventView, predicted: NDArray[np.str_]) -> NDArray[np.intp]:

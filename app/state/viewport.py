@@ -171,6 +171,7 @@ def building_detail(
         "confidence": number_or_none(about.get("confidence")),
         "label": None if label.empty else label[["value", "labeller", "comment"]].iloc[-1].to_dict(),
         "p": number_or_none(says.p[row]),
+        "p_image": None if says.p_image is None else number_or_none(says.p_image[row]),
         "cls": CLASSES[code] if code >= 0 else None,
         "assessed": bool(view.assessed[row]),
         "reason_text": _reason(view.reasons[row], pair),

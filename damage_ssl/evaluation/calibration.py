@@ -80,12 +80,9 @@ class Calibration:
         """
         if self.bias is None:
             return scale_probabilities(probabilities, self.temperature)
-        raw = np.clip(probabilities, _LEAST_P, 1.0)
-        damaged = np.arange(raw.shape[1]) >= scheme.damaged_from
-        odds = _log_odds(raw, scheme) / self.temperature + self.bias
-        kind = np.where(damaged, _expit(odds)[:, None], _expit(-odds)[:, None])
-        within = np.where(damaged, (raw * damaged).sum(axis=1)[:, None], (raw * ~damaged).sum(axis=1)[:, None])
-        return np.asarray(raw * kind / within, dtype=np.float64)
+        return with_log_odds(
+            probabilities, damaged_log_odds(probabilities, scheme) / self.temperature + self.bias, scheme
+        )
 
 
 def calibrate(
@@ -138,7 +135,7 @@ def calibrate(
     told = plain.n_random >= FEWEST_RANDOM
     drawn = drawn & told
     if told or deciding >= FEWEST_FOR_MAP:
-        temperature, bias, chosen_shift = _fit(_log_odds(probabilities, scheme), damaged, drawn)
+        temperature, bias, chosen_shift = _fit(damaged_log_odds(probabilities, scheme), damaged, drawn)
         fitted = replace(plain, temperature=temperature, bias=bias)
     p = damaged_probability(fitted.apply(probabilities, scheme), scheme)
     weight = np.where(damaged & ~drawn, np.exp(-chosen_shift), 1.0)
@@ -213,6 +210,24 @@ def scale_probabilities(probabilities: NDArray[np.float64], temperature: float) 
 def damaged_probability(probabilities: NDArray[np.float64], scheme: ClassScheme) -> NDArray[np.float64]:
     """P(damaged) [N]: the sum of [N, C] over the classes that count as damaged."""
     return np.asarray(np.minimum(probabilities[:, scheme.damaged_from :].sum(axis=1), 1.0), dtype=np.float64)
+
+
+def damaged_log_odds(probabilities: NDArray[np.float64], scheme: ClassScheme) -> NDArray[np.float64]:
+    """Log-odds of damaged [N] of [N, C], finite."""
+    raw = np.clip(probabilities, _LEAST_P, 1.0)
+    split = scheme.damaged_from
+    return np.asarray(np.log(raw[:, split:].sum(axis=1)) - np.log(raw[:, :split].sum(axis=1)), dtype=np.float64)
+
+
+def with_log_odds(
+    probabilities: NDArray[np.float64], log_odds: NDArray[np.float64], scheme: ClassScheme
+) -> NDArray[np.float64]:
+    """Probabilities [N, C] of damaged by these log-odds [N], the classes of one kind in their old proportion."""
+    raw = np.clip(probabilities, _LEAST_P, 1.0)
+    damaged = np.arange(raw.shape[1]) >= scheme.damaged_from
+    kind = np.where(damaged, _expit(log_odds)[:, None], _expit(-log_odds)[:, None])
+    within = np.where(damaged, (raw * damaged).sum(axis=1)[:, None], (raw * ~damaged).sum(axis=1)[:, None])
+    return np.asarray(raw * kind / within, dtype=np.float64)
 
 
 def decide(
@@ -309,13 +324,6 @@ def _fit(
 
     found = minimize(cost, np.zeros(3), jac=True, method="L-BFGS-B", bounds=[(-3, 3), (-15, 15), (-15, 15)]).x
     return float(np.exp(found[0])), float(found[1]), float(found[2])
-
-
-def _log_odds(probabilities: NDArray[np.float64], scheme: ClassScheme) -> NDArray[np.float64]:
-    """Log-odds of damaged [N] of [N, C], finite."""
-    raw = np.clip(probabilities, _LEAST_P, 1.0)
-    split = scheme.damaged_from
-    return np.asarray(np.log(raw[:, split:].sum(axis=1)) - np.log(raw[:, :split].sum(axis=1)), dtype=np.float64)
 
 
 def _expit(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 Everything here is arithmetic on probabilities; it needs no torch.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -64,14 +64,38 @@ def cross_validated(
         [n, C] probabilities; NaN for a building whose other folds hold labels of fewer than two classes.
     """
     judged = np.full((len(classes), n_classes), np.nan)
+    for held, said in probes_without(features, np.arange(len(classes)), classes, fold, n_classes=n_classes):
+        judged[fold == held] = said[fold == held]
+    return judged
+
+
+def probes_without(
+    features: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    classes: NDArray[np.int64],
+    fold: NDArray[np.intp],
+    *,
+    n_classes: int,
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Each fold with what the linear probe says of all buildings, [N, C], when it learns only from the other folds.
+
+    Folds whose other folds hold labels of fewer than two classes are left out.
+
+    Args:
+        features: [N, D] of all buildings, standardised.
+        rows: [n] the labelled ones.
+        classes: [n], 0 to C - 1.
+        fold: [n] the part that each is held out with.
+        n_classes: C.
+    """
     for held in np.unique(fold):
         learned = fold != held
         if len(np.unique(classes[learned])) < 2:
             continue
-        said = fit_linear_probe(features, np.flatnonzero(learned), classes[learned])[~learned]
-        judged[~learned] = 0.0
-        judged[np.ix_(~learned, np.arange(said.shape[1]))] = said
-    return judged
+        known = fit_linear_probe(features, rows[learned], classes[learned])
+        said = np.zeros((len(known), n_classes))
+        said[:, : known.shape[1]] = known
+        yield int(held), said
 
 
 def judge_labels(

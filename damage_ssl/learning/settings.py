@@ -128,6 +128,8 @@ class FitOptions(Settings, title="training"):
     `unlabelled_rows`: the labelled pairs serve as unlabelled too (`all`), or only those without any label do
     (`unlabelled`: for domain adaptation, where the labelled pairs are of other events).
     `accumulate` sends the batch through the network in that many parts where memory is short, with the same result.
+    `spatial_stack`: `auto` ends a run with the spatial stack (neighbours' scores and a map of the labels beside the
+    building's own score, weighted by what the labels show); with `off` a map is of the images alone.
     `compile` `reduce-overhead` compiles the network and replays it as CUDA graphs (on CUDA only).
     """
 
@@ -144,6 +146,7 @@ class FitOptions(Settings, title="training"):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     accumulate: int = Field(1, ge=1)
     compile: Literal["off", "reduce-overhead"] = "off"
+    spatial_stack: Literal["auto", "off"] = "auto"
     unlabelled_rows: Literal["all", "unlabelled"] = "all"
 
 

@@ -78,6 +78,8 @@ class ModelSays:
     """Index into `CLASSES`."""
     unlabelled: dict[Mode, NDArray[np.uint8]]
     """Index into `STYLES` as long as nobody has labelled it."""
+    p_image: NDArray[np.float64] | None = None
+    """P(damaged) by the images alone; None without a spatial stack."""
 
     def verdicts(self, scheme: ClassScheme) -> NDArray[np.int8]:
         """Per building 1 for damaged, 0 for not, -1 where the model says nothing."""

@@ -21,7 +21,7 @@ from damage_ssl.damage_scale import (
 from damage_ssl.errors import InputError, WorkspaceError
 from damage_ssl.evaluation.calibration import decide
 from damage_ssl.products.assessment import BuildingResult, building_result
-from damage_ssl.runs.predictions import class_probabilities, probability_column
+from damage_ssl.runs.predictions import IMAGE_COLUMN, class_probabilities, probability_column
 
 PLUS_CODE_DIGITS = 11
 """A cell of about 3 m: the usual ten digits are 14 m, wider than many houses."""
@@ -187,13 +187,13 @@ def _is_damaged(damage_class: str | None, scheme: ClassScheme) -> bool | None:
 
 
 def _probabilities(predictions: pd.DataFrame | None, scheme: ClassScheme, building_id: pd.Series) -> dict[str, object]:
-    """The columns `p_damaged`, `p_<class>` and `uncertainty`; null where nothing was predicted."""
+    """The columns `p_damaged`, `p_<class>`, `p_damaged_image` and `uncertainty`; null where nothing was predicted."""
     classes = () if predictions is None else tuple(probability_column(name) for name in scheme.class_names)
-    names = dict.fromkeys(("p_damaged", *classes, "uncertainty"))
+    names = dict.fromkeys(("p_damaged", *classes, IMAGE_COLUMN, "uncertainty"))
     if predictions is None:
         return {name: np.full(len(building_id), np.nan) for name in names}
     rows = predictions.set_index(predictions["building_id"].astype(str)).reindex(building_id)
-    return {name: rows[name].to_numpy(dtype=np.float64) for name in names}
+    return {name: _numbers(rows, name) for name in names}
 
 
 def _crosswalk(results: list[BuildingResult], scheme: ClassScheme) -> dict[str, object]:

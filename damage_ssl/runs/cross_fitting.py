@@ -13,11 +13,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from damage_ssl.damage_scale import ClassScheme
-from damage_ssl.evaluation.calibration import Calibration, calibrate, calibrated_unseen, damaged_probability
+from damage_ssl.evaluation.calibration import (
+    Calibration,
+    calibrate,
+    calibrated_unseen,
+    damaged_log_odds,
+    damaged_probability,
+    with_log_odds,
+)
 from damage_ssl.evaluation.metrics import Evaluation, evaluate
 from damage_ssl.files import atomic_path, damage_named
 from damage_ssl.runs.predictions import class_probabilities, prediction_table
 from damage_ssl.runs.run import Run
+
+_STACKED = "stacked_log_odds"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,7 +34,8 @@ class CrossFitted:
     """Labels of a model with what it says of each without the labels of its fold.
 
     `building_id`, `classes` (of `scheme`), `fold`, `random` (drawn at random over the event): [n] each. `probabilities`
-    are raw, [n, C]; NaN where the other folds hold labels of one class only.
+    are raw, [n, C]; NaN where the other folds hold labels of one class only. `image` [n, C] is what the model said from
+    the images alone, where a spatial stack came after it; None: the same.
     """
 
     scheme: ClassScheme
@@ -34,6 +44,7 @@ class CrossFitted:
     fold: NDArray[np.intp]
     random: NDArray[np.bool_]
     probabilities: NDArray[np.float64]
+    image: NDArray[np.float64] | None = None
 
     @classmethod
     def read(cls, run: Run, scheme: ClassScheme) -> "CrossFitted | None":
@@ -46,7 +57,7 @@ class CrossFitted:
             return None
         with damage_named(run.cross_fitted_path, "train another run with `damage-ssl train`"):
             table = pd.read_parquet(run.cross_fitted_path)
-            return cls(
+            own = cls(
                 scheme=scheme,
                 building_id=table["building_id"].to_numpy(str),
                 classes=table["class_index"].to_numpy(np.int64),
@@ -54,14 +65,28 @@ class CrossFitted:
                 random=table["random"].to_numpy(bool),
                 probabilities=class_probabilities(table, scheme),
             )
+            return own.stacked(table[_STACKED].to_numpy(np.float64)) if _STACKED in table else own
 
     def write(self, run: Run) -> None:
         """Write `run.cross_fitted_path` (Parquet, atomically)."""
-        table = prediction_table(self.building_id, self.probabilities, self.scheme)
+        said = self.probabilities if self.image is None else self.image
+        table = prediction_table(self.building_id, said, self.scheme)
+        if self.image is not None:
+            table[_STACKED] = damaged_log_odds(self.probabilities, self.scheme)
         with atomic_path(run.cross_fitted_path) as temporary:
             table.assign(class_index=self.classes, fold=self.fold, random=self.random).to_parquet(
                 temporary, index=False
             )
+
+    @property
+    def image_only(self) -> "CrossFitted":
+        """The same without the spatial stack."""
+        return self if self.image is None else replace(self, probabilities=self.image, image=None)
+
+    def stacked(self, log_odds: NDArray[np.float64]) -> "CrossFitted":
+        """With the log-odds of damaged [n] of a spatial stack after the model."""
+        own = self.image_only.probabilities
+        return replace(self, probabilities=with_log_odds(own, log_odds, self.scheme), image=own)
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ calibration comes from the buildings that every member held out, or predicted wi
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +28,7 @@ from damage_ssl.evaluation.intervals import (
 from damage_ssl.evaluation.metrics import Estimate
 from damage_ssl.evaluation.spatial_blocks import block_folds, block_of
 from damage_ssl.events.event import Event
-from damage_ssl.files import atomic_path, read_json, write_json
+from damage_ssl.files import read_json, write_json
 from damage_ssl.labels.label_csv import known_grades
 from damage_ssl.learning.settings import TrainSettings
 from damage_ssl.patches.store import PatchStore
@@ -36,8 +36,9 @@ from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
-from damage_ssl.runs.predictions import class_probabilities, prediction_table, read_predictions
+from damage_ssl.runs.predictions import class_probabilities, read_predictions
 from damage_ssl.runs.run import ENSEMBLE_FILE, Run, named_run, runs_in
+from damage_ssl.runs.spatial_stack import image_probabilities, stacked_run, wants_stack
 from damage_ssl.settings import Resources, SplitSettings
 
 if TYPE_CHECKING:
@@ -103,30 +104,29 @@ class EnsembleKind(RunKind):
             WorkspaceError: a member was deleted, or predicted other buildings. StorageError: the disk is full.
         """
         plan, members = plan_of(run), members_of(event, run)
-        building_id, each = _predictions(members, plan.scheme, progress)
+        building_id, each, images = _predictions(members, plan.scheme, progress)
         fitted = [CrossFitted.read(member, plan.scheme) for member in members]
-        blind = np.stack(
-            [p if own is None else own.in_place_of(building_id, p) for own, p in zip(fitted, each, strict=True)]
+        blind, alone = (
+            np.stack([p if own is None else own.in_place_of(building_id, p) for own, p in zip(read, said, strict=True)])
+            for read, said in ((fitted, each), ([own and own.image_only for own in fitted], images))
         )
-        unseen = _unseen(event, plan, blind.mean(axis=0)[_rows_of(building_id, plan.validation_id)])
-        if any(own is not None for own in fitted):
-            unseen.write(run)
-            calibration = unseen.calibration
-        else:
-            calibration = calibrate(unseen.probabilities, unseen.classes, plan.scheme, random=unseen.random)
-        p, common = (calibration.apply(said.mean(axis=0), plan.scheme) for said in (each, blind))
-        predicted = (building_id, blind, common)
-        gain = _gain_on(event, run, members, predicted, plan.validation_id, _damaged(plan), calibration)
-        method = f"mean of {len(members)} runs; {calibration.method}; {gain.sentence}"
-        Calibration(**{**asdict(calibration), "method": method}).write(run.calibration_path)
+        unseen = _unseen(event, plan, alone.mean(axis=0)[_rows_of(building_id, plan.validation_id)])
+        cross_fitted = any(own is not None for own in fitted)
+        image = calibrate(
+            unseen.probabilities, unseen.classes, plan.scheme, random=unseen.random, cross_fitted=cross_fitted
+        )
+        index, on = PatchStore.open(event.patches_path).index(), wants_stack(run, *map(plan_of, members))
+        mean = images.mean(axis=0)
+        done = stacked_run(plan, index, building_id, mean, unseen, image, cross_fitted=cross_fitted, on=on)
+        predicted = (building_id, blind, done.blind)
+        gain = _gain_on(event, run, members, predicted, plan.validation_id, _damaged(plan), done.calibration)
+        method = f"mean of {len(members)} runs; {done.calibration.method}; {gain.sentence}"
         write_json(run.path / ENSEMBLE_FILE, {"members": [each.run_id for each in members], "common": asdict(gain)})
         if gain.ensemble:
             run.log_metrics({"step": len(members), "validation_auroc": gain.ensemble["auroc"]})
-        table = prediction_table(building_id, p, plan.scheme)
-        with atomic_path(run.predictions_path) as temporary:
-            table.to_parquet(temporary, index=False)
+        replace(done, calibration=replace(done.calibration, method=method)).write(run)
         run.set_status("finished", step=len(members), steps=len(members))
-        return table
+        return done.table
 
 
 ENSEMBLE = EnsembleKind()
@@ -215,7 +215,7 @@ def gain_on_truth(event: Event, run: Run, truth: Path) -> Gain:
         InputError: the file cannot be read. WorkspaceError: a member was deleted.
     """
     plan, members = plan_of(run), members_of(event, run)
-    building_id, each = _predictions(members, plan.scheme, None)
+    building_id, each, _ = _predictions(members, plan.scheme, None)
     known = known_grades(truth, plan.scheme).dropna(subset=["damaged"])
     known = known[~known["building_id"].isin(plan.train_id + plan.validation_id)]
     known = known[known["building_id"].isin(building_id.tolist())]
@@ -299,9 +299,10 @@ def _check_member(event: Event, run: Run, plan: RunPlan, first_plan: RunPlan, fi
 
 def _predictions(
     members: list[Run], scheme: ClassScheme, progress: ProgressCallback | None
-) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
-    """Building ids [N] and calibrated probabilities [members, N, C]."""
+) -> tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]]:
+    """Building ids [N], calibrated probabilities [members, N, C], and those by the images alone."""
     parts: list[NDArray[np.float64]] = []
+    images: list[NDArray[np.float64]] = []
     building_id: NDArray[np.str_] | None = None
     for number, member in enumerate(members):
         table = read_predictions(member).sort_values("building_id")
@@ -314,10 +315,11 @@ def _predictions(
                 "again: damage-ssl predict EVENT --run-id RUN"
             )
         parts.append(class_probabilities(table, scheme))
+        images.append(image_probabilities(table, scheme))
         if progress is not None:
             progress(number + 1, len(members))
     assert building_id is not None
-    return building_id, np.stack(parts)
+    return building_id, np.stack(parts), np.stack(images)
 
 
 def _rows_of(building_id: NDArray[np.str_], names: Sequence[str]) -> NDArray[np.intp]:

@@ -18,14 +18,28 @@ from damage_ssl.evaluation.calibration import (
     shrunk_threshold,
 )
 from damage_ssl.evaluation.metrics import enough_to_validate
+from damage_ssl.evaluation.stacking.stack import StackFacts
 from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event
 from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.kinds import kind_of
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import RunPlan, plan_of
-from damage_ssl.runs.predictions import Prediction, class_probabilities, prediction_table, read_predictions
+from damage_ssl.runs.predictions import (
+    IMAGE_COLUMN,
+    Prediction,
+    class_probabilities,
+    prediction_table,
+    read_predictions,
+)
 from damage_ssl.runs.run import Run
+from damage_ssl.runs.spatial_stack import (
+    RunStack,
+    image_probabilities,
+    joined_statements,
+    stack_remark,
+    stack_statement,
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +126,11 @@ class FinishedRun:
         if scheme.class_names == self.plan.scheme.class_names:
             return table
         summed = self._summed(class_probabilities(table, self.plan.scheme))
-        return prediction_table(table["building_id"].to_numpy(str), summed, scheme)
+        found = prediction_table(table["building_id"].to_numpy(str), summed, scheme)
+        if IMAGE_COLUMN in table:
+            alone = self._summed(image_probabilities(table, self.plan.scheme))
+            found[IMAGE_COLUMN] = damaged_probability(alone, scheme)
+        return found
 
     @cached_property
     def kind(self) -> RunKind:
@@ -143,8 +161,15 @@ class FinishedRun:
 
     @property
     def statement(self) -> str | None:
-        said = [self.kind.statement or self.plan.statement, self.plan.prior_statement if not self.kind.learns else None]
-        return " ".join(each for each in said if each) or None
+        first_map = None if self.kind.learns else self.plan.prior_statement
+        own = self.kind.statement or self.plan.statement
+        return joined_statements(joined_statements(own, first_map), stack_statement(self.stack))
+
+    @cached_property
+    def stack(self) -> StackFacts | None:
+        """What its spatial stack was found to be; None without one."""
+        kept = RunStack.read(self.run)
+        return None if kept is None else kept.facts
 
     @property
     def validated(self) -> bool:
@@ -163,7 +188,11 @@ class FinishedRun:
         if own is None or scheme.class_names == own.scheme.class_names:
             return own
         return replace(
-            own, scheme=scheme, classes=np.array(seen)[own.classes], probabilities=self._summed(own.probabilities)
+            own,
+            scheme=scheme,
+            classes=np.array(seen)[own.classes],
+            probabilities=self._summed(own.probabilities),
+            image=None if own.image is None else self._summed(own.image),
         )
 
     @property
@@ -195,7 +224,8 @@ class RunSummary:
     `trained_on` and `validated_on` count labelled buildings of all events, `trained_on_sources` those of other events,
     by event. Where it is `cross_fitted` the two are the same: each was checked by a training without it. `share` is the
     share of damaged buildings that the probabilities are calibrated for, None where unknown. `statement` must be said
-    beside the threshold where it comes from other events.
+    beside the threshold where it comes from other events, or where places of labels carry the map; `stack` says how the
+    spatial stack came out, None where there is none.
     """
 
     run_id: str
@@ -210,6 +240,7 @@ class RunSummary:
     statement: str | None = None
     cross_fitted: bool = False
     share: float | None = None
+    stack: str | None = None
 
 
 def run_summary(run: Run) -> RunSummary:
@@ -226,9 +257,10 @@ def run_summary(run: Run) -> RunSummary:
         threshold=calibration.threshold,
         threshold_method=calibration.method,
         trained_on_sources={source.event: len(source.train_id) for source in plan.sources},
-        statement=plan.statement,
+        statement=joined_statements(plan.statement, stack_statement(finished.stack)),
         cross_fitted=calibration.cross_fitted,
         share=calibration.share,
+        stack=stack_remark(finished.stack),
     )
 
 

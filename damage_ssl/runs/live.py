@@ -5,7 +5,7 @@ milliseconds.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -16,10 +16,18 @@ from numpy.typing import NDArray
 from damage_ssl.damage_scale import ClassScheme, LabelValue
 from damage_ssl.errors import LabelsError, SettingsError, WorkspaceError
 from damage_ssl.evaluation.audit import drawn_at_random
-from damage_ssl.evaluation.calibration import Calibration, calibrate, damaged_probability, normalised_entropy
-from damage_ssl.evaluation.label_issues import cross_validated, labelled_blocks
+from damage_ssl.evaluation.calibration import (
+    Calibration,
+    calibrate,
+    damaged_log_odds,
+    damaged_probability,
+    normalised_entropy,
+    with_log_odds,
+)
+from damage_ssl.evaluation.label_issues import labelled_blocks, probes_without
 from damage_ssl.evaluation.learning_curve import LearningCurve, outlook
 from damage_ssl.evaluation.spatial_blocks import block_folds
+from damage_ssl.evaluation.stacking.stack import StackFacts
 from damage_ssl.events.definition import damage_scheme
 from damage_ssl.events.event import Event, open_labels
 from damage_ssl.files import locked, read_json
@@ -35,7 +43,9 @@ from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.predictions import Prediction
+from damage_ssl.runs.prior import kept_columns
 from damage_ssl.runs.run import Run
+from damage_ssl.runs.spatial_stack import joined_statements, stack_statement, stacked_live
 from damage_ssl.settings import SplitSettings
 
 
@@ -195,6 +205,8 @@ class LivePrediction(Prediction):
     """Its labels per class."""
     unseen: CrossFitted | None = None
     """Its labels, each from the labels of other spatial blocks; None where their places are not known."""
+    stack: StackFacts | None = None
+    """What the spatial stack was found to be."""
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -223,8 +235,9 @@ def fit_live(
     *,
     place: pd.DataFrame | None = None,
     random: Collection[str] = (),
+    others: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> LivePrediction:
-    """Fit on the current labels, cross-fit and calibrate, and predict every assessed building.
+    """Fit on the current labels, cross-fit, stack (`others`: see `fit_stack`), calibrate, and predict every building.
 
     Args:
         features: of the event.
@@ -245,9 +258,22 @@ def fit_live(
     fitted = fit_linear_probe(features.values, labels.rows, labels.classes)
     probabilities = np.zeros((len(fitted), len(scheme)))
     probabilities[:, : fitted.shape[1]] = fitted  # it knows no classes above the highest labelled one
-    unseen = None if place is None else _cross_fitted(features, labels, scheme, place, random)
-    if unseen is not None:
-        probabilities = unseen.calibration.apply(probabilities, scheme)
+    if place is None:
+        return _prediction(features, scheme, probabilities, counts)
+    at = place.loc[features.building_id.tolist(), ["x_m", "y_m"]].to_numpy(float)
+    unseen, without = _cross_fitted(features, labels, scheme, at, random)
+    image = damaged_probability(unseen.calibration.apply(probabilities, scheme), scheme)
+    own = damaged_log_odds(probabilities, scheme)
+    stacked, log_odds, facts = stacked_live(at, own, labels.rows, unseen, without, others)
+    probabilities = stacked.calibration.apply(with_log_odds(probabilities, log_odds, scheme), scheme)
+    return replace(
+        _prediction(features, scheme, probabilities, counts), unseen=stacked, p_damaged_image=image, stack=facts
+    )
+
+
+def _prediction(
+    features: EventFeatures, scheme: ClassScheme, probabilities: NDArray[np.float64], counts: Mapping[str, int]
+) -> LivePrediction:
     return LivePrediction(
         scheme=scheme,
         building_id=features.building_id,
@@ -255,24 +281,30 @@ def fit_live(
         p_damaged=damaged_probability(probabilities, scheme),
         uncertainty=normalised_entropy(probabilities),
         learned_from=counts,
-        unseen=unseen,
     )
 
 
 def _cross_fitted(
-    features: EventFeatures, labels: LiveLabels, scheme: ClassScheme, place: pd.DataFrame, random: Collection[str]
-) -> CrossFitted:
-    building_id = features.building_id[labels.rows]
-    at = place.loc[building_id.tolist(), ["x_m", "y_m"]].to_numpy(float)
-    fold = block_folds(labelled_blocks(at[:, 0], at[:, 1], SplitSettings().block_m), labels.classes)
-    return CrossFitted(
+    features: EventFeatures, labels: LiveLabels, scheme: ClassScheme, at: NDArray[np.float64], random: Collection[str]
+) -> tuple[CrossFitted, dict[int, NDArray[np.float64]]]:
+    """The labels as a probe without their fold sees them, and by fold its log-odds of damaged of all buildings."""
+    building_id, place = features.building_id[labels.rows], at[labels.rows]
+    fold = block_folds(labelled_blocks(place[:, 0], place[:, 1], SplitSettings().block_m), labels.classes)
+    judged = np.full((len(fold), len(scheme)), np.nan)
+    without = {}
+    for each, said in probes_without(features.values, labels.rows, labels.classes, fold, n_classes=len(scheme)):
+        judged[fold == each] = said[labels.rows[fold == each]]
+        without[each] = damaged_log_odds(said, scheme)
+    drawn = np.isin(building_id, list(random))
+    cross_fitted = CrossFitted(
         scheme=scheme,
         building_id=building_id,
         classes=labels.classes,
         fold=fold,
-        random=np.isin(building_id, list(random)),
-        probabilities=cross_validated(features.values[labels.rows], labels.classes, fold, n_classes=len(scheme)),
+        random=drawn,
+        probabilities=judged,
     )
+    return cross_fitted, without
 
 
 @dataclass(frozen=True)
@@ -313,7 +345,11 @@ class LiveModel:
 
     @property
     def statement(self) -> str | None:
-        return self.kind.statement
+        return joined_statements(self.kind.statement, stack_statement(self.stack))
+
+    @property
+    def stack(self) -> StackFacts | None:
+        return self.prediction.stack
 
     @property
     def validated(self) -> bool:
@@ -345,8 +381,8 @@ def live_model_of(event: Event) -> LiveModel:
     features, labels = read_features(event), open_labels(event)
     revision = labels.revision()
     place = PatchStore.open(event.patches_path).index().set_index("building_id")
-    drawn = drawn_at_random(labels.log())
-    prediction = fit_live(features, labels.current(), damage_scheme(event), place=place, random=drawn)
+    drawn, others = drawn_at_random(labels.log()), kept_columns(event, features.building_id)
+    prediction = fit_live(features, labels.current(), damage_scheme(event), place=place, random=drawn, others=others)
     return LiveModel(event, features_version(event), revision, prediction)
 
 

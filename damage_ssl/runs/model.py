@@ -10,6 +10,7 @@ import pandas as pd
 
 from damage_ssl.damage_scale import ClassScheme
 from damage_ssl.errors import SettingsError
+from damage_ssl.evaluation.stacking.stack import StackFacts
 from damage_ssl.events.event import Event
 from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.cross_fitting import CrossFitted
@@ -133,6 +134,10 @@ class MapModel(Protocol):
     @property
     def unseen(self) -> CrossFitted | None:
         """What it says of its labels without having learned from them; None where it was not cross-fitted."""
+
+    @property
+    def stack(self) -> StackFacts | None:
+        """What its spatial stack was found to be; None without one."""
 
     @property
     def run(self) -> Run | None:

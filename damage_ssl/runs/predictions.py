@@ -12,6 +12,9 @@ from damage_ssl.evaluation.calibration import damaged_probability, normalised_en
 from damage_ssl.files import damage_named
 from damage_ssl.runs.run import Run
 
+IMAGE_COLUMN = "p_damaged_image"
+"""P(damaged) by the images alone, beside `p_damaged`, in runs that end with a spatial stack."""
+
 CHUNK_BUILDINGS = 1024
 """Buildings in memory at a time while a run predicts."""
 
@@ -27,6 +30,8 @@ class Prediction:
     p_damaged: NDArray[np.float64]
     uncertainty: NDArray[np.float64]
     """Entropy, 0 to 1."""
+    p_damaged_image: NDArray[np.float64] | None = None
+    """P(damaged) by the images alone [N]; None without a spatial stack."""
 
     @classmethod
     def of_table(cls, table: pd.DataFrame, scheme: ClassScheme) -> "Prediction":
@@ -41,11 +46,13 @@ class Prediction:
             probabilities=class_probabilities(table, scheme),
             p_damaged=table["p_damaged"].to_numpy(np.float64),
             uncertainty=table["uncertainty"].to_numpy(np.float64),
+            p_damaged_image=table[IMAGE_COLUMN].to_numpy(np.float64) if IMAGE_COLUMN in table else None,
         )
 
     def table(self) -> pd.DataFrame:
         """The arrays as `prediction_table` gives them."""
-        return prediction_table(self.building_id, self.probabilities, self.scheme)
+        table = prediction_table(self.building_id, self.probabilities, self.scheme)
+        return table if self.p_damaged_image is None else table.assign(**{IMAGE_COLUMN: self.p_damaged_image})
 
 
 def probability_column(class_name: str) -> str:
@@ -84,7 +91,8 @@ def prediction_table(
     """Calibrated probabilities [N, C] as a table with a row for each building.
 
     Its columns: `building_id`; the probability of each class (`probability_column`); `p_damaged`, in a binary scheme
-    the damaged class's own column; `uncertainty` (entropy, 0 to 1).
+    the damaged class's own column; `uncertainty` (entropy, 0 to 1). A run that ends with a spatial stack adds
+    `IMAGE_COLUMN`.
     """
     columns: dict[str, NDArray[np.generic]] = {"building_id": np.asarray(building_id)}
     for index, name in enumerate(scheme.class_names):

@@ -78,6 +78,11 @@ class Run(TrainingFolder):
         return self.path / "cross_fitted.parquet"
 
     @property
+    def stack_path(self) -> Path:
+        """What the spatial stack was found to be, and the calibration of the images alone (JSON)."""
+        return self.path / "spatial_stack.json"
+
+    @property
     def status_path(self) -> Path:
         return self.path / "status.json"
 

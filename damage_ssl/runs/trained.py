@@ -6,9 +6,7 @@ Predicting holds a chunk of buildings in memory at a time.
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,21 +15,21 @@ from numpy.typing import NDArray
 from damage_ssl.damage_scale import scheme_named
 from damage_ssl.errors import LabelsError, WorkspaceError
 from damage_ssl.evaluation.audit import drawn_at_random
-from damage_ssl.evaluation.calibration import Calibration, calibrate
+from damage_ssl.evaluation.calibration import calibrate
 from damage_ssl.evaluation.spatial_blocks import BlockSplit, spatial_folds, split_by_position
 from damage_ssl.events.definition import state_scheme, stated_scheme, training_scheme
 from damage_ssl.events.event import Event, open_labels
-from damage_ssl.files import atomic_path
 from damage_ssl.learning.settings import TrainSettings
-from damage_ssl.parallel import run_tasks
-from damage_ssl.patches.pairs import PairSet, PairSource
+from damage_ssl.patches.pairs import PairSet
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
-from damage_ssl.runs.predictions import CHUNK_BUILDINGS, prediction_table, scheme_of
+from damage_ssl.runs.prior import prior_for_training, stack_columns
+from damage_ssl.runs.raw_predictions import load_model, predict_pairs, predict_run, raw_probabilities
 from damage_ssl.runs.run import Run
+from damage_ssl.runs.spatial_stack import predict_stacked, wants_stack
 from damage_ssl.runs.transfer import JointPatches, joint_patches, labelled_buildings, plan_sources
 from damage_ssl.settings import Resources, SourceSettings, SplitSettings
 
@@ -81,10 +79,15 @@ class TrainedKind(RunKind):
         resources: Resources | None = None,
         client: "Client | None" = None,
     ) -> pd.DataFrame:
-        store, status = PatchStore.open(event.patches_path), run.status()
+        store, status, plan = PatchStore.open(event.patches_path), run.status(), plan_of(run)
         if not run.calibration_path.exists():
-            calibrate_as_planned(event, run, joint_patches(event, store, plan_of(run).sources))
-        table = predict_run(run, store, progress=progress, resources=resources, client=client)
+            calibrate_as_planned(event, run, joint_patches(event, store, plan.sources))
+        if wants_stack(run, plan):
+            said = raw_probabilities(run, store, progress=progress, resources=resources, client=client)
+            others = stack_columns(event, plan.prior, said[0], progress)
+            table = predict_stacked(run, plan, store.index(), *said, others=others)
+        else:
+            table = predict_run(run, store, progress=progress, resources=resources, client=client)
         run.set_status("finished", step=status.step, steps=status.steps)
         return table
 
@@ -100,16 +103,18 @@ def start_training(
     run_id: str | None = None,
     sources: Sequence[str] = (),
     source_settings: SourceSettings | None = None,
+    prior_model: str | None = None,
 ) -> PlannedRun:
     """Find the run of this plan (finished, or stopped and to be gone on with), or begin a new one.
 
     With `run_id`, the run of that name is gone on with if it is of this plan, or a new one gets that name. `sources`
-    are other events of the workspace whose labels are learned from too; see `plan_run`.
+    are other events of the workspace whose labels are learned from too; see `plan_run`. `prior_model` is stacked after
+    the model, by `prior.prior_for_training` the one of the first map where none is named.
 
     Damaged means what is stated for the event; settings in which a scheme is given state it where nobody has.
 
     Raises:
-        LabelsError: the labels do not allow training. InputError: a source cannot be used.
+        LabelsError: the labels do not allow training. InputError: a source or a prior model cannot be used.
         SettingsError: a model of the scheme that is given could not say what the event calls damaged.
         WorkspaceError: the run is being trained right now, or the named one is of another plan.
     """
@@ -120,6 +125,9 @@ def start_training(
     train = train.replace(scheme=scheme.name)
     check_settings(train, "settings, [train]")
     plan = plan_run(event, PatchStore.open(event.patches_path), train, split, sources, source_settings)
+    prior = prior_for_training(event, prior_model)
+    if prior is not None:
+        plan = replace(plan, prior=prior.references)
     if asked is not None and stated_scheme(event) is None:
         state_scheme(event, scheme.name)
     return planned_run(event, plan, run_id=run_id)
@@ -206,21 +214,6 @@ def _buildings_in_memory(plan: RunPlan, store: PatchStore) -> NDArray[np.str_]:
     return np.asarray(assessed[np.sort(np.concatenate([np.flatnonzero(labelled), drawn]))])
 
 
-class IndexedPairs(PairSource, Protocol):
-    """Pairs with the index of the buildings that they are of."""
-
-    def index(self) -> pd.DataFrame: ...
-
-
-class ProbabilityModel(Protocol):
-    """What is needed of a `Predictor`."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-
-    def predict(self, pairs: PairSet) -> NDArray[np.float64]: ...
-
-
 def calibrate_as_planned(
     event: Event,
     run: Run,
@@ -248,7 +241,7 @@ def calibrate_as_planned(
     else:
         building_id = np.array(list(plan.held_out), dtype=str)
         classes = np.array(list(plan.held_out.values()), dtype=np.int64)
-        probabilities = _predict(_load(run), patches, building_id)
+        probabilities = predict_pairs(load_model(run), patches, building_id)
         found = calibrate(probabilities, classes, plan.scheme, random=np.isin(building_id, plan.random_id))
     if judges := ", ".join(source.event for source in plan.sources if source.validation_id):
         found = replace(found, method=f"{found.method}; all of other events: {judges}")
@@ -292,81 +285,3 @@ def _cross_fitted(
         random=np.isin(targets.train_id[own], plan.random_id),
         probabilities=said[own],
     )
-
-
-def predict_run(
-    run: Run,
-    store: IndexedPairs,
-    *,
-    progress: ProgressCallback | None = None,
-    predictor: ProbabilityModel | None = None,
-    chunk: int = CHUNK_BUILDINGS,
-    resources: Resources | None = None,
-    client: "Client | None" = None,
-) -> pd.DataFrame:
-    """Predict every assessed building and write `run.predictions_path` (Parquet, atomically).
-
-    Args:
-        run: a finished run; its calibration is applied, if it has one.
-        store: the event's patches; `chunk` buildings, neighbours in the store, are read at a time.
-        progress: told (buildings done, buildings in all) after each chunk.
-        predictor: the model, if it is loaded already; it then predicts in this process.
-        chunk: buildings in memory of each process at a time.
-        resources: processes or cluster that predict chunks side by side, each with one thread. Run and store must lie
-            where all of them can read.
-        client: a Dask client to use.
-
-    Returns:
-        A row for each assessed building: see `predictions.prediction_table`.
-
-    Raises:
-        WorkspaceError: the run has no weights. StorageError: the disk is full or not writable.
-        WorkerError: worker processes were killed again and again. InputError: the cluster cannot be used.
-    """
-    index = store.index()
-    index = index[index["assessed"].to_numpy(dtype=bool)]
-    building_id = index["building_id"].to_numpy(dtype=str)
-    stored = np.argsort(index["row"].to_numpy(), kind="stable") if "row" in index else np.arange(len(index))
-    chunks = [building_id[stored[start : start + chunk]] for start in range(0, len(stored), chunk)]
-    resources = resources or Resources()
-    if predictor is not None or (resources.workers == 0 and resources.cluster is None and client is None):
-        model = predictor or _load(run)
-        work: Callable[[NDArray[np.str_]], NDArray[np.float64]] = partial(_predict, model, store)
-        scheme, resources, client = scheme_of(model.class_names), Resources(), None
-    else:
-        work = partial(_predict_elsewhere, run, store)
-        scheme = scheme_of(_load(run).class_names)
-    parts = list(run_tasks(work, chunks, resources, progress, sizes=[len(part) for part in chunks], client=client))
-    probabilities = np.empty((len(building_id), len(scheme)), dtype=np.float64)
-    if parts:
-        probabilities[stored] = np.concatenate(parts)
-    if run.calibration_path.exists():
-        probabilities = Calibration.read(run.calibration_path).apply(probabilities, scheme)
-    table = prediction_table(building_id, probabilities, scheme)
-    with atomic_path(run.predictions_path) as temporary:
-        table.to_parquet(temporary, index=False)
-    return table
-
-
-def _predict(model: ProbabilityModel, store: IndexedPairs, building_id: NDArray[np.str_]) -> NDArray[np.float64]:
-    """Probabilities [N, C] in the order asked for, whatever order the store answers in."""
-    pairs = store.load(building_id)
-    return np.asarray(model.predict(pairs), dtype=np.float64)[pairs.rows_of(building_id)]
-
-
-def _predict_elsewhere(run: Run, store: IndexedPairs, building_id: NDArray[np.str_]) -> NDArray[np.float64]:
-    """A chunk in a worker, which loads the model once."""
-    return _predict(_kept_model(run.path), store, building_id)
-
-
-@lru_cache(maxsize=1)
-def _kept_model(path: Path) -> ProbabilityModel:
-    return _load(Run(path))
-
-
-def _load(run: Run) -> ProbabilityModel:
-    # Imported here because it needs torch, which takes seconds; calibration and metrics do without.
-    from damage_ssl.learning.predictor import load_predictor
-
-    model: ProbabilityModel = load_predictor(run)
-    return model

@@ -18,7 +18,7 @@ from damage_ssl.evaluation.spatial_blocks import block_of
 from damage_ssl.events.event import Event
 from damage_ssl.labels.label_csv import known_grades
 from damage_ssl.patches.store import PatchStore
-from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.finished_run import FinishedRun, run_summary
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.plan import plan_of
 from damage_ssl.runs.predictions import class_probabilities
@@ -133,7 +133,7 @@ def evaluate_event(
         not_assessed=int((in_event & ~assessed & ~seen).sum()),
         ungraded=int((assessed & ~graded & ~seen).sum()),
         unknown=int((~in_event).sum()),
-        statement=plan.statement,
+        statement=run_summary(run).statement,
         groups=None
         if groups is None
         else evaluate_groups(*_arrays(measured, scheme), groups, scheme=scheme, threshold=threshold),

@@ -19,8 +19,8 @@ from damage_ssl.runs.predictions import (
     read_predictions,
     scheme_of,
 )
+from damage_ssl.runs.raw_predictions import predict_run
 from damage_ssl.runs.run import Run
-from damage_ssl.runs.trained import predict_run
 
 GRADES = scheme_named("grades")
 

@@ -8,8 +8,8 @@ import torch
 
 from damage_ssl.learning.checkpoints import CheckpointCard, save_model
 from damage_ssl.learning.networks.pair_network import NetworkSpec, build_network
+from damage_ssl.runs.raw_predictions import predict_run
 from damage_ssl.runs.run import Run
-from damage_ssl.runs.trained import predict_run
 from damage_ssl.settings import PatchSettings, Resources
 from damage_ssl.workflow import cut_patches
 from tests.conftest import Town

@@ -1,6 +1,7 @@
 """Who stands near whom: the neighbours of every building, weighted by distance, as a sparse matrix made once."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,20 +41,30 @@ class Neighbourhood:
             rows: [n] the buildings that are asked for; None: all.
         """
         weight = self.weight if rows is None else self.weight[rows]
-        return np.asarray((weight @ values + OWN_WEIGHT * own) / (weight.sum(axis=1) + OWN_WEIGHT), dtype=np.float64)
+        total = self._total if rows is None else self._total[rows]
+        return np.asarray((weight @ values + OWN_WEIGHT * own) / (total + OWN_WEIGHT), dtype=np.float64)
 
     def autocorrelation(self, values: NDArray[np.float64]) -> float:
         """How alike neighbours are, 0 to 1: Moran's I (1950, Biometrika 37) less two of its deviations under chance.
 
         Under chance I has mean -1 / (N - 1) and, for many buildings, variance S1 / W² (Cliff & Ord 1981, eq. 2.39).
         """
-        total, spread = float(self.weight.sum()), values - values.mean()
+        total, spread = float(self._total.sum()), values - values.mean()
         if total == 0 or not spread.any():
             return 0.0
         found = float(spread @ (self.weight @ spread)) / total / float((spread**2).mean())
+        return float(np.clip(found - 2 * self._chance, 0.0, 1.0))
+
+    @cached_property
+    def _chance(self) -> float:
+        """The deviation of Moran's I where places say nothing."""
         symmetric = self.weight + self.weight.T
-        chance = np.sqrt(0.5 * float((symmetric.data**2).sum())) / total
-        return float(np.clip(found - 2 * chance, 0.0, 1.0))
+        return float(np.sqrt(0.5 * float((symmetric.data**2).sum())) / self.weight.sum())
+
+    @cached_property
+    def _total(self) -> NDArray[np.float64]:
+        """The summed weight of each building's neighbours [N]."""
+        return np.asarray(self.weight.sum(axis=1), dtype=np.float64)
 
 
 def neighbourhood(place: NDArray[np.float64]) -> Neighbourhood:

@@ -20,7 +20,7 @@ NEIGHBOURS, PLACES = "neighbours", "places"
 """The two columns that the stack makes itself."""
 
 LEAST_A_KIND = 3
-"""With fewer labels of either kind the score stays as it is."""
+"""With fewer labels of either kind beside those of a fold the score stays as it is."""
 
 MOSTLY_PLACES = 0.5
 """From this share of the map on it follows the places of the labels more than what the images show."""
@@ -82,6 +82,11 @@ class StackFacts:
         return any(weight > 0 for weight in self.weights.values())
 
     @property
+    def reach_m(self) -> float:
+        """How far from a label it still says much: twice the range of the map, or of neighbours without a map."""
+        return 2 * (self.map_range_m if self.weights.get(PLACES, 0.0) > 0 else self.neighbour_range_m)
+
+    @property
     def follows_places(self) -> bool:
         """True where the map follows the places of the labels more than what the images show."""
         return self.place_share > MOSTLY_PLACES
@@ -93,7 +98,8 @@ class Stacked:
 
     `log_odds` [N]; those of a labelled building do not use its own label as neighbour or on the map. `unseen` [n] are
     those of the labels by a stack (weights, ranges, neighbours and map) without any label of their fold; NaN where the
-    model itself has learned from the label.
+    model itself has learned from the label. Whether there is a stack at all is decided on all labels. Both are as if damaged and intact were equally frequent; the share that the
+    event has is for the calibration after it to say.
     """
 
     log_odds: NDArray[np.float64]
@@ -124,21 +130,23 @@ def fit_stack(
     others = dict(others or {})
     near = neighbourhood(place) if near is None else near
     task = _Task(place=place, own=own, near=near, others=others, own_without=dict(own_without or {}))
-    judging = labels.judging
-    unseen = np.where(judging, labels.unseen, np.nan)
-    if not _enough(labels.damaged[judging]):
-        return Stacked(log_odds=own, unseen=unseen, facts=StackFacts(n_labels=len(labels.rows)))
+    as_it_was = Stacked(log_odds=own, unseen=labels.unseen, facts=StackFacts(n_labels=len(labels.rows)))
+    parts = [labels.judging & (labels.fold == fold) for fold in np.unique(labels.fold[labels.judging])]
+    if not parts or not all(_enough(labels.take(~held)) for held in parts):
+        return as_it_was
     fitted = task.fit(labels)
-    for fold in np.unique(labels.fold[judging]):
-        held = judging & (labels.fold == fold)
-        kept = labels.take(~held)
-        if _enough(kept.damaged[kept.judging]):
-            unseen[held] = task.fit(kept).at(labels.rows[held], labels.unseen[held], int(fold))
+    if not any(fitted.weights.added):
+        return as_it_was
+    unseen = np.full(len(labels.rows), np.nan)
+    for held in parts:
+        found = task.fit(labels.take(~held))
+        unseen[held] = found.at(labels.rows[held], labels.unseen[held], int(labels.fold[held][0]))
     return Stacked(log_odds=fitted.everywhere(), unseen=unseen, facts=fitted.facts())
 
 
-def _enough(damaged: NDArray[np.bool_]) -> bool:
-    return min(int(damaged.sum()), int((~damaged).sum())) >= LEAST_A_KIND
+def _enough(labels: StackLabels) -> bool:
+    judged = labels.damaged[labels.judging]
+    return min(int(judged.sum()), int((~judged).sum())) >= LEAST_A_KIND
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,7 +190,7 @@ class _Fit:
 
     def everywhere(self) -> NDArray[np.float64]:
         """Log-odds [N]."""
-        return self.weights.apply(self.scaled(self.task.own), self.columns)
+        return self._stacked(self.scaled(self.task.own), self.columns)
 
     @cached_property
     def columns(self) -> NDArray[np.float64]:
@@ -199,7 +207,7 @@ class _Fit:
         places = self.label_map.log_odds(self.task.place[rows])
         others = (column[rows] for column in self.task.others.values())
         columns = np.column_stack([self._neighbours(rows, scaled, fold), places, *others])
-        return self.weights.apply(scaled, columns)
+        return self._stacked(scaled, columns)
 
     def label_columns(self) -> NDArray[np.float64]:
         """The added columns of the labels that judge, each without itself and without labels nearer than labels are to
@@ -220,7 +228,7 @@ class _Fit:
         return StackFacts(
             weights=added,
             own=self.base.own * self.weights.own,
-            intercept=self.weights.intercept + self.weights.own * self.base.intercept,
+            intercept=self.weights.intercept + self.weights.own * self.base.intercept - self._share_odds,
             place_share=self._place_share(),
             neighbour_range_m=self.task.near.range_m,
             map_range_m=self.label_map.range_m,
@@ -237,6 +245,15 @@ class _Fit:
         if free.sum() < 2 or (spread := float(np.var(whole[free]))) == 0:
             return 0.0
         return float(np.clip(np.cov(given[free], whole[free], bias=True)[0, 1] / spread, 0.0, 1.0))
+
+    @property
+    def _share_odds(self) -> float:
+        """Log-odds of the share of damaged labels that the weights were fitted on."""
+        judged = self.drawn.damaged[self.drawn.judging]
+        return float(np.log((judged.sum() + 0.5) / ((~judged).sum() + 0.5)))
+
+    def _stacked(self, scaled: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.weights.apply(scaled, columns) - self._share_odds
 
     def _clamped(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
         found = scaled.copy()

@@ -16,6 +16,7 @@ from damage_ssl.evaluation.metrics import LEAST_VALIDATED, Estimate, Evaluation
 from damage_ssl.products.handover.card import FEW_VALIDATION_BUILDINGS
 from damage_ssl.runs.finished_run import FinishedRun
 from damage_ssl.runs.model import MapModel
+from damage_ssl.runs.spatial_stack import stack_statement
 from damage_ssl.runs.validation import fair_verdicts
 
 State = Literal["good", "look", "bad"]
@@ -77,6 +78,8 @@ def _model(model: MapModel | None, validation: Evaluation | None) -> Iterator[Ha
     if model is None:
         yield HandoverCheck("Model", "none: the map holds coverage and your labels only", "look")
         return
+    if (places := stack_statement(model.stack)) is not None:
+        yield HandoverCheck("Places", places, "look")
     if not isinstance(model, FinishedRun):
         said = "live model, not validated: train a run before anybody decides by this map"
         if validation is not None:

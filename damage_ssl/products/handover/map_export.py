@@ -17,7 +17,7 @@ from damage_ssl.products.handover.card import CardFacts, write_card
 from damage_ssl.products.table import assessed_footprints
 from damage_ssl.products.totals import event_totals
 from damage_ssl.runs.best import best_model, question_remark
-from damage_ssl.runs.finished_run import FinishedRun
+from damage_ssl.runs.finished_run import FinishedRun, run_summary
 from damage_ssl.runs.kinds import kind_of
 from damage_ssl.runs.model import MapModel
 from damage_ssl.runs.run import named_run
@@ -103,7 +103,7 @@ def export_event(
         licence=licence,
         remark=None if model is None else question_remark(event, model),
         is_change_score=model is not None and not model.kind.is_probability,
-        statement=None if model is None else model.plan.statement,
+        statement=None if model is None else run_summary(model.run).statement,
     )
 
 

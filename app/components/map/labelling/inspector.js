@@ -207,6 +207,7 @@ export class Inspector {
     for (const role of ['pre', 'post']) this.showCrop(role, detail);
     this.showModel(detail);
     const facts = [
+      ['Damaged by the images alone', this.asked.blind ? null : this.imagesAlone(detail)],
       ['Footprint', detail.area_m2 === null ? null : `${Math.round(detail.area_m2)} m²`],
       ['Outline is a building', detail.confidence === null ? null : `${percent(detail.confidence)} sure`],
       ['Outline moved by', detail.outline_shift],
@@ -255,6 +256,11 @@ export class Inspector {
     const bar = this.view === 'close' ? 10 : 30;
     crop.bar.textContent = `${bar} m`;
     crop.bar.style.width = `${(100 * bar) / geometry.width_m}%`;
+  }
+
+  /** What the images say without neighbours and places of labels; the live model's with the next look. */
+  imagesAlone(detail) {
+    return detail.p_image === null || detail.p_image === undefined ? null : percent(detail.p_image);
   }
 
   showModel(detail) {
