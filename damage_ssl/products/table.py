@@ -187,7 +187,7 @@ def _is_damaged(damage_class: str | None, scheme: ClassScheme) -> bool | None:
 
 
 def _probabilities(predictions: pd.DataFrame | None, scheme: ClassScheme, building_id: pd.Series) -> dict[str, object]:
-    """The columns `p_damaged`, `p_<class>`, `p_damaged_image` and `uncertainty`; null where nothing was predicted."""
+    """The columns `p_damaged`, `p_<class>`, `p_damaged_image`, `uncertainty`; null where there are none."""
     classes = () if predictions is None else tuple(probability_column(name) for name in scheme.class_names)
     names = dict.fromkeys(("p_damaged", *classes, IMAGE_COLUMN, "uncertainty"))
     if predictions is None:

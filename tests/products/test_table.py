@@ -116,6 +116,7 @@ def test_every_field_of_the_standard_is_there() -> None:
     assert set(STANDARD_FIELDS) <= columns
     assert columns - set(STANDARD_FIELDS) == {
         "p_intact",
+        "p_damaged_image",
         "geometry",
         "footprint_confidence",
         "not_assessed_detail",
@@ -130,6 +131,18 @@ def test_columns_that_older_events_lack_are_null() -> None:
     table = binary()
     assert table["shift_source"].tolist() == [None] * 4
     assert table[["footprint_shift_x_m", "footprint_confidence"]].isna().all(axis=None)
+
+
+def test_what_the_images_alone_say_is_handed_over_where_a_run_has_it() -> None:
+    said = binary_predictions()
+    table, older = (
+        assessed_footprints(
+            footprints(), index(), each, labels(), scheme=BINARY, threshold=0.7, run_id="run1", method="by hand"
+        ).set_index("building_id")
+        for each in (said.assign(p_damaged_image=0.25), said)
+    )
+    assert table["p_damaged_image"].dropna().to_dict() == dict.fromkeys(said["building_id"], 0.25)
+    assert older["p_damaged_image"].isna().all() and older["p_damaged"].equals(table["p_damaged"])
 
 
 def test_shifts_confidence_and_details_are_handed_over() -> None:

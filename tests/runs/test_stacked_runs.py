@@ -49,9 +49,7 @@ def plan_of_labels(classes: NDArray[np.int64], scheme: ClassScheme, *, held_out:
     """Half of the labels held out, or all of them learned from in folds."""
     val = LABELLED[::2] if held_out else LABELLED[:0]
     train = np.setdiff1d(LABELLED, val)
-    train_settings = TrainSettings.as_recorded(
-        {"algorithm": "mixmatch", "scheme": scheme.name, "options": options}, "t"
-    )
+    recorded = {"algorithm": "mixmatch", "scheme": scheme.name, "options": options}
     block = block_of(PLACE[train, 0], PLACE[train, 1], 150.0)
     return RunPlan(
         train=TrainSettings.as_recorded(recorded, "test"),

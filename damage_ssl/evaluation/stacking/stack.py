@@ -19,7 +19,7 @@ from damage_ssl.evaluation.stacking.weights import Weights, fit_weights
 NEIGHBOURS, PLACES = "neighbours", "places"
 """The two columns that the stack makes itself."""
 
-LEAST_A_KIND = 3
+LEAST_A_KIND = 2
 """With fewer labels of either kind beside those of a fold the score stays as it is."""
 
 MOSTLY_PLACES = 0.5
@@ -98,8 +98,8 @@ class Stacked:
 
     `log_odds` [N]; those of a labelled building do not use its own label as neighbour or on the map. `unseen` [n] are
     those of the labels by a stack (weights, ranges, neighbours and map) without any label of their fold; NaN where the
-    model itself has learned from the label. Whether there is a stack at all is decided on all labels. Both are as if damaged and intact were equally frequent; the share that the
-    event has is for the calibration after it to say.
+    model itself has learned from the label. Whether there is a stack at all is decided on all labels. Both are as if
+    damaged and intact were equally frequent; the share that the event has is for the calibration after it to say.
     """
 
     log_odds: NDArray[np.float64]

@@ -83,12 +83,12 @@ def _fitted(
     strength = 1 / deviation[:, None, :] ** 2  # [subsets, 1, 2 + k]
     centre = np.zeros(count)
     centre[1] = 1.0
+    outer = (design[:, :, None] * design[:, None, :]).reshape(len(design), count**2)
     found = np.broadcast_to(centre, (len(sd), len(kept), count)).copy()
     for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-np.clip(found @ design.T, -30, 30)))
         slope = (kept * (p - damaged)) @ design + strength * (found - centre)
-        curve = np.einsum("sfn,ni,nj->sfij", kept * p * (1 - p), design, design, optimize=True)
-        curve += strength[..., None] * np.eye(count)
+        curve = ((kept * p * (1 - p)) @ outer).reshape(*found.shape, count) + strength[..., None] * np.eye(count)
         step = np.linalg.solve(curve, slope[..., None])[..., 0]
         longest = np.abs(step).max(axis=2, keepdims=True)
         found -= step * np.minimum(1.0, _LARGEST_STEP / np.maximum(longest, 1e-12))

@@ -23,6 +23,7 @@ TAGS: Mapping[str, str] = {
     "model_class": "#impact+building+damage+model",
     "model_damaged": "#impact+building+damaged+model",
     "analyst_class": "#impact+building+damage+analyst",
+    "p_damaged_image": "#indicator+probability+damaged+image",
     "uncertainty": "#indicator+uncertainty",
     "assessed": "#status+assessed",
     "not_assessed_reason": "#status+reason",
