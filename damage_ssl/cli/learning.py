@@ -202,6 +202,7 @@ def train(
             help="Another event of the workspace whose labels are learned from too; repeat. Try --algorithm adamatch.",
         ),
     ] = [],  # noqa: B006 (typer copies it)
+    prior_model: PriorModelName = None,
     workers: Workers = 0,
     memory: Memory = MEMORY,
     cluster: Cluster = None,
@@ -221,6 +222,7 @@ def train(
             run_id=run_id,
             resume=resume,
             sources=source,
+            prior_model=prior_model,
             resources=resources_of(workers, memory, cluster),
         )
 
@@ -301,16 +303,17 @@ def train_event(
     run_id: str | None = None,
     resume: str | None = None,
     sources: Sequence[str] = (),
+    prior_model: str | None = None,
     resources: Resources | None = None,
 ) -> None:
     """Train, calibrate and predict; a run that was stopped goes on, a run that is done is not done again.
 
     `resume` names a run that goes on as it was planned, whatever was labelled since; then nothing else may be given.
-    `sources` are other events of the workspace whose labels are learned from too.
+    `sources` are other events of the workspace whose labels are learned from too, `prior_model` is stacked after it.
     """
     event = Event.open(workspace, name)
     if resume is not None:
-        if settings_file or run_id or sources or any(value is not None for value in given.values()):
+        if settings_file or run_id or sources or prior_model or any(value is not None for value in given.values()):
             raise SettingsError("--resume: the run goes on with its own settings; leave the others out")
         planned = workflow.resumed_run(event, resume)
     else:
@@ -321,7 +324,13 @@ def train_event(
         )
         cut(console, event, settings.patches, resources)
         planned = workflow.start_run(
-            event, settings.train, settings.split, run_id=run_id, sources=sources, source_settings=settings.sources
+            event,
+            settings.train,
+            settings.split,
+            run_id=run_id,
+            sources=sources,
+            source_settings=settings.sources,
+            prior_model=prior_model,
         )
     if planned.done:
         console.say(f"run {planned.run.run_id} was trained with the same labels, pixels and settings: nothing to do")

@@ -190,7 +190,7 @@ PriorModelName = Annotated[
         "--prior-model",
         metavar="NAME|FILE",
         help="Prior model: a packaged one, one of the workspace, or a file; 'none': no prior model. Default: the one "
-        "of the event's hazard, made of simulated towns.",
+        "of the event's hazard, made of simulated towns (train: where the event has a first map).",
     ),
 ]
 RunId = Annotated[str | None, typer.Option("--run-id", help="Name of the run (default: the best one, or a new one).")]

@@ -197,7 +197,7 @@ def _scored(
         if progress is not None:
             progress(done, total)
     scale = change_scale(change, unit.unrelated)
-    score = _ranked(event, store, plan, building_id, scale.score(change))
+    score = _ranked(event, store, plan, building_id, scale.score(change), progress)
     probabilities = np.column_stack([1 - score, score])
     calibration = scale.calibration()
     if plan.validation_id:
@@ -214,12 +214,17 @@ def _scored(
 
 
 def _ranked(
-    event: Event, store: PatchStore, plan: RunPlan, building_id: NDArray[np.str_], score: NDArray[np.float64]
+    event: Event,
+    store: PatchStore,
+    plan: RunPlan,
+    building_id: NDArray[np.str_],
+    score: NDArray[np.float64],
+    progress: ProgressCallback | None,
 ) -> NDArray[np.float64]:
     """The scores in the order that the plan's prior model and the neighbours give them; as they are without one."""
     prior = chosen_before(plan.prior)
     if prior is None:
         return score
-    log_odds = event_prior(event, prior).reindex(building_id).fillna(0.0).to_numpy(np.float64)
+    log_odds = event_prior(event, prior, progress).reindex(building_id).fillna(0.0).to_numpy(np.float64)
     index = store.index().set_index("building_id").loc[building_id]
     return combined_score(score, log_odds, neighbourhood(index[["x_m", "y_m"]].to_numpy(np.float64)))

@@ -43,6 +43,7 @@ def start_run(
     run_id: str | None = None,
     sources: Sequence[str] = (),
     source_settings: SourceSettings | None = None,
+    prior_model: str | None = None,
 ) -> PlannedRun:
     """Find or begin a training; see `trained.start_training`.
 
@@ -51,7 +52,9 @@ def start_run(
         LabelsError, InputError, WorkspaceError: as `trained.start_training` does.
     """
     kind_of(train.algorithm).check_trainable(event)
-    return trained.start_training(event, train, split, run_id=run_id, sources=sources, source_settings=source_settings)
+    return trained.start_training(
+        event, train, split, run_id=run_id, sources=sources, source_settings=source_settings, prior_model=prior_model
+    )
 
 
 def start_ensemble(event: Event, members: Sequence[str] | None = None, *, run_id: str | None = None) -> PlannedRun:

@@ -43,6 +43,7 @@ from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.predictions import Prediction
+from damage_ssl.runs.prior import kept_columns
 from damage_ssl.runs.run import Run
 from damage_ssl.runs.spatial_stack import joined_statements, stack_statement, stacked_live
 from damage_ssl.settings import SplitSettings
@@ -234,8 +235,9 @@ def fit_live(
     *,
     place: pd.DataFrame | None = None,
     random: Collection[str] = (),
+    others: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> LivePrediction:
-    """Fit on the current labels, cross-fit and calibrate, and predict every assessed building.
+    """Fit on the current labels, cross-fit, stack (`others`: see `fit_stack`), calibrate, and predict every building.
 
     Args:
         features: of the event.
@@ -261,7 +263,8 @@ def fit_live(
     at = place.loc[features.building_id.tolist(), ["x_m", "y_m"]].to_numpy(float)
     unseen, without = _cross_fitted(features, labels, scheme, at, random)
     image = damaged_probability(unseen.calibration.apply(probabilities, scheme), scheme)
-    stacked, log_odds, facts = stacked_live(at, damaged_log_odds(probabilities, scheme), labels.rows, unseen, without)
+    own = damaged_log_odds(probabilities, scheme)
+    stacked, log_odds, facts = stacked_live(at, own, labels.rows, unseen, without, others)
     probabilities = stacked.calibration.apply(with_log_odds(probabilities, log_odds, scheme), scheme)
     return replace(
         _prediction(features, scheme, probabilities, counts), unseen=stacked, p_damaged_image=image, stack=facts
@@ -378,8 +381,8 @@ def live_model_of(event: Event) -> LiveModel:
     features, labels = read_features(event), open_labels(event)
     revision = labels.revision()
     place = PatchStore.open(event.patches_path).index().set_index("building_id")
-    drawn = drawn_at_random(labels.log())
-    prediction = fit_live(features, labels.current(), damage_scheme(event), place=place, random=drawn)
+    drawn, others = drawn_at_random(labels.log()), kept_columns(event, features.building_id)
+    prediction = fit_live(features, labels.current(), damage_scheme(event), place=place, random=drawn, others=others)
     return LiveModel(event, features_version(event), revision, prediction)
 
 

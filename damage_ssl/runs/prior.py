@@ -124,6 +124,12 @@ def event_prior(event: Event, choice: PriorChoice, progress: ProgressCallback | 
     return pd.read_parquet(path).set_index("building_id")["log_odds"]
 
 
+def kept_columns(event: Event, building_id: NDArray[np.str_]) -> dict[str, NDArray[np.float64]]:
+    """The columns of `stack_columns` that need no waiting; none where no first map has made them."""
+    kept = kept_prior(event, building_id)
+    return {} if kept is None else {COLUMN: kept}
+
+
 def kept_prior(event: Event, building_id: NDArray[np.str_]) -> NDArray[np.float64] | None:
     """The event's log-odds for these buildings [N], where its hazard's model has been applied to its patches already.
 

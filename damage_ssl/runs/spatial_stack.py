@@ -198,6 +198,8 @@ def predict_stacked(
     building_id: NDArray[np.str_],
     raw: NDArray[np.float64],
     scheme: ClassScheme,
+    *,
+    others: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> pd.DataFrame:
     """Stack, calibrate and write the predictions of a trained run; by the images alone where no own label can judge.
 
@@ -208,12 +210,13 @@ def predict_stacked(
         building_id: [N].
         raw: [N, C] by the model, not calibrated.
         scheme: the C classes.
+        others: further columns, see `fit_stack`.
     """
     kept = RunStack.read(run)
     image = Calibration.read(run.calibration_path) if kept is None else kept.image
     own = CrossFitted.read(run, scheme)
     unseen = _held_out(plan, index, building_id, raw) if own is None else own
-    done = stacked_run(plan, index, building_id, raw, unseen, image, cross_fitted=own is not None)
+    done = stacked_run(plan, index, building_id, raw, unseen, image, cross_fitted=own is not None, others=others)
     done.write(run)
     if done.stack is not None and done.stack.facts.used and done.cross_fitted:
         run.log_metrics({"step": run.status().step, "validation_auroc": done.unseen.auroc})
@@ -226,6 +229,7 @@ def stacked_live(
     rows: NDArray[np.intp],
     unseen: CrossFitted,
     own_without: Mapping[int, NDArray[np.float64]],
+    others: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> tuple[CrossFitted, NDArray[np.float64], StackFacts]:
     """The stack of a live model: its labels after it, log-odds of all buildings [N], and what it was found to be.
 
@@ -237,6 +241,7 @@ def stacked_live(
         rows: [n] of the labels.
         unseen: the labels [n], cross-fitted.
         own_without: by fold, [N] the model's log-odds without its labels.
+        others: further columns, see `fit_stack`.
     """
     labels = StackLabels(
         rows=rows,
@@ -244,7 +249,8 @@ def stacked_live(
         unseen=_log_odds_or_nan(unseen, unseen.scheme),
         fold=unseen.fold,
     )
-    found = fit_stack(place, own, labels, near=_kept_neighbourhood(place), own_without=own_without)
+    near = _kept_neighbourhood(place)
+    found = fit_stack(place, own, labels, near=near, others=others, own_without=own_without)
     return unseen.stacked(found.unseen), found.log_odds, found.facts
 
 

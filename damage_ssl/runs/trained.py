@@ -27,6 +27,7 @@ from damage_ssl.progress import ProgressCallback
 from damage_ssl.runs.cross_fitting import CrossFitted
 from damage_ssl.runs.model import RunKind
 from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
+from damage_ssl.runs.prior import prior_for_training, stack_columns
 from damage_ssl.runs.raw_predictions import load_model, predict_pairs, predict_run, raw_probabilities
 from damage_ssl.runs.run import Run
 from damage_ssl.runs.spatial_stack import predict_stacked, wants_stack
@@ -85,7 +86,8 @@ class TrainedKind(RunKind):
         known = KnownProbabilities.read(run) if plan.patches_fingerprint == store.fingerprint else None
         if wants_stack(run, plan):
             said = raw_probabilities(run, store, known=known, progress=progress, resources=resources, client=client)
-            table = predict_stacked(run, plan, store.index(), *said)
+            others = stack_columns(event, plan.prior, said[0], progress)
+            table = predict_stacked(run, plan, store.index(), *said, others=others)
         else:
             table = predict_run(run, store, known=known, progress=progress, resources=resources, client=client)
         run.set_status("finished", step=status.step, steps=status.steps)
@@ -103,16 +105,18 @@ def start_training(
     run_id: str | None = None,
     sources: Sequence[str] = (),
     source_settings: SourceSettings | None = None,
+    prior_model: str | None = None,
 ) -> PlannedRun:
     """Find the run of this plan (finished, or stopped and to be gone on with), or begin a new one.
 
     With `run_id`, the run of that name is gone on with if it is of this plan, or a new one gets that name. `sources`
-    are other events of the workspace whose labels are learned from too; see `plan_run`.
+    are other events of the workspace whose labels are learned from too; see `plan_run`. `prior_model` is stacked after
+    the model, by `prior.prior_for_training` the one of the first map where none is named.
 
     Damaged means what is stated for the event; settings in which a scheme is given state it where nobody has.
 
     Raises:
-        LabelsError: the labels do not allow training. InputError: a source cannot be used.
+        LabelsError: the labels do not allow training. InputError: a source or a prior model cannot be used.
         SettingsError: a model of the scheme that is given could not say what the event calls damaged.
         WorkspaceError: the run is being trained right now, or the named one is of another plan.
     """
@@ -123,6 +127,9 @@ def start_training(
     train = train.replace(scheme=scheme.name)
     check_settings(train, "settings, [train]")
     plan = plan_run(event, PatchStore.open(event.patches_path), train, split, sources, source_settings)
+    prior = prior_for_training(event, prior_model)
+    if prior is not None:
+        plan = replace(plan, prior=prior.references)
     if asked is not None and stated_scheme(event) is None:
         state_scheme(event, scheme.name)
     return planned_run(event, plan, run_id=run_id)

@@ -22,7 +22,7 @@ from damage_ssl.simulation.rendering.varied_cameras import varied_looks
 from damage_ssl.simulation.settings import SimulationSettings
 from damage_ssl.simulation.town.hazard import strike
 from damage_ssl.simulation.town.layout import lay_out
-from damage_ssl.simulation.town.place import place_of
+from damage_ssl.simulation.town.surroundings import surroundings_of
 from damage_ssl.simulation.town.town import Town
 
 # An invented place: open sea off the Bight of Benin, in UTM zone 31 N.
@@ -68,7 +68,7 @@ def simulate(directory: Path, settings: SimulationSettings) -> SimulatedEvent:
         directory / "truth.csv",
         directory / "event.json",
     )
-    place = place_of(settings)
+    place = surroundings_of(settings)
     town = lay_out(settings, place)
     aftermath = strike(town, settings, place)
     pre, post = looks(settings)

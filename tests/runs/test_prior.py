@@ -15,7 +15,16 @@ from damage_ssl.events.event import Event
 from damage_ssl.learning.features.pair_features import PairFeatures, make_pair_features, pair_features_path
 from damage_ssl.patches.store import PatchStore
 from damage_ssl.runs.finished_run import FinishedRun
-from damage_ssl.runs.prior import NO_PRIOR, choose_prior, event_prior, kept_prior, prior_statement
+from damage_ssl.runs.prior import (
+    NO_PRIOR,
+    choose_prior,
+    event_prior,
+    kept_columns,
+    kept_prior,
+    prior_for_training,
+    prior_statement,
+    stack_columns,
+)
 from tests.runs.test_zero_label import CENTRES, DESTROYED
 from tests.runs.test_zero_label import event as event
 
@@ -23,6 +32,7 @@ from tests.runs.test_zero_label import event as event
 def test_a_first_map_is_ordered_with_a_prior_model_and_labels_make_one(event: Event, tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="zero-label"):
         PairFeatures.read(pair_features_path(event))
+    assert prior_for_training(event) is None  # a training does not wait for pair features that nobody asked for
     planned = workflow.start_zero_label(event)
     assert planned.run != workflow.start_zero_label(event, prior_model=NO_PRIOR).run
     table = workflow.predict_event(event, planned.run)
@@ -37,6 +47,10 @@ def test_a_first_map_is_ordered_with_a_prior_model_and_labels_make_one(event: Ev
     assert choice is not None and choice == choose_prior(event, "all")
     kept = kept_prior(event, features.building_id)
     assert kept is not None and np.array_equal(kept, event_prior(event, choice).to_numpy())
+    assert prior_for_training(event) == choice
+    columns = stack_columns(event, choice.references, features.building_id)
+    assert list(columns) == ["prior"] and np.array_equal(columns["prior"], kept)
+    assert np.array_equal(kept_columns(event, features.building_id)["prior"], kept)
     _stopped_computation_is_gone_on_with(event, features)
     _labels_become_a_model(event, tmp_path)
 

@@ -133,7 +133,8 @@ def make_pair_features(event: Event, progress: ProgressCallback | None = None) -
     store, folder = PatchStore.open(event.patches_path), pair_features_path(event)
     busy = f"event '{event.name}': another process is making its pair features; wait for it to end"
     with locked(event.path / ".pair_features.lock", busy):
-        if (folder / _NOTES).exists() and read_json(folder / _NOTES).get("patches") == store.fingerprint:
+        wanted = {"format": FORMAT_VERSION, "patches": store.fingerprint}
+        if (folder / _NOTES).exists() and read_json(folder / _NOTES) == wanted:
             return PairFeatures.read(folder)
         _write(event, store, folder, progress)
     return PairFeatures.read(folder)

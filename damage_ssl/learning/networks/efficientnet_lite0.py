@@ -231,9 +231,7 @@ class PooledLite0(nn.Module):
         super().__init__()
         net = _timm_lite0()
         self.stem = _FoldedConv(_fused(net.conv_stem, net.bn1))
-        self.blocks = nn.ModuleList(_frozen_block(block) for block in chain.from_iterable(net.blocks))
-        for block in self.blocks:
-            block.layers = nn.Sequential(*(_FoldedConv(layer) for layer in block.layers))
+        self.blocks = nn.ModuleList(_folded_block(block) for block in chain.from_iterable(net.blocks))
         self.head = _FoldedConv(_fused(net.conv_head, net.bn2))
         self.eval().requires_grad_(False)
 
@@ -246,6 +244,12 @@ class PooledLite0(nn.Module):
                 means.append(x.mean(dim=(2, 3)))
         means.append(self.head(x).mean(dim=(2, 3)))
         return torch.cat(means, dim=1)
+
+
+def _folded_block(block: nn.Module) -> _FrozenBlock:
+    frozen = _frozen_block(block)
+    frozen.layers = nn.Sequential(*(_FoldedConv(layer) for layer in frozen.layers))
+    return frozen
 
 
 class _FoldedConv(nn.Module):

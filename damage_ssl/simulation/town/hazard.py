@@ -7,8 +7,8 @@ import numpy as np
 from damage_ssl.damage_scale import DamageGrade
 from damage_ssl.simulation.noise import lattice_hash
 from damage_ssl.simulation.settings import SimulationSettings
-from damage_ssl.simulation.town.place import USUAL, Place
 from damage_ssl.simulation.town.streets import Floats
+from damage_ssl.simulation.town.surroundings import USUAL, TownSurroundings
 from damage_ssl.simulation.town.town import Town
 
 # Share of the heavily damaged buildings (major or destroyed) that is destroyed.
@@ -68,7 +68,7 @@ class Aftermath:
     light_from: float
 
 
-def strike(town: Town, settings: SimulationSettings, place: Place = USUAL) -> Aftermath:
+def strike(town: Town, settings: SimulationSettings, place: TownSurroundings = USUAL) -> Aftermath:
     """Grade every building: the worst-struck first, loosened by `settings.scatter`."""
     rng = np.random.default_rng([settings.seed, 23])
     x = np.array([b.x for b in town.buildings])

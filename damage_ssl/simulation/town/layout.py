@@ -9,15 +9,15 @@ import shapely
 
 from damage_ssl.simulation.settings import SimulationSettings
 from damage_ssl.simulation.town import houses
-from damage_ssl.simulation.town.place import USUAL, Place
 from damage_ssl.simulation.town.streets import Floats, Streets, draw_streets
+from damage_ssl.simulation.town.surroundings import USUAL, TownSurroundings
 from damage_ssl.simulation.town.town import Building, Patch, PatchKind, Plot, River, Slots, Town, Trees
 
 BlockKind = Literal["residential", "dense", "commercial", "park", "field", "river"]
 _EDGE_M = 5.0
 
 
-def lay_out(settings: SimulationSettings, place: Place = USUAL) -> Town:
+def lay_out(settings: SimulationSettings, place: TownSurroundings = USUAL) -> Town:
     """A town with exactly `settings.buildings` buildings, the same for the same settings."""
     side_m = float(np.sqrt(settings.buildings * 860.0)) + 40.0
     attempt = 0
@@ -39,7 +39,7 @@ class _Draft:
     width_m: float
     height_m: float
     rng: np.random.Generator
-    place: Place
+    place: TownSurroundings
     plots: list[Plot] = field(default_factory=list)
     patches: list[Patch] = field(default_factory=list)
     buildings: list[Building] = field(default_factory=list)

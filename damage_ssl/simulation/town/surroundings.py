@@ -19,7 +19,7 @@ _DESTROYED = {"earthquake": (0.2, 0.7), "fire": (0.5, 0.95), "flood": (0.1, 0.8)
 
 
 @dataclass(frozen=True)
-class Place:
+class TownSurroundings:
     """What a town's surroundings are like: `leafiness` times the usual trees, roofs of `roof_colour` times the usual
     saturation, the colour of flood water, and the share of heavy damage that is total (None: as usual)."""
 
@@ -29,17 +29,17 @@ class Place:
     destroyed_share: float | None = None
 
 
-USUAL = Place()
+USUAL = TownSurroundings()
 
 
-def place_of(settings: SimulationSettings) -> Place:
+def surroundings_of(settings: SimulationSettings) -> TownSurroundings:
     """The surroundings that the settings draw; the usual ones without variety."""
     wide = settings.variety
     if not wide:
         return USUAL
     rng = np.random.default_rng([settings.seed, 53])
     least, most = _DESTROYED[settings.hazard]
-    return Place(
+    return TownSurroundings(
         leafiness=float(np.exp(wide * rng.uniform(-0.7, 1.3))),
         roof_colour=float(1 - wide * rng.uniform(0.0, 0.85)),
         water=_WATERS[int(rng.integers(len(_WATERS)))],
