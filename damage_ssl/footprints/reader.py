@@ -100,10 +100,13 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
             raise InputError(f"{plain}: footprints are not read over the network; download the file and give its path")
         raise InputError(f"{path}: no such file; give the footprints file's path")
     into = FootprintCandidates(path, region, settings.min_confidence)
-    if named:
-        read_ogr(path, into, named["layer"])
-    else:
-        _reader_of(path)(path, into)
+    try:
+        if named:
+            read_ogr(path, into, named["layer"])
+        else:
+            _reader_of(path)(path, into)
+    except RecursionError:
+        raise InputError(f"{path}: is nested too deeply to hold footprints; export it again") from None
     frame = into.frame()
     if into.features == 0:
         raise InputError(f"{path}: holds no features; give a file of building polygons")
