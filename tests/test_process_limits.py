@@ -28,6 +28,7 @@ def test_process_that_reads_uploads_gets_no_more_memory_processor_time_or_files(
 
 
 @on_linux
+@pytest.mark.long
 def test_command_of_the_app_limits_itself() -> None:
     code = (
         "import sys; sys.argv = ['damage-ssl', '--version']\nimport damage_ssl.cli, resource, atexit\n"

@@ -49,7 +49,7 @@ def packed(path: Path, start: str, filling: bytes, end: str, *, megabytes: int =
     return path
 
 
-@pytest.mark.parametrize("read", [read_footprints, read_aoi])
+@pytest.mark.parametrize("read", [read_footprints, pytest.param(read_aoi, marks=pytest.mark.long)])
 def test_gzip_of_much_blank_geojson_is_refused(read, tmp_path: Path) -> None:
     path = packed(tmp_path / "a.geojson.gz", OPENING + SQUARE + ",", b" ", SQUARE + "]}")
     with pytest.raises(InputError, match="unpacks to over 100 times its size"):
@@ -63,6 +63,7 @@ def test_gzip_of_one_long_line_is_refused(tmp_path: Path) -> None:
         read_footprints(path)
 
 
+@pytest.mark.long
 def test_zip_is_refused_by_what_it_would_unpack_to(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -149,6 +150,7 @@ def test_raster_in_one_huge_block_is_refused() -> None:
         check_size(SimpleNamespace(**layout), "a.tif")
 
 
+@pytest.mark.long
 def test_parquet_whose_columns_unpack_to_a_thousand_times_their_size_is_refused(tmp_path: Path) -> None:
     column = pa.array([b"\0" * MEGABYTE] * 60, pa.large_binary())
     table = pa.table({"geometry": column})
