@@ -31,6 +31,8 @@ QUICK_BYTES = 10_000_000
 """What is decompressed for a map tile in well under 100 ms; beyond it a copy of the scene is made for the map."""
 MOST_BYTES = 20_000_000
 """What may be decompressed for one, where there is no copy (yet); a block of a file is decompressed whole."""
+MOST_CROP_BYTES = 200_000_000
+"""The same for the crop of a building, which an analyst waits for: long strips are read whole for it."""
 _MOST_READ_PX = 4_000_000
 """What is held at once of a picture that may cost what it will; it is read in parts."""
 _MERCATOR_LATITUDE = 85.05

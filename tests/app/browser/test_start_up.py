@@ -1,4 +1,4 @@
-"""The start-up token in a browser: the printed address opens the page and its websocket, the bare one explains itself."""
+"""The start-up token in a browser: the printed address opens the page, the bare one explains itself."""
 
 import re
 from pathlib import Path
