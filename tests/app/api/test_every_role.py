@@ -62,7 +62,7 @@ def addresses() -> list[tuple[str, str]]:
 def test_no_route_fails_for_any_role(role: str, event: Event) -> None:  # noqa: F811
     chosen, headers = ROLES[role]
     answers: collections.Counter[int] = collections.Counter()
-    wrong = []
+    wrong, inside = [], 0
     with gated(chosen) as client:
         if headers.get("Cookie"):
             headers = {"Cookie": session(ANA if headers["Cookie"] == "analyst" else VIC)}
@@ -81,6 +81,7 @@ def test_no_route_fails_for_any_role(role: str, event: Event) -> None:  # noqa: 
                 answer = connection.getresponse()
                 said = answer.read()
             answers[answer.status] += 1
+            inside += answer.status not in (401, 405, 413) and not path.startswith("/ds/session")
             policy = answer.headers.get("content-security-policy")
             if answer.status >= 500 or policy is None or str(event.path.parent).encode() in said:
                 wrong.append((answer.status, method, path[:90], said[:120]))
@@ -88,5 +89,5 @@ def test_no_route_fails_for_any_role(role: str, event: Event) -> None:  # noqa: 
     print(f"\n{role}: {sum(answers.values())} requests, {dict(sorted(answers.items()))}")
     assert wrong == []
     if role in ("stranger", "stranger without the token", "with a wrong token"):
-        assert set(answers) <= {401, 405, 413}
+        assert inside == 0
     assert label_store(event).revision() == 0
