@@ -118,9 +118,9 @@ def _mesh(scene: Scene, transform: Affine, to_chunk: Affine, width: int, height:
     """Rectangles of the grid and where their corners lie in the pixels read: the way between is as good as straight."""
     x, y = (np.linspace(0, side, min(_MESH, -(-side // _PATCH_PX)) + 1).round().astype(int) for side in (width, height))
     across, down = np.meshgrid(x, y)
-    east, north = transform @ (across.ravel(), down.ravel())
+    east, north = _applied(transform, across.ravel(), down.ravel())
     there = transformer(_MERCATOR, scene.crs).transform(east, north)
-    columns, rows = to_chunk @ (np.asarray(there[0]), np.asarray(there[1]))
+    columns, rows = _applied(to_chunk, np.asarray(there[0]), np.asarray(there[1]))
     corner = np.stack([columns, rows], axis=1).reshape(len(y), len(x), 2)
     patches: list[Patch] = []
     for i in range(len(y) - 1):
@@ -130,6 +130,10 @@ def _mesh(scene: Scene, transform: Affine, to_chunk: Affine, width: int, height:
                 box = int(x[j]), int(y[i]), int(x[j + 1]), int(y[i + 1])
                 patches.append((box, tuple(quad.tolist())))
     return patches
+
+
+def _applied(to: Affine, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return to.a * x + to.b * y + to.c, to.d * x + to.e * y + to.f
 
 
 def _drawn(pixels: RGBA, mesh: list[Patch], width: int, height: int) -> RGBA:
