@@ -83,15 +83,23 @@ def read_part(scene: Scene, bounds: Bounds, width: int, height: int, *, most_byt
 
 def _clipped(scene: Scene, bounds: Bounds, width: int, height: int) -> tuple[int, int, int, int] | None:
     """Columns and rows (left, top, right, bottom) of the picture that the scene reaches; None where it does not."""
-    west, south, east, north = scene.extent.bounds
+    west, south, east, north = _degrees(scene)
     latitudes = np.clip([south, north], -_MERCATOR_LATITUDE, _MERCATOR_LATITUDE)
     x, y = transformer(crs_of_epsg(4326), _MERCATOR).transform(np.array([west, east]), latitudes)
     columns = (np.asarray(x) - bounds[0]) / (bounds[2] - bounds[0]) * width
     rows = (bounds[3] - np.asarray(y)[::-1]) / (bounds[3] - bounds[1]) * height
-    # the extent follows the pixels with data coarsely: its border is no reason to cut any of them off
     left, right = int(np.clip(np.floor(columns[0]) - 1, 0, width)), int(np.clip(np.ceil(columns[1]) + 1, 0, width))
     top, bottom = int(np.clip(np.floor(rows[0]) - 1, 0, height)), int(np.clip(np.ceil(rows[1]) + 1, 0, height))
     return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _degrees(scene: Scene) -> Bounds:
+    """West, south, east, north of the whole raster; all longitudes where it crosses the date line."""
+    found = transformer(scene.crs, crs_of_epsg(4326)).transform_bounds(*scene.bounds, densify_pts=5)
+    if not np.isfinite(found).all():
+        found = scene.extent.bounds
+    west, south, east, north = found
+    return (west, south, east, north) if west <= east else (-180.0, south, 180.0, north)
 
 
 def _warped(scene: Scene, transform: Affine, width: int, height: int, most_bytes: int | None) -> RGBA:
