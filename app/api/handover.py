@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from app.api.parameters import NEVER, error_answer, filter_in, model_in, refusal, view_in
+from app.api.parameters import NEVER, error_answer, filter_in, guarded, model_in, refusal, view_in
 from app.jobs import handover_jobs
 from damage_ssl.errors import DamageSSLError, InputError
 from damage_ssl.products.handover.pack_files import Pack
@@ -42,7 +42,7 @@ def _download(request: Request) -> Response:
     return FileResponse(path, media_type=_KINDS[kind], filename=f"{view.event.name}-{part}.{ending}", headers=NEVER)
 
 
-async def made(request: Request) -> Response:
+def made(request: Request) -> Response:
     """A pack that was written before, whatever version wrote it."""
     wanted = (request.path_params["model"], request.path_params["pack"])
     for pack in handover_jobs.made(view_in(request).event):
@@ -58,6 +58,6 @@ def zip_of(pack: Pack) -> Path:
 
 
 ROUTES = [
-    Route("/ds/{event}/handover/made/{model}/{pack}", made),
+    Route("/ds/{event}/handover/made/{model}/{pack}", guarded(made)),
     Route("/ds/{event}/handover/{kind}", download),
 ]

@@ -22,8 +22,9 @@ from damage_ssl.imagery.scene import Role
 
 _PICTURES: ByteCache[map_tiles.Picture] = ByteCache(160 << 20, lambda picture: len(picture.data) + 400)
 
-AT_ONCE = max(2, os.cpu_count() or 2)
-"""Pictures that are drawn at the same time; further requests wait, and are dropped where nobody waits any more."""
+AT_ONCE = max(8, os.cpu_count() or 8)
+"""Pictures that are drawn at the same time (those of remote imagery wait for the network); further requests wait, and
+are dropped where nobody waits any more."""
 _SLOTS: RunVar[asyncio.Semaphore] = RunVar("pictures")
 
 

@@ -122,10 +122,13 @@ def _read_one(given: str, region: Region | None, settings: FootprintSettings, *,
         raise InputError(f"{path}: no such file; give the footprints file's path")
     into = FootprintCandidates(path, region, settings.min_confidence, settings.id_column)
     with readable(path, _POLYGONS_WANTED):
-        if named:
-            read_ogr(path, into, named["layer"])
-        else:
-            _reader_of(path)(path, into)
+        try:
+            if named:
+                read_ogr(path, into, named["layer"])
+            else:
+                _reader_of(path)(path, into)
+        except RecursionError:
+            raise InputError(f"{path}: is nested too deeply to hold footprints; export it again") from None
         frame = into.frame()
     if into.features == 0:
         raise InputError(f"{path}: holds no features; give a file of building polygons")

@@ -31,6 +31,8 @@ QUICK_BYTES = 10_000_000
 """What is decompressed for a map tile in well under 100 ms; beyond it a copy of the scene is made for the map."""
 MOST_BYTES = 20_000_000
 """What may be decompressed for one, where there is no copy (yet); a block of a file is decompressed whole."""
+MOST_CROP_BYTES = 200_000_000
+"""The same for the crop of a building, which an analyst waits for: long strips are read whole for it."""
 _MOST_READ_PX = 4_000_000
 """What is held at once of a picture that may cost what it will; it is read in parts."""
 _MERCATOR_LATITUDE = 85.05
@@ -81,15 +83,23 @@ def read_part(scene: Scene, bounds: Bounds, width: int, height: int, *, most_byt
 
 def _clipped(scene: Scene, bounds: Bounds, width: int, height: int) -> tuple[int, int, int, int] | None:
     """Columns and rows (left, top, right, bottom) of the picture that the scene reaches; None where it does not."""
-    west, south, east, north = scene.extent.bounds
+    west, south, east, north = _degrees(scene)
     latitudes = np.clip([south, north], -_MERCATOR_LATITUDE, _MERCATOR_LATITUDE)
     x, y = transformer(crs_of_epsg(4326), _MERCATOR).transform(np.array([west, east]), latitudes)
     columns = (np.asarray(x) - bounds[0]) / (bounds[2] - bounds[0]) * width
     rows = (bounds[3] - np.asarray(y)[::-1]) / (bounds[3] - bounds[1]) * height
-    # the extent follows the pixels with data coarsely: its border is no reason to cut any of them off
     left, right = int(np.clip(np.floor(columns[0]) - 1, 0, width)), int(np.clip(np.ceil(columns[1]) + 1, 0, width))
     top, bottom = int(np.clip(np.floor(rows[0]) - 1, 0, height)), int(np.clip(np.ceil(rows[1]) + 1, 0, height))
     return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _degrees(scene: Scene) -> Bounds:
+    """West, south, east, north of the whole raster; all longitudes where it crosses the date line."""
+    found = transformer(scene.crs, crs_of_epsg(4326)).transform_bounds(*scene.bounds, densify_pts=5)
+    if not np.isfinite(found).all():
+        found = scene.extent.bounds
+    west, south, east, north = found
+    return (west, south, east, north) if west <= east else (-180.0, south, 180.0, north)
 
 
 def _warped(scene: Scene, transform: Affine, width: int, height: int, most_bytes: int | None) -> RGBA:
@@ -116,9 +126,9 @@ def _mesh(scene: Scene, transform: Affine, to_chunk: Affine, width: int, height:
     """Rectangles of the grid and where their corners lie in the pixels read: the way between is as good as straight."""
     x, y = (np.linspace(0, side, min(_MESH, -(-side // _PATCH_PX)) + 1).round().astype(int) for side in (width, height))
     across, down = np.meshgrid(x, y)
-    east, north = transform @ (across.ravel(), down.ravel())
+    east, north = _applied(transform, across.ravel(), down.ravel())
     there = transformer(_MERCATOR, scene.crs).transform(east, north)
-    columns, rows = to_chunk @ (np.asarray(there[0]), np.asarray(there[1]))
+    columns, rows = _applied(to_chunk, np.asarray(there[0]), np.asarray(there[1]))
     corner = np.stack([columns, rows], axis=1).reshape(len(y), len(x), 2)
     patches: list[Patch] = []
     for i in range(len(y) - 1):
@@ -128,6 +138,10 @@ def _mesh(scene: Scene, transform: Affine, to_chunk: Affine, width: int, height:
                 box = int(x[j]), int(y[i]), int(x[j + 1]), int(y[i + 1])
                 patches.append((box, tuple(quad.tolist())))
     return patches
+
+
+def _applied(to: Affine, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return to.a * x + to.b * y + to.c, to.d * x + to.e * y + to.f
 
 
 def _drawn(pixels: RGBA, mesh: list[Patch], width: int, height: int) -> RGBA:

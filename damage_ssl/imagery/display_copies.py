@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +154,7 @@ def _shrink(scene: Scene) -> int:
 
 def _key(scene: Scene) -> str:
     """Another one wherever the pixels that are shown would be others."""
-    said = json.dumps([*scene_state(scene), scene.nodata], default=partial(str))
+    said = json.dumps([*scene_state(scene), scene.nodata], default=str)
     return hashlib.sha256(said.encode()).hexdigest()[:24]
 
 
@@ -164,6 +163,16 @@ def _as_scene(scene: Scene, path: Path) -> Scene:
     file = stored(str(path))
     shrink = 2 if file.width < scene.width else 1
     transform = scene.transform @ Affine.scale(shrink)
-    size = {"width": file.width, "height": file.height, "transform": transform, "gsd_m": scene.gsd_m * shrink}
-    plain: dict[str, Any] = {"stretch": None, "fill": None, "nodata": None, "bands": (1, 2, 3), "overviews": ()}
-    return replace(scene, href=str(path), **size, **plain)
+    return replace(
+        scene,
+        href=str(path),
+        width=file.width,
+        height=file.height,
+        transform=transform,
+        gsd_m=scene.gsd_m * shrink,
+        stretch=None,
+        fill=None,
+        nodata=None,
+        bands=(1, 2, 3),
+        overviews=(),
+    )

@@ -16,13 +16,24 @@ from shapely import box
 from shapely.geometry.base import BaseGeometry
 
 from damage_ssl.grid import crs_of_epsg, transformer
-from damage_ssl.imagery.display import MOST_BYTES, QUICK_BYTES, RGBA, Bounds, CostlyError, Part, read_part
+from damage_ssl.imagery.display import (
+    MOST_BYTES,
+    MOST_CROP_BYTES,
+    QUICK_BYTES,
+    RGBA,
+    Bounds,
+    CostlyError,
+    Part,
+    read_part,
+)
 from damage_ssl.imagery.display_copies import DisplayCopies
 from damage_ssl.imagery.scene import Scene
 
 TILE_PX = 512
 _WEB_MERCATOR = grids.get("WebMercatorQuad")
 MAX_ZOOM = 24
+_EARTH_M = 6_378_137.0
+"""The radius of EPSG:3857, where a metre of the ground is cosh(y / radius) metres of the map."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ def tile(scenes: Sequence[Scene], z: int, x: int, y: int, copies: DisplayCopies 
     return _mosaic(
         over,
         (TILE_PX, TILE_PX),
-        _bounded((mercator[0], mercator[1], mercator[2], mercator[3]), TILE_PX, TILE_PX, copies, len(over)),
+        _bounded((mercator[0], mercator[1], mercator[2], mercator[3]), TILE_PX, TILE_PX, copies, len(over), MOST_BYTES),
     )
 
 
@@ -77,24 +88,28 @@ def crop(
     """
     over = _overlapping(scenes, wgs84)
     if copies is not None:
-        return _mosaic(over, (width_px, height_px), _bounded(bounds, width_px, height_px, copies, len(over)))
+        return _mosaic(
+            over, (width_px, height_px), _bounded(bounds, width_px, height_px, copies, len(over), MOST_CROP_BYTES)
+        )
     return _mosaic(over, (width_px, height_px), lambda scene: read_part(scene, bounds, width_px, height_px))
 
 
 def _bounded(
-    bounds: Bounds, width: int, height: int, copies: DisplayCopies | None, scenes: int
+    bounds: Bounds, width: int, height: int, copies: DisplayCopies | None, scenes: int, most_bytes: int
 ) -> Callable[[Scene], Part | None]:
-    """How one of some scenes of a picture is read; they share what is quick."""
+    """How one of some scenes of a picture is read; zoomed out they share what is quick, else none may lose detail."""
+    ground_m = (bounds[2] - bounds[0]) / width / np.cosh((bounds[1] + bounds[3]) / 2 / _EARTH_M)
 
     def read(scene: Scene) -> Part | None:
         if copies is not None:
+            quick = QUICK_BYTES // scenes if ground_m >= 2 * scene.gsd_m else most_bytes
             try:
-                return read_part(scene, bounds, width, height, most_bytes=QUICK_BYTES // scenes)
+                return read_part(scene, bounds, width, height, most_bytes=quick)
             except CostlyError:
                 copy = copies.find(scene)
             if copy is not None:
-                return read_part(copy, bounds, width, height, most_bytes=MOST_BYTES)
-        return read_part(scene, bounds, width, height, most_bytes=MOST_BYTES)
+                return read_part(copy, bounds, width, height, most_bytes=most_bytes)
+        return read_part(scene, bounds, width, height, most_bytes=most_bytes)
 
     return read
 

@@ -141,3 +141,20 @@ def test_picture_of_the_whole_scene_is_read_in_parts(large: Scene, monkeypatch: 
     assert len(read) > 3 and max(read) <= 3_000_000
     assert whole is not None and parts is not None
     assert np.mean(np.abs(whole.pixels.astype(int) - parts.pixels) > 30) < 0.02
+
+
+def test_copy_takes_no_detail_where_several_scenes_meet(tmp_path: Path) -> None:
+    """At the scenes' own resolution each is read itself; zoomed out they share what is quick."""
+    rng = np.random.default_rng(0)
+    transform = Affine(0.5, 0, CORNER_X, 0, -0.5, CORNER_Y)
+    sharp = rng.integers(20, 250, (3, 1500, 1500), dtype=np.uint8)
+    scenes = [inspect(write_tiff(tmp_path / f"{n}.tif", sharp, transform=transform)) for n in range(6)]
+    where = tile_over(scenes[0], 18)
+    copies = DisplayCopies(tmp_path / "copies", 10**9)
+    map_tiles.tile(scenes, where.z, where.x, where.y, copies)
+    copies.wait()
+    assert not copies.folder.exists()
+    where = tile_over(scenes[0], 15)
+    map_tiles.tile(scenes, where.z, where.x, where.y, copies)
+    copies.wait()
+    assert len(list(copies.folder.iterdir())) == 6

@@ -332,6 +332,8 @@ def _broken_json(path: Path) -> str | None:
         return f"its JSON breaks in line {error.lineno:,}, byte {byte:,}: {error.msg}"
     except UnicodeDecodeError as error:
         return f"its text is not UTF-8 at byte {error.start:,}"
+    except RecursionError:
+        return "its JSON is nested too deeply"
     return None
 
 

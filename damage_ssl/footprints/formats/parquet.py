@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
 from damage_ssl.footprints.formats import FootprintFormat
+from damage_ssl.footprints.formats.byte_stream import check_expansion
 from damage_ssl.footprints.formats.candidates import (
     BOX_NAMES,
     FEATURE_NAMES,
@@ -74,6 +75,7 @@ def _stream(file: pq.ParquetFile, path: Path, into: FootprintCandidates) -> None
     first = 1
     for group in range(file.num_row_groups):
         count = file.metadata.row_group(group).num_rows
+        _check_expansion(file, group, wanted, path)
         into.saw(count)
         if bbox and _group_is_away(file, group, bbox, into, crs):
             into.outside += count
@@ -89,6 +91,15 @@ def _stream(file: pq.ParquetFile, path: Path, into: FootprintCandidates) -> None
                     f"{row - 1:,} ({error}); download or write the file again"
                 ) from error
         first += count
+
+
+def _check_expansion(file: pq.ParquetFile, group: int, wanted: list[str], path: Path) -> None:
+    """Refuse a row group whose columns that are read hold far more than they take in the file."""
+    described = file.metadata.row_group(group)
+    columns = [described.column(number) for number in range(described.num_columns)]
+    read = [each for each in columns if each.path_in_schema.split(".")[0] in wanted]
+    unpacked = sum(each.total_uncompressed_size for each in read)
+    check_expansion(sum(each.total_compressed_size for each in read), unpacked, f"{path}, row group {group}")
 
 
 def _add_batch(

@@ -104,6 +104,15 @@ def test_odd_parameters_are_refused(client: Client) -> None:
     assert wrong == []
 
 
+def test_event_that_is_not_there_is_not_found_on_any_route(client: Client) -> None:
+    for route in routes():
+        if "{event}" in route.path and "GET" in (route.methods or set()):
+            path = route.path.replace("{event}", "nope").replace("{role}", "pre")
+            for name in ("{z}", "{x}", "{y}", "{name}", "{kind}", "{version}", "{since}", "{model}", "{pack}"):
+                path = path.replace(name, "0")
+            assert client.status("GET", path) in (400, 404), path
+
+
 def test_odd_bodies_are_refused_and_change_nothing(client: Client, event: Event) -> None:  # noqa: F811
     wrong = []
     for route in routes():
