@@ -22,6 +22,7 @@ BESIDE: Mapping[str, str] = {
     "benchmarks/results/imagery.md": "measured/imagery.md",
     "benchmarks/results/learning.md": "measured/learning.md",
     "benchmarks/results/app.md": "measured/app.md",
+    "benchmarks/results/reliability.md": "measured/reliability.md",
     "benchmarks/results/trust/calibration.md": "measured/calibration.md",
     "data_catalog/README.md": "catalogue.md",
     "CONTRIBUTING.md": "contributing.md",
