@@ -142,8 +142,8 @@ def make(folder: Path, platform: str | None) -> None:
     pins = versions((ROOT / "requirements.lock").read_text(encoding="utf-8"), local=platform is None)
     constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
     for name in SOURCE_ONLY:  # made into wheels here, where there is a network to fetch what builds them
-        wanted = [pin for pin in pins if pin.startswith(f"{name}==")]
-        _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), *wanted])
+        [pin] = [pin for pin in pins if pin.startswith(f"{name}==")]
+        _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), pin])
     found = None
     if platform is not None:
         wanted, found = folder / "wanted.txt", folder / "packages.txt"
