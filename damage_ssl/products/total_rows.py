@@ -271,7 +271,7 @@ def statement_of(total: Total) -> str:
     if total.damaged_low is not None and total.damaged is not None and total.damaged_high is not None:
         bounds = f"({total.damaged_low:,}–{total.damaged_high:,})"
         of = "" if flags else f" of {total.assessed:,}"
-        return f"{flags}From your {total.answers:,} random answers about {total.damaged:,}{of} {bounds} are damaged."
+        return f"{flags}From {total.answers:,} random answers about {total.damaged:,}{of} {bounds} are damaged."
     if total.answers:
         return f"{flags}{total.method[:1].upper()}{total.method[1:]}."
     return f"{flags}The map counts {total.damaged or 0:,} of {total.assessed:,} as damaged: a count without bounds."

@@ -60,8 +60,8 @@ def read_units(path: str | Path, *, id_column: str | None = None, name_column: s
         table = table[kept].set_geometry(table.geometry[kept].make_valid()).to_crs(_WGS84)
         check_finite(table.geometry.to_numpy(), Path(path))
         table = table.set_geometry(table.geometry.make_valid())  # a corner may have crossed a line on the way
-        if (flat := np.flatnonzero(~(shapely.area(table.geometry.to_numpy()) > 0))).size:
-            raise InputError(f"{path}, feature {flat[0] + 1:,}: has no area on the map; check the coordinate system")
+        if not (shapely.area(table.geometry.to_numpy()) > 0).any():
+            raise InputError(f"{path}: none of its outlines has an area on the map; check its coordinate system")
     numbered = [str(number) for number in range(1, len(table) + 1)]
     unit_id = _text(table, _chosen(columns, id_column, "unit_id", "pcode", f"{path}"), numbered)
     name = _text(table, _chosen(columns, name_column, "name", "name", f"{path}"), unit_id)

@@ -72,7 +72,7 @@ def test_another_tool_s_map_is_audited(run: Run, tmp_path: Path) -> None:
     flat.to_csv(tmp_path / "map.csv", index=False)
     told = run("totals", "--table", tmp_path / "map.csv", *options, "--damaged-column", "hit", "--grid", 500)
     assert told.code == 0
-    assert "The model flags 60 of 300. From your 40 random answers about" in told.out + told.err
+    assert "The model flags 60 of 300. From 40 random answers about" in told.out + told.err
 
 
 @pytest.mark.parametrize(

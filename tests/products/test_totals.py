@@ -63,7 +63,7 @@ def test_thirty_answers_always_give_numbers_and_the_model_narrows_them() -> None
 def test_statement_and_next_step_are_sentences() -> None:
     said = found(answers(RANDOM), score="p_damaged")
     assert said.statement == (
-        f"The model flags 100 of 400. From your 40 random answers about {said.total.damaged} "
+        f"The model flags 100 of 400. From 40 random answers about {said.total.damaged} "
         f"({said.total.damaged_low}–{said.total.damaged_high}) are damaged."
     )
     assert said.next_step is not None and said.next_step.endswith("more at random to know the total to ±10%.")

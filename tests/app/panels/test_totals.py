@@ -62,7 +62,7 @@ def test_headline_is_what_random_answers_say_with_bounds(asked: Event) -> None:
     assert (total.answers, total.assessed) == (12, 16)
     page = text_of(opened())
     assert f"<b>{total.damaged}</b> ({total.damaged_low}–{total.damaged_high}) of 16 buildings damaged" in page
-    assert "From your 12 random answers about" in page
+    assert "From 12 random answers about" in page
     assert "The model flags" in page
 
 

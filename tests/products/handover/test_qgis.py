@@ -12,7 +12,9 @@ import geopandas as gpd
 import pytest
 from shapely.geometry import box
 
+from damage_ssl.damage_scale import scheme_named
 from damage_ssl.evaluation.total import Total, Totals
+from damage_ssl.products.difference import RunDifference
 from damage_ssl.products.formats.geotiff import CODES
 from damage_ssl.products.handover.pack_files import write_pack
 from damage_ssl.products.map_style import LEGEND, class_colour
@@ -56,7 +58,20 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         )
         for unit, name, damaged in (("w", "West", 2), ("e", "East", None))
     ]
-    facts = handing(Selection(), given=shifted, units=halves, totals=Totals(total=totals[0], units=tuple(totals)))
+    since = RunDifference(
+        event="quake",
+        before="run-6",
+        after="run-7",
+        definition=scheme_named("binary-major"),
+        answers="now",
+        table=shifted[["building_id", "damaged", "geometry"]]
+        .rename(columns={"damaged": "damaged_after"})
+        .assign(change=list(CHANGED), class_after=shifted["damage_class"]),
+        gone=0,
+        notes=(),
+    )
+    counted = Totals(total=totals[0], units=tuple(totals))
+    facts = handing(Selection(), given=shifted, units=halves, totals=counted, changes=since)
     written = write_pack(
         folder, facts, labels(), Selection(), card=CARD, facts=FACTS, settings={}, with_zip=False, shapefile=True
     )
@@ -69,13 +84,15 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return answer
 
 
+CHANGED = ("newly-damaged", "newly-damaged", "unchanged", "not-assessed", "no-longer-damaged")
+"""What became of the five buildings since the earlier run."""
 BY_CLASS = Counter([class_colour(name) for name in ("damaged", "destroyed", "intact", "damaged")])
 BY_CLASS[class_colour(None, assessed=False)] += 1
 
 
 def test_qgis_opens_every_layer_of_every_file(seen: dict[str, Any]) -> None:
     assert all(layer["valid"] for layer in seen["files"].values())
-    layers = ("buildings", "not_assessed", "shift_arrows", "grid", "units", "aoi")
+    layers = ("buildings", "changes", "not_assessed", "shift_arrows", "grid", "units", "aoi")
     assert set(seen["files"]) == {
         *(f"buildings.gpkg:{name}" for name in layers),
         *(f"buildings.{ending}" for ending in ("geojson", "fgb", "kml", "csv", "shp")),
@@ -93,6 +110,9 @@ def test_qgis_draws_the_layers_of_the_geopackage_in_their_colours_by_itself(seen
     buildings = files["buildings.gpkg:buildings"]
     assert (buildings["kind"], buildings["categories"]) == ("categorizedSymbol", list(LEGEND))
     assert buildings["drawn"] == dict(BY_CLASS)
+    changes = files["buildings.gpkg:changes"]
+    assert changes["features"] == 5 and set(CHANGED) <= set(changes["categories"])
+    assert len(changes["drawn"]) == len(set(CHANGED)), "each way of changing has a colour of its own"
     assert files["buildings.gpkg:not_assessed"]["drawn"] == {class_colour(None, assessed=False): 1}
     assert files["buildings.gpkg:shift_arrows"]["kind"] == "singleSymbol"
     assert files["buildings.gpkg:units"]["drawn"] == {"#8b0a1a": 1, class_colour(None, assessed=False): 1}
@@ -105,6 +125,6 @@ def test_qgis_opens_the_project_of_a_pack_that_was_moved(seen: dict[str, Any]) -
     layers = {name.removeprefix("damage_ssl_"): layer for name, layer in project["layers"].items()}
     assert list(layers) and all(layer["valid"] for layer in layers.values())
     assert project["order"][0] == "damage_ssl_buildings" and project["order"][-1] == "damage_ssl_map"
-    assert set(layers) == {"buildings", "not_assessed", "shift_arrows", "grid", "units", "aoi", "map"}
+    assert set(layers) == {"buildings", "changes", "not_assessed", "shift_arrows", "grid", "units", "aoi", "map"}
     assert layers["buildings"]["drawn"] == dict(BY_CLASS)
     assert layers["map"]["classes"] == [[code, LEGEND[key].title, LEGEND[key].colour] for key, code in CODES.items()]
