@@ -90,7 +90,7 @@ def test_the_sample_event_is_made_and_can_be_labelled_at_one_click(
     page = screen.page
     screen.open()
     screen.press("try-sample")
-    page.wait_for_selector('.wb[data-ready="1"]', timeout=300_000)
+    page.wait_for_selector('.wb[data-ready="1"]', timeout=600_000)
     screen.wait_for_state("event", "600 buildings")
     page.wait_for_function(
         "async () => { const base = new URL('ds/sample-town/queue?kind=label&n=1', document.baseURI);"
