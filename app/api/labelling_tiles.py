@@ -14,7 +14,7 @@ from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError
 from damage_ssl.labels.tiles import STRATEGIES
 
-_DRAWN = {**{strategy: strategy for strategy in STRATEGIES}, "map": "map"}
+_DRAWN = (*STRATEGIES, "map")
 
 
 def tiles(request: Request) -> Response:
@@ -46,8 +46,8 @@ def answer(event: str, body: dict[str, Any]) -> Response:
     Undone by `undo_of` of its `answer_id` (`labels/many`).
     """
     view, labeller, answer_id = view_of(event), str(body["labeller"]), answer_id_in(body)
-    store, drawn = label_store(view.event), _DRAWN.get(str(body.get("drawn")))
-    if drawn is None:
+    store, drawn = label_store(view.event), str(body.get("drawn"))
+    if drawn not in _DRAWN:
         raise InputError(f"tile: drawn is one of {', '.join(_DRAWN)}")
     rows = rows_of_tile(
         view,
