@@ -34,10 +34,12 @@ def take(event: str, body: dict[str, Any]) -> Response:
     if body.get("leave") is True:
         claims_of(view).release(labeller)
         return JSONResponse({"tile": None}, headers=NEVER)
-    wanted = str(body.get("tile") or body.get("strategy") or "mixed")[:MAX_NAME]
+    wanted = body.get("tile", body.get("strategy"))
+    if not isinstance(wanted, str):
+        raise InputError("tiles: give tile, the name of one, or strategy, the way in which the next is chosen")
     run = body.get("run")
     model = model_named(view, run if isinstance(run, str) else None)
-    return JSONResponse({"tile": open_tile(view, model, labeller, wanted)}, headers=NEVER)
+    return JSONResponse({"tile": open_tile(view, model, labeller, wanted[:MAX_NAME])}, headers=NEVER)
 
 
 def answer(event: str, body: dict[str, Any]) -> Response:
