@@ -14,7 +14,7 @@ from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError
 from damage_ssl.labels.tiles import STRATEGIES
 
-_DRAWN = {**{strategy: strategy for strategy in STRATEGIES}, "map": "map"}
+_DRAWN = (*STRATEGIES, "map")
 
 
 def tiles(request: Request) -> Response:
@@ -34,10 +34,12 @@ def take(event: str, body: dict[str, Any]) -> Response:
     if body.get("leave") is True:
         claims_of(view).release(labeller)
         return JSONResponse({"tile": None}, headers=NEVER)
-    wanted = str(body.get("tile") or body.get("strategy") or "mixed")[:MAX_NAME]
+    wanted = body.get("tile", body.get("strategy"))
+    if not isinstance(wanted, str):
+        raise InputError("tiles: give tile, the name of one, or strategy, the way in which the next is chosen")
     run = body.get("run")
     model = model_named(view, run if isinstance(run, str) else None)
-    return JSONResponse({"tile": open_tile(view, model, labeller, wanted)}, headers=NEVER)
+    return JSONResponse({"tile": open_tile(view, model, labeller, wanted[:MAX_NAME])}, headers=NEVER)
 
 
 def answer(event: str, body: dict[str, Any]) -> Response:
@@ -46,8 +48,8 @@ def answer(event: str, body: dict[str, Any]) -> Response:
     Undone by `undo_of` of its `answer_id` (`labels/many`).
     """
     view, labeller, answer_id = view_of(event), str(body["labeller"]), answer_id_in(body)
-    store, drawn = label_store(view.event), _DRAWN.get(str(body.get("drawn")))
-    if drawn is None:
+    store, drawn = label_store(view.event), str(body.get("drawn"))
+    if drawn not in _DRAWN:
         raise InputError(f"tile: drawn is one of {', '.join(_DRAWN)}")
     rows = rows_of_tile(
         view,

@@ -14,7 +14,7 @@ from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import InputError
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
 from damage_ssl.labels.new_label import NewLabel
-from damage_ssl.labels.sampling import RANDOM
+from damage_ssl.labels.sampling import RANDOM, SPREAD
 from damage_ssl.labels.tile_claims import TileClaims
 from damage_ssl.labels.tiles import Strategy, TileDraw, Tiling, draw_tile, drawn_tiles, lay_out, tile_answers
 from damage_ssl.runs.model import MapModel
@@ -154,18 +154,23 @@ def _next(
 ) -> TileDraw | None:
     """`mixed`: by chance as often as the event's share of random answers says, else where the model is unsure."""
     chance = rng.random() < shares_of(view.event).random
-    asked: Any = (RANDOM if chance else "spread" if model is None else "uncertain") if wanted == "mixed" else wanted
-    log = label_log(view.event, current_labels(view.event)[1])
-    known = {
-        "answered": _answered(view),
-        "drawn_before": drawn_tiles(tiling, log),
-        "taken": taken,
-        "rng": rng,
-        "score": _score(view, model, asked),
-    }
-    found = draw_tile(tiling, asked, **known)
+    asked: Any = (RANDOM if chance else SPREAD if model is None else "uncertain") if wanted == "mixed" else wanted
+    answered, log = _answered(view), label_log(view.event, current_labels(view.event)[1])
+
+    def draw(strategy: Strategy) -> TileDraw | None:
+        return draw_tile(
+            tiling,
+            strategy,
+            answered=answered,
+            drawn_before=drawn_tiles(tiling, log),
+            taken=taken,
+            rng=rng,
+            score=_score(view, model, strategy),
+        )
+
+    found = draw(asked)
     if found is None and wanted == "mixed":
-        found = draw_tile(tiling, "spread" if asked == RANDOM else RANDOM, **known)
+        found = draw("spread" if asked == RANDOM else "random")
     return found
 
 
