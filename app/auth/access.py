@@ -28,8 +28,8 @@ ROLES: tuple[Role, Role] = ("analyst", "viewer")
 
 READ_ONLY_VARIABLE = "DAMAGE_SSL_READ_ONLY"
 HOSTS_VARIABLE = "DAMAGE_SSL_HOSTS"
-TOKEN_VARIABLE = "DAMAGE_SSL_TOKEN"
-NO_TOKEN_VARIABLE = "DAMAGE_SSL_NO_TOKEN"
+TOKEN_VARIABLE = "DAMAGE_SSL_TOKEN"  # noqa: S105 - the name of a variable
+NO_TOKEN_VARIABLE = "DAMAGE_SSL_NO_TOKEN"  # noqa: S105 - the name of a variable
 ACCESS_FILE = "access.toml"
 COOKIE = "damage_ssl_session"
 TICKET_S = 120

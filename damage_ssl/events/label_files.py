@@ -111,7 +111,7 @@ def _points(table: LabelTable) -> NDArray[np.object_]:
     """
     import shapely
 
-    assert table.latitude is not None and table.longitude is not None
+    assert table.latitude is not None and table.longitude is not None  # noqa: S101 - for the type checker
     found = np.full(len(table.rows), None, dtype=object)
     for n, (number, cells) in enumerate(table.rows):
         texts = [cells[at] if at < len(cells) else "" for at in (table.longitude, table.latitude)]
