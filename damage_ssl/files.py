@@ -103,7 +103,7 @@ def atomic_directory(path: Path, *, synced: bool = False) -> Iterator[Path]:
     path = Path(path)
     with storage_errors(path):
         make_folder(path.parent)
-        _sweep_once(path.parent.absolute())
+        sweep(path.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_TEMPORARY, dir=path.parent))
         try:
             yield temporary
