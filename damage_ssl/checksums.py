@@ -53,7 +53,7 @@ def check(path: Path, advice: str) -> None:
         WorkspaceError: it is not what was written; the message names it, and the way out, which is `advice`.
     """
     if verdict(path) == "damaged":
-        raise WorkspaceError(f"{path}: is damaged (it is not what was written); {advice}")
+        raise WorkspaceError(f"{path}: is damaged (it was cut off or changed); {advice}")
 
 
 def verdict(path: Path) -> Verdict:

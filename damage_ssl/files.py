@@ -103,7 +103,7 @@ def atomic_directory(path: Path, *, synced: bool = False) -> Iterator[Path]:
     path = Path(path)
     with storage_errors(path):
         make_folder(path.parent)
-        _sweep_once(path.parent.absolute())
+        sweep(path.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_TEMPORARY, dir=path.parent))
         try:
             yield temporary
@@ -194,7 +194,7 @@ def sweep(folder: Path, *, older_than_s: float = ABANDONED_S) -> list[Path]:
         if not any(suffix.startswith((_TEMPORARY, ".old")) for suffix in left.suffixes):
             continue
         try:
-            newest = max([left.stat().st_mtime, *(each.lstat().st_mtime for each in left.rglob("*"))])
+            newest = max((each.lstat().st_mtime for each in left.rglob("*")), default=left.stat().st_mtime)
             if time.time() - newest < older_than_s:
                 continue
             if left.is_dir() and not left.is_symlink():

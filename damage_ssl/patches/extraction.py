@@ -16,7 +16,7 @@ import pandas as pd
 import shapely
 
 from damage_ssl.errors import DamageSSLError, SourceError, WorkerError, WorkspaceError
-from damage_ssl.files import atomic_directory, locked, read_json, storage_errors, sync_tree, write_json
+from damage_ssl.files import atomic_directory, locked, read_json, storage_errors, sweep, sync_tree, write_json
 from damage_ssl.grid import crs_of_epsg, transformer, utm_epsg
 from damage_ssl.imagery.inspection import measure_stretch
 from damage_ssl.imagery.scene import Role, Scene, scene_state
@@ -89,6 +89,7 @@ def extract_patches(
     """
     resources = resources or Resources()
     path = folder / "patches"
+    sweep(folder)
     pre, post = _stretched(pre, settings), _stretched(post, settings)
     fingerprint = _fingerprint(footprints, pre + post, settings, shifts)
     try:

@@ -13,6 +13,7 @@ from app.state.caching import ByteCache, shared
 from app.state.event_view import EventView, assessment, kept_with_view, label_store, view_of
 from app.state.map_assessment import assessment_of, screen_table
 from app.state.shown_models import model_named
+from damage_ssl.checksums import checked_path
 from damage_ssl.damage_scale import SCHEMES, LabelValue
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.definition import state_scheme
@@ -85,7 +86,8 @@ def test_screen_table_has_the_rows_of_the_export(event: Event, run: str | None) 
     index = pd.read_parquet(path)
     index.loc[index["building_id"].isin(["b05", "b11"]), ["assessed", "not_assessed_reason"]] = [False, "no_post"]
     if run is None:
-        index.to_parquet(path)
+        with checked_path(path) as temporary:
+            index.to_parquet(temporary)
     view = view_of("town")
     model = model_named(view, run)
     screen, table = screen_table(view, model), assessment(view, model)
