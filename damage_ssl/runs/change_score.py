@@ -226,5 +226,5 @@ def _ranked(
     if prior is None:
         return score
     log_odds = event_prior(event, prior, progress).reindex(building_id).fillna(0.0).to_numpy(np.float64)
-    index = store.index().set_index("building_id").loc[building_id]
+    index = store.index().set_index("building_id").loc[building_id.tolist()]
     return combined_score(score, log_odds, neighbourhood(index[["x_m", "y_m"]].to_numpy(np.float64)))

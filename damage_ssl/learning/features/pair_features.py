@@ -193,7 +193,8 @@ def describe(network: PooledLite0, close: PairViews, context: PairViews) -> NDAr
 
 def close_side_m(close: PairViews) -> NDArray[np.float64]:
     """Side of the close view, metres: from the longer side of each footprint's box."""
-    longest = np.maximum(_extent(close.footprint.any(axis=1)), _extent(close.footprint.any(axis=2)))
+    inside = close.footprint > 0
+    longest = np.maximum(_extent(np.asarray(inside.any(axis=1))), _extent(np.asarray(inside.any(axis=2))))
     return np.maximum(longest * close.gsd_m * CLOSE_TIMES, CLOSE_LEAST_M)
 
 

