@@ -18,7 +18,7 @@ from damage_ssl.learning.algorithms import ALGORITHMS, ROUNDS, algorithm_names
 from damage_ssl.learning.checkpoints import load_model, save_model, trained_fingerprint
 from damage_ssl.learning.device import keep_freed_memory
 from damage_ssl.learning.known_probabilities import KnownProbabilities
-from damage_ssl.learning.networks.encoders import encoder_named, encoder_of, is_cached
+from damage_ssl.learning.networks.encoders import CACHED_LITE0, encoder_named, encoder_of, is_cached
 from damage_ssl.learning.networks.fusion import IMAGE_CHANNELS
 from damage_ssl.learning.networks.pair_network import FROZEN
 from damage_ssl.learning.networks.weights import load_weights, read_weights
@@ -41,6 +41,7 @@ __all__ = [
     "check_settings",
     "cross_fit",
     "keeps_features",
+    "keeps_lite0_views",
     "train",
     "train_in_memory",
 ]
@@ -120,6 +121,11 @@ def train_in_memory(
 def keeps_features(settings: TrainSettings) -> bool:
     """True where only a head is trained, on features that stay as they are: training once more takes seconds."""
     return settings.algorithm in FROZEN or is_cached(settings.network)
+
+
+def keeps_lite0_views(settings: TrainSettings) -> bool:
+    """True where views of all buildings are described by EfficientNet-Lite0, and kept."""
+    return settings.algorithm not in FROZEN and settings.network == CACHED_LITE0
 
 
 def cross_fit(

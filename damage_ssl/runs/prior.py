@@ -142,17 +142,18 @@ def kept_prior(event: Event, building_id: NDArray[np.str_]) -> NDArray[np.float6
     return log_odds.reindex(building_id).fillna(0.0).to_numpy(np.float64)
 
 
-def prior_for_training(event: Event, asked: str | None = None) -> PriorChoice | None:
-    """The prior model that a training stacks: the asked one, else that of a first map that the event has already.
+def prior_for_training(event: Event, asked: str | None = None, *, whole: bool) -> PriorChoice | None:
+    """The prior model that a training stacks: the asked one, else that of the event's hazard.
 
-    Without being asked it costs nothing: pair features of an event without a first map would take as long as the
-    training.
+    Unless it is asked for, a training that is not `whole` does without, except where a first map has made it already: a
+    regression that takes a second shall not wait for pair features. `whole` is one that describes every building by
+    several views anyway.
 
     Raises:
         InputError: there is no such model.
     """
     choice = choose_prior(event, asked)
-    if choice is None or asked is not None or _kept_path(event, choice).exists():
+    if choice is None or whole or asked is not None or _kept_path(event, choice).exists():
         return choice
     return None
 

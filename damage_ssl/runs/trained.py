@@ -30,7 +30,7 @@ from damage_ssl.runs.plan import PlannedRun, RunPlan, plan_of, planned_run
 from damage_ssl.runs.prior import prior_for_training, stack_columns
 from damage_ssl.runs.raw_predictions import load_model, predict_pairs, predict_run, raw_probabilities
 from damage_ssl.runs.run import Run
-from damage_ssl.runs.spatial_stack import predict_stacked, wants_stack
+from damage_ssl.runs.spatial_stack import OFF, OPTION, predict_stacked, wants_stack
 from damage_ssl.runs.transfer import JointPatches, joint_patches, labelled_buildings, plan_sources
 from damage_ssl.settings import Resources, SourceSettings, SplitSettings
 
@@ -111,7 +111,7 @@ def start_training(
 
     With `run_id`, the run of that name is gone on with if it is of this plan, or a new one gets that name. `sources`
     are other events of the workspace whose labels are learned from too; see `plan_run`. `prior_model` is stacked after
-    the model, by `prior.prior_for_training` the one of the first map where none is named.
+    the model; where none is named see `prior.prior_for_training`.
 
     Damaged means what is stated for the event; settings in which a scheme is given state it where nobody has.
 
@@ -120,14 +120,15 @@ def start_training(
         SettingsError: a model of the scheme that is given could not say what the event calls damaged.
         WorkspaceError: the run is being trained right now, or the named one is of another plan.
     """
-    from damage_ssl.learning.training import check_settings
+    from damage_ssl.learning.training import check_settings, keeps_lite0_views
 
     asked = train.scheme if "scheme" in train.model_fields_set else None
     scheme = training_scheme(event, asked)
     train = train.replace(scheme=scheme.name)
     check_settings(train, "settings, [train]")
     plan = plan_run(event, PatchStore.open(event.patches_path), train, split, sources, source_settings)
-    prior = prior_for_training(event, prior_model)
+    stacks = train.given.get(OPTION) != OFF
+    prior = prior_for_training(event, prior_model, whole=stacks and keeps_lite0_views(train))
     if prior is not None:
         plan = replace(plan, prior=prior.references)
     if asked is not None and stated_scheme(event) is None:

@@ -32,7 +32,9 @@ from tests.runs.test_zero_label import event as event
 def test_a_first_map_is_ordered_with_a_prior_model_and_labels_make_one(event: Event, tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="zero-label"):
         PairFeatures.read(pair_features_path(event))
-    assert prior_for_training(event) is None  # a training does not wait for pair features that nobody asked for
+    assert prior_for_training(event, whole=False) is None  # a regression does not wait for pair features
+    assert prior_for_training(event, whole=True) == choose_prior(event)
+    assert prior_for_training(event, NO_PRIOR, whole=True) is None
     planned = workflow.start_zero_label(event)
     assert planned.run != workflow.start_zero_label(event, prior_model=NO_PRIOR).run
     table = workflow.predict_event(event, planned.run)
@@ -47,7 +49,7 @@ def test_a_first_map_is_ordered_with_a_prior_model_and_labels_make_one(event: Ev
     assert choice is not None and choice == choose_prior(event, "all")
     kept = kept_prior(event, features.building_id)
     assert kept is not None and np.array_equal(kept, event_prior(event, choice).to_numpy())
-    assert prior_for_training(event) == choice
+    assert prior_for_training(event, whole=False) == choice
     columns = stack_columns(event, choice.references, features.building_id)
     assert list(columns) == ["prior"] and np.array_equal(columns["prior"], kept)
     assert np.array_equal(kept_columns(event, features.building_id)["prior"], kept)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from damage_ssl.grid import crs_of_epsg, transformer
-from damage_ssl.imagery.map_tiles import Bounds, crop
+from damage_ssl.imagery.display import Bounds
+from damage_ssl.imagery.map_tiles import crop
 from damage_ssl.imagery.scene import Scene
 from damage_ssl.products.handover.facts import HandoverFacts
 

@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from damage_ssl.imagery.map_tiles import Bounds
+from damage_ssl.imagery.display import Bounds
 from damage_ssl.products.handover.facts import HandoverFacts
 from damage_ssl.products.handover.overview import (
     degrees_of,
