@@ -330,4 +330,5 @@ def _fit(
 
 
 def _expit(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.exp(-np.logaddexp(0, -log_odds)), dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # what is not known (NaN) stays so
+        return np.asarray(np.exp(-np.logaddexp(0, -log_odds)), dtype=np.float64)
