@@ -18,7 +18,7 @@ from damage_ssl.settings import PatchSettings
 from damage_ssl.simulation.event import simulate
 from damage_ssl.simulation.settings import HAZARDS, SimulationSettings
 
-TOWNS = 2
+TOWNS = 8
 """Of each hazard."""
 TOWN_BUILDINGS = 100
 """Many small towns teach more than few large ones: what a town has in common is learned from as one."""
