@@ -102,13 +102,14 @@ def views(
 
 
 def _labelled_pairs(event: Event, store: PatchStore, scheme: str | None, seed: int) -> LabelledPairs:
-    """The labelled buildings as a training would divide them.
+    """The labelled buildings as a fine-tuning would divide them: some to train on, some of other blocks to validate.
 
     Raises:
         LabelsError: there are not enough.
     """
     wanted = training_scheme(event, scheme).name
-    plan = workflow.plan_run(event, store, TrainSettings(scheme=wanted, seed=seed), SplitSettings())
+    settings = TrainSettings(scheme=wanted, seed=seed, network="efficientnet-lite0")
+    plan = workflow.plan_run(event, store, settings, SplitSettings())
     return LabelledPairs(
         train=pair_bytes(store.load(np.array(plan.train_id, dtype=str))),
         train_class=np.array(plan.train_class, dtype=np.int64),

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
 
 from damage_ssl.evaluation.stacking.neighbourhood import Neighbourhood
 
@@ -45,4 +44,6 @@ def prior_say(change: NDArray[np.float64], prior: NDArray[np.float64]) -> float:
 
 
 def _normal_scores(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.stats import norm, rankdata  # takes half a second, which a command that shows a map does not need
+
     return np.asarray(norm.ppf(rankdata(values) / (len(values) + 1)), dtype=np.float64)

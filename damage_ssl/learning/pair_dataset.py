@@ -37,7 +37,7 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         >>> data = PairDataset(cut_patches(event), {"sim-000003": "destroyed"})
         >>> pixels, classes = next(iter(DataLoader(data, batch_size=16)))
         >>> pixels.shape, classes.tolist().count(1)
-        (torch.Size([16, 7, 64, 64]), 1)
+        (torch.Size([16, 14, 64, 64]), 1)
     """
 
     def __init__(

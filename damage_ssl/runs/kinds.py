@@ -99,7 +99,7 @@ def predict_event(
     Examples:
         >>> table = predict(event, run)
         >>> list(table)
-        ['building_id', 'p_intact', 'p_damaged', 'uncertainty']
+        ['building_id', 'p_intact', 'p_damaged', 'uncertainty', 'p_damaged_image']
     """
     kind = kind_of(plan_of(run).train.algorithm)
     return kind.predict(event, run, progress, resources=resources, client=client)

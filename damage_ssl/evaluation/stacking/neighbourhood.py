@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 MOST_NEIGHBOURS = 16
 """Neighbours of a building that count: bounds memory at 200 bytes a building."""
@@ -26,7 +29,7 @@ class Neighbourhood:
     from a building to the nearest other one.
     """
 
-    weight: csr_array
+    weight: "csr_array"
     spacing_m: float
     range_m: float
 
@@ -73,6 +76,7 @@ def neighbourhood(place: NDArray[np.float64]) -> Neighbourhood:
     The range follows the event: `RANGE_IN_SPACINGS` times the median distance to the nearest building that does not
     stand on the same point. Memory grows with N × `MOST_NEIGHBOURS`.
     """
+    from scipy.sparse import csr_array
     from scipy.spatial import KDTree
 
     count = len(place)

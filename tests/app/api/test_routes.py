@@ -13,6 +13,7 @@ from shapely.geometry import Polygon, shape
 from app.state import viewport
 from app.state.event_view import label_store
 from damage_ssl import workflow
+from damage_ssl.checksums import checked_path
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.events.event import Event
 from damage_ssl.imagery.map_tiles import native_zoom
@@ -181,7 +182,8 @@ def test_building_says_what_hides_it_and_what_could_not_be_read(event: Event, se
     index.loc[row, ["post_cloud", "align_score"]] = [0.7, 0.31]
     index.loc[row, ["not_assessed_reason", "not_assessed_detail"]] = ["source_failed", "post.tif: time-out"]
     index.loc[row, "assessed"] = False
-    index.to_parquet(path)
+    with checked_path(path) as temporary:
+        index.to_parquet(temporary)
     detail = server.get("/ds/town/building?id=b05").json()
     assert detail["post"]["quality"].startswith("70% veiled by cloud or smoke")
     assert detail["match"] == "fair (0.31)"
