@@ -9,6 +9,7 @@ import geopandas as gpd
 import pandas as pd
 import pytest
 
+from damage_ssl.checksums import checked_path
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import WorkspaceError
 from damage_ssl.events.definition import state_scheme
@@ -155,7 +156,8 @@ def test_buildings_that_are_no_longer_the_events_are_counted(event: Event, town:
     finished_run(event, {}, run_id="first")
     finished_run(event, {}, run_id="second")
     kept = event.footprints().iloc[1:]
-    kept.to_parquet(event.footprints_path)
+    with checked_path(event.footprints_path) as temporary:
+        kept.to_parquet(temporary)
     found = diff_runs(event, "first", "second")
     assert (len(found.table), found.gone) == (15, 1)
     assert found.sentence.endswith("; 1 are no longer among the footprints")

@@ -111,7 +111,7 @@ def test_missing_and_broken_features_say_what_to_do(tmp_path: Path) -> None:
     ):
         kept = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(WorkspaceError, match="is damaged|cannot be read"):
+        with pytest.raises(WorkspaceError, match=r"is damaged|cannot be read"):
             EventFeatures.read(tmp_path)
         (tmp_path / name).write_bytes(kept)
     np.save(tmp_path / "values.npy", np.eye(3, dtype=np.float32))
