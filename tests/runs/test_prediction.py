@@ -84,7 +84,7 @@ def test_predictions_come_back_from_their_file(run: Run) -> None:
     assert read_predictions(run)["building_id"].tolist() == table["building_id"].tolist()
     assert predicted_buildings(run).tolist() == table["building_id"].tolist()
     assert read_predictions(run)["p_damaged"].to_numpy() == pytest.approx(table["p_damaged"].to_numpy())
-    assert [path.name for path in run.path.iterdir()] == ["predictions.parquet"]
+    assert [path.name for path in run.path.glob("[!.]*")] == ["predictions.parquet"]
 
 
 def test_full_disk_leaves_no_half_written_predictions(run: Run) -> None:

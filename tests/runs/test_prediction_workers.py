@@ -38,7 +38,7 @@ def trained(path: Path) -> Run:
 
 
 def test_worker_processes_predict_the_same_numbers(town: Town, tmp_path: Path) -> None:
-    store = cut_patches(town.create(), PatchSettings(size_px=32, align="off"))
+    store = cut_patches(town.create(), PatchSettings(size_px=32, context_gsd_m=0, align="off"))
     run = trained(tmp_path / "run")
     told: list[tuple[int, int]] = []
     here = predict_run(run, store, chunk=6)
@@ -51,7 +51,7 @@ def test_worker_processes_predict_the_same_numbers(town: Town, tmp_path: Path) -
 @pytest.mark.long
 def test_dask_cluster_predicts_the_same_numbers(town: Town, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
-    store = cut_patches(town.create(), PatchSettings(size_px=32, align="off"))
+    store = cut_patches(town.create(), PatchSettings(size_px=32, context_gsd_m=0, align="off"))
     run = trained(tmp_path / "run")
     here = predict_run(run, store, chunk=6)
     run.predictions_path.unlink()

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from damage_ssl import workflow
+from damage_ssl.checksums import checked_path
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import DamageSSLError, InputError, LabelsError, SettingsError, WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration
@@ -344,7 +345,8 @@ def test_a_source_that_cannot_be_used_is_refused_before_a_run_begins(
 def test_labels_on_buildings_that_are_not_assessed_are_no_use(town: Event, north: Event) -> None:
     store = PatchStore.open(north.patches_path)
     index = store.index().assign(assessed=False)
-    index.to_parquet(north.patches_path / "index.parquet", index=False)
+    with checked_path(north.patches_path / "index.parquet") as temporary:
+        index.to_parquet(temporary, index=False)
     with pytest.raises(LabelsError, match=r"source 'north': none of its labelled buildings .* is assessed"):
         start(town, "north")
 
@@ -353,7 +355,8 @@ def test_a_building_that_is_named_as_a_source_s_would_be_is_an_error(town: Event
     path = town.patches_path / "index.parquet"
     index = PatchStore.open(town.patches_path).index()
     index.loc[0, "building_id"] = "north/b04"
-    index.to_parquet(path, index=False)
+    with checked_path(path) as temporary:
+        index.to_parquet(temporary, index=False)
     with pytest.raises(InputError, match="building 'north/b04' of event 'town'"):
         start(town, "north")
 
