@@ -42,10 +42,10 @@ def limit_process(memory: float, *, cpu_s: int = CPU_S, open_files: int = OPEN_F
     Returns:
         which limits hold; none on Windows.
     """
-    try:
-        import resource
-    except ImportError:
+    if os.name != "posix":
         return ()
+    import resource
+
     wanted = {"RLIMIT_AS": int(memory * 1e9), "RLIMIT_CPU": cpu_s, "RLIMIT_NOFILE": open_files, "RLIMIT_CORE": 0}
     held = []
     for name, value in wanted.items():

@@ -40,6 +40,7 @@ def run(name: str) -> dict[str, Any]:
     return names
 
 
+@pytest.mark.long
 def test_the_main_job_makes_a_map_whose_auroc_is_as_said_and_does_nothing_twice(place: Path) -> None:
     found = run("main_job")
     assert found["report"].evaluation.auroc.value > 0.9
@@ -66,6 +67,7 @@ def test_the_new_algorithm_is_trained_by_its_name_and_no_method_guesses(place: P
     assert len(definition.splitlines()) <= 30
 
 
+@pytest.mark.long
 def test_ones_own_analysis_counts_every_building_once(place: Path) -> None:
     found = run("own_analysis")
     assert found["figures"] == 2

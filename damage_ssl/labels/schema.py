@@ -3,6 +3,7 @@
 import re
 import shutil
 import sqlite3
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -149,7 +150,9 @@ def _quoted(connection: Connection) -> str:
 
 
 _NETWORK = ("nfs", "cifs", "smb", "afs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.gluster", "fuse.s3fs")
-_MOUNTS = Path("/proc/self/mountinfo")
+_MOUNTS: Path | None = None
+if sys.platform == "linux":
+    _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def prepare_sqlite(engine: Engine) -> None:
@@ -224,6 +227,8 @@ def _network_file_system(path: Path) -> str | None:
     """The kind of network file system that a path lies on; None on a disk of this machine, or where nothing says so."""
     if path.drive.startswith("\\\\"):
         return "a Windows share"
+    if _MOUNTS is None:
+        return None
     try:
         mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:

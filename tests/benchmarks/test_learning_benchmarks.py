@@ -68,6 +68,7 @@ def test_wide_resnet_28_2_is_the_papers() -> None:
     assert WideResNet(10, depth=10)(torch.rand(2, 7, 32, 32)).shape == (2, 10)
 
 
+@pytest.mark.long
 def test_throughput_reports_ratios_of_the_same_run() -> None:
     given = [
         "--device",

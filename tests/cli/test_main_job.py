@@ -98,6 +98,7 @@ def test_assess_gives_a_map_that_evaluate_measures_on_unseen_buildings(
     }
 
 
+@pytest.mark.long
 def test_train_takes_new_labels_into_a_new_run(run: Run, simulated: SimulatedEvent, cut: Path, tmp_path: Path) -> None:
     at = ["--workspace", cut]
     run("label", "import", "town", labels_from(simulated, tmp_path / "a.csv", 40), *at)

@@ -26,6 +26,7 @@ def at(run: Run, simulated: SimulatedEvent, tmp_path: Path) -> list[object]:
     return at
 
 
+@pytest.mark.long
 def test_labels_of_another_event_give_a_map_that_says_where_its_threshold_is_from(
     run: Run, simulated: SimulatedEvent, at: list[object], tmp_path: Path
 ) -> None:

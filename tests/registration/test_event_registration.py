@@ -171,6 +171,7 @@ def test_broken_cache_is_measured_again(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(register_event(event, PatchSettings()).table, first)
 
 
+@pytest.mark.long
 def test_two_processes_give_the_same_registration(tmp_path: Path) -> None:
     event = make(tmp_path, post_m=(2.0, 1.0))
     alone = register_event(event, PatchSettings()).table

@@ -88,6 +88,7 @@ def test_it_is_judged_only_on_what_members_say_without_having_learned_from_a_bui
         assert p == pytest.approx((apart[building] + said[building]) / 2)
 
 
+@pytest.mark.long
 def test_one_run_runs_of_other_classes_and_lost_members_are_errors(labelled: Event) -> None:
     one = trained(labelled, "frozen-random-post")
     with pytest.raises(WorkspaceError, match="needs two finished trainings"):
@@ -107,6 +108,7 @@ def test_one_run_runs_of_other_classes_and_lost_members_are_errors(labelled: Eve
         workflow.predict_event(labelled, run)
 
 
+@pytest.mark.long
 def test_the_command_says_the_gain_on_a_truth_file_too(labelled: Event, tmp_path: Path) -> None:
     for algorithm in ("frozen-random-post", "frozen-random"):
         trained(labelled, algorithm)

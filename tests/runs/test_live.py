@@ -159,6 +159,7 @@ def test_a_full_disk_is_an_error_of_the_features_that_leaves_none(
     assert not features_ready(event) and not list(event.path.glob(".features.begun.*"))
 
 
+@pytest.mark.long
 def test_features_of_given_weights_are_other_features_and_are_not_mixed_up(event: Event, tmp_path: Path) -> None:
     make_features(event)
     packaged = read_features(event).values
@@ -179,6 +180,7 @@ def test_features_of_given_weights_are_other_features_and_are_not_mixed_up(event
     assert "weights" not in read_json(features_path(event) / "features.json")
 
 
+@pytest.mark.long
 def test_features_begun_with_other_weights_are_not_gone_on_with(
     event: Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +230,7 @@ def test_weights_that_are_gone_changed_or_of_another_network_are_errors(event: E
     assert features_ready(event)
 
 
+@pytest.mark.long
 def test_the_command_says_which_weights_features_are_of(event: Event, tmp_path: Path) -> None:
     path = drawn_weights(tmp_path / "w.safetensors")
     at = ["--workspace", str(event.path.parent), "--json"]

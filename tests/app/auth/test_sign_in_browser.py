@@ -66,6 +66,7 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     pytest.fail(f"the app did not start: {log.read_text(errors='replace')[-2000:]}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("address", ["0.0.0.0", ""])
 def test_app_that_others_could_reach_does_not_start_without_sign_in(address: str, town: Town, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"

@@ -150,6 +150,7 @@ def test_large_event_is_written_by_a_process_of_its_own_to_the_same_place(
     assert handover_jobs.failure(asked) is None
 
 
+@pytest.mark.long
 def test_live_map_of_a_large_event_is_written_by_a_process_too(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
     add_features(event, {"b03", "b04"})
     for building, value in (("b03", LabelValue.DESTROYED), ("b01", LabelValue.NO_DAMAGE)):

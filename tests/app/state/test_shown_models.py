@@ -295,6 +295,7 @@ def ended(view: EventView) -> JobReport:
     return eventually(lambda: work if (work := features_work(view)) is not None and not work.active else None)
 
 
+@pytest.mark.long
 def test_features_are_made_once_by_a_process_that_two_pages_share(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAMAGE_SSL_WORKSPACE", str(town.workspace))
     event = prepared_event(town)
