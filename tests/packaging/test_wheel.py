@@ -116,7 +116,7 @@ def is_whole(scripts: Path, home: Path) -> None:
     assert str(ROOT) not in found.stdout
 
 
-@pytest.mark.long
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_wheel_installed_by_pip_into_a_new_environment_serves_the_app(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
