@@ -77,7 +77,7 @@ def test_nothing_that_users_supply_runs_or_is_fetched(event: Event, town: Town, 
     port, log = free_port(), tmp_path / "log.txt"
     outside: list[str] = []
     blocked: list[str] = []
-    with app_at(port, town.workspace, log) as process, sync_api.sync_playwright() as playwright:
+    with app_at(port, town.workspace, log, words=["--no-token"]) as process, sync_api.sync_playwright() as playwright:
         address = f"http://localhost:{port}"
         wait_for(f"{address}/_stcore/health", process, log)
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,11 +38,13 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 
 
 @contextmanager
-def app_at(port: int, workspace: Path, log: Path, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+def app_at(
+    port: int, workspace: Path, log: Path, *options: str, words: Sequence[str] = ()
+) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "streamlit", "run", str(repository() / "app" / "main.py")]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--server.port", str(port), *options, "--", "--workspace", str(workspace)],
+            [*command, "--server.port", str(port), *options, "--", "--workspace", str(workspace), *words],
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=repository(),
@@ -134,7 +136,10 @@ def analyst(page: "sync_api.Page", address: str, claims: dict[str, object], even
     [cookie] = [each for each in page.context.cookies() if each["name"] == COOKIE]
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     page.locator(".st-key-go-label button").click()
-    page.wait_for_function("document.querySelector('.wb-inspector').dataset.building")
+    page.wait_for_function(
+        "() => { const { building, seen } = document.querySelector('.wb-inspector').dataset;"
+        " return seen && seen === building; }"
+    )
     page.keyboard.press("1")
     page.wait_for_function("Number(document.querySelector('.wb').dataset.saved ?? 0) >= 1")
     assert LabelStore(event.labels_path).current()["labeller"].tolist() == ["ana@example.org"]

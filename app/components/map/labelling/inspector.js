@@ -172,7 +172,7 @@ export class Inspector {
     this.crops.show(detail);
     this.showModel(detail);
     const facts = [
-      ['Damaged by the images alone', this.asked.blind ? null : this.imagesAlone(detail)],
+      ['Damaged by the images alone', this.asked.blind || this.isVeiled(detail) ? null : this.imagesAlone(detail)],
       ['Footprint', detail.area_m2 === null ? null : `${Math.round(detail.area_m2)} m²`],
       ['Outline is a building', detail.confidence === null ? null : `${percent(detail.confidence)} sure`],
       ['Outline moved by', detail.outline_shift],
