@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from damage_ssl.errors import InputError
 from damage_ssl.footprints.formats import FootprintFormat
-from damage_ssl.footprints.formats.byte_stream import check_expansion
+from damage_ssl.footprints.formats.byte_stream import FREE_BYTES, check_expansion
 from damage_ssl.footprints.formats.candidates import (
     BOX_NAMES,
     FEATURE_NAMES,
@@ -94,8 +94,13 @@ def _stream(file: pq.ParquetFile, path: Path, into: FootprintCandidates) -> None
 
 
 def _check_expansion(file: pq.ParquetFile, group: int, wanted: list[str], path: Path) -> None:
-    """Refuse a row group whose columns that are read hold far more than they take in the file."""
+    """Refuse a row group whose columns that are read hold far more than they take in the file.
+
+    Columns are looked at only where the whole group is large: Arrow ends the process over those of a damaged file.
+    """
     described = file.metadata.row_group(group)
+    if described.total_byte_size <= FREE_BYTES:
+        return
     columns = [described.column(number) for number in range(described.num_columns)]
     read = [each for each in columns if each.path_in_schema.split(".")[0] in wanted]
     unpacked = sum(each.total_uncompressed_size for each in read)

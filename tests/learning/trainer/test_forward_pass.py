@@ -234,7 +234,7 @@ def killed_at(moment: str, path: Path, patch: pytest.MonkeyPatch, changes: dict[
     elif moment == "average":
         die_in(trainer.Ema, "update", 2)  # weights are, the average is not
     else:
-        die_in(tensor_files, "atomic_path", 2)
+        die_in(tensor_files, "checked_path", 2)
     train(PAIRS, TARGETS, settings(**changes), run)
     os._exit(0)
 
