@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -342,21 +343,21 @@ def test_a_source_that_cannot_be_used_is_refused_before_a_run_begins(
     assert not town.runs_path.exists() or not list(town.runs_path.iterdir())
 
 
-def test_labels_on_buildings_that_are_not_assessed_are_no_use(town: Event, north: Event) -> None:
-    store = PatchStore.open(north.patches_path)
-    index = store.index().assign(assessed=False)
-    with checked_path(north.patches_path / "index.parquet") as temporary:
+def write_index(event: Event, index: pd.DataFrame) -> None:
+    with checked_path(event.patches_path / "index.parquet") as temporary:
         index.to_parquet(temporary, index=False)
+
+
+def test_labels_on_buildings_that_are_not_assessed_are_no_use(town: Event, north: Event) -> None:
+    write_index(north, PatchStore.open(north.patches_path).index().assign(assessed=False))
     with pytest.raises(LabelsError, match=r"source 'north': none of its labelled buildings .* is assessed"):
         start(town, "north")
 
 
 def test_a_building_that_is_named_as_a_source_s_would_be_is_an_error(town: Event, north: Event) -> None:
-    path = town.patches_path / "index.parquet"
     index = PatchStore.open(town.patches_path).index()
     index.loc[0, "building_id"] = "north/b04"
-    with checked_path(path) as temporary:
-        index.to_parquet(temporary, index=False)
+    write_index(town, index)
     with pytest.raises(InputError, match="building 'north/b04' of event 'town'"):
         start(town, "north")
 
