@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from damage_ssl import workflow
-from damage_ssl.checksums import checked_path
 from damage_ssl.damage_scale import LabelValue
 from damage_ssl.errors import DamageSSLError, InputError, LabelsError, SettingsError, WorkspaceError
 from damage_ssl.evaluation.calibration import Calibration
@@ -31,6 +29,7 @@ from damage_ssl.runs.transfer import joint_patches
 from damage_ssl.settings import PatchSettings, SourceSettings, SplitSettings
 from tests.conftest import Town, square, texture, write_polygons, write_tiff
 from tests.runs.test_zero_label import CENTRES, DESTROYED, with_houses
+from tests.runs.updates import write_index
 
 SPLIT = SplitSettings(block_m=24.0, min_validation_per_class=1, min_train_per_class=1)
 TRAIN = TrainSettings(
@@ -341,11 +340,6 @@ def test_a_source_that_cannot_be_used_is_refused_before_a_run_begins(
     with pytest.raises(kind, match=message):
         start(town, *names, **changes)
     assert not town.runs_path.exists() or not list(town.runs_path.iterdir())
-
-
-def write_index(event: Event, index: pd.DataFrame) -> None:
-    with checked_path(event.patches_path / "index.parquet") as temporary:
-        index.to_parquet(temporary, index=False)
 
 
 def test_labels_on_buildings_that_are_not_assessed_are_no_use(town: Event, north: Event) -> None:

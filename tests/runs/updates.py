@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from damage_ssl import workflow
+from damage_ssl.checksums import checked_path
 from damage_ssl.damage_scale import LabelValue, scheme_named
 from damage_ssl.evaluation.calibration import Calibration
 from damage_ssl.events.event import Event, open_labels
@@ -59,3 +61,9 @@ def finished_run(
 def answer(event: Event, building: str, value: LabelValue) -> None:
     """Ann looks at a building and says this of it."""
     open_labels(event).add(building, value, labeller="ann", drawn="map", inclusion_probability=None)
+
+
+def write_index(event: Event, index: pd.DataFrame) -> None:
+    """Put another index in the place of that of the event's patches, with its checksum."""
+    with checked_path(event.patches_path / "index.parquet") as temporary:
+        index.to_parquet(temporary, index=False)
