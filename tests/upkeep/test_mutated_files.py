@@ -113,7 +113,7 @@ def look_at(workspace: Path, name: str, truth: Path, out: Path) -> dict[str, Cal
     }
 
 
-@campaign(25, 2000, minutes=300)
+@campaign(6, 2000, minutes=300)
 def test_no_changed_file_ends_a_command_with_a_traceback(rounds: int, worked: Event, tmp_path: Path) -> None:
     truth = write_labels(tmp_path / "truth.csv", dict.fromkeys(worked.footprints()["building_id"], "destroyed"))
     rng, faults, ends = np.random.default_rng(rounds), [], Counter[str]()
