@@ -88,7 +88,8 @@ class PriorModel:
         except FileNotFoundError:
             raise InputError(f"{path}: there is no such prior model; see `damage-ssl model list`") from None
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-            raise InputError(f"{path}: is no prior model ({error}); make one with `damage-ssl model build`") from error
+            # NumPy's own words would advise to load whatever it is by running it.
+            raise InputError(f"{path}: is no prior model; make one with `damage-ssl model build`") from error
         sound = weights.shape == (FUSED,) and np.isfinite(weights).all() and np.isfinite(intercept) and temperature > 0
         if version != FORMAT_VERSION or card.features != FEATURES or not sound:
             raise InputError(
